@@ -1,0 +1,103 @@
+"""One batch of one domain, as the networks take it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from charmnet.vocabulary import NUM_CONDITIONS
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, 3, 1, 1)
+
+
+def normalize(image: Tensor) -> Tensor:
+    """[B,3,H,W] in 0..1 to ImageNet-normalised, the space that every network here works in."""
+    return (image - _channels(IMAGENET_MEAN, image)) / _channels(IMAGENET_STD, image)
+
+
+def denormalize(image: Tensor) -> Tensor:
+    """[B,3,H,W] ImageNet-normalised back to 0..1 (not clipped)."""
+    return image * _channels(IMAGENET_STD, image) + _channels(IMAGENET_MEAN, image)
+
+
+@dataclass(frozen=True)
+class HarmonizationBatch:
+    """Composites with their ground truths.
+
+    Attributes:
+        composite: [B,3,H,W] ImageNet-normalised.
+        ground_truth: [B,3,H,W] ImageNet-normalised.
+        foreground_mask: [B,1,H,W], 1 = foreground, 0 = background.
+        composite_style: [B,10] probabilities of the capture conditions in the composite (SC1's target);
+            rendered domain only.
+        ground_truth_style: [B] int64 class 0-9 of the ground truth (SC2's target); rendered domain only.
+    """
+
+    composite: Tensor
+    ground_truth: Tensor
+    foreground_mask: Tensor
+    composite_style: Tensor | None = None
+    ground_truth_style: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        b, _, h, w = self.composite.shape
+        expected = {
+            "composite": (b, 3, h, w),
+            "ground_truth": (b, 3, h, w),
+            "foreground_mask": (b, 1, h, w),
+            "composite_style": (b, NUM_CONDITIONS),
+            "ground_truth_style": (b,),
+        }
+        for name, shape in expected.items():
+            tensor = getattr(self, name)
+            if tensor is not None and tuple(tensor.shape) != shape:
+                raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {shape}")
+
+    def __len__(self) -> int:
+        return self.composite.shape[0]
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> HarmonizationBatch:
+        """The batch on a device and, its floating tensors, in a dtype."""
+
+        def move(tensor: Tensor | None) -> Tensor | None:
+            if tensor is None:
+                return None
+            return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
+        return HarmonizationBatch(**{f.name: move(getattr(self, f.name)) for f in fields(self)})  # type: ignore[arg-type]
+
+    @classmethod
+    def from_uint8(
+        cls,
+        composite: Tensor,
+        ground_truth: Tensor,
+        foreground_mask: Tensor,
+        composite_style: Tensor | None = None,
+        ground_truth_style: Tensor | None = None,
+        device: torch.device | str = "cpu",
+    ) -> HarmonizationBatch:
+        """What crosses to a worker, made into floats on its device.
+
+        Args:
+            composite, ground_truth: [B,H,W,3] uint8 RGB.
+            foreground_mask: [B,H,W] uint8, 1 = foreground.
+            composite_style: [B,10] float32 or None. ground_truth_style: [B] integers or None.
+        """
+
+        def image(pixels: Tensor) -> Tensor:
+            return normalize(pixels.to(device).permute(0, 3, 1, 2).float().div(255.0))
+
+        return cls(
+            image(composite),
+            image(ground_truth),
+            foreground_mask.to(device).unsqueeze(1).float(),
+            None if composite_style is None else composite_style.to(device, torch.float32),
+            None if ground_truth_style is None else ground_truth_style.to(device, torch.int64),
+        )
