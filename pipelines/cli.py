@@ -1,0 +1,70 @@
+"""The console command `charmnet` and, for each of its parts, `python -m pipelines.<name>`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from charmnet.errors import CharmNetError
+
+COMMANDS = {
+    "shard": "turn a released data set, or image shards, into parquet shards with a manifest",
+    "inspect": "show what a data set holds, with a contact sheet; --verify checks every byte",
+    "train": "train a method from data sets in object storage, tracked in MLflow",
+    "evaluate": "measure a model on a data set: MSE, fMSE, PSNR beside the composites' own",
+    "harmonize": "apply a model to one picture or to a whole bucket of them",
+    "quickstart": "see the whole of it work on this machine, on pictures that it makes itself",
+}
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+def _add_command(parser: argparse.ArgumentParser, name: str) -> None:
+    module = importlib.import_module(f"pipelines.{name}")
+    parser.description = module.__doc__
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run)
+
+
+def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    parsed = parser.parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except ValueError as error:
+        print(f"charmnet: error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except CharmNetError as error:
+        print(f"charmnet: error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("charmnet: interrupted", file=sys.stderr)
+        return 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`charmnet COMMAND ...`: 0 when all went well, 1 when the work failed, 2 when it was asked for wrongly."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(
+        prog="charmnet", description="Image harmonization across the real and the rendered domain."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary)
+        if arguments[:1] == [name]:  # the others' imports are not paid for
+            _add_command(command, name)
+    return _run(parser, arguments)
+
+
+def module_main(name: str) -> int:
+    """`python -m pipelines.<name> ...`: the same as `charmnet <name> ...`."""
+    parser = argparse.ArgumentParser(prog=f"python -m pipelines.{name}")
+    _add_command(parser, name)
+    return _run(parser, None)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,224 @@
+"""`manifest.json`: what a data set holds, down to the row group, without opening a shard.
+
+A *stratum* is one combination of domain, subset, category and splits. Every row group says how many rows and
+samples of which strata it holds, so that a selection such as ``split == 'IHD_nonhuman_train'`` is counted and
+planned from the manifest alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from charmnet.errors import DataError
+from charmnet.vocabulary import Domain
+from pipelines.shards.schema import SCHEMA_VERSION, RowKind
+from pipelines.storage import Location
+
+MANIFEST_NAME = "manifest.json"
+
+
+class Container(StrEnum):
+    """How the rows lie in a shard's file."""
+
+    PARQUET = "parquet"
+    TAR = "tar"  # the WebDataset convention, read as it is by byte range
+
+
+@dataclass(frozen=True)
+class Stratum:
+    domain: Domain
+    subset: str
+    category: str | None
+    splits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """The unit of reading and of shuffling.
+
+    Attributes:
+        rows: number of rows.
+        samples: number of training samples in an epoch: the rows, or for scenes ten each (fewer where a list
+            names fewer conditions as ground truth).
+        bytes: encoded size.
+        strata: for each stratum in it (index into `Manifest.strata`) its [rows, samples].
+        offset: where its bytes begin in the file (tar only).
+    """
+
+    rows: int
+    samples: int
+    bytes: int
+    strata: dict[int, tuple[int, int]]
+    offset: int | None = None
+
+
+@dataclass(frozen=True)
+class Shard:
+    path: str
+    bytes: int
+    sha256: str
+    row_groups: tuple[RowGroup, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(group.rows for group in self.row_groups)
+
+    @property
+    def samples(self) -> int:
+        return sum(group.samples for group in self.row_groups)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """
+    Attributes:
+        kind: what a row is. container: how rows lie in files. domain: of all rows.
+        conditions: number of stored pictures by capture condition as ground truth (rendered domain).
+        source: how it was made (command, lists, options): what a second run compares before it goes on.
+    """
+
+    kind: RowKind
+    container: Container
+    domain: Domain
+    strata: tuple[Stratum, ...]
+    shards: tuple[Shard, ...]
+    conditions: dict[int, int] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def rows(self) -> int:
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def samples(self) -> int:
+        return sum(shard.samples for shard in self.shards)
+
+    @property
+    def bytes(self) -> int:
+        return sum(shard.bytes for shard in self.shards)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what the shards hold: the identity of the data set, wherever it lies."""
+        content = [[shard.path, shard.sha256] for shard in self.shards]
+        return hashlib.sha256(json.dumps([self.kind, self.domain, content]).encode()).hexdigest()
+
+    def groups(self) -> Iterator[tuple[int, int, RowGroup]]:
+        """(shard index, row group index, row group) in file order."""
+        for shard_index, shard in enumerate(self.shards):
+            for group_index, group in enumerate(shard.row_groups):
+                yield shard_index, group_index, group
+
+    def totals(self) -> dict[str, dict[str, int]]:
+        """Rows by domain, subset, category and split."""
+        totals: dict[str, Counter[str]] = {
+            name: Counter() for name in ("domain", "subset", "category", "split")
+        }
+        for _, _, group in self.groups():
+            for index, (rows, _) in group.strata.items():
+                stratum = self.strata[index]
+                totals["domain"][stratum.domain] += rows
+                totals["subset"][stratum.subset] += rows
+                totals["category"][stratum.category or "(none)"] += rows
+                for split in stratum.splits:
+                    totals["split"][split] += rows
+        return {name: dict(sorted(counter.items())) for name, counter in totals.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **asdict(self),
+            "rows": self.rows,
+            "samples": self.samples,
+            "digest": self.digest,
+            "totals": self.totals(),
+        }
+
+    @classmethod
+    def from_json(cls, value: Any, where: str = MANIFEST_NAME) -> Manifest:
+        """
+        Raises:
+            DataError: it is no manifest, of another schema version, or does not add up; names the field.
+        """
+        try:
+            version = value["schema_version"]
+            if version != SCHEMA_VERSION:
+                raise DataError(
+                    f"{where}: schema_version is {version!r}, this release reads {SCHEMA_VERSION}; shard the data again"
+                )
+            manifest = cls(
+                kind=RowKind(value["kind"]),
+                container=Container(value["container"]),
+                domain=Domain(value["domain"]),
+                strata=tuple(_stratum(entry) for entry in value["strata"]),
+                shards=tuple(_shard(entry) for entry in value["shards"]),
+                conditions={int(k): int(v) for k, v in value["conditions"].items()},
+                source=dict(value["source"]),
+            )
+            if manifest.rows != value["rows"] or any(
+                not 0 <= index < len(manifest.strata)
+                for _, _, group in manifest.groups()
+                for index in group.strata
+            ):
+                raise ValueError("rows or strata do not add up")
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise DataError(
+                f"{where}: not a manifest of this project ({type(error).__name__}: {error})"
+            ) from error
+        return manifest
+
+    def save(self, folder: Location) -> None:
+        (folder / MANIFEST_NAME).write_bytes(json.dumps(self.to_json(), separators=(",", ":")).encode())
+
+    @classmethod
+    def load(cls, folder: Location) -> Manifest:
+        place = folder / MANIFEST_NAME
+        if not place.exists():
+            raise DataError(
+                f"{folder}: no {MANIFEST_NAME} there; expected a data set made by `charmnet shard`"
+            )
+        return cls.from_json(place.read_json(), str(place))
+
+
+def _stratum(entry: dict[str, Any]) -> Stratum:
+    return Stratum(Domain(entry["domain"]), str(entry["subset"]), entry["category"], tuple(entry["splits"]))
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"expected a count, got {value!r}")
+    return value
+
+
+def _row_group(entry: dict[str, Any]) -> RowGroup:
+    strata = {int(k): (_count(rows), _count(samples)) for k, (rows, samples) in entry["strata"].items()}
+    group = RowGroup(
+        _count(entry["rows"]),
+        _count(entry["samples"]),
+        _count(entry["bytes"]),
+        strata,
+        None if entry["offset"] is None else _count(entry["offset"]),
+    )
+    if (
+        sum(rows for rows, _ in strata.values()) != group.rows
+        or sum(s for _, s in strata.values()) != group.samples
+    ):
+        raise ValueError("a row group's strata do not add up to its rows")
+    return group
+
+
+def _shard(entry: dict[str, Any]) -> Shard:
+    path, sha256 = str(entry["path"]), str(entry["sha256"])
+    if path.startswith("/") or ".." in path.split("/") or "://" in path or len(sha256) != 64:
+        raise ValueError(
+            f"shard path {path!r} with sha256 {sha256!r}: expected a relative path and 64 hex digits"
+        )
+    return Shard(
+        path, _count(entry["bytes"]), sha256, tuple(_row_group(group) for group in entry["row_groups"])
+    )

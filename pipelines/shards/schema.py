@@ -1,0 +1,75 @@
+"""The two kinds of row that a shard holds.
+
+A *pair* is one composite with its ground truth. A *scene* (rendered domain) is one 2D scene under all ten
+capture conditions with its mask: its 90 ordered composites are made when it is read, which costs a tenth of
+the bytes and gives a new draw every epoch.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+from charmnet.vocabulary import NUM_CONDITIONS
+
+SCHEMA_VERSION = 1
+ROW_GROUP_SAMPLES = 64
+ROW_GROUP_BYTES = 32 * 1024 * 1024
+
+
+class RowKind(StrEnum):
+    PAIR = "pair"
+    SCENE = "scene"
+
+
+_COMMON = [
+    pa.field("id", pa.string(), nullable=False),
+    pa.field("domain", pa.string(), nullable=False),
+    pa.field("subset", pa.string(), nullable=False),
+    pa.field("category", pa.string()),
+    pa.field("splits", pa.list_(pa.string()), nullable=False),  # names of the lists that the row stood in
+    pa.field("height", pa.int32(), nullable=False),
+    pa.field("width", pa.int32(), nullable=False),
+    pa.field("foreground_ratio", pa.float32(), nullable=False),  # of the picture's area, in 0..1
+    pa.field("foreground_mask", pa.binary(), nullable=False),  # PNG, 255 = foreground
+]
+
+_STYLE = pa.list_(pa.float32(), NUM_CONDITIONS)
+
+PAIR_SCHEMA = pa.schema(
+    [
+        *_COMMON,
+        pa.field("composite", pa.binary(), nullable=False),  # encoded as it came: JPEG as a rule
+        pa.field("ground_truth", pa.binary(), nullable=False),
+        pa.field("composite_style", _STYLE),  # null in the real domain
+        pa.field("ground_truth_style", pa.int8()),  # capture condition 0-9; null in the real domain
+    ]
+)
+
+LISTED_PAIR = pa.struct(
+    [
+        pa.field("foreground", pa.int8()),  # condition that the foreground comes from, 0-9
+        pa.field("background", pa.int8()),  # condition of the background, hence of the ground truth, 0-9
+        pa.field("composite_style", _STYLE),  # the list's own label
+    ]
+)
+
+SCENE_SCHEMA = pa.schema(
+    [
+        *_COMMON,
+        pa.field("images", pa.list_(pa.binary(), NUM_CONDITIONS), nullable=False),  # by condition 0-9
+        pa.field("pairs", pa.list_(LISTED_PAIR)),  # the only ones to draw; null = all ordered pairs
+    ]
+)
+
+SCHEMAS = {RowKind.PAIR: PAIR_SCHEMA, RowKind.SCENE: SCENE_SCHEMA}
+
+METADATA_COLUMNS = ("id", "domain", "subset", "category", "splits", "height", "width", "foreground_ratio")
+
+
+def ground_truth_conditions(pairs: list[dict] | None) -> list[int]:
+    """The conditions in which a scene can stand as ground truth, ascending: one sample each in an epoch."""
+    if pairs is None:
+        return list(range(NUM_CONDITIONS))
+    return sorted({pair["background"] for pair in pairs})

@@ -1,0 +1,93 @@
+"""`--select`: an expression over split, subset, category and domain that picks a part of a data set.
+
+For instance ``split == 'IHD_nonhuman_train' and subset != 'HCOCO'`` or ``category in ('car', 'dog')``. A row
+stands in several splits, so ``split == 'x'`` means that x is among them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from pipelines.shards.manifest import Stratum
+
+FIELDS = ("split", "subset", "category", "domain")
+_HELP = f"expected comparisons (==, !=, in, not in) of {', '.join(FIELDS)} with quoted names, joined by and, or, not"
+
+_Predicate = Callable[[Stratum], bool]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """
+    Attributes:
+        expression: what the user wrote; empty selects everything.
+
+    Raises:
+        ValueError: on construction, when the expression cannot be understood; it names the part.
+    """
+
+    expression: str = ""
+
+    def __post_init__(self) -> None:
+        _compile(self.expression)
+
+    def __call__(self, stratum: Stratum) -> bool:
+        return self._predicate(stratum)
+
+    @cached_property
+    def _predicate(self) -> _Predicate:
+        return _compile(self.expression)
+
+    def __reduce__(self) -> tuple[type[Selection], tuple[str]]:
+        return Selection, (self.expression,)  # a compiled predicate does not pickle
+
+
+@lru_cache(maxsize=64)
+def _compile(expression: str) -> _Predicate:
+    if not expression.strip():
+        return lambda stratum: True
+    try:
+        return _node(ast.parse(expression.strip(), mode="eval").body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"--select {expression!r}: {error}; {_HELP}") from None
+
+
+def _node(node: ast.expr) -> _Predicate:
+    if isinstance(node, ast.BoolOp):
+        parts = [_node(value) for value in node.values]
+        combine = all if isinstance(node.op, ast.And) else any
+        return lambda stratum: combine(part(stratum) for part in parts)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        inner = _node(node.operand)
+        return lambda stratum: not inner(stratum)
+    if isinstance(node, ast.Compare) and len(node.ops) == 1:
+        return _comparison(node)
+    raise ValueError(f"{ast.unparse(node)!r} is not understood")
+
+
+def _comparison(node: ast.Compare) -> _Predicate:
+    operator, right = node.ops[0], node.comparators[0]
+    if not isinstance(node.left, ast.Name) or node.left.id not in FIELDS:
+        raise ValueError(f"{ast.unparse(node.left)!r} is no field")
+    field = node.left.id
+    if isinstance(operator, ast.Eq | ast.NotEq):
+        names = {_name(right)}
+    elif isinstance(operator, ast.In | ast.NotIn) and isinstance(right, ast.Tuple | ast.List | ast.Set):
+        names = {_name(element) for element in right.elts}
+    else:
+        raise ValueError(f"{ast.unparse(node)!r} is not understood")
+    negated = isinstance(operator, ast.NotEq | ast.NotIn)
+    return lambda stratum: bool(names & _values(stratum, field)) != negated
+
+
+def _name(node: ast.expr) -> str | None:
+    if isinstance(node, ast.Constant) and (node.value is None or isinstance(node.value, str)):
+        return node.value
+    raise ValueError(f"{ast.unparse(node)!r} is no quoted name")
+
+
+def _values(stratum: Stratum, field: str) -> set[str | None]:
+    return set(stratum.splits) if field == "split" else {getattr(stratum, field)}

@@ -1,0 +1,208 @@
+"""A URI and the environment give one place: s3://, file://, a plain path, and whatever else fsspec speaks.
+
+Keys, endpoints and regions come from the environment alone (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
+`AWS_ENDPOINT_URL`, instance roles); a `Location` holds a URI and nothing else, so it can be pickled, logged
+and stored.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import fsspec
+import pyarrow.fs
+
+from charmnet.errors import StorageError
+
+ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
+
+
+@dataclass(frozen=True)
+class Location:
+    """A file or folder somewhere.
+
+    Attributes:
+        uri: `scheme://path` without a trailing slash; local places are `file:///absolute/path`.
+    """
+
+    uri: str
+
+    @classmethod
+    def of(cls, place: str | Path | Location) -> Location:
+        """From what a user wrote; a plain path is made absolute.
+
+        Raises:
+            ValueError: the URI carries a user, a password or a query, which belong into the environment.
+        """
+        if isinstance(place, Location):
+            return place
+        text = os.fspath(place)
+        parts = urlsplit(text)
+        if not parts.scheme:
+            return cls(f"file://{Path(text).expanduser().resolve().as_posix()}")
+        if parts.username or parts.password or parts.query:
+            raise ValueError(
+                f"{parts.scheme}://{parts.hostname or ''}...: a URI with credentials or options in it; "
+                "give keys and endpoints through the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL)"
+            )
+        return cls(text.rstrip("/"))
+
+    def __str__(self) -> str:
+        return self.uri
+
+    def __truediv__(self, name: str) -> Location:
+        """A place beneath this one.
+
+        Raises:
+            StorageError: `name` is absolute or would leave this place ("../").
+        """
+        parts = name.split("/")
+        if name.startswith("/") or ".." in parts or "\0" in name or "://" in name:
+            raise StorageError(f"{self}: the path {name!r} would leave it; expected a relative path beneath")
+        return Location(f"{self.uri}/{name}")
+
+    @property
+    def scheme(self) -> str:
+        return urlsplit(self.uri).scheme
+
+    @property
+    def name(self) -> str:
+        return posixpath.basename(self.uri)
+
+    @property
+    def parent(self) -> Location:
+        return Location(posixpath.dirname(self.uri))
+
+    @property
+    def local_path(self) -> Path | None:
+        """The path on this machine, or None for a remote place."""
+        return Path(urlsplit(self.uri).path) if self.scheme == "file" else None
+
+    @property
+    def _path(self) -> str:
+        return self.uri.removeprefix("file://") if self.scheme == "file" else self.uri.split("://", 1)[1]
+
+    def filesystem(self) -> Any:
+        """The fsspec filesystem; listings are never cached, since other processes write too."""
+        options: dict[str, Any] = {"use_listings_cache": False}
+        if self.scheme == "file":
+            options["auto_mkdir"] = True
+        try:
+            return fsspec.filesystem(self.scheme, **options)
+        except (ValueError, ImportError) as error:
+            raise StorageError(
+                f"{self}: {error}; expected s3://, file:// or another scheme that fsspec knows"
+            ) from error
+
+    def arrow(self) -> tuple[pyarrow.fs.FileSystem, str]:
+        """Arrow's filesystem and the path in it: the fast way for reading shards by range."""
+        if self.scheme == "file":
+            return pyarrow.fs.LocalFileSystem(), self._path
+        if self.scheme == "s3":
+            return pyarrow.fs.S3FileSystem(endpoint_override=os.environ.get(ENDPOINT_VARIABLE)), self._path
+        return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(self.filesystem())), self._path
+
+    @contextmanager
+    def open(self, mode: str = "rb") -> Iterator[IO[Any]]:
+        """Opens the file; what the store says is turned into a `StorageError` that names this place."""
+        with _named(self), self.filesystem().open(self._path, mode) as stream:
+            yield stream
+
+    def exists(self) -> bool:
+        with _named(self):
+            return bool(self.filesystem().exists(self._path))
+
+    def size_bytes(self) -> int:
+        with _named(self):
+            return int(self.filesystem().size(self._path))
+
+    def read_bytes(self) -> bytes:
+        with _named(self):
+            return bytes(self.filesystem().cat_file(self._path))
+
+    def read_range(self, start: int, length: int) -> bytes:
+        with _named(self):
+            return bytes(self.filesystem().cat_file(self._path, start=start, end=start + length))
+
+    def write_bytes(self, data: bytes) -> None:
+        """Writes the whole file or nothing: readers never see half of it."""
+        with _named(self):
+            filesystem = self.filesystem()
+            if self.scheme != "file":
+                filesystem.pipe_file(self._path, data)  # an object appears only when it is complete
+                return
+            path = Path(self._path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            temporary.write_bytes(data)
+            temporary.replace(path)
+
+    def read_json(self) -> Any:
+        try:
+            return json.loads(self.read_bytes())
+        except ValueError as error:
+            raise StorageError(f"{self}: not valid JSON ({error})") from error
+
+    def write_json(self, value: Any) -> None:
+        self.write_bytes(json.dumps(value, indent=1).encode())
+
+    def list(self) -> list[Location]:
+        """What lies directly beneath, sorted by name; nothing where the folder does not exist."""
+        with _named(self):
+            try:
+                paths = self.filesystem().ls(self._path, detail=False)
+            except FileNotFoundError:
+                return []
+        own = self._path.rstrip("/")
+        names = sorted({posixpath.basename(p.rstrip("/")) for p in paths if p.rstrip("/") != own})
+        return [self / name for name in names if name]
+
+    def walk_files(self) -> list[str]:
+        """Relative paths of all files beneath, sorted."""
+        with _named(self):
+            found = self.filesystem().find(self._path)
+        root = self._path.rstrip("/") + "/"
+        return sorted(p.removeprefix(root) for p in found)
+
+    def delete(self) -> None:
+        """Removes the file or the folder with all beneath; nothing to remove is fine."""
+        with _named(self):
+            filesystem = self.filesystem()
+            if filesystem.exists(self._path):
+                filesystem.rm(self._path, recursive=True)
+
+    def upload_folder(self, folder: Path) -> None:
+        """Copies a local folder's files to beneath this place."""
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            (self / path.relative_to(folder).as_posix()).write_bytes(path.read_bytes())
+
+    def download_folder(self, folder: Path) -> None:
+        """Copies all files beneath this place into a local folder."""
+        for name in self.walk_files():
+            target = folder / (self / name).uri.removeprefix(f"{self.uri}/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((self / name).read_bytes())
+
+
+@contextmanager
+def _named(location: Location) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StorageError(f"{location}: no such file or folder") from error
+    except PermissionError as error:
+        raise StorageError(
+            f"{location}: access refused; expected credentials that may use it in the environment (for s3:// "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or an instance role, AWS_ENDPOINT_URL for other servers)"
+        ) from error
+    except OSError as error:
+        raise StorageError(f"{location}: {type(error).__name__}: {error}") from error
