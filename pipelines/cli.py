@@ -46,7 +46,7 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`charmnet COMMAND ...`: 0 when all went well, 1 when the work failed, 2 when it was asked for wrongly."""
+    """`charmnet COMMAND ...`: 0 when all went well, 1 when the work failed, 2 when asked for wrongly."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(
         prog="charmnet", description="Image harmonization across the real and the rendered domain."

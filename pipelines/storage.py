@@ -155,7 +155,7 @@ class Location:
     def write_json(self, value: Any) -> None:
         self.write_bytes(json.dumps(value, indent=1).encode())
 
-    def list(self) -> list[Location]:
+    def children(self) -> list[Location]:
         """What lies directly beneath, sorted by name; nothing where the folder does not exist."""
         with _named(self):
             try:
@@ -201,8 +201,8 @@ def _named(location: Location) -> Iterator[None]:
         raise StorageError(f"{location}: no such file or folder") from error
     except PermissionError as error:
         raise StorageError(
-            f"{location}: access refused; expected credentials that may use it in the environment (for s3:// "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or an instance role, AWS_ENDPOINT_URL for other servers)"
+            f"{location}: access refused; expected credentials that may use it in the environment "
+            "(for s3:// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or an instance role, AWS_ENDPOINT_URL for other servers)"
         ) from error
     except OSError as error:
         raise StorageError(f"{location}: {type(error).__name__}: {error}") from error

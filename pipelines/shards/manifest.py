@@ -150,7 +150,8 @@ class Manifest:
             version = value["schema_version"]
             if version != SCHEMA_VERSION:
                 raise DataError(
-                    f"{where}: schema_version is {version!r}, this release reads {SCHEMA_VERSION}; shard the data again"
+                    f"{where}: schema_version is {version!r}, this release reads {SCHEMA_VERSION}; "
+                    "shard the data again"
                 )
             manifest = cls(
                 kind=RowKind(value["kind"]),

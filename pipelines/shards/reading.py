@@ -64,8 +64,8 @@ class Dataset:
         expected = SCHEMAS[self.manifest.kind]
         if table.num_rows != group.rows or (columns is None and table.schema.names != expected.names):
             raise DataError(
-                f"{place}: row group {group_index} has {table.num_rows} rows of {table.schema.names}, the manifest "
-                f"says {group.rows} of {expected.names}; shard the data again"
+                f"{place}: row group {group_index} has {table.num_rows} rows of {table.schema.names}, "
+                f"the manifest says {group.rows} of {expected.names}; shard the data again"
             )
         return table
 
