@@ -1,0 +1,95 @@
+"""The released augmentation: one resized crop and flip for composite, ground truth and mask together.
+
+The released code uses albumentations' RandomResizedCrop(256, 256, scale=(0.5, 1.0)) with its defaults, then
+HorizontalFlip(p=0.5), and draws again while the crop has no foreground. Here every draw comes from a
+generator that is handed in, so that a sample's augmentation is a function of its seed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from charmnet.images import UInt8Array
+
+TRAINING_SIZE = 256
+
+_AREA_SCALE = (0.5, 1.0)
+_ASPECT_RATIO = (3 / 4, 4 / 3)  # width over height
+_CROP_TRIES = 10
+_FLIP_PROBABILITY = 0.5
+_ACCEPT_ANY_PROBABILITY = 0.05
+_MIN_FOREGROUND_PIXELS = 1.0  # the crop's resized mask has to sum to more
+_MAX_DRAWS = 1000  # 0.95**1000 < 1e-22: reached by no mask in practice, it only makes the loop's end certain
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A crop in the source's pixels (top, left, height, width), to be resized, then mirrored if `flip`."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool
+
+
+def draw_augmentation(
+    rng: np.random.Generator, foreground_mask: UInt8Array, size: int = TRAINING_SIZE
+) -> Augmentation:
+    """Draws crop and flip until the crop shows foreground; any draw is taken regardless with probability 5 %.
+
+    Args:
+        foreground_mask: [H,W] uint8, 1 = foreground. An empty mask is fine: some draw is taken regardless.
+        size: side of the square that the crop will be resized to; the foreground is counted there.
+    """
+    for _ in range(_MAX_DRAWS):
+        augmentation = _draw(rng, *foreground_mask.shape)
+        if rng.random() < _ACCEPT_ANY_PROBABILITY:
+            break
+        if apply(augmentation, foreground_mask, size).sum() > _MIN_FOREGROUND_PIXELS:
+            break
+    return augmentation
+
+
+def apply(augmentation: Augmentation, image: UInt8Array, size: int = TRAINING_SIZE) -> UInt8Array:
+    """Crops, resizes and mirrors [H,W,3] or [H,W] uint8 to [size,size,...].
+
+    A mask of 0 and 1 is interpolated like a picture and rounded back to 0 and 1, as released.
+    """
+    a = augmentation
+    resized = resize(image[a.top : a.top + a.height, a.left : a.left + a.width], size)
+    return np.ascontiguousarray(resized[:, ::-1]) if a.flip else resized
+
+
+def resize(image: UInt8Array, size: int = TRAINING_SIZE) -> UInt8Array:
+    """[H,W,3] or [H,W] uint8 to [size,size,...], bilinear (OpenCV's): the test-time preprocessing."""
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+
+
+def _draw(rng: np.random.Generator, image_height: int, image_width: int) -> Augmentation:
+    for _ in range(_CROP_TRIES):
+        area = rng.uniform(*_AREA_SCALE) * image_height * image_width
+        ratio = math.exp(rng.uniform(math.log(_ASPECT_RATIO[0]), math.log(_ASPECT_RATIO[1])))
+        width, height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < width <= image_width and 0 < height <= image_height:
+            top = int(rng.integers(0, image_height - height + 1))
+            left = int(rng.integers(0, image_width - width + 1))
+            break
+    else:
+        top, left, height, width = _central_crop(image_height, image_width)
+    return Augmentation(top, left, height, width, flip=bool(rng.random() < _FLIP_PROBABILITY))
+
+
+def _central_crop(image_height: int, image_width: int) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of the largest central crop whose aspect ratio is allowed."""
+    narrowest, widest = _ASPECT_RATIO
+    height, width = image_height, image_width
+    if image_width / image_height < narrowest:
+        height = round(image_width / narrowest)
+    elif image_width / image_height > widest:
+        width = round(image_height * widest)
+    return (image_height - height) // 2, (image_width - width) // 2, height, width

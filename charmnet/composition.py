@@ -1,0 +1,54 @@
+"""Composites of the rendered domain: foregrounds exchanged between capture conditions of one scene."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from charmnet.images import UInt8Array
+from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition
+
+
+def exchange_foreground(
+    foreground_image: UInt8Array, background_image: UInt8Array, foreground_mask: UInt8Array
+) -> UInt8Array:
+    """The composite of a scene's foreground under one condition and its background under another.
+
+    The exchange is hard: each pixel comes whole from one of the two pictures. The background's picture is the
+    composite's ground truth.
+
+    Args:
+        foreground_image, background_image: [H,W,3] uint8 of the same scene.
+        foreground_mask: [H,W] uint8, 1 = foreground.
+
+    Raises:
+        ValueError: the three differ in size.
+    """
+    if not foreground_image.shape[:2] == background_image.shape[:2] == foreground_mask.shape:
+        raise ValueError(
+            f"pictures of {foreground_image.shape} and {background_image.shape} with a mask of "
+            f"{foreground_mask.shape}; expected one height and width"
+        )
+    return np.where(foreground_mask[..., None] != 0, foreground_image, background_image)
+
+
+def soft_style_label(
+    foreground_condition: CaptureCondition | int,
+    background_condition: CaptureCondition | int,
+    foreground_ratio: float,
+) -> npt.NDArray[np.float32]:
+    """[10] float32, SC1's target: a composite's two capture conditions by the area that each covers.
+
+    RdHarmony's lists weigh the foreground's condition by the foreground's share of the picture, and the
+    background's by the rest.
+
+    Args:
+        foreground_condition, background_condition: 0-9.
+        foreground_ratio: share of the picture's area in 0..1.
+    """
+    if not 0.0 <= foreground_ratio <= 1.0:
+        raise ValueError(f"foreground_ratio is {foreground_ratio}, expected a share of the area in 0..1")
+    label = np.zeros(NUM_CONDITIONS, np.float32)
+    label[foreground_condition] += foreground_ratio
+    label[background_condition] += 1.0 - foreground_ratio
+    return label
