@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from pipelines.shards.manifest import Stratum
 
 FIELDS = ("split", "subset", "category", "domain")
-_HELP = f"expected comparisons (==, !=, in, not in) of {', '.join(FIELDS)} with quoted names, joined by and, or, not"
+_HELP = f"expected comparisons (==, !=, in, not in) of {', '.join(FIELDS)} with quoted names; and, or, not"
 
 _Predicate = Callable[[Stratum], bool]
 
@@ -91,3 +91,6 @@ def _name(node: ast.expr) -> str | None:
 
 def _values(stratum: Stratum, field: str) -> set[str | None]:
     return set(stratum.splits) if field == "split" else {getattr(stratum, field)}
+
+
+EVERYTHING = Selection()

@@ -1,0 +1,161 @@
+"""The order of an epoch as a pure function of (manifest, seed, epoch).
+
+Which samples form the global batch of step s depends on nothing else: not on the number of workers, not on
+timing, not on what died before. Nothing here does I/O.
+
+How it shuffles. Row groups are the unit of reading, so an epoch is a sequence of *pools*: about
+`pool_row_groups` row groups whose samples are mixed. Row groups differ in size (the last of a shard, or
+what a selection leaves of one), and finding the pool of a position must not take a prefix sum over all of
+them. So row groups of equal size form a *class*, and every pool takes an even share of each class: after j
+of J pools, ``(G_c * j + phase_c) // J`` of the G_c row groups of class c have been taken. The samples
+before pool j are then a sum over the classes (there are at most as many as a row group has samples), and
+the pool of a position is found by bisection. Which row groups a share consists of is decided by a
+permutation that is computed an element at a time. So planning a window costs O(window * log row groups),
+however long the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.ingest.permutation import Permutation, seeded_rng
+from pipelines.shards.manifest import Manifest
+from pipelines.shards.selection import EVERYTHING, Selection
+
+
+@dataclass(frozen=True)
+class SizeClass:
+    """The row groups that give the same number of samples.
+
+    Attributes:
+        samples: of each of them.
+        row_groups: [G_c, 2] (shard index, row group index), in file order.
+    """
+
+    samples: int
+    row_groups: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class SampleRun:
+    """Consecutive positions of the endless stream that lie in one epoch.
+
+    Attributes:
+        epoch: which.
+        references: [N, 3] (shard index, row group index, sample offset among the row group's selected
+            samples).
+    """
+
+    epoch: int
+    references: NDArray[np.int32]
+
+
+class EpochPlan:
+    """The endless stream of a domain's samples: its epochs, one after the other.
+
+    Args:
+        manifest: of the data set.
+        selection: which strata take part.
+        seed: of the run.
+        pool_row_groups: how many row groups are mixed (a larger pool shuffles better and holds more memory).
+
+    Raises:
+        ValueError: the selection picks nothing.
+    """
+
+    def __init__(
+        self, manifest: Manifest, selection: Selection = EVERYTHING, seed: int = 0, pool_row_groups: int = 4
+    ) -> None:
+        if pool_row_groups < 1:
+            raise ValueError(f"pool_row_groups is {pool_row_groups}, expected at least 1")
+        self.domain = manifest.domain
+        self.seed = seed
+        self.classes = _size_classes(manifest, selection)
+        if not self.classes:
+            raise ValueError(
+                f"--select {selection.expression!r} picks nothing; the data set holds {manifest.totals()}"
+            )
+        self.num_samples = sum(c.samples * len(c.row_groups) for c in self.classes)
+        num_row_groups = sum(len(c.row_groups) for c in self.classes)
+        self.num_pools = -(-num_row_groups // pool_row_groups)
+
+    def epoch_of(self, position: int) -> int:
+        """The epoch that a position of the endless stream lies in."""
+        return position // self.num_samples
+
+    def runs(self, start: int, stop: int) -> Iterator[SampleRun]:
+        """The samples at positions start..stop-1 of the endless stream, cut where epochs end."""
+        while start < stop:
+            epoch, first = divmod(start, self.num_samples)
+            last = min(first + stop - start, self.num_samples)
+            yield SampleRun(epoch, _Epoch(self, epoch).references(first, last))
+            start += last - first
+
+
+class _Epoch:
+    """The order of one epoch."""
+
+    def __init__(self, plan: EpochPlan, epoch: int) -> None:
+        self.plan = plan
+        self.key = (plan.seed, str(plan.domain), epoch)
+        rng = seeded_rng("phases", *self.key)
+        self.phases = [int(rng.integers(plan.num_pools)) for _ in plan.classes]
+
+    def references(self, first: int, last: int) -> NDArray[np.int32]:
+        """[last - first, 3] for the positions first..last-1 of this epoch."""
+        parts = []
+        pool = self._pool_of(first)
+        while first < last:
+            begin = self._samples_before(pool)
+            samples = self._pool(pool)
+            part = samples[first - begin : last - begin]
+            parts.append(part)
+            first += len(part)
+            pool += 1
+        return np.concatenate(parts)
+
+    def _taken(self, size_class: int, pools: int) -> int:
+        """How many row groups of a class the first `pools` pools take."""
+        row_groups = len(self.plan.classes[size_class].row_groups)
+        return (row_groups * pools + self.phases[size_class]) // self.plan.num_pools
+
+    def _samples_before(self, pool: int) -> int:
+        return sum(c.samples * self._taken(i, pool) for i, c in enumerate(self.plan.classes))
+
+    def _pool_of(self, position: int) -> int:
+        low, high = 0, self.plan.num_pools - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._samples_before(middle) <= position:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _pool(self, pool: int) -> NDArray[np.int32]:
+        """The pool's samples, mixed."""
+        parts = []
+        for i, size_class in enumerate(self.plan.classes):
+            taken = np.arange(self._taken(i, pool), self._taken(i, pool + 1), dtype=np.int64)
+            order = Permutation(len(size_class.row_groups), *self.key, "row groups", i)
+            groups = np.repeat(size_class.row_groups[order(taken)], size_class.samples, axis=0)
+            offsets = np.tile(np.arange(size_class.samples, dtype=np.int32), len(taken))
+            parts.append(np.column_stack([groups, offsets]))
+        samples = np.concatenate(parts)
+        return samples[seeded_rng("pool", *self.key, pool).permutation(len(samples))]
+
+
+def _size_classes(manifest: Manifest, selection: Selection) -> list[SizeClass]:
+    selected = [selection(stratum) for stratum in manifest.strata]
+    by_size: dict[int, list[tuple[int, int]]] = {}
+    for shard_index, group_index, group in manifest.groups():
+        samples = sum(count for index, (_, count) in group.strata.items() if selected[index])
+        if samples:
+            by_size.setdefault(samples, []).append((shard_index, group_index))
+    return [
+        SizeClass(samples, np.array(groups, dtype=np.int32)) for samples, groups in sorted(by_size.items())
+    ]

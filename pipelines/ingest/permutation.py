@@ -1,0 +1,58 @@
+"""Pseudo-random permutations that are computed an element at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ROUNDS = 4
+
+
+def seeded_rng(*key: Any) -> np.random.Generator:
+    """A generator that depends on the key alone: not on the process, the platform or earlier draws."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(digest, dtype=np.uint64)))
+
+
+def _mix(values: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
+    """A cheap integer hash (the finaliser of SplitMix64), keyed."""
+    with np.errstate(over="ignore"):
+        x = values + np.uint64(key)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
+class Permutation:
+    """A permutation of 0..size-1 that takes constant memory and constant time an element.
+
+    A balanced Feistel network over the next even power of two; values that fall outside are walked on along
+    their cycle until they fall inside, which keeps it a permutation.
+    """
+
+    def __init__(self, size: int, *key: Any) -> None:
+        if size < 0:
+            raise ValueError(f"the size of a permutation is {size}, expected 0 or more")
+        self.size = size
+        self._half_bits = max(1, ((max(size, 2) - 1).bit_length() + 1) // 2)
+        self._keys = [int(k) for k in seeded_rng("permutation", *key).integers(0, 2**63, _ROUNDS)]
+
+    def __call__(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the elements at `indices` (each in 0..size-1) go."""
+        if len(indices) and (indices.min() < 0 or indices.max() >= self.size):
+            raise ValueError(f"indices {indices.min()}..{indices.max()} of a permutation of {self.size}")
+        values = self._once(indices.astype(np.uint64))
+        while (outside := values >= self.size).any():
+            values[outside] = self._once(values[outside])
+        return values.astype(np.int64)
+
+    def _once(self, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        bits = np.uint64(self._half_bits)
+        low_mask = np.uint64((1 << self._half_bits) - 1)
+        left, right = values >> bits, values & low_mask
+        for key in self._keys:
+            left, right = right, left ^ (_mix(right, key) & low_mask)
+        return (left << bits) | right

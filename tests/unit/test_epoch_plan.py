@@ -1,0 +1,150 @@
+"""The plan of an epoch is a permutation, differs by epoch and seed, and costs no more for a longer epoch."""
+
+import itertools
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charmnet.vocabulary import Domain
+from pipelines.ingest.epoch_plan import EpochPlan
+from pipelines.ingest.permutation import Permutation
+from pipelines.shards.manifest import Container, Manifest, RowGroup, Shard, Stratum
+from pipelines.shards.schema import RowKind
+from pipelines.shards.selection import Selection
+
+
+def manifest_of(shards: list[list[int]]) -> Manifest:
+    """Shards with row groups of these many samples, alternately of split a and of splits a and b."""
+    strata = (Stratum(Domain.REAL, "S", None, ("a",)), Stratum(Domain.REAL, "S", None, ("a", "b")))
+    return Manifest(
+        RowKind.PAIR,
+        Container.PARQUET,
+        Domain.REAL,
+        strata,
+        tuple(
+            Shard(
+                f"{i}.parquet",
+                0,
+                "0" * 64,
+                tuple(RowGroup(n, n, 0, {0: (n - n // 2, n - n // 2), 1: (n // 2, n // 2)}) for n in groups),
+            )
+            for i, groups in enumerate(shards)
+        ),
+    )
+
+
+def stream(plan: EpochPlan, start: int, stop: int) -> list[tuple[int, ...]]:
+    return [(run.epoch, *map(int, ref)) for run in plan.runs(start, stop) for ref in run.references]
+
+
+shard_sizes = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=6), min_size=1, max_size=5)
+
+
+@given(st.integers(0, 3000), st.integers(0, 5))
+@settings(max_examples=60)
+def test_permutation_reaches_every_element_once(size: int, key: int) -> None:
+    order = Permutation(size, key)(np.arange(size, dtype=np.int64))
+    assert sorted(order) == list(range(size))
+
+
+@given(shard_sizes, st.integers(0, 99), st.integers(0, 3), st.integers(1, 5))
+@settings(max_examples=100)
+def test_every_epoch_delivers_every_sample_once(
+    shards: list[list[int]], seed: int, epoch: int, pool: int
+) -> None:
+    plan = EpochPlan(manifest_of(shards), seed=seed, pool_row_groups=pool)
+    n = plan.num_samples
+    got = stream(plan, epoch * n, (epoch + 1) * n)
+    expected = {
+        (epoch, s, g, o)
+        for s, groups in enumerate(shards)
+        for g, rows in enumerate(groups)
+        for o in range(rows)
+    }
+    assert len(got) == len(expected)
+    assert set(got) == expected
+
+
+@given(shard_sizes, st.integers(0, 99), st.lists(st.integers(0, 400), min_size=2, max_size=6))
+@settings(max_examples=100)
+def test_any_cut_gives_the_same_stream(shards: list[list[int]], seed: int, cuts: list[int]) -> None:
+    plan = EpochPlan(manifest_of(shards), seed=seed)
+    cuts = sorted(cuts)
+    pieces = [sample for a, b in itertools.pairwise(cuts) for sample in stream(plan, a, b)]
+    assert pieces == stream(plan, cuts[0], cuts[-1])
+
+
+@given(shard_sizes.filter(lambda shards: sum(map(sum, shards)) > 20), st.integers(0, 99))
+@settings(max_examples=30)
+def test_a_selection_is_planned_from_the_manifest_alone(shards: list[list[int]], seed: int) -> None:
+    plan = EpochPlan(manifest_of(shards), Selection("split == 'b'"), seed)
+    assert plan.num_samples == sum(n // 2 for groups in shards for n in groups)
+    assert len(set(stream(plan, 0, plan.num_samples))) == plan.num_samples
+
+
+def test_epochs_and_seeds_differ() -> None:
+    manifest = manifest_of([[64] * 20])
+    one = EpochPlan(manifest, seed=1)
+    n = one.num_samples
+    first, second = stream(one, 0, n), stream(one, n, 2 * n)
+    assert [ref[1:] for ref in first] != [ref[1:] for ref in second]
+    assert first != stream(EpochPlan(manifest, seed=2), 0, n)
+    assert first == stream(EpochPlan(manifest, seed=1), 0, n)
+
+
+def test_the_order_of_an_epoch_is_pinned() -> None:
+    """Resuming a run with a newer release must go on with the same order: a change here is a breaking one."""
+    plan = EpochPlan(manifest_of([[3, 3, 2], [3, 1]]), seed=7, pool_row_groups=2)
+    assert [ref[1:] for ref in stream(plan, 12, 20)] == [
+        (0, 0, 1),
+        (0, 0, 2),
+        (0, 0, 0),
+        (1, 0, 0),
+        (1, 0, 2),
+        (1, 0, 1),
+        (0, 2, 1),
+        (0, 1, 2),
+    ]
+
+
+def test_rare_row_groups_do_not_always_stand_at_the_end() -> None:
+    shards = [[8] * 30 + [3]]
+    places = []
+    for epoch in range(40):
+        plan = EpochPlan(manifest_of(shards), seed=3)
+        n = plan.num_samples
+        epoch_stream = stream(plan, epoch * n, (epoch + 1) * n)
+        places.append(next(i for i, ref in enumerate(epoch_stream) if ref[2] == 30) / n)
+    assert min(places) < 0.25
+    assert max(places) > 0.75
+
+
+def test_nothing_selected_is_refused_with_what_there_is() -> None:
+    with pytest.raises(ValueError, match=r"picks nothing.*'a': 4"):
+        EpochPlan(manifest_of([[4]]), Selection("split == 'c'"))
+
+
+def test_a_window_costs_the_same_in_a_hundred_million_samples() -> None:
+    # One RowGroup object many times over: the plan must not care, and the test must not take gigabytes.
+    group = RowGroup(64, 64, 0, {0: (64, 64)})
+    tail = RowGroup(17, 17, 0, {0: (17, 17)})
+    strata = (Stratum(Domain.REAL, "S", None, ("a",)),)
+    shards = tuple(Shard(f"{i}", 0, "0" * 64, (group,) * 399 + (tail,)) for i in range(4000))
+    plan = EpochPlan(Manifest(RowKind.PAIR, Container.PARQUET, Domain.REAL, strata, shards))
+    assert plan.num_samples > 100_000_000
+    position = 12_345 * plan.num_samples + 67_890_123
+    tracemalloc.start()
+    started = time.perf_counter()
+    references = next(plan.runs(position, position + 256)).references
+    seconds = time.perf_counter() - started
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(np.unique(references, axis=0)) == 256
+    assert peak_bytes < 1_000_000
+    assert (
+        seconds < 0.5
+    )  # milliseconds, with room for a busy machine; a pass over 1.6 million row groups takes longer
