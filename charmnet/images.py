@@ -1,12 +1,12 @@
 """Encoded pictures and masks to arrays and back.
 
-Decoding is OpenCV's: the released loaders read with it, and a JPEG of 640x480 takes 1.4 ms, a third of Pillow's
-time. OpenCV from 4.11 on refuses data that is cut short and PNGs whose checksums fail (Pillow accepts a PNG
-without its end); neither library notices bytes that changed inside a JPEG.
+Decoding is OpenCV's: the released loaders read with it, and a JPEG of 640x480 takes 1.4 ms, a third of
+Pillow's time. OpenCV from 4.11 on refuses data that is cut short and PNGs whose checksums fail (Pillow takes a
+PNG without its end); neither library notices bytes that changed inside a JPEG.
 
 Orientation: pixels are taken as they are stored and an EXIF orientation is ignored, so that a composite, its
-mask and its ground truth stay aligned when only some of the files carry the tag. Only a user's own photographs
-are turned upright (`decode_rgb(data, upright=True)`), masks with them.
+mask and its ground truth stay aligned when only some of the files carry the tag. Only a user's own pictures
+and masks are turned upright (`upright=True`).
 """
 
 from __future__ import annotations
@@ -108,9 +108,7 @@ def _decode(data: bytes, flags: int, size: tuple[int, int]) -> UInt8Array:
     except cv2.error as error:
         raise DataError(f"a picture that OpenCV cannot decode ({error.err})") from error
     if image is None:
-        raise DataError(
-            f"a picture with (height, width) {size} whose {len(data):,} bytes cannot be decoded: cut short or broken"
-        )
+        raise DataError(f"a picture with (height, width) {size} cannot be decoded: cut short or broken")
     return image.astype(np.uint8, copy=False)
 
 

@@ -1,0 +1,93 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage import data
+
+from charmnet.augment import Augmentation, apply, draw_augmentation, resize
+
+PHOTOGRAPH = data.astronaut()[:300, :400]
+
+
+def mask_of(height: int, width: int, *box: int) -> np.ndarray:
+    mask = np.zeros((height, width), np.uint8)
+    top, left, bottom, right = box or (0, 0, height, width)
+    mask[top:bottom, left:right] = 1
+    return mask
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 2**32))
+def test_crops_lie_within_the_picture_and_keep_the_released_ranges(height, width, seed):
+    a = draw_augmentation(np.random.default_rng(seed), mask_of(height, width), size=8)
+    assert 0 <= a.top <= a.top + a.height <= height
+    assert 0 <= a.left <= a.left + a.width <= width
+    assert min(a.height, a.width) >= 1
+    if min(height, width) > 100 and 3 / 4 <= width / height <= 4 / 3:
+        assert 0.74 < a.width / a.height < 1.35
+        assert a.height * a.width > 0.49 * height * width
+
+
+def test_draws_cover_scale_ratio_and_flip():
+    rng = np.random.default_rng(0)
+    draws = [draw_augmentation(rng, mask_of(400, 400), size=8) for _ in range(2000)]
+    area = np.array([a.height * a.width for a in draws]) / 400**2
+    ratio = np.log([a.width / a.height for a in draws])
+    assert area.min() < 0.51
+    assert area.max() > 0.97
+    assert abs(ratio.mean()) < 0.02  # symmetric in the logarithm
+    assert 0.47 < np.mean([a.flip for a in draws]) < 0.53
+
+
+def test_a_panorama_falls_back_to_its_centre():
+    a = draw_augmentation(np.random.default_rng(1), mask_of(100, 1000))
+    assert (a.top, a.left, a.height, a.width) == (0, 433, 100, 133)
+
+
+def test_the_same_seed_gives_the_same_draw():
+    mask = mask_of(300, 400, 10, 10, 60, 60)
+    first, again, other = (draw_augmentation(np.random.default_rng(seed), mask) for seed in (5, 5, 6))
+    assert first == again != other
+
+
+def test_crops_without_foreground_are_accepted_only_now_and_then():
+    mask = mask_of(400, 400, 0, 0, 12, 12)  # a corner that most crops miss
+    rng = np.random.default_rng(2)
+    empty = [apply(draw_augmentation(rng, mask), mask).sum() <= 1 for _ in range(1000)]
+    # A crop misses the corner nine times in ten; accepting 5 % of those gives about one in three.
+    assert 0.15 < np.mean(empty) < 0.45
+
+
+def test_an_empty_mask_ends():
+    mask = np.zeros((50, 60), np.uint8)
+
+    class NeverAccepts(np.random.Generator):
+        def random(self, *args, **kwargs):
+            return 0.99
+
+    assert draw_augmentation(np.random.default_rng(0), mask).height <= 50
+    assert draw_augmentation(NeverAccepts(np.random.PCG64(0)), mask, size=8).height <= 50
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_apply_is_crop_then_bilinear_resize_then_mirror(flip):
+    a = Augmentation(top=20, left=30, height=200, width=260, flip=flip)
+    expected = cv2.resize(PHOTOGRAPH[20:220, 30:290], (256, 256), interpolation=cv2.INTER_LINEAR)
+    assert np.array_equal(apply(a, PHOTOGRAPH), expected[:, ::-1] if flip else expected)
+
+
+def test_masks_stay_binary_and_aligned_with_the_picture():
+    mask = (PHOTOGRAPH[..., 0] > 120).astype(np.uint8)
+    a = Augmentation(10, 10, 250, 300, flip=True)
+    resized = apply(a, mask)
+    assert set(np.unique(resized)) == {0, 1}
+    smooth = apply(a, mask * 255)
+    assert resized[smooth > 130].all()
+    assert not resized[smooth < 125].any()
+
+
+def test_resize_keeps_a_picture_of_the_right_size():
+    square = PHOTOGRAPH[:256, :256]
+    assert np.array_equal(resize(square), square)
+    assert resize(PHOTOGRAPH, 64).shape == (64, 64, 3)

@@ -1,0 +1,117 @@
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from charmnet.errors import DataError
+from charmnet.images import decode_mask, decode_rgb, decode_user_mask, encode_jpeg, encode_png, image_size
+
+PHOTOGRAPH = data.astronaut()[:300, :401]
+
+
+def encoded(suffix: str, *options: int) -> bytes:
+    return cv2.imencode(suffix, PHOTOGRAPH[..., ::-1], options)[1].tobytes()
+
+
+def pillow_bytes(image: Image.Image, image_format: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, image_format, **options)
+    return stream.getvalue()
+
+
+def test_lossless_round_trip_is_rgb():
+    assert np.array_equal(decode_rgb(encode_png(PHOTOGRAPH)), PHOTOGRAPH)
+
+
+def test_jpeg_decodes_as_pillow_does():
+    jpeg = encode_jpeg(PHOTOGRAPH)
+    assert np.array_equal(decode_rgb(jpeg), np.asarray(Image.open(io.BytesIO(jpeg))))
+    assert np.abs(decode_rgb(jpeg).astype(int) - PHOTOGRAPH).mean() < 3
+
+
+def test_size_comes_from_the_header_alone():
+    assert image_size(encode_png(PHOTOGRAPH)[:200]) == (300, 401)
+    assert image_size(encode_jpeg(PHOTOGRAPH)[:1000]) == (300, 401)
+
+
+@pytest.mark.parametrize("grey", ["L", "LA", "I;16"])
+def test_other_modes_become_rgb(grey):
+    values = PHOTOGRAPH[..., 0]
+    image = (
+        Image.fromarray(values.astype(np.uint16) * 257)
+        if grey == "I;16"
+        else Image.fromarray(values).convert(grey)
+    )
+    assert np.array_equal(decode_rgb(pillow_bytes(image, "PNG")), np.stack([values] * 3, axis=-1))
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [encoded(".jpg"), encoded(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1), encoded(".png"), encoded(".webp")],
+    ids=["jpeg", "progressive", "png", "webp"],
+)
+def test_data_cut_short_is_refused_wherever_it_is_cut(whole):
+    decode_rgb(whole)
+    for cut in (1, 2, 13, 200, len(whole) // 2, len(whole) - 700, len(whole) - 10, len(whole)):
+        with pytest.raises(DataError):
+            decode_rgb(whole[: len(whole) - cut])
+
+
+def test_a_png_with_a_changed_byte_is_refused():
+    png = bytearray(encode_png(PHOTOGRAPH))
+    png[len(png) // 2] ^= 1
+    with pytest.raises(DataError, match="broken"):
+        decode_rgb(bytes(png))
+
+
+def test_what_is_no_picture_is_refused():
+    for junk in (b"", b"GIF89a" + bytes(100), b"<svg></svg>", bytes(1000)):
+        with pytest.raises(DataError, match="no picture"):
+            image_size(junk)
+
+
+def test_too_many_pixels_are_refused_before_decoding():
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    png += struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    with pytest.raises(DataError, match="limit"):
+        decode_rgb(png)
+
+
+def test_exif_orientation_is_ignored_unless_upright_is_asked():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees to show
+    jpeg = pillow_bytes(Image.fromarray(PHOTOGRAPH), "JPEG", exif=exif)
+    assert image_size(jpeg) == (300, 401)
+    assert decode_rgb(jpeg).shape == (300, 401, 3)
+    assert np.array_equal(decode_rgb(jpeg, upright=True), np.rot90(decode_rgb(jpeg), -1))
+
+
+def test_only_255_is_foreground_in_data_sets():
+    values = np.array([[0, 1, 127], [128, 254, 255]], np.uint8)
+    mask = decode_mask(encode_png(values))
+    assert mask.dtype == np.uint8
+    assert mask.tolist() == [[0, 0, 0], [0, 0, 1]]
+
+
+def test_masks_take_their_first_channel_and_one_bit_masks_work():
+    colour = np.zeros((2, 3, 3), np.uint8)
+    colour[0, :, 0] = 255
+    colour[1, :, 2] = 255
+    assert decode_mask(encode_png(colour)).tolist() == [[1, 1, 1], [0, 0, 0]]
+    one_bit = Image.fromarray(colour[..., 0]).convert("1")
+    assert decode_mask(pillow_bytes(one_bit, "PNG")).tolist() == [[1, 1, 1], [0, 0, 0]]
+
+
+def test_user_masks_are_cut_at_128_and_warn_about_values_between():
+    mask, warning = decode_user_mask(encode_png(np.array([[0, 127, 128, 255]], np.uint8)))
+    assert mask.tolist() == [[0, 0, 1, 1]]
+    assert warning is not None
+    assert "2 of 4" in warning
+    assert decode_user_mask(encode_png(np.array([[0, 255]], np.uint8)))[1] is None
