@@ -1,0 +1,175 @@
+"""Handing a domain's stream to the workers of a Ray Train group: one shared Ray Data execution per domain.
+
+A global batch is cut into *lanes*, blocks of equal size. The execution yields them step by step, lane by
+lane, and split r of N gets the blocks r, r + N, r + 2N, ...; that order is not promised by Ray's
+documentation, so every block carries its step and lane and the worker checks them. When the group
+restarts or changes its size, Ray Train asks `LaneDataConfig` again: the lanes are cut anew for the new
+number of workers, while every global batch keeps its samples.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import ray
+import ray.data
+from ray.train import DataConfig
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from charmnet.errors import DataError
+from pipelines.ingest.window import Block, StreamSpec, read_window
+
+MIN_PAIRS_PER_WORKER = 2
+"""The bottleneck is 1x1, and batch statistics over a single value do not exist."""
+
+_MAX_WINDOWS = 512  # of one execution; making the list costs about a millisecond each
+_PREFETCHED_BLOCKS = 4
+
+
+def lane_rows(batch_size: int, num_workers: int) -> int:
+    """Samples of one lane: the largest divisor of the batch that gives every worker its share.
+
+    Raises:
+        ValueError: some worker would get fewer than 2 pairs; says which numbers would work.
+    """
+    for rows in range(batch_size // num_workers, 0, -1):
+        if batch_size % rows == 0 and (batch_size // rows) // num_workers * rows >= MIN_PAIRS_PER_WORKER:
+            return rows
+    raise ValueError(
+        f"batch_size={batch_size} over {num_workers} workers leaves a worker fewer than "
+        f"{MIN_PAIRS_PER_WORKER} pairs, which batch normalisation needs; use at most "
+        f"{max(1, batch_size // MIN_PAIRS_PER_WORKER)} workers or batch_size={num_workers * MIN_PAIRS_PER_WORKER} and more"
+    )
+
+
+@lru_cache(maxsize=4)
+def _shared(reference: Any) -> Any:
+    """The object behind a reference, unpickled (and its plan made) once in a process and not once a task."""
+    return ray.get(reference)
+
+
+def stream_dataset(
+    spec: StreamSpec, start_step: int, stop_step: int, block_rows: int, num_cpus: float
+) -> ray.data.Dataset:
+    """The steps as a Ray Data set that yields one block of `block_rows` rows per step and lane, in order."""
+    windows = spec.windows(start_step, stop_step)
+    spec_reference = ray.put(spec)  # a manifest may be large: once for all tasks
+
+    def read(batch: dict[str, Any]) -> Iterator[Block]:
+        shared = _shared(spec_reference)
+        for start, stop in zip(batch["start"].tolist(), batch["stop"].tolist(), strict=True):
+            yield from read_window(shared, start, stop, block_rows)
+
+    read.__name__ = f"read_{spec.domain}"
+    items = [{"start": start, "stop": stop} for start, stop in windows]
+    listed = ray.data.from_items(items, override_num_blocks=len(items))
+    dataset = listed.map_batches(read, batch_size=None, num_cpus=num_cpus)
+    dataset = dataset.repartition(target_num_rows_per_block=block_rows)  # fuses with the map
+    dataset.context.execution_options.preserve_order = True
+    return dataset
+
+
+@ray.remote(num_cpus=0)
+class _Coordinator:
+    """Lets the ranks of one group meet, builds one execution for them and gives each its split."""
+
+    def __init__(self, spec: StreamSpec, num_workers: int, num_cpus: float) -> None:
+        self.spec, self.num_workers, self.num_cpus = spec, num_workers, num_cpus
+        self.block_rows = lane_rows(spec.batch_size, num_workers)
+        self.segment: tuple[int, int] | None = None
+        self.splits: list[Any] = []
+        self.lock = asyncio.Lock()
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        context.execution_options.verbose_progress = False
+        # A consumer that validates or writes a checkpoint pauses the stream; that is no reason to end it.
+        context.execution_no_progress_timeout_s = -1
+
+    async def open(self, rank: int, start_step: int, stop_step: int) -> Any:
+        async with self.lock:
+            if self.segment != (start_step, stop_step):
+                self.splits = await asyncio.get_running_loop().run_in_executor(
+                    None, self._split, start_step, stop_step
+                )
+                self.segment = start_step, stop_step
+        return self.splits[rank]
+
+    def _split(self, start_step: int, stop_step: int) -> list[Any]:
+        dataset = stream_dataset(self.spec, start_step, stop_step, self.block_rows, self.num_cpus)
+        return dataset.streaming_split(self.num_workers, equal=False)
+
+
+class LaneShard:
+    """One worker's share of a domain's stream: what `ray.train.get_dataset_shard` returns."""
+
+    def __init__(self, coordinator: Any, spec: StreamSpec, rank: int, num_workers: int) -> None:
+        self.coordinator, self.spec = coordinator, spec
+        self.rank, self.num_workers = rank, num_workers
+
+    def steps(self, start_step: int, stop_step: int) -> Iterator[Block]:
+        """This worker's rows of every global batch, step by step.
+
+        Raises:
+            DataError: Ray delivered another block than the plan says.
+        """
+        segment_steps = self.spec.window_steps * _MAX_WINDOWS
+        while start_step < stop_step:
+            stop = min(start_step - start_step % segment_steps + segment_steps, stop_step)
+            yield from self._segment(start_step, stop)
+            start_step = stop
+
+    def _segment(self, start_step: int, stop_step: int) -> Iterator[Block]:
+        block_rows = lane_rows(self.spec.batch_size, self.num_workers)
+        lanes = self.spec.batch_size // block_rows
+        iterator = ray.get(self.coordinator.open.remote(self.rank, start_step, stop_step))
+        blocks = iter(
+            iterator.iter_batches(
+                batch_size=block_rows, batch_format="numpy", prefetch_batches=_PREFETCHED_BLOCKS
+            )
+        )
+        index = self.rank  # of the next block of this rank since the segment's start
+        for step in range(start_step, stop_step):
+            mine = []
+            while index < (step - start_step + 1) * lanes:
+                mine.append(_checked(next(blocks, None), self.spec, step, index % lanes, block_rows))
+                index += self.num_workers
+            # The arrays are views of the object store: concatenating copies them out.
+            yield {name: np.concatenate([block[name] for block in mine]) for name in mine[0]}
+
+
+def _checked(block: Block | None, spec: StreamSpec, step: int, lane: int, rows: int) -> Block:
+    expected = {(step, lane)}
+    got = None if block is None else set(zip(block["step"].tolist(), block["lane"].tolist(), strict=True))
+    if block is None or got != expected or len(block["id"]) != rows:
+        raise DataError(
+            f"the {spec.domain} stream delivered (step, lane) {got}, expected {expected} with {rows} rows: "
+            "Ray Data's order is not the plan's; check that this release of Ray is the lock file's"
+        )
+    return block
+
+
+class LaneDataConfig(DataConfig):
+    """Gives every worker a `LaneShard` per domain; `datasets` of the trainer are `StreamSpec`s."""
+
+    def __init__(self, num_cpus_per_task: float = 1.0) -> None:
+        super().__init__()
+        self.num_cpus_per_task = num_cpus_per_task
+
+    def configure(  # type: ignore[override]
+        self, datasets: dict[str, StreamSpec], world_size: int, *_: Any, **__: Any
+    ) -> list[dict[str, LaneShard]]:
+        """Called by Ray Train for every new worker group, in an actor on a node that is staying."""
+        shards: list[dict[str, LaneShard]] = [{} for _ in range(world_size)]
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        for name, spec in datasets.items():
+            coordinator = _Coordinator.options(scheduling_strategy=here).remote(  # type: ignore[attr-defined]
+                spec, world_size, self.num_cpus_per_task
+            )
+            for rank in range(world_size):
+                shards[rank][name] = LaneShard(coordinator, spec, rank, world_size)
+        return shards

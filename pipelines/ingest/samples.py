@@ -1,0 +1,153 @@
+"""Turning a reference of the plan into pictures: which row, which exchange, which crop.
+
+Everything random about a sample is drawn from (seed, domain, epoch, sample id), so it does not matter where
+or when the sample is made, or how often.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from charmnet.augment import apply, draw_augmentation
+from charmnet.composition import exchange_foreground, soft_style_label
+from charmnet.errors import DataError
+from charmnet.images import decode_mask, decode_rgb
+from charmnet.vocabulary import NUM_CONDITIONS, Domain
+from pipelines.ingest.permutation import seeded_rng
+from pipelines.shards.reading import Dataset
+from pipelines.shards.schema import RowKind, ground_truth_conditions
+from pipelines.shards.selection import Selection
+
+
+@dataclass(frozen=True)
+class EncodedSample:
+    """One sample as it is stored, all choices but the crop made.
+
+    Attributes:
+        id: the row's, and for a scene also its ground truth's condition: `scene:3`.
+        composite: encoded; None where it is the exchange of `foreground` into `ground_truth`.
+        composite_style: [10] or None. ground_truth_style: 0-9 or None (real domain).
+    """
+
+    id: str
+    ground_truth: bytes
+    foreground_mask: bytes
+    composite: bytes | None = None
+    foreground: bytes | None = None
+    composite_style: NDArray[np.float32] | None = None
+    ground_truth_style: int | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample at the training size.
+
+    Attributes:
+        composite, ground_truth: [S,S,3] uint8. foreground_mask: [S,S] uint8, 1 = foreground.
+    """
+
+    id: str
+    composite: NDArray[np.uint8]
+    ground_truth: NDArray[np.uint8]
+    foreground_mask: NDArray[np.uint8]
+    composite_style: NDArray[np.float32] | None
+    ground_truth_style: int | None
+
+
+class RowGroupSamples:
+    """The samples of one row group that a selection leaves, by offset."""
+
+    def __init__(self, dataset: Dataset, selection: Selection, shard_index: int, group_index: int) -> None:
+        self.kind = dataset.manifest.kind
+        self.table: pa.Table = dataset.read_row_group(shard_index, group_index)
+        self.rows = dataset.selected_rows(self.table, selection)
+        if self.kind is RowKind.SCENE:
+            conditions = [ground_truth_conditions(self.table["pairs"][row].as_py()) for row in self.rows]
+            self.conditions = conditions
+            self.ends = list(accumulate(len(c) for c in conditions))
+
+    def sample(self, offset: int, seed: int, domain: Domain, epoch: int) -> EncodedSample:
+        """The sample at an offset of the plan; a scene's foreground condition is drawn here."""
+        if self.kind is RowKind.PAIR:
+            return _pair(self._row(self.rows[offset]))
+        index = bisect_right(self.ends, offset)
+        first = self.ends[index - 1] if index else 0
+        background = self.conditions[index][offset - first]
+        return _exchange(self._row(self.rows[index]), background, seed, domain, epoch)
+
+    def _row(self, row: int) -> dict[str, Any]:
+        return self.table.slice(row, 1).to_pylist()[0]
+
+
+def _pair(row: dict[str, Any]) -> EncodedSample:
+    style = row["composite_style"]
+    return EncodedSample(
+        id=row["id"],
+        composite=row["composite"],
+        ground_truth=row["ground_truth"],
+        foreground_mask=row["foreground_mask"],
+        composite_style=None if style is None else np.asarray(style, dtype=np.float32),
+        ground_truth_style=row["ground_truth_style"],
+    )
+
+
+def _exchange(row: dict[str, Any], background: int, seed: int, domain: Domain, epoch: int) -> EncodedSample:
+    """A scene's composite with this ground truth; the foreground's condition is drawn anew every epoch."""
+    sample_id = f"{row['id']}:{background}"
+    labels = {
+        pair["foreground"]: pair["composite_style"]
+        for pair in row["pairs"] or []
+        if pair["background"] == background
+    }
+    choices = sorted(labels) or [c for c in range(NUM_CONDITIONS) if c != background]
+    foreground = int(seeded_rng("exchange", seed, str(domain), epoch, sample_id).choice(choices))
+    style = labels.get(foreground)
+    return EncodedSample(
+        id=sample_id,
+        ground_truth=row["images"][background],
+        foreground_mask=row["foreground_mask"],
+        foreground=row["images"][foreground],
+        composite_style=(
+            soft_style_label(foreground, background, row["foreground_ratio"])
+            if style is None
+            else np.asarray(style, dtype=np.float32)
+        ),
+        ground_truth_style=background,
+    )
+
+
+def decode(sample: EncodedSample, seed: int, domain: Domain, epoch: int, size: int) -> Sample:
+    """Decodes, composes and augments one sample.
+
+    Raises:
+        DataError: a picture is broken or the sizes differ; names the sample.
+    """
+    try:
+        ground_truth = decode_rgb(sample.ground_truth)
+        foreground_mask = decode_mask(sample.foreground_mask)
+        if sample.composite is not None:
+            composite = decode_rgb(sample.composite)
+        else:
+            assert sample.foreground is not None
+            composite = exchange_foreground(decode_rgb(sample.foreground), ground_truth, foreground_mask)
+        if not composite.shape[:2] == ground_truth.shape[:2] == foreground_mask.shape:
+            raise DataError(f"sizes differ: {composite.shape}, {ground_truth.shape}, {foreground_mask.shape}")
+    except (DataError, ValueError) as error:
+        raise DataError(f"sample {sample.id!r} ({domain} domain): {error}") from error
+    rng = seeded_rng("augment", seed, str(domain), epoch, sample.id)
+    augmentation = draw_augmentation(rng, foreground_mask, size)
+    return Sample(
+        sample.id,
+        apply(augmentation, composite, size),
+        apply(augmentation, ground_truth, size),
+        apply(augmentation, foreground_mask, size),
+        sample.composite_style,
+        sample.ground_truth_style,
+    )

@@ -1,0 +1,106 @@
+"""Reading a window of training steps: the work of one Ray Data task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from charmnet.augment import TRAINING_SIZE
+from charmnet.vocabulary import Domain
+from pipelines.ingest.epoch_plan import EpochPlan
+from pipelines.ingest.samples import RowGroupSamples, Sample, decode
+from pipelines.shards.reading import Dataset
+from pipelines.shards.selection import EVERYTHING, Selection
+
+Block = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """One domain's endless stream of global batches.
+
+    Attributes:
+        batch_size: samples of one global batch, over all workers.
+        size: side in pixels of the training pictures.
+        pool_row_groups: how many row groups the shuffle mixes.
+    """
+
+    dataset: Dataset
+    batch_size: int
+    seed: int = 0
+    selection: Selection = EVERYTHING
+    size: int = TRAINING_SIZE
+    pool_row_groups: int = 4
+
+    @property
+    def domain(self) -> Domain:
+        return self.dataset.manifest.domain
+
+    @cached_property
+    def plan(self) -> EpochPlan:
+        return EpochPlan(self.dataset.manifest, self.selection, self.seed, self.pool_row_groups)
+
+    @property
+    def window_steps(self) -> int:
+        """Steps that one task makes: about one shuffle pool, so that a row group is fetched about once."""
+        return max(1, round(self.plan.num_samples / self.plan.num_pools / self.batch_size))
+
+    def windows(self, start_step: int, stop_step: int) -> list[tuple[int, int]]:
+        """[(first step, step after the last)] that cover the steps, cut at multiples of `window_steps`."""
+        cuts = range(start_step - start_step % self.window_steps, stop_step, self.window_steps)
+        return [(max(cut, start_step), min(cut + self.window_steps, stop_step)) for cut in cuts]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "plan"}  # the plan is remade
+
+
+def read_window(spec: StreamSpec, start_step: int, stop_step: int, block_rows: int) -> Iterator[Block]:
+    """Blocks of `block_rows` samples in the order of the plan: every step's lanes, one after the other.
+
+    Yields:
+        composite, ground_truth [R,S,S,3] uint8; foreground_mask [R,S,S] uint8; id [R] str; step, lane, epoch
+        [R] int64; for the rendered domain composite_style [R,10] float32 and ground_truth_style [R] int64.
+
+    Raises:
+        DataError: a sample cannot be decoded; names it.
+        StorageError: a shard cannot be read; names it.
+    """
+    cv2.setNumThreads(0)  # tasks are the parallelism
+    groups: dict[tuple[int, int], RowGroupSamples] = {}
+    samples: list[tuple[int, Sample]] = []
+    step, lane = start_step, 0
+    for run in spec.plan.runs(start_step * spec.batch_size, stop_step * spec.batch_size):
+        for shard, group, offset in run.references.tolist():
+            if (shard, group) not in groups:
+                groups[shard, group] = RowGroupSamples(spec.dataset, spec.selection, shard, group)
+            encoded = groups[shard, group].sample(offset, spec.seed, spec.domain, run.epoch)
+            samples.append((run.epoch, decode(encoded, spec.seed, spec.domain, run.epoch, spec.size)))
+            if len(samples) == block_rows:
+                yield _block(samples, step, lane)
+                samples = []
+                lane += 1
+                if lane * block_rows == spec.batch_size:
+                    step, lane = step + 1, 0
+
+
+def _block(samples: list[tuple[int, Sample]], step: int, lane: int) -> Block:
+    block: Block = {
+        "composite": np.stack([sample.composite for _, sample in samples]),
+        "ground_truth": np.stack([sample.ground_truth for _, sample in samples]),
+        "foreground_mask": np.stack([sample.foreground_mask for _, sample in samples]),
+        "id": np.array([sample.id for _, sample in samples]),
+        "epoch": np.array([epoch for epoch, _ in samples]),
+        "step": np.full(len(samples), step),
+        "lane": np.full(len(samples), lane),
+    }
+    styles = [s.composite_style for _, s in samples if s.composite_style is not None]
+    if styles:
+        block["composite_style"] = np.stack(styles)
+        block["ground_truth_style"] = np.array([s.ground_truth_style for _, s in samples])
+    return block
