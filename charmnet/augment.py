@@ -58,7 +58,8 @@ def draw_augmentation(
 def apply(augmentation: Augmentation, image: UInt8Array, size: int = TRAINING_SIZE) -> UInt8Array:
     """Crops, resizes and mirrors [H,W,3] or [H,W] uint8 to [size,size,...].
 
-    A mask of 0 and 1 is interpolated like a picture and rounded back to 0 and 1, as released.
+    A mask of 0 and 1 is interpolated like a picture and comes out as 0 and 1, as released: OpenCV's integer
+    arithmetic makes a pixel foreground from half to three quarters of cover on, depending on where it lies.
     """
     a = augmentation
     resized = resize(image[a.top : a.top + a.height, a.left : a.left + a.width], size)

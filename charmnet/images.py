@@ -1,8 +1,8 @@
 """Encoded pictures and masks to arrays and back.
 
 Decoding is OpenCV's: the released loaders read with it, and a JPEG of 640x480 takes 1.4 ms, a third of
-Pillow's time. OpenCV from 4.11 on refuses data that is cut short and PNGs whose checksums fail (Pillow takes a
-PNG without its end); neither library notices bytes that changed inside a JPEG.
+Pillow's time. OpenCV from 4.11 on refuses data that is cut short and PNGs whose checksums fail (Pillow takes
+PNGs without their end); neither library notices bytes that changed inside a JPEG.
 
 Orientation: pixels are taken as they are stored and an EXIF orientation is ignored, so that a composite, its
 mask and its ground truth stay aligned when only some of the files carry the tag. Only a user's own pictures

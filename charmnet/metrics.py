@@ -1,0 +1,169 @@
+"""MSE, fMSE and PSNR of harmonized images, and sums of them that can be merged in any grouping.
+
+Two protocols, both at 256x256 and without pasting the background:
+
+``standard``: the prediction rounded to uint8, the ground truth as resized, PSNR with a range of 255.
+``released``: as CharmNet's test script has it, to compare with published numbers. Prediction and ground truth
+are truncated to uint8 after a float32 round trip through normalisation, which lowers about a fifth of the
+ground truth's grey levels by one, and PSNR's range is the prediction's own maximum minus its minimum.
+
+In both, fMSE counts the foreground of a mask resized to the nearest pixel; the network's own is bilinear.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from charmnet.augment import TRAINING_SIZE
+from charmnet.batch import denormalize, normalize
+from charmnet.errors import DataError
+from charmnet.images import UInt8Array, image_size
+
+_RATIO_BINS = (("0-5", 0.05), ("5-15", 0.15), ("15-100", math.inf))
+
+
+class Protocol(StrEnum):
+    """How a prediction is turned into whole numbers and scored; see the module's text."""
+
+    STANDARD = "standard"
+    RELEASED = "released"
+
+
+@dataclass(frozen=True)
+class ImageErrors:
+    """One image's distance from its ground truth, on the 0-255 scale.
+
+    Attributes:
+        mse: mean squared error over all pixels and channels.
+        fmse: the same over the foreground's pixels; None where the mask has none.
+        psnr: dB; None where it is not finite, because there is no error or (released) no range.
+    """
+
+    mse: float
+    fmse: float | None
+    psnr: float | None
+
+
+@dataclass(frozen=True)
+class ErrorSums:
+    """Sums over images in float64, to be added in any grouping: shards, workers, ranks.
+
+    Attributes:
+        count: images. mse, fmse, psnr: sums over the images that have one.
+        fmse_count, psnr_count: number of images that have one.
+    """
+
+    count: int = 0
+    mse: float = 0.0
+    fmse: float = 0.0
+    fmse_count: int = 0
+    psnr: float = 0.0
+    psnr_count: int = 0
+
+    @classmethod
+    def of(cls, errors: ImageErrors) -> ErrorSums:
+        has_fmse, has_psnr = errors.fmse is not None, errors.psnr is not None
+        return cls(1, errors.mse, errors.fmse or 0.0, int(has_fmse), errors.psnr or 0.0, int(has_psnr))
+
+    @classmethod
+    def over(cls, errors: Iterable[ImageErrors]) -> ErrorSums:
+        return sum(map(cls.of, errors), cls())
+
+    def __add__(self, other: ErrorSums) -> ErrorSums:
+        pairs = zip(self.to_list(), other.to_list(), strict=True)
+        return ErrorSums.from_list(mine + theirs for mine, theirs in pairs)
+
+    def to_list(self) -> list[float]:
+        """The fields as plain numbers, for an all_reduce."""
+        return [getattr(self, field.name) for field in fields(self)]
+
+    @classmethod
+    def from_list(cls, values: Iterable[float]) -> ErrorSums:
+        count, mse, fmse, fmse_count, psnr, psnr_count = values
+        return cls(int(count), mse, fmse, int(fmse_count), psnr, int(psnr_count))
+
+    def means(self) -> dict[str, float | None]:
+        """{"mse", "fmse", "psnr"}: plain means over the images that have one, None where none has."""
+        return {
+            "mse": _mean(self.mse, self.count),
+            "fmse": _mean(self.fmse, self.fmse_count),
+            "psnr": _mean(self.psnr, self.psnr_count),
+        }
+
+    def undefined(self) -> dict[str, int]:
+        """How many images have no fMSE (no foreground at 256x256) and no PSNR (no error)."""
+        return {"fmse": self.count - self.fmse_count, "psnr": self.count - self.psnr_count}
+
+
+def image_errors(
+    image: UInt8Array,
+    ground_truth: UInt8Array,
+    scoring_mask: UInt8Array,
+    protocol: Protocol = Protocol.STANDARD,
+) -> ImageErrors:
+    """
+    Args:
+        image, ground_truth: [H,W,3] uint8, both from `to_uint8` (or `reference_uint8`) of the same protocol.
+        scoring_mask: [H,W] uint8 of 0 and 1, from `scoring_mask`.
+    """
+    squared = (image.astype(np.int32) - ground_truth) ** 2
+    mse = float(squared.sum(dtype=np.int64)) / squared.size
+    foreground = int(scoring_mask.sum(dtype=np.int64))
+    foreground_error = float(squared[scoring_mask != 0].sum(dtype=np.int64))
+    value_range = 255 if protocol is Protocol.STANDARD else int(image.max()) - int(image.min())
+    return ImageErrors(
+        mse,
+        foreground_error / (3 * foreground) if foreground else None,
+        10 * math.log10(value_range**2 / mse) if mse and value_range else None,
+    )
+
+
+def to_uint8(normalized: Tensor, protocol: Protocol = Protocol.STANDARD) -> UInt8Array:
+    """A network's output as it is scored: [B,3,H,W] normalised to [B,H,W,3] uint8."""
+    values = denormalize(normalized.float()).mul(255.0).clamp(0.0, 255.0)
+    if protocol is Protocol.STANDARD:
+        values = values.round()
+    return values.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def reference_uint8(images: UInt8Array, protocol: Protocol = Protocol.STANDARD) -> UInt8Array:
+    """Ground truths or composites as they are scored: [B,H,W,3] uint8."""
+    if protocol is Protocol.STANDARD:
+        return images
+    return to_uint8(normalize(torch.from_numpy(images).permute(0, 3, 1, 2).float().div(255.0)), protocol)
+
+
+def scoring_mask(mask_data: bytes, size: int = TRAINING_SIZE) -> UInt8Array:
+    """The mask that fMSE is counted on: [size,size] uint8 of 0 and 1, resized to the nearest pixel.
+
+    Args:
+        mask_data: the mask's encoded file; values other than 0 and 255 are dithered by Pillow, as released.
+
+    Raises:
+        DataError: the mask cannot be decoded.
+    """
+    image_size(mask_data)
+    try:
+        with Image.open(io.BytesIO(mask_data)) as mask:
+            binary = mask.convert("1").resize((size, size), Image.Resampling.NEAREST)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"a mask that cannot be decoded: {error}") from error
+    return np.asarray(binary).astype(np.uint8)
+
+
+def foreground_ratio_bin(foreground_ratio: float) -> str:
+    """The bin of a share of the area in 0..1: "0-5", "5-15" or "15-100" per cent, upper ends excluded."""
+    return next(name for name, limit in _RATIO_BINS if foreground_ratio < limit)
+
+
+def _mean(total: float, count: int) -> float | None:
+    return total / count if count else None
