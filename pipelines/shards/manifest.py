@@ -81,6 +81,7 @@ class Manifest:
         kind: what a row is. container: how rows lie in files. domain: of all rows.
         conditions: number of stored pictures by capture condition as ground truth (rendered domain).
         source: how it was made (command, lists, options): what a second run compares before it goes on.
+        tar_defaults: what holds where a sample in an archive does not say (tar only).
     """
 
     kind: RowKind
@@ -90,6 +91,7 @@ class Manifest:
     shards: tuple[Shard, ...]
     conditions: dict[int, int] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
+    tar_defaults: Stratum | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -161,6 +163,7 @@ class Manifest:
                 shards=tuple(_shard(entry) for entry in value["shards"]),
                 conditions={int(k): int(v) for k, v in value["conditions"].items()},
                 source=dict(value["source"]),
+                tar_defaults=None if value["tar_defaults"] is None else _stratum(value["tar_defaults"]),
             )
             if manifest.rows != value["rows"] or any(
                 not 0 <= index < len(manifest.strata)

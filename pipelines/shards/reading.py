@@ -47,12 +47,13 @@ class Dataset:
         place = self.location / shard.path
         try:
             if self.manifest.container is Container.TAR:
-                table = read_tar_rows(place, group, self.manifest.domain)
+                table = read_tar_rows(self.location, shard, group, self.manifest.tar_defaults)
                 table = table if columns is None else table.select(list(columns))
             else:
                 filesystem, path = place.arrow()
                 with filesystem.open_input_file(path) as file:
-                    table = pq.ParquetFile(file, pre_buffer=True).read_row_group(group_index, columns=columns)
+                    shard_file = pq.ParquetFile(file, pre_buffer=True, page_checksum_verification=True)
+                    table = shard_file.read_row_group(group_index, columns=columns)
         except FileNotFoundError as error:
             raise StorageError(f"{place}: the shard is gone; restore it or shard the data again") from error
         except (pa.ArrowInvalid, pa.ArrowKeyError, IndexError) as error:
