@@ -1,0 +1,166 @@
+"""The configuration of a training run: a flat, typed record that recipes fill and `field=value` overrides."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Schedule = Literal["constant", "linear"]
+Precision = Literal["float32", "bf16"]
+
+MAY_CHANGE = frozenset(
+    {"steps", "workers", "accelerator", "cpus_per_worker", "data_cpus_per_task", "max_failures"}
+)
+"""What a resumed run may change: how far it goes and where it runs."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a run computes, and where it runs.
+
+    Attributes:
+        method: `charmnet` or `idih`. idih_domain: the domain that iDIH is trained on.
+        width: channels of the first layer (the released ngf and ndf).
+        precision: of the forward and backward passes; weights and losses stay in float32.
+        domain_statistics: running statistics of the shared batch norms kept per domain.
+        attention_bias: of the attention heads at the start; 1 starts training near the identity.
+        init: a model (URI) whose weights the run starts from.
+        learning_rate: of Adam. schedule: `constant`, or `linear`: constant for half of the steps, then
+            falling linearly towards 0 (the released default policy, counted in steps).
+        batch_size: pairs of one global step, over all workers; a pair is one sample of each domain.
+        image_size: side in pixels of the training pictures.
+        steps: length of the run; None is 200 times the smaller domain's batches, as released.
+        seed: of the weights, the order and the augmentation.
+        real_select, rendered_select: which part of the data sets is trained on.
+        pool_row_groups: how many row groups the shuffle mixes.
+        validate: names of the splits of the real data set to validate on.
+        validate_every, checkpoint_every, log_every: in steps; 0 is never (a run's end always checkpoints).
+        validate_images: at most so many of a split (0 is all of them).
+        best_metric: of validation, decides which checkpoint is the best.
+        keep_checkpoints: how many of the last to keep (the best is kept beside them).
+        sample_rows: pictures in a sample grid; 0 is none.
+        workers: how many, or MIN:MAX. accelerator: `auto` takes GPUs where the cluster has them.
+        cpus_per_worker, data_cpus_per_task: CPUs that Ray sets aside; 0 is what suits the cluster.
+        max_failures: how often a broken worker group is started again before the run fails.
+    """
+
+    method: Literal["charmnet", "idih"] = "charmnet"
+    idih_domain: Literal["real", "rendered"] = "real"
+    width: int = 64
+    precision: Precision = "float32"
+    domain_statistics: bool = False
+    attention_bias: float = 0.0
+    init: str | None = None
+    learning_rate: float = 1e-4
+    schedule: Schedule = "constant"
+    batch_size: int = 8
+    image_size: int = 256
+    steps: int | None = None
+    seed: int = 0
+    real_select: str = ""
+    rendered_select: str = ""
+    pool_row_groups: int = 4
+    validate: tuple[str, ...] = ()
+    validate_every: int = 1000
+    validate_images: int = 0
+    best_metric: Literal["fmse", "mse", "psnr"] = "fmse"
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 3
+    log_every: int = 20
+    sample_rows: int = 4
+    workers: str = "1"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    cpus_per_worker: float = 0.0
+    data_cpus_per_task: float = 0.0
+    max_failures: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("width", "batch_size", "log_every", "keep_checkpoints", "pool_row_groups"):
+            self._at_least(name, 1)
+        for name in ("validate_every", "checkpoint_every", "validate_images", "sample_rows", "max_failures"):
+            self._at_least(name, 0)
+        if self.steps is not None:
+            self._at_least("steps", 1)
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate={self.learning_rate}: expected a number above 0")
+        self.worker_range  # noqa: B018 - raises where it is malformed
+
+    def _at_least(self, name: str, least: int) -> None:
+        if getattr(self, name) < least:
+            raise ValueError(f"{name}={getattr(self, name)}: expected at least {least}")
+
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        """(fewest, most) workers."""
+        try:
+            numbers = [int(part) for part in self.workers.split(":")]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in (1, 2) or numbers[0] < 1 or numbers[-1] < numbers[0]:
+            raise ValueError(f"workers={self.workers!r}: expected a number such as 2, or MIN:MAX such as 1:4")
+        return numbers[0], numbers[-1]
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TrainConfig:
+        return cls(**{**value, "validate": tuple(value["validate"])})
+
+    def override(self, assignments: Iterable[str]) -> TrainConfig:
+        """The configuration with `field=value` texts applied.
+
+        Raises:
+            ValueError: names the field that is unknown, or the value that does not fit with what would.
+        """
+        hints = typing.get_type_hints(TrainConfig)
+        changes: dict[str, Any] = {}
+        for assignment in assignments:
+            name, separator, text = assignment.partition("=")
+            if not separator or name not in hints:
+                raise ValueError(
+                    f"{assignment!r}: expected field=value with one of {', '.join(sorted(hints))}"
+                )
+            changes[name] = _parse(name, text, hints[name])
+        return dataclasses.replace(self, **changes)
+
+    def differences(self, other: Mapping[str, Any]) -> list[str]:
+        """Fields that a resumed run may not change and that differ: `name: there -> here`."""
+        mine = self.to_json()
+        return [
+            f"{name}: {other.get(name)!r} -> {mine[name]!r}"
+            for name in mine
+            if name not in MAY_CHANGE and _plain(other.get(name)) != _plain(mine[name])
+        ]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _parse(name: str, text: str, hint: Any) -> Any:
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):  # X | None
+        if text.lower() in ("none", ""):
+            return None
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        if text not in choices:
+            raise ValueError(f"{name}={text}: expected one of {', '.join(choices)}")
+        return text
+    if typing.get_origin(hint) is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if hint is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"{name}={text}: expected true or false")
+        return text.lower() == "true"
+    try:
+        return hint(text)
+    except ValueError:
+        raise ValueError(
+            f"{name}={text}: expected {'a whole number' if hint is int else 'a number'}"
+        ) from None

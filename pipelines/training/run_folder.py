@@ -1,0 +1,94 @@
+"""A run's folder in storage: who it is, its checkpoints and its best model.
+
+STORAGE/NAME/run.json                      identity and configuration, written once
+STORAGE/NAME/checkpoint-000000400/         the last few (Ray Train's, see `charmnet.weights`)
+STORAGE/NAME/best/checkpoint-000000300/    the best by validation, named in best.json
+STORAGE/NAME/best.json
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from charmnet.errors import StorageError
+from pipelines.config import TrainConfig
+from pipelines.storage import Location
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """
+    Attributes:
+        name: of the run's folder and of the MLflow run.
+        run_key: names the run for good: the MLflow run is found by it, whatever happens to processes.
+        config: what it was started with.
+        digests: of the data sets, by domain.
+    """
+
+    name: str
+    run_key: str
+    config: dict[str, Any]
+    digests: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    location: Location
+
+    @classmethod
+    def of(cls, storage: str, name: str) -> RunFolder:
+        return cls(Location.of(storage) / name)
+
+    def claim(self, name: str, config: TrainConfig, digests: Mapping[str, str]) -> RunIdentity:
+        """The identity of the run of this name: a new one, or that of the run that goes on.
+
+        Raises:
+            ValueError: the folder's run has another configuration or other data; names what differs.
+            StorageError: the folder holds something else.
+        """
+        place = self.location / "run.json"
+        if not place.exists():
+            if self.location.children():
+                raise StorageError(f"{self.location} holds something that is no run; choose another --name")
+            identity = RunIdentity(name, uuid.uuid4().hex, config.to_json(), dict(digests))
+            place.write_json(asdict(identity))
+            return identity
+        identity = _identity(place)
+        differing = config.differences(identity.config) + [
+            f"the {domain} data: {identity.digests.get(domain)} -> {digests.get(domain)}"
+            for domain in sorted({*digests, *identity.digests})
+            if digests.get(domain) != identity.digests.get(domain)
+        ]
+        if differing:
+            raise ValueError(
+                f"the run {self.location} was started differently, and resuming it would mix two runs: "
+                f"{'; '.join(differing)}. Give it what it had, or choose another --name"
+            )
+        return identity
+
+    def save_best(self, folder: Path, step: int, metric: str, value: float) -> None:
+        """Stores a checkpoint as the best; the one before is removed once the new one stands."""
+        before = self.best()
+        name = f"best/checkpoint-{step:09d}"
+        (self.location / name).upload_folder(folder)
+        best = {"checkpoint": name, "step": step, "metric": metric, "value": value}
+        (self.location / "best.json").write_json(best)
+        if before and before["checkpoint"] != name:
+            (self.location / before["checkpoint"]).delete()
+
+    def best(self) -> dict[str, Any] | None:
+        """{"checkpoint": relative path, "step", "metric", "value"} of the best one, if there is any."""
+        place = self.location / "best.json"
+        return place.read_json() if place.exists() else None
+
+
+def _identity(place: Location) -> RunIdentity:
+    value = place.read_json()
+    try:
+        return RunIdentity(**value)
+    except TypeError as error:
+        raise StorageError(f"{place}: no run of this project ({error}); choose another --name") from error
