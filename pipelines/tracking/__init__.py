@@ -1,0 +1,25 @@
+"""What a run tells about itself: the tracker's protocol, and MLflow behind a spool on disk."""
+
+from pipelines.tracking.grids import sample_grid
+from pipelines.tracking.leftovers import Leftovers, ship_leftovers
+from pipelines.tracking.mlflow_tracker import MlflowTracker, open_tracker
+from pipelines.tracking.runs import close_orphans
+from pipelines.tracking.server import experiment_link, redact, run_link
+from pipelines.tracking.system_metrics import SystemSampler
+from pipelines.tracking.tracker import NullTracker, RunStatus, Tracker
+
+__all__ = [
+    "Leftovers",
+    "MlflowTracker",
+    "NullTracker",
+    "RunStatus",
+    "SystemSampler",
+    "Tracker",
+    "close_orphans",
+    "experiment_link",
+    "open_tracker",
+    "redact",
+    "run_link",
+    "sample_grid",
+    "ship_leftovers",
+]

@@ -1,0 +1,140 @@
+"""Methods as MLflow models: graphs that load without unpickling, beside the project's own checkpoint."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from charmnet.weights import save_checkpoint
+from torch import Tensor, nn
+
+from charmnet.errors import StorageError
+from charmnet.methods.base import Method
+from pipelines.tracking.server import connect, plain_tracking_uri, redact
+from pipelines.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+CHECKPOINT_FOLDER = "charmnet"
+"""Where a logged model holds the project's own checkpoint, from which its method is built again exactly."""
+
+_EXAMPLE_BATCH_SIZE = 2  # a batch of one would be exported as fixed
+
+
+def log_model(
+    tracker: Tracker,
+    method: Method,
+    name: str,
+    step: int,
+    metrics: Mapping[str, float],
+    *,
+    metadata: Mapping[str, Any],
+    image_size: int = 256,
+    registered_name: str | None = None,
+    aliases: Sequence[str] = (),
+) -> None:
+    """Logs a method, on the CPU, as a model of the tracker's run; sent in the background like all else.
+
+    Args:
+        name: such as `best` or `final`.
+        metadata: what `charmnet.weights.save_checkpoint` keeps beside the weights.
+        registered_name: enters the model as a new version under this name, which `aliases` then point to.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, "model")
+        save_model(method, folder, metadata, image_size)
+        tracker.log_model_folder(folder, name, step, metrics, registered_name, aliases)
+
+
+def save_model(method: Method, folder: Path, metadata: Mapping[str, Any], image_size: int = 256) -> None:
+    """Writes an MLflow model: `mlflow.pytorch.load_model` gives a module that takes any number of pairs.
+
+    Its inputs are those of `Method.harmonize`, composite [B,3,S,S] and foreground mask [B,1,S,S], normalised;
+    its output is the harmonized image [B,3,S,S], normalised.
+    """
+    import mlflow.pytorch
+
+    composite = torch.zeros(_EXAMPLE_BATCH_SIZE, 3, image_size, image_size)
+    foreground_mask = torch.zeros(_EXAMPLE_BATCH_SIZE, 1, image_size, image_size)
+    foreground_mask[:, :, image_size // 4 : image_size // 2, image_size // 4 : image_size // 2] = 1
+    mlflow.pytorch.save_model(
+        _Harmonizer(method, composite, foreground_mask).eval(),
+        str(folder),
+        signature=_signature(image_size),
+        input_example=(composite.numpy(), foreground_mask.numpy()),
+        pip_requirements=[f"torch=={torch.__version__.split('+')[0]}"],  # else found out by loading the model
+        serialization_format="pt2",
+    )
+    save_checkpoint(folder / CHECKPOINT_FOLDER, method, dict(metadata))
+
+
+def resolve_model(uri: str, tracking_uri: str, folder: Path) -> Path:
+    """Downloads a `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `models:/ID` into a folder.
+
+    Returns:
+        The folder of the project's own checkpoint in it, for `charmnet.weights.load_checkpoint`.
+
+    Raises:
+        StorageError: there is no such model, the server does not answer, or the model is another program's.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    connect(tracking_uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        path = download_artifacts(uri, dst_path=str(folder), tracking_uri=plain_tracking_uri(tracking_uri))
+    except (MlflowException, OSError) as error:
+        raise StorageError(
+            f"{uri} cannot be fetched from {redact(tracking_uri)}: {redact(str(error))}"
+        ) from error
+    checkpoint = Path(path, CHECKPOINT_FOLDER)
+    if not checkpoint.is_dir():
+        raise StorageError(
+            f"{uri} has no folder {CHECKPOINT_FOLDER}/: expected a model that charmnet train logged"
+        )
+    return checkpoint
+
+
+class _Harmonizer(nn.Module):
+    """`Method.harmonize` as a module, with those of the method's networks that it calls."""
+
+    def __init__(self, method: Method, composite: Tensor, foreground_mask: Tensor) -> None:
+        super().__init__()
+        self._method = method
+        self.networks = nn.ModuleDict(_called(method, composite, foreground_mask))
+
+    def forward(self, composite: Tensor, foreground_mask: Tensor) -> Tensor:
+        return self._method.harmonize(composite, foreground_mask)
+
+
+def _called(method: Method, composite: Tensor, foreground_mask: Tensor) -> dict[str, nn.Module]:
+    """The networks that take part in `harmonize`: a discriminator has no place in a model that is applied."""
+    called: set[str] = set()
+    hooks = [
+        part.register_forward_pre_hook(lambda *_, name=name: called.add(name))
+        for name, network in method.modules.items()
+        for part in network.modules()
+    ]
+    try:
+        method.harmonize(composite, foreground_mask)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: network for name, network in method.modules.items() if name in called}
+
+
+def _signature(image_size: int) -> ModelSignature:
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    def image(name: str, channels: int) -> TensorSpec:
+        return TensorSpec(np.dtype(np.float32), (-1, channels, image_size, image_size), name)
+
+    inputs = Schema([image("composite", 3), image("foreground_mask", 1)])
+    return ModelSignature(inputs, Schema([image("harmonized", 3)]))

@@ -1,0 +1,98 @@
+"""The tracking server as seen from here: its client, its errors, its pages, and what is not written down."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s@\"']*:[^/\s@\"']*(?=@)")
+_SECRET_VARIABLES = (
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
+# Shorter values would blot out ordinary words.
+_SHORTEST_SECRET = 8
+# The shipper has its own patience, so that a request should fail soon. A user's own settings win.
+_CLIENT_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+_TRANSIENT_CLIENT_ERRORS = (401, 403, 408, 429)
+
+
+def redact(text: str) -> str:
+    """The text without the credentials of URLs and without the values of the known secret variables."""
+    text = _URL_CREDENTIALS.sub("***", text)
+    for name in _SECRET_VARIABLES:
+        value = os.environ.get(name, "")
+        if len(value) >= _SHORTEST_SECRET:
+            text = text.replace(value, "***").replace(json.dumps(value)[1:-1], "***")
+    return text
+
+
+def plain_tracking_uri(tracking_uri: str) -> str:
+    """The address without `user:password@`, which moves to the environment, where MLflow's client reads it.
+
+    Raises:
+        ValueError: neither http(s) nor an absolute sqlite path (processes differ in their working directory).
+    """
+    parts = urlsplit(tracking_uri)
+    if parts.scheme not in ("http", "https") and not tracking_uri.startswith("sqlite:////"):
+        raise ValueError(
+            f"tracking URI is {redact(tracking_uri)!r}, expected http(s)://HOST[:PORT] or sqlite:////ABSOLUTE/PATH; "
+            "a relative place differs between the driver and its workers"
+        )
+    user, separator, host = parts.netloc.rpartition("@")
+    if separator:
+        username, _, password = user.partition(":")
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(username)
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(password)
+    return urlunsplit(parts._replace(netloc=host)) if separator else tracking_uri
+
+
+def connect(tracking_uri: str) -> MlflowClient:
+    """A client of the server at an address (see `plain_tracking_uri`); makes no request."""
+    for name, value in _CLIENT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=plain_tracking_uri(tracking_uri))
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the request may succeed later: no answer, a server's error, a matter of access or load."""
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        status = error.get_http_status_code()
+    elif isinstance(error, requests.HTTPError) and error.response is not None:
+        status = error.response.status_code
+    else:
+        # requests.RequestException is an OSError too; a spooled file that is gone will not come back.
+        return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+    return status >= 500 or status in _TRANSIENT_CLIENT_ERRORS
+
+
+def experiment_link(tracking_uri: str, experiment_id: str) -> str:
+    """The experiment's page."""
+    return f"{_page(tracking_uri)}/#/experiments/{experiment_id}?workflowType=machine_learning"
+
+
+def run_link(tracking_uri: str, experiment_id: str, run_id: str) -> str:
+    """The run's page with its charts and pictures."""
+    page = f"{_page(tracking_uri)}/#/experiments/{experiment_id}/runs/{run_id}/model-metrics"
+    return f"{page}?workflowType=machine_learning"
+
+
+def _page(tracking_uri: str) -> str:
+    return plain_tracking_uri(tracking_uri).rstrip("/")

@@ -1,0 +1,169 @@
+"""The thread that carries a spool's entries to the server, at its own pace."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator
+from typing import Literal
+
+from pipelines.tracking.run_writer import METRICS_PER_REQUEST, RunWriter
+from pipelines.tracking.runs import (
+    HEARTBEAT_SECONDS,
+    RunIdentity,
+    create_run,
+    experiment_id_of,
+    find_runs,
+    heartbeat_tags,
+)
+from pipelines.tracking.server import connect, is_transient, redact
+from pipelines.tracking.spool import Entry, Spool
+
+logger = logging.getLogger(__name__)
+
+Role = Literal["driver", "worker", "leftover"]
+"""A driver makes the run and shows signs of life; a worker waits for the run; a leftover is sent after its
+owner's death, and a run that has to be made for it counts as killed."""
+
+FLUSH_SECONDS = 1.0
+FIRST_BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 30.0
+_ENTRIES_PER_READ = 2000
+
+
+class RunMissingError(OSError):
+    """The driver has not made the run yet."""
+
+
+class Shipper(threading.Thread):
+    """Sends until `finish`; ends when the spool is empty, or when the time that `finish` allows is over.
+
+    Args:
+        resume_step: the step of the checkpoint that the run goes on from, if it does.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        tracking_uri: str,
+        identity: RunIdentity,
+        role: Role,
+        resume_step: int | None = None,
+    ) -> None:
+        super().__init__(name="tracking-shipper", daemon=True)
+        self._spool = spool
+        self._client = connect(tracking_uri)
+        self._identity = identity
+        self._role = role
+        self._resume_step = resume_step
+        self._writer: RunWriter | None = None
+        self._closing = threading.Event()
+        self._abandoned = threading.Event()
+        self._backoff_seconds = 0.0
+        self._heartbeat_due = time.monotonic() + HEARTBEAT_SECONDS
+        self.run_id: str | None = None
+
+    def finish(self, timeout_seconds: float) -> bool:
+        """Sends the rest; whether all of it was sent in time. The spool is given free in either case."""
+        self._closing.set()
+        self.join(timeout_seconds)
+        self._abandoned.set()
+        return not self.is_alive() and self._spool.drained
+
+    def run(self) -> None:
+        """The thread's body."""
+        try:
+            while not self._abandoned.is_set():
+                try:
+                    sent = self._ship()
+                except Exception as error:
+                    self._wait_after(error)
+                    continue
+                self._note_recovery()
+                if not sent and self._closing.is_set():
+                    break
+                self._closing.wait(0 if sent else FLUSH_SECONDS)
+        finally:
+            self._spool.close()
+
+    def _ship(self) -> bool:
+        """One round; whether there was anything to send."""
+        if self._writer is None:
+            self._writer = self._connect()
+        if self._role == "driver" and time.monotonic() >= self._heartbeat_due:
+            self._heartbeat_due = time.monotonic() + HEARTBEAT_SECONDS
+            self._writer.set_tags(heartbeat_tags())
+        entries = self._spool.read(_ENTRIES_PER_READ)
+        for group in _groups(entries):
+            self._write(self._writer, group)
+            self._spool.acknowledge(group)
+            if self._abandoned.is_set():
+                break
+        return bool(entries)
+
+    def _connect(self) -> RunWriter:
+        experiment_id = experiment_id_of(self._client, self._identity.experiment)
+        runs = find_runs(self._client, experiment_id, self._identity.run_key)
+        if not runs and self._role == "worker":
+            raise RunMissingError(f"run {self._identity.run_key!r} has not been made by its driver yet")
+        run = runs[0] if runs else create_run(self._client, experiment_id, self._identity)
+        if not runs and self._role == "leftover":
+            self._client.set_terminated(run.info.run_id, "KILLED")
+        writer = RunWriter(self._client, run, self._spool.folder, self._reject)
+        if self._resume_step is not None:
+            writer.note_rerun(self._resume_step)
+            self._resume_step = None
+        self.run_id = writer.run_id
+        return writer
+
+    def _write(self, writer: RunWriter, group: list[Entry]) -> None:
+        data = [entry.data for entry in group if entry.data is not None]
+        if not data:
+            return
+        try:
+            writer.write(data)
+        except Exception as error:
+            if is_transient(error):
+                raise
+            writer.require_active_run()
+            logger.exception("Tracking cannot send %s", [entry["op"] for entry in data])
+            self._spool.count_dropped(len(data), str(error))
+
+    def _reject(self, reason: str) -> None:
+        self._spool.count_dropped(1, reason)
+
+    def _wait_after(self, error: Exception) -> None:
+        """Waits longer after each failure; while closing, with a patience that suits a short time limit."""
+        if self._backoff_seconds == 0.0:
+            logger.warning("Tracking waits for the server; nothing is lost meanwhile: %s", redact(str(error)))
+        longest = FIRST_BACKOFF_SECONDS if self._closing.is_set() else LONGEST_BACKOFF_SECONDS
+        self._backoff_seconds = min(max(2 * self._backoff_seconds, FIRST_BACKOFF_SECONDS), longest)
+        self._writer = None  # the run itself may have changed
+        waiting = self._abandoned if self._closing.is_set() else self._closing
+        waiting.wait(self._backoff_seconds * random.uniform(0.75, 1.0))
+
+    def _note_recovery(self) -> None:
+        if self._backoff_seconds:
+            logger.info("Tracking reaches the server again.")
+            self._backoff_seconds = 0.0
+
+
+def _groups(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Entries in order, cut so that metrics make full requests and everything else goes alone."""
+    group: list[Entry] = []
+    metrics = 0
+    for entry in entries:
+        is_metrics = entry.data is None or entry.data["op"] == "metrics"
+        size = len(entry.data["metrics"]) if is_metrics and entry.data else 0
+        if group and (not is_metrics or metrics + size > METRICS_PER_REQUEST):
+            yield group
+            group, metrics = [], 0
+        group.append(entry)
+        metrics += size
+        if not is_metrics:
+            yield group
+            group = []
+    if group:
+        yield group
