@@ -105,7 +105,8 @@ class TrainConfig:
         return numbers[0], numbers[-1]
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """The fields in values that JSON can hold."""
+        return {**dataclasses.asdict(self), "validate": list(self.validate)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TrainConfig:
@@ -134,12 +135,8 @@ class TrainConfig:
         return [
             f"{name}: {other.get(name)!r} -> {mine[name]!r}"
             for name in mine
-            if name not in MAY_CHANGE and _plain(other.get(name)) != _plain(mine[name])
+            if name not in MAY_CHANGE and other.get(name) != mine[name]
         ]
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _parse(name: str, text: str, hint: Any) -> Any:

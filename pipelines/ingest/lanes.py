@@ -42,7 +42,8 @@ def lane_rows(batch_size: int, num_workers: int) -> int:
     raise ValueError(
         f"batch_size={batch_size} over {num_workers} workers leaves a worker fewer than "
         f"{MIN_PAIRS_PER_WORKER} pairs, which batch normalisation needs; use at most "
-        f"{max(1, batch_size // MIN_PAIRS_PER_WORKER)} workers or batch_size={num_workers * MIN_PAIRS_PER_WORKER} and more"
+        f"{max(1, batch_size // MIN_PAIRS_PER_WORKER)} workers or "
+        f"batch_size={num_workers * MIN_PAIRS_PER_WORKER} and more"
     )
 
 
@@ -110,6 +111,10 @@ class LaneShard:
     def __init__(self, coordinator: Any, spec: StreamSpec, rank: int, num_workers: int) -> None:
         self.coordinator, self.spec = coordinator, spec
         self.rank, self.num_workers = rank, num_workers
+
+    @property
+    def samples_per_epoch(self) -> int:
+        return self.spec.plan.num_samples
 
     def steps(self, start_step: int, stop_step: int) -> Iterator[Block]:
         """This worker's rows of every global batch, step by step.

@@ -20,7 +20,7 @@ from pipelines.storage import Location
 
 
 @dataclass(frozen=True)
-class RunIdentity:
+class RunRecord:
     """
     Attributes:
         name: of the run's folder and of the MLflow run.
@@ -43,7 +43,7 @@ class RunFolder:
     def of(cls, storage: str, name: str) -> RunFolder:
         return cls(Location.of(storage) / name)
 
-    def claim(self, name: str, config: TrainConfig, digests: Mapping[str, str]) -> RunIdentity:
+    def claim(self, name: str, config: TrainConfig, digests: Mapping[str, str]) -> RunRecord:
         """The identity of the run of this name: a new one, or that of the run that goes on.
 
         Raises:
@@ -54,21 +54,21 @@ class RunFolder:
         if not place.exists():
             if self.location.children():
                 raise StorageError(f"{self.location} holds something that is no run; choose another --name")
-            identity = RunIdentity(name, uuid.uuid4().hex, config.to_json(), dict(digests))
-            place.write_json(asdict(identity))
-            return identity
-        identity = _identity(place)
-        differing = config.differences(identity.config) + [
-            f"the {domain} data: {identity.digests.get(domain)} -> {digests.get(domain)}"
-            for domain in sorted({*digests, *identity.digests})
-            if digests.get(domain) != identity.digests.get(domain)
+            record = RunRecord(name, uuid.uuid4().hex, config.to_json(), dict(digests))
+            place.write_json(asdict(record))
+            return record
+        record = _record(place)
+        differing = config.differences(record.config) + [
+            f"the {domain} data: {record.digests.get(domain)} -> {digests.get(domain)}"
+            for domain in sorted({*digests, *record.digests})
+            if digests.get(domain) != record.digests.get(domain)
         ]
         if differing:
             raise ValueError(
                 f"the run {self.location} was started differently, and resuming it would mix two runs: "
                 f"{'; '.join(differing)}. Give it what it had, or choose another --name"
             )
-        return identity
+        return record
 
     def save_best(self, folder: Path, step: int, metric: str, value: float) -> None:
         """Stores a checkpoint as the best; the one before is removed once the new one stands."""
@@ -86,9 +86,9 @@ class RunFolder:
         return place.read_json() if place.exists() else None
 
 
-def _identity(place: Location) -> RunIdentity:
+def _record(place: Location) -> RunRecord:
     value = place.read_json()
     try:
-        return RunIdentity(**value)
+        return RunRecord(**value)
     except TypeError as error:
         raise StorageError(f"{place}: no run of this project ({error}); choose another --name") from error

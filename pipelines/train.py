@@ -1,0 +1,97 @@
+"""Train a method from data sets in object storage, tracked in MLflow.
+
+  charmnet train --real s3://bucket/real --rendered s3://bucket/rendered --storage s3://bucket/runs \\
+      --recipe small --workers 2 steps=400 validate=IHD_nonhuman_test
+
+Any field of the configuration is set as field=value; `--help-fields` lists them. The same --storage and
+--name resume a run at the step after its last checkpoint. Keys of the object store and of MLflow come
+from the environment of the cluster's nodes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from datetime import UTC, datetime
+
+from charmnet.vocabulary import Domain
+from pipelines.cli import module_main
+from pipelines.config import TrainConfig
+from pipelines.recipes import RECIPES, recipe
+from pipelines.services import state_folder
+
+EXIT_STOPPED = 143
+"""The run was asked to stop and saved a checkpoint."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--real", metavar="URI", help="data set of the real domain, from `charmnet shard`")
+    parser.add_argument("--rendered", metavar="URI", help="data set of the rendered domain")
+    parser.add_argument("--storage", metavar="URI", help="where runs keep their checkpoints")
+    parser.add_argument("--name", help="of the run; the same name resumes it (default: recipe and time)")
+    parser.add_argument("--recipe", default="released", help=f"{', '.join(RECIPES)} (default: released)")
+    parser.add_argument("--method", help="charmnet or idih")
+    parser.add_argument("--workers", metavar="N|MIN:MAX", help="how many training workers")
+    parser.add_argument("--init", metavar="MODEL", help="start from the weights of another run or model")
+    parser.add_argument(
+        "--tracking",
+        metavar="URI",
+        help="MLflow server, or none (default: $MLFLOW_TRACKING_URI, else a local file)",
+    )
+    parser.add_argument("--experiment", default="charmnet", help="MLflow experiment (default: charmnet)")
+    parser.add_argument("--register", metavar="NAME", help="register the best model under this name")
+    parser.add_argument("--help-fields", action="store_true", help="list the fields and their values")
+    parser.add_argument("overrides", nargs="*", metavar="field=value", help="of the configuration")
+
+
+def configuration(arguments: argparse.Namespace) -> TrainConfig:
+    """The recipe with everything that the command line says about it.
+
+    Raises:
+        ValueError: names the field that is wrong.
+    """
+    flags = ("method", "workers", "init")
+    chosen = [f"{flag}={getattr(arguments, flag)}" for flag in flags if getattr(arguments, flag)]
+    return recipe(arguments.recipe).override([*chosen, *arguments.overrides])
+
+
+def run(arguments: argparse.Namespace) -> int:
+    config = configuration(arguments)
+    if arguments.help_fields:
+        for field in dataclasses.fields(config):
+            print(f"{field.name}={getattr(config, field.name)!r}  ({field.type})")
+        return 0
+    if not arguments.storage:
+        raise ValueError(
+            "--storage is missing: where the run keeps its checkpoints, such as s3://bucket/runs"
+        )
+    from pipelines.training.driver import train  # needs Ray, which --help does not
+
+    name = arguments.name or f"{arguments.recipe}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    uris = {Domain.REAL: arguments.real, Domain.RENDERED: arguments.rendered}
+    result = train(
+        config,
+        {domain: uri for domain, uri in uris.items() if uri},
+        arguments.storage,
+        name,
+        _tracking_uri(arguments.tracking),
+        arguments.experiment,
+        arguments.register,
+    )
+    print(f"{result.status.lower()} at step {result.step}: {result.run_folder}")
+    for metric, value in sorted(result.metrics.items()):
+        print(f"  {metric} {value:.2f}")
+    return 0 if result.status == "FINISHED" else EXIT_STOPPED
+
+
+def _tracking_uri(chosen: str | None) -> str | None:
+    """What was chosen, else the environment's, else a database in the state folder; None for `none`."""
+    if chosen == "none":
+        return None
+    database = state_folder() / "mlflow.db"
+    return chosen or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(module_main("train"))

@@ -1,0 +1,81 @@
+"""What the driver hands to every worker of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from charmnet.methods import Method, build_method
+from charmnet.vocabulary import Domain
+from pipelines.config import TrainConfig
+from pipelines.services import state_folder
+from pipelines.shards.reading import Dataset
+from pipelines.storage import Location
+from pipelines.tracking import Tracker, open_tracker
+
+
+@dataclass(frozen=True)
+class RunTracking:
+    """Which MLflow run a training run is told to, from whichever process.
+
+    Attributes:
+        tracking_uri: without user and password, which come from the environment of the process.
+        run_key: names the run for good.
+    """
+
+    tracking_uri: str
+    experiment: str
+    run_key: str
+    run_name: str
+
+    def open_for_driver(self) -> Tracker:
+        return self._open("driver")
+
+    def open_for_worker(self, pending: bytes | None, resume_step: int) -> Tracker:
+        """For the worker of rank 0; takes up what a lost node had not sent."""
+        return self._open("worker", pending=pending, resume_step=resume_step)
+
+    def _open(self, role: Any, **resumption: Any) -> Tracker:
+        spool = state_folder() / "spool" / self.run_key / role
+        return open_tracker(
+            self.tracking_uri, self.experiment, self.run_key, self.run_name, spool, role=role, **resumption
+        )
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """Holds no secrets: Ray shows it to whoever may see the cluster.
+
+    Attributes:
+        config: with `steps` resolved. datasets: by domain.
+        tracking: None records nothing.
+        control: handle of the `Control` actor.
+    """
+
+    config: TrainConfig
+    run_folder: Location
+    run_key: str
+    datasets: dict[Domain, Dataset]
+    tracking: RunTracking | None
+    control: Any
+
+    @property
+    def steps(self) -> int:
+        assert self.config.steps is not None
+        return self.config.steps
+
+
+def method_of(config: TrainConfig) -> Method:
+    """The method that a configuration describes, freshly initialised from its seed."""
+    options: dict[str, Any] = {
+        "learning_rate": config.learning_rate,
+        "width": config.width,
+        "precision": config.precision,
+        "attention_bias": config.attention_bias,
+        "seed": config.seed,
+    }
+    if config.method == "charmnet":
+        options["domain_statistics"] = config.domain_statistics
+    else:
+        options["domain"] = config.idih_domain
+    return build_method(config.method, **options)

@@ -1,0 +1,130 @@
+"""What the driver records of a run beside its metrics: how it was made, from what, and what came out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from charmnet.weights import load_checkpoint
+from pipelines.services import state_folder
+from pipelines.storage import Location
+from pipelines.tracking import Tracker, close_orphans, log_model, ship_leftovers
+from pipelines.training.job import TrainingJob
+from pipelines.training.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+_PARAMS = ("method", "width", "batch_size", "learning_rate", "precision")  # few: see Tracker.log_params
+_SETTLE_SECONDS = 10.0
+
+
+def settle_earlier_runs(tracking_uri: str, experiment: str) -> None:
+    """Sends what earlier commands could not, and closes runs whose driver died, or says that it can't."""
+    left = ship_leftovers(state_folder() / "spool", tracking_uri, timeout_seconds=_SETTLE_SECONDS)
+    if left.kept:
+        logger.warning("%d earlier runs have records that cannot be sent yet", len(left.kept))
+        return
+    try:
+        close_orphans(tracking_uri, experiment)
+    except Exception as error:  # whatever the server says, it must not keep a run from starting
+        logger.warning("runs that were left open could not be closed now: %s", type(error).__name__)
+
+
+def record_run(tracker: Tracker, job: TrainingJob) -> None:
+    """Configuration, manifests and environment as files, data sets as inputs, commit and job as tags."""
+    config = job.config.to_json()
+    tracker.log_params({name: config[name] for name in _PARAMS})
+    tracker.log_text(json.dumps(config, indent=1), "config/config.json")
+    tracker.log_text(json.dumps(environment(), indent=1), "config/environment.json")
+    tags: dict[str, Any] = {
+        "run_folder": job.run_folder,
+        "git_commit": git_commit(),
+        "ray_job_id": ray_job_id(),
+    }
+    for domain, dataset in job.datasets.items():
+        manifest = dataset.manifest
+        tracker.log_text(json.dumps(manifest.to_json()), f"data/{domain}-manifest.json")
+        tracker.log_dataset(str(dataset.location), f"{domain}", manifest.digest, "training")
+        tags[f"data_sha256_{domain}"] = manifest.digest
+    tracker.set_tags({name: value for name, value in tags.items() if value})
+
+
+def environment() -> dict[str, Any]:
+    """The machine and every installed package's version."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "packages": {
+            d.metadata["Name"]: d.version for d in sorted(distributions(), key=lambda d: d.name.lower())
+        },
+    }
+
+
+def git_commit() -> str | None:
+    """Of the code that runs; None where it is not a checkout (`CHARMNET_GIT_COMMIT` says it there)."""
+    if commit := os.environ.get("CHARMNET_GIT_COMMIT"):
+        return commit
+    git = shutil.which("git")
+    if git is None:
+        return None
+    here = str(Path(__file__).parent)
+    answer = subprocess.run(
+        [git, "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return answer.stdout.strip() or None
+
+
+def ray_job_id() -> str | None:
+    """The submission's id where `ray job submit` started this process, else Ray's own for the driver."""
+    import ray
+
+    return os.environ.get("RAY_JOB_SUBMISSION_ID") or ray.get_runtime_context().get_job_id()
+
+
+def record_models(
+    tracker: Tracker, folder: RunFolder, final: Location, image_size: int, registered_name: str | None
+) -> None:
+    """Logs the last model and, where there was validation, the best, which is registered before the last.
+
+    Args:
+        final: the run's last checkpoint.
+    """
+    best = folder.best()
+    to_register = registered_name if best is None else None
+    _record_model(tracker, "final", final, {}, image_size, to_register)
+    if best:
+        place = folder.location / best["checkpoint"]
+        _record_model(tracker, "best", place, {best["metric"]: best["value"]}, image_size, registered_name)
+
+
+def _record_model(
+    tracker: Tracker,
+    name: str,
+    checkpoint: Location,
+    metrics: dict[str, float],
+    image_size: int,
+    registered_name: str | None,
+) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        checkpoint.download_folder(Path(temporary))
+        method, metadata = load_checkpoint(Path(temporary))
+    log_model(
+        tracker,
+        method,
+        name,
+        metadata["step"],
+        metrics,
+        metadata=metadata,
+        image_size=image_size,
+        registered_name=registered_name,
+        aliases=[name] if registered_name else [],
+    )

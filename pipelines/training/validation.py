@@ -1,0 +1,132 @@
+"""Validation within training: named splits of the real data set, shared among the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import torch
+
+from charmnet.batch import HarmonizationBatch
+from charmnet.methods import Method
+from charmnet.metrics import ErrorSums, to_uint8
+from charmnet.vocabulary import Domain
+from pipelines.config import TrainConfig
+from pipelines.scoring import EvaluationImage, Report, evaluate_images, row_images, selected_rows
+from pipelines.shards.reading import Dataset, selected_counts
+from pipelines.shards.selection import Selection
+from pipelines.tracking.grids import sample_grid
+
+_BATCH_SIZE = 8
+
+
+@dataclass
+class Validation:
+    """
+    Attributes:
+        splits: their names; empty validates nothing.
+        dataset: that holds them; None where a method trains without the real domain.
+        images: at most so many of a split are measured; 0 is all. sample_rows: of a sample grid.
+    """
+
+    splits: tuple[str, ...]
+    dataset: Dataset | None
+    images: int
+    sample_rows: int
+    size: int
+    rank: int
+    num_workers: int
+    _samples: dict[str, list[EvaluationImage]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, config: TrainConfig, datasets: Mapping[Domain, Dataset], rank: int, num_workers: int
+    ) -> Validation:
+        dataset = datasets.get(Domain.REAL)
+        shown = (config.validate_images, config.sample_rows, config.image_size)
+        return cls(config.validate, dataset, *shown, rank, num_workers)
+
+    def score(self, method: Method, device: torch.device) -> dict[str, float]:
+        """`eval/<split>/{mse,fmse,psnr}` and the composites' own, each image counted once over all workers.
+
+        Every worker has to call it.
+        """
+        scores: dict[str, float] = {}
+        for split in self.splits:
+            report = Report()
+            images = self._images(split, self.rank, self.num_workers)
+            while batch := list(islice(images, _BATCH_SIZE)):
+                report.merge(Report.over(evaluate_images(method, batch, device=device)))
+            scores |= _named(split, self._merged(report, device))
+        return scores
+
+    def grids(self, method: Method, device: torch.device) -> dict[str, np.ndarray]:
+        """`samples/<split>` to a picture of the split's first images: what went in, what came out."""
+        if not self.sample_rows:
+            return {}
+        for split in self.splits:
+            if split not in self._samples:
+                self._samples[split] = list(islice(self._images(split, 0, 1), self.sample_rows))
+        return {
+            f"samples/{split}": sample_grid(_grid_rows(method, images, device))
+            for split, images in self._samples.items()
+        }
+
+    def _images(self, split: str, worker: int, num_workers: int) -> Iterator[EvaluationImage]:
+        """Every `num_workers`-th image of the split, from the `worker`-th on, in file order."""
+        assert self.dataset is not None
+        selection = Selection(f"split == {split!r}")
+        index = 0
+        for shard_index, group_index, group in self.dataset.manifest.groups():
+            if not selected_counts(self.dataset.manifest, group, selection)[0]:
+                continue
+            for row in selected_rows(self.dataset, selection, shard_index, group_index):
+                if self.images and index >= self.images:
+                    return
+                if index % num_workers == worker:
+                    yield from row_images(row, self.size)
+                index += 1
+
+    def _merged(self, report: Report, device: torch.device) -> dict[str, ErrorSums]:
+        """The sums over all workers."""
+        mine = report.sums.get(("all", ""), {})
+        names = ("composite", "harmonized")
+        local = [mine.get(name, ErrorSums()).to_list() for name in names]
+        total = torch.tensor(local, dtype=torch.float64, device=device)
+        if self.num_workers > 1:
+            torch.distributed.all_reduce(total)
+        return {name: ErrorSums.from_list(row) for name, row in zip(names, total.tolist(), strict=True)}
+
+
+def _named(split: str, sums: Mapping[str, ErrorSums]) -> dict[str, float]:
+    return {
+        f"eval/{split}/{prefix}{figure}": value
+        for whose, prefix in (("harmonized", ""), ("composite", "composite_"))
+        for figure, value in sums[whose].means().items()
+        if value is not None
+    }
+
+
+def _grid_rows(
+    method: Method, images: list[EvaluationImage], device: torch.device
+) -> list[dict[str, np.ndarray]]:
+    composite, ground_truth, foreground_mask = (
+        torch.from_numpy(np.stack([getattr(image, name) for image in images]))
+        for name in ("composite", "ground_truth", "foreground_mask")
+    )
+    batch = HarmonizationBatch.from_uint8(composite, ground_truth, foreground_mask, device=device)
+    harmonized, attention = method.harmonize_with_attention(batch.composite, batch.foreground_mask)
+    rows = []
+    for index, (image, output) in enumerate(zip(images, to_uint8(harmonized), strict=True)):
+        row = {
+            "composite": image.composite,
+            "mask": image.foreground_mask * 255,
+            "harmonized": output,
+            "ground_truth": image.ground_truth,
+        }
+        if attention is not None:
+            row["attention"] = attention[index, 0].float().mul(255).round().byte().cpu().numpy()
+        rows.append(row)
+    return rows

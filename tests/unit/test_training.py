@@ -1,0 +1,122 @@
+"""The pure parts of training: schedule, placement, lanes, the metric window and the run's folder."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charmnet.errors import NonFiniteLossError, StorageError
+from pipelines.config import TrainConfig
+from pipelines.ingest.lanes import lane_rows
+from pipelines.training.metric_window import MetricWindow
+from pipelines.training.placement import place
+from pipelines.training.run_folder import RunFolder
+from pipelines.training.schedule import learning_rate_factor
+
+
+def test_linear_decay_is_the_released_policy_with_steps_for_epochs() -> None:
+    released = [1.0 - max(0, epoch + 1 - 100) / 101 for epoch in range(200)]
+    assert [learning_rate_factor("linear", step, 200) for step in range(200)] == released
+    assert {learning_rate_factor("constant", step, 200) for step in range(200)} == {1.0}
+
+
+@given(st.integers(2, 64), st.integers(1, 40))
+def test_lanes_give_every_worker_at_least_two_pairs_in_every_step(batch_size: int, workers: int) -> None:
+    try:
+        rows = lane_rows(batch_size, workers)
+    except ValueError:
+        assert batch_size < 2 * workers or any(batch_size % d == 0 for d in range(2, batch_size))
+        return
+    assert batch_size % rows == 0
+    lanes = batch_size // rows
+    owners = [block % workers for block in range(10 * lanes)]
+    for step in range(10):
+        owned = owners[step * lanes : (step + 1) * lanes]
+        assert all(owned.count(rank) * rows >= 2 for rank in range(workers))
+    if batch_size % workers == 0:
+        assert lanes == workers
+
+
+def test_too_many_workers_are_refused_with_numbers_that_would_work() -> None:
+    with pytest.raises(ValueError, match=r"batch_size=8 over 5 workers.*at most 4 workers or batch_size=10"):
+        lane_rows(8, 5)
+
+
+@pytest.mark.parametrize(("cpus", "workers"), [(1, 1), (2, 1), (2, 2), (3, 2), (4, 2), (16, 4)])
+def test_data_tasks_of_both_domains_always_fit_beside_the_workers(cpus: int, workers: int) -> None:
+    placement = place(TrainConfig(workers=str(workers)), 2, cpus, 0)
+    left = cpus - workers * placement.cpus_per_worker
+    assert left >= 2 * placement.cpus_per_task > 0
+
+
+def test_an_elastic_group_leaves_room_at_its_largest() -> None:
+    placement = place(TrainConfig(workers="1:4"), 2, 3, 0)
+    assert 3 - 4 * placement.cpus_per_worker >= 1
+
+
+def test_a_group_that_would_starve_the_data_is_refused() -> None:
+    with pytest.raises(ValueError, match="leave 0 of the cluster's 2 CPUs"):
+        place(TrainConfig(workers="2", cpus_per_worker=1.0), 2, 2, 0)
+
+
+def test_gpus_are_taken_where_there_are_enough() -> None:
+    assert place(TrainConfig(workers="2"), 2, 16, 2).use_gpu
+    assert not place(TrainConfig(workers="2", accelerator="cpu"), 2, 16, 2).use_gpu
+    with pytest.raises(ValueError, match="the cluster has 1 GPUs"):
+        place(TrainConfig(workers="2"), 2, 16, 1)
+
+
+def test_the_window_averages_and_begins_anew() -> None:
+    window = MetricWindow(batch_size=8)
+    for value in (1.0, 3.0):
+        window.add({"total": torch.tensor(value)}, ["a", "b"], waited_seconds=0.0)
+    means = window.close(2)
+    assert means["total"] == 2.0
+    assert means["pairs_per_second"] > 0
+    assert means["data_wait_fraction"] == 0.0
+    assert window.close(2) == {}
+
+
+def test_a_loss_that_is_not_finite_is_named_with_its_step_and_samples() -> None:
+    window = MetricWindow(batch_size=2)
+    window.add({"style": torch.tensor(1.0), "total": torch.tensor(1.0)}, ["fine"], 0.0)
+    window.add({"style": torch.tensor(float("nan")), "total": torch.tensor(1.0)}, ["c1_1_1", "s:3"], 0.0)
+    window.add({"style": torch.tensor(1.0), "total": torch.tensor(1.0)}, ["later"], 0.0)
+    with pytest.raises(NonFiniteLossError, match=r"style not finite at step 12, samples c1_1_1, s:3;"):
+        window.close(13)
+
+
+def test_a_run_is_claimed_once_and_refuses_what_would_mix_two(tmp_path: Path) -> None:
+    folder = RunFolder.of(str(tmp_path), "run")
+    record = folder.claim("run", TrainConfig(), {"real": "d1"})
+    assert folder.claim("run", TrainConfig(steps=5, workers="2"), {"real": "d1"}) == record
+    with pytest.raises(ValueError, match=r"seed: 0 -> 3; the real data: d1 -> d2"):
+        folder.claim("run", TrainConfig(seed=3), {"real": "d2"})
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_bytes(b"x")
+    with pytest.raises(StorageError, match="no run; choose another --name"):
+        RunFolder.of(str(tmp_path), "photos").claim("photos", TrainConfig(), {})
+
+
+def test_the_best_replaces_the_one_before_and_nothing_else(tmp_path: Path) -> None:
+    folder = RunFolder.of(str(tmp_path / "storage"), "run")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "weights").write_bytes(b"1")
+    folder.save_best(model, 100, "eval/x/fmse", 5.0)
+    (model / "weights").write_bytes(b"2")
+    folder.save_best(model, 200, "eval/x/fmse", 4.0)
+    best = folder.best()
+    assert best == {
+        "checkpoint": "best/checkpoint-000000200",
+        "step": 200,
+        "metric": "eval/x/fmse",
+        "value": 4.0,
+    }
+    assert (folder.location / best["checkpoint"] / "weights").read_bytes() == b"2"
+    assert not (folder.location / "best/checkpoint-000000100").exists()
