@@ -35,7 +35,7 @@ _COMMON = [
     pa.field("foreground_mask", pa.binary(), nullable=False),  # PNG, 255 = foreground
 ]
 
-_STYLE = pa.list_(pa.float32(), NUM_CONDITIONS)
+_STYLE = pa.list_(pa.float32())  # ten; parquet cannot read back nulls in a list of fixed size
 
 PAIR_SCHEMA = pa.schema(
     [
