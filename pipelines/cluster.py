@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 
-# Said before Ray is imported, since it reads some of them then. What the user has set stands.
+# Ray reads some of them when it is imported. What the user has set stands.
 _SETTINGS = {
-    "RAY_AUTH_MODE": "disabled",  # a local cluster listens on this machine only; a shared one sets "token"
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # today's behaviour to come; silences its announcement
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the behaviour to come; silences its announcement
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS": "1",
+}
+_QUIET_LOGGERS = {
+    "ray.data._internal.progress": logging.ERROR,  # that progress bars are off
+    "ray.data._internal.execution.streaming_executor": logging.WARNING,  # every execution's end
 }
 
 
@@ -24,15 +27,17 @@ def connect() -> None:
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    address = os.environ.get(ADDRESS_VARIABLE, "local")
+    if address == "local" and "RAY_AUTH_MODE" not in os.environ:
+        # Ray's control port is open on every interface: only who has this process's token may use it.
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     import ray
     import ray.data
 
     if not ray.is_initialized():
-        if os.environ.get(ADDRESS_VARIABLE):
-            ray.init(logging_level=logging.WARNING)
-        else:
-            ray.init(address="local", logging_level=logging.WARNING, log_to_driver=True)
+        ray.init(address=address, logging_level=logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # says that they are off
+    for name, level in _QUIET_LOGGERS.items():
+        logging.getLogger(name).setLevel(level)

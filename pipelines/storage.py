@@ -26,6 +26,10 @@ from charmnet.errors import StorageError
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
 
 
+class MissingError(StorageError):
+    """There is no such file or folder, as against a store that does not answer."""
+
+
 @dataclass(frozen=True)
 class Location:
     """A file or folder somewhere.
@@ -198,11 +202,12 @@ def _named(location: Location) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise StorageError(f"{location}: no such file or folder") from error
+        raise MissingError(f"{location}: no such file or folder") from error
     except PermissionError as error:
         raise StorageError(
             f"{location}: access refused; expected credentials that may use it in the environment "
-            "(for s3:// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or an instance role, AWS_ENDPOINT_URL for other servers)"
+            "(for s3:// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or an "
+            "instance role, AWS_ENDPOINT_URL for other servers)"
         ) from error
     except OSError as error:
         raise StorageError(f"{location}: {type(error).__name__}: {error}") from error

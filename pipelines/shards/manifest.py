@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -73,6 +73,14 @@ class Shard:
     def samples(self) -> int:
         return sum(group.samples for group in self.row_groups)
 
+    def renumbered(self, numbers: Mapping[int, int]) -> Shard:
+        """The same shard in a manifest where stratum i is number `numbers[i]`."""
+        groups = (
+            replace(group, strata={numbers[index]: counts for index, counts in group.strata.items()})
+            for group in self.row_groups
+        )
+        return replace(self, row_groups=tuple(groups))
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -117,6 +125,29 @@ class Manifest:
         for shard_index, shard in enumerate(self.shards):
             for group_index, group in enumerate(shard.row_groups):
                 yield shard_index, group_index, group
+
+    @classmethod
+    def merged(cls, parts: Sequence[Manifest], source: dict[str, Any]) -> Manifest:
+        """One manifest of the shards of several, which are of one kind, container, domain and defaults.
+
+        Raises:
+            ValueError: there are none, or they differ in kind.
+        """
+        kinds = {(part.kind, part.container, part.domain, part.tar_defaults) for part in parts}
+        if len(kinds) != 1:
+            raise ValueError(f"manifests of {len(kinds)} kinds cannot be merged, expected one kind")
+        numbers: dict[Stratum, int] = {}
+        conditions: Counter[int] = Counter()
+        shards: list[Shard] = []
+        for part in parts:
+            renumbered = {
+                index: numbers.setdefault(stratum, len(numbers)) for index, stratum in enumerate(part.strata)
+            }
+            conditions.update(part.conditions)
+            shards.extend(shard.renumbered(renumbered) for shard in part.shards)
+        kind, container, domain, defaults = kinds.pop()
+        ordered = dict(sorted(conditions.items()))
+        return cls(kind, container, domain, tuple(numbers), tuple(shards), ordered, source, defaults)
 
     def totals(self) -> dict[str, dict[str, int]]:
         """Rows by domain, subset, category and split."""

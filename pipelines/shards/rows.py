@@ -10,7 +10,7 @@ import numpy as np
 
 from charmnet.errors import DataError
 from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png, image_size
-from charmnet.vocabulary import NUM_CONDITIONS
+from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.schema import RowKind, ground_truth_conditions
 
@@ -49,10 +49,7 @@ def pair_row(
         PictureError: a picture is missing or broken, sizes differ, or the mask is empty.
         DataError: a label is not what it should be.
     """
-    if composite_style is not None:
-        check_style_label(composite_style)
-    if ground_truth_style is not None and not 0 <= ground_truth_style < NUM_CONDITIONS:
-        raise DataError(f"ground_truth_style is {ground_truth_style}, expected a condition 0-9")
+    _check_styles(stratum.domain, composite_style, ground_truth_style)
     for role in ("composite", "ground_truth", "foreground_mask"):
         if role not in pictures:
             raise PictureError(role, "missing")
@@ -86,6 +83,20 @@ def scene_row(
         "images": [pictures[role] for role in roles],
         "pairs": pairs,
     }
+
+
+def _check_styles(
+    domain: Domain, composite_style: Sequence[float] | None, ground_truth_style: int | None
+) -> None:
+    if domain is Domain.REAL:
+        if composite_style is not None or ground_truth_style is not None:
+            raise DataError("a style in the real domain; expected styles in the rendered domain only")
+        return
+    if composite_style is None or ground_truth_style is None:
+        raise DataError("composite_style or ground_truth_style is missing; the rendered domain needs both")
+    check_style_label(composite_style)
+    if not 0 <= ground_truth_style < NUM_CONDITIONS:
+        raise DataError(f"ground_truth_style is {ground_truth_style}, expected a condition 0-9")
 
 
 def check_style_label(label: Sequence[float]) -> None:

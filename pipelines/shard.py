@@ -1,0 +1,247 @@
+"""Turn a released data set, or image shards, into parquet shards with a manifest.
+
+  charmnet shard iharmony4 --source s3://bucket/iHarmony4 --list IHD_nonhuman_train.txt \\
+                           --list IHD_human_test.txt --dest s3://bucket/real
+  charmnet shard rdharmony --source s3://bucket/RdHarmony --dest s3://bucket/rendered
+  charmnet shard webdataset --source s3://bucket/tars --in-place
+
+Every picture is checked; what is unfit is named in rejected.jsonl and in the summary. A run that was
+interrupted goes on when it is started again; one that is finished does nothing. Keys and endpoint of the
+store come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+
+from rich.table import Table
+
+from charmnet.vocabulary import Domain
+from pipelines.cli import module_main
+from pipelines.progress import console
+from pipelines.shards.entries import Entry, Rejection
+from pipelines.shards.iharmony4 import IHarmony4
+from pipelines.shards.job import (
+    REJECTED_NAME,
+    ArchiveTask,
+    Destination,
+    EntriesTask,
+    Outcome,
+    Plan,
+    entries_in_shards,
+    make,
+)
+from pipelines.shards.lists import read_categories, read_lists
+from pipelines.shards.manifest import Manifest, Stratum
+from pipelines.shards.rdharmony import Layout, RdHarmony, parse_condition_order
+from pipelines.shards.schema import RowKind
+from pipelines.shards.webdataset import WebDataset
+from pipelines.storage import Location
+
+DEFAULT_SHARD_SAMPLES = 512
+_SHOWN_REJECTIONS = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    layouts = parser.add_subparsers(dest="released_layout", required=True, metavar="LAYOUT")
+    iharmony4 = layouts.add_parser("iharmony4", help="iHarmony4's sub-sets and lists (real domain)")
+    _add_common(iharmony4)
+    _add_lists(iharmony4, required=True)
+    iharmony4.set_defaults(make=_shard_iharmony4)
+
+    rdharmony = layouts.add_parser(
+        "rdharmony", help="RdHarmony's scenes and labelled lists (rendered domain)"
+    )
+    _add_common(rdharmony)
+    _add_lists(rdharmony, required=False)
+    rdharmony.add_argument(
+        "--layout",
+        type=Layout,
+        choices=list(Layout),
+        help="scenes: store ten pictures and a mask once, composites are made when read; pairs: store "
+        "composites as they are (default: scenes without --list or where the lists hold whole scenes)",
+    )
+    rdharmony.add_argument(
+        "--condition-order",
+        metavar="A,B,...",
+        help="which condition each released number 1-10 stands for, by name or by the project's number 1-10 "
+        "(default: the project's own order, sunrise_sunset_clear to night)",
+    )
+    rdharmony.set_defaults(make=_shard_rdharmony)
+
+    webdataset = layouts.add_parser("webdataset", help="image shards (.tar) in the WebDataset convention")
+    _add_common(webdataset, dest_required=False)
+    webdataset.add_argument(
+        "--in-place", action="store_true", help="write only a manifest beside the archives"
+    )
+    webdataset.add_argument("--domain", type=Domain, choices=list(Domain), default=Domain.REAL)
+    webdataset.add_argument("--subset", help="where a sample's JSON names none (default: the source's name)")
+    webdataset.add_argument("--category", help="where a sample's JSON names none")
+    webdataset.add_argument(
+        "--split", action="append", default=[], help="where a sample's JSON names none; repeat for several"
+    )
+    webdataset.set_defaults(make=_shard_webdataset)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises what `job.make` raises; 0 when the data set is complete."""
+    for name in ("max_size", "shard_samples"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}, expected at least 1")
+    if not 0 <= args.max_rejected <= 1:
+        raise ValueError(f"--max-rejected is {args.max_rejected}, expected a share in 0..1")
+    return args.make(args)
+
+
+def _add_common(parser: argparse.ArgumentParser, dest_required: bool = True) -> None:
+    parser.add_argument(
+        "--source", required=True, metavar="URI", help="folder or bucket with the released files"
+    )
+    parser.add_argument(
+        "--dest", required=dest_required, metavar="URI", help="folder or bucket for the shards"
+    )
+    parser.add_argument(
+        "--max-size",
+        type=int,
+        metavar="N",
+        help="shrink pictures once to at most N pixels on the longer side",
+    )
+    parser.add_argument(
+        "--max-rejected",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="fail above this share (default 0.01)",
+    )
+    parser.add_argument(
+        "--retry-rejected", action="store_true", help="look again at files that an earlier run rejected"
+    )
+    parser.add_argument(
+        "--shard-samples",
+        type=int,
+        default=DEFAULT_SHARD_SAMPLES,
+        metavar="N",
+        help=f"samples in a shard; a scene is ten (default {DEFAULT_SHARD_SAMPLES})",
+    )
+
+
+def _add_lists(parser: argparse.ArgumentParser, required: bool) -> None:
+    parser.add_argument(
+        "--list",
+        action="append",
+        required=required,
+        default=[],
+        metavar="[SPLIT=]FILE",
+        help="a released list, beneath the source or elsewhere; repeat for several splits",
+    )
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--category", metavar="NAME", help="category of every picture")
+    group.add_argument("--categories", metavar="FILE", help="lines of path, tab, category")
+
+
+def _shard_iharmony4(args: argparse.Namespace) -> int:
+    source = Location.of(args.source)
+    data = IHarmony4(
+        source,
+        read_lists(args.list, source),
+        read_categories(args.categories, args.category, source),
+    )
+    return _shard_entries(args, data, RowKind.PAIR, Domain.REAL)
+
+
+def _shard_rdharmony(args: argparse.Namespace) -> int:
+    source = Location.of(args.source)
+    data = RdHarmony(
+        source,
+        read_lists(args.list, source),
+        read_categories(args.categories, args.category, source),
+        asked_layout=args.layout,
+        **({"order": parse_condition_order(args.condition_order)} if args.condition_order else {}),
+    )
+    return _shard_entries(args, data, data.kind, Domain.RENDERED)
+
+
+def _shard_entries(
+    args: argparse.Namespace, data: IHarmony4 | RdHarmony, kind: RowKind, domain: Domain
+) -> int:
+    destination = _destination(args, data.identity())
+    if (manifest := destination.manifest()) is not None:
+        return _already_finished(destination, manifest)
+    entries, rejected = data.entries()
+    tasks = [
+        EntriesTask(data.source, kind, domain, shard, args.max_size)
+        for shard in entries_in_shards(entries, kind, args.shard_samples)
+    ]
+    plan = Plan(tasks, rejected, _items(entries, rejected))
+    return _summary(destination, make(destination, plan, args.max_rejected, args.retry_rejected))
+
+
+def _items(entries: list[Entry], rejected: list[Rejection]) -> int:
+    return sum(entry.items for entry in entries) + sum(rejection.items for rejection in rejected)
+
+
+def _shard_webdataset(args: argparse.Namespace) -> int:
+    if args.in_place and (args.dest or args.max_size):
+        raise ValueError(
+            "--in-place leaves the archives as they are: neither --dest nor --max-size goes with it"
+        )
+    if not args.in_place and not args.dest:
+        raise ValueError("--dest is missing (or --in-place, to write only a manifest beside the archives)")
+    source = Location.of(args.source)
+    subset = args.subset or source.name
+    data = WebDataset(source, Stratum(args.domain, subset, args.category, tuple(args.split)))
+    destination = _destination(args, data.identity())
+    if (manifest := destination.manifest()) is not None:
+        return _already_finished(destination, manifest)
+    tasks = [
+        ArchiveTask(source, archive, data.defaults, args.max_size, args.in_place) for archive in data.archives
+    ]
+    return _summary(destination, make(destination, Plan(tasks), args.max_rejected, args.retry_rejected))
+
+
+def _destination(args: argparse.Namespace, identity: dict) -> Destination:
+    in_place = getattr(args, "in_place", False)
+    asked = {**identity, "in_place": in_place, "max_size": args.max_size, "shard_samples": args.shard_samples}
+    return Destination(Location.of(args.source if in_place else args.dest), asked, among_files=in_place)
+
+
+def _already_finished(destination: Destination, manifest: Manifest) -> int:
+    destination.clean()
+    console.print(
+        f"{destination.location} is finished: {manifest.rows} rows in {len(manifest.shards)} shards"
+    )
+    return 0
+
+
+def _summary(destination: Destination, outcome: Outcome) -> int:
+    manifest = outcome.manifest
+    table = Table(title=str(destination.location))
+    for column in ("", "name", "rows"):
+        table.add_column(column, justify="right" if column == "rows" else "left")
+    for field, totals in manifest.totals().items():
+        for index, (name, rows) in enumerate(totals.items()):
+            table.add_row(field if index == 0 else "", name, f"{rows:,}")
+    console.print(table)
+    console.print(
+        f"{manifest.rows:,} rows ({manifest.samples:,} samples an epoch) in {len(manifest.shards)} shards, "
+        f"{manifest.bytes / 1e6:,.1f} MB"
+    )
+    _show_rejections(destination, outcome)
+    return 0
+
+
+def _show_rejections(destination: Destination, outcome: Outcome) -> None:
+    if not outcome.rejected:
+        return
+    kinds = Counter(rejection.reason.partition(":")[0] for rejection in outcome.rejected)
+    console.print(f"{len(outcome.rejected)} rejected, each in {destination.location / REJECTED_NAME}:")
+    for rejection in outcome.rejected[:_SHOWN_REJECTIONS]:
+        console.print(f"  {rejection.file}: {rejection.reason}", markup=False)
+    if len(outcome.rejected) > _SHOWN_REJECTIONS:
+        console.print(f"  and more; by kind: {dict(kinds)}", markup=False)
+
+
+if __name__ == "__main__":
+    raise SystemExit(module_main("shard"))

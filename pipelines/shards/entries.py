@@ -1,0 +1,100 @@
+"""A row to be: its files in a released layout, and the reading of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from charmnet.errors import DataError
+from pipelines.shards.manifest import Stratum
+from pipelines.shards.rows import PictureError, Row, bytes_of, check_pictures, pair_row, scene_row, shrink
+from pipelines.shards.schema import ROW_GROUP_BYTES
+from pipelines.storage import Location, MissingError
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+READ_AHEAD = 8  # rows that a task fetches and checks at the same time: a store answers late, not slowly
+
+
+@dataclass(frozen=True)
+class Entry:
+    """
+    Attributes:
+        id: of the row. files: path beneath the source by role (the roles of `rows.PictureError`).
+        labels: the remaining arguments of `rows.pair_row` or `rows.scene_row`.
+        items: how many of the things that were asked for (pictures, listed pairs) it stands for.
+    """
+
+    id: str
+    stratum: Stratum
+    files: dict[str, str]
+    labels: dict[str, Any] = field(default_factory=dict)
+    items: int = 1
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """What was not taken, and why: a line of rejected.jsonl.
+
+    Attributes:
+        items: how many of the things that were asked for are lost with it.
+    """
+
+    id: str
+    file: str
+    reason: str
+    items: int = 1
+
+
+def read_entry(source: Location, entry: Entry, longest_side: int | None) -> Row | Rejection:
+    """Fetches, checks and, if asked, shrinks.
+
+    Raises:
+        StorageError: the store does not answer (a file that is missing is a `Rejection`).
+    """
+    try:
+        pictures = {role: _fetch(source, role, path) for role, path in entry.files.items()}
+        build = pair_row if "composite" in entry.files else scene_row
+        return finished(build(entry.id, entry.stratum, pictures, **entry.labels), longest_side)
+    except DataError as error:
+        role = error.role if isinstance(error, PictureError) else next(iter(entry.files))
+        file = entry.files.get(role, f"{entry.id} (no file)")
+        return Rejection(entry.id, file, str(error), entry.items)
+
+
+def finished(row: Row, longest_side: int | None) -> Row:
+    """The row, with every picture decoded once to see that it can be, shrunk if asked.
+
+    Raises:
+        DataError: a picture is broken, or the row does not fit into a row group.
+    """
+    check_pictures(row)
+    row = row if longest_side is None else shrink(row, longest_side)
+    if bytes_of(row) > ROW_GROUP_BYTES:
+        raise DataError(
+            f"{bytes_of(row):,} bytes, a row group holds at most {ROW_GROUP_BYTES:,}; use --max-size"
+        )
+    return row
+
+
+def read_ahead(function: Callable[[S], T], arguments: Iterable[S], at_once: int = READ_AHEAD) -> Iterator[T]:
+    """`map` in order with a few calls in flight."""
+    with ThreadPoolExecutor(at_once) as pool:
+        running: deque[Future[T]] = deque()
+        for argument in arguments:
+            if len(running) == at_once:
+                yield running.popleft().result()
+            running.append(pool.submit(function, argument))
+        while running:
+            yield running.popleft().result()
+
+
+def _fetch(source: Location, role: str, path: str) -> bytes:
+    try:
+        return (source / path).read_bytes()
+    except MissingError as error:
+        raise PictureError(role, f"missing: no file {path}") from error

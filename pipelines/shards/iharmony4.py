@@ -1,0 +1,83 @@
+"""iHarmony4 as released: HCOCO, HAdobe5k, HFlickr and Hday2night, or all of them in one flat folder.
+
+A composite is `<image>_<mask>_<variant>.jpg`; its mask is `<image>_<mask>.png` and its ground truth
+`<image>.jpg`, in the folders masks and real_images beside composite_images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from charmnet.errors import DataError
+from charmnet.vocabulary import Domain
+from pipelines.shards.entries import Entry, Rejection
+from pipelines.shards.lists import Categories, PathList, beneath, relative_path, split_composite_path
+from pipelines.shards.manifest import Stratum
+from pipelines.storage import Location
+
+SUBSET_OF_LETTER = {"c": "HCOCO", "a": "HAdobe5k", "f": "HFlickr", "d": "Hday2night"}
+
+
+@dataclass(frozen=True)
+class IHarmony4:
+    """
+    Attributes:
+        source: the folder that listed paths begin at.
+    """
+
+    source: Location
+    lists: tuple[PathList, ...]
+    categories: Categories
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "command": "shard iharmony4",
+            "source": str(self.source),
+            "lists": {entry.split: entry.sha256 for entry in self.lists},
+            **self.categories.identity(),
+        }
+
+    def entries(self) -> tuple[list[Entry], list[Rejection]]:
+        """One entry for each listed composite, whatever number of lists it stands in, in the lists' order."""
+        splits: dict[str, list[str]] = {}
+        rejected = []
+        for listed in self.lists:
+            for number, line in listed.lines:
+                try:
+                    names = splits.setdefault(relative_path(line), [])
+                except DataError as error:
+                    rejected.append(Rejection(line, line, f"{listed.name} line {number}: {error}"))
+                    continue
+                if listed.split not in names:
+                    names.append(listed.split)
+        entries: dict[str, Entry] = {}
+        for path, names in splits.items():
+            try:
+                entry = self._entry(path, tuple(names))
+                if entry.id in entries:
+                    other = entries[entry.id].files["composite"]
+                    raise DataError(f"duplicate id {entry.id}: {other} has it already")
+                entries[entry.id] = entry
+            except DataError as error:
+                rejected.append(Rejection(path, path, str(error)))
+        return list(entries.values()), rejected
+
+    def _entry(self, path: str, splits: tuple[str, ...]) -> Entry:
+        folder, stem = split_composite_path(path)
+        pieces = stem.split("_")
+        if len(pieces) < 3:
+            raise DataError(f"the file name {stem!r}; expected IMAGE_MASK_VARIANT")
+        subset = folder.rpartition("/")[2] or SUBSET_OF_LETTER.get(stem[0].lower())
+        if subset is None:
+            letters = ", ".join(f"{letter} ({name})" for letter, name in SUBSET_OF_LETTER.items())
+            raise DataError(
+                f"the file name {stem!r} tells no subset; expected one that begins with {letters}"
+            )
+        files = {
+            "composite": path if "/" in path else beneath("composite_images", path),
+            "ground_truth": beneath(folder, "real_images", f"{'_'.join(pieces[:-2])}.jpg"),
+            "foreground_mask": beneath(folder, "masks", f"{'_'.join(pieces[:-1])}.png"),
+        }
+        stratum = Stratum(Domain.REAL, subset, self.categories.of(path), splits)
+        return Entry(f"{subset}/{stem}", stratum, files)

@@ -1,0 +1,269 @@
+"""Making a data set, one task a shard, so that what is finished is never made again.
+
+While it is made, the destination holds `_plan.json` (what was asked) and, for each finished shard, a part
+`_parts/part-00042.json` (its manifest and rejections), written after the shard itself. The manifest is put
+together from the parts at the end; its appearance makes the data set.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from charmnet.errors import CharmNetError, DataError, StorageError
+from charmnet.vocabulary import Domain
+from pipelines.cluster import connect
+from pipelines.progress import progress
+from pipelines.shards.entries import Entry, Rejection, read_ahead, read_entry
+from pipelines.shards.lists import in_stable_disorder
+from pipelines.shards.manifest import MANIFEST_NAME, Manifest, Stratum
+from pipelines.shards.schema import RowKind
+from pipelines.shards.tar import HashingReader
+from pipelines.shards.webdataset import index_archive, rows_of_archive
+from pipelines.shards.writer import Written, write_parquet
+from pipelines.storage import Location
+
+REJECTED_NAME = "rejected.jsonl"
+PLAN_NAME = "_plan.json"
+PARTS_NAME = "_parts"
+_MOST_BLOCKS = 1000  # each costs Ray Data about a millisecond before it starts
+
+
+class Task(Protocol):
+    """What makes one shard, on any machine."""
+
+    def write(self, destination: Location, path: str) -> Written: ...
+
+
+@dataclass(frozen=True)
+class EntriesTask:
+    """A shard of pictures that lie in files of their own."""
+
+    source: Location
+    kind: RowKind
+    domain: Domain
+    entries: tuple[Entry, ...]
+    longest_side: int | None
+
+    def write(self, destination: Location, path: str) -> Written:
+        rows = read_ahead(lambda entry: read_entry(self.source, entry, self.longest_side), self.entries)
+        return write_parquet(destination, path, self.kind, self.domain, rows)
+
+
+@dataclass(frozen=True)
+class ArchiveTask:
+    """A shard made of one archive or, in place, the archive's own entry in the manifest."""
+
+    source: Location
+    archive: str
+    defaults: Stratum
+    longest_side: int | None
+    in_place: bool
+
+    def write(self, destination: Location, path: str) -> Written:
+        if self.in_place:
+            return index_archive(self.source, self.archive, self.defaults)
+        with (self.source / self.archive).open("rb") as stream:
+            found = rows_of_archive(HashingReader(stream), self.archive, self.defaults, self.longest_side)
+            rows = (item if isinstance(item, Rejection) else item.row for item in found)
+            return write_parquet(destination, path, RowKind.PAIR, self.defaults.domain, rows)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    Attributes:
+        tasks: in the order of the shards. rejected: what is unfit already by its list.
+        items: how much was asked for (listed pictures); None if only the archives tell.
+    """
+
+    tasks: Sequence[Task]
+    rejected: Sequence[Rejection] = ()
+    items: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished data set."""
+
+    manifest: Manifest
+    rejected: Sequence[Rejection]
+
+
+def entries_in_shards(entries: Sequence[Entry], kind: RowKind, shard_samples: int) -> list[tuple[Entry, ...]]:
+    """Entries cut into shards: those of the same splits together, in an order that mixes neighbours."""
+    size = max(1, shard_samples // (10 if kind is RowKind.SCENE else 1))
+    by_splits: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in entries:
+        by_splits.setdefault(entry.stratum.splits, []).append(entry)
+    ordered = [
+        group[index] for group in by_splits.values() for index in in_stable_disorder([e.id for e in group])
+    ]
+    return [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
+
+
+class Destination:
+    """The place of a data set that may be half made.
+
+    Args:
+        identity: what the data set is made of: only the same may go on here.
+        among_files: other files may lie there (archives that are indexed in place).
+
+    Raises:
+        DataError: on construction, when it holds another data set or something else.
+    """
+
+    def __init__(self, location: Location, identity: dict[str, Any], among_files: bool = False) -> None:
+        self.location = location
+        self.identity = json.loads(json.dumps(identity))  # as it comes back from a file
+        self._plan, self._parts = location / PLAN_NAME, location / PARTS_NAME
+        if self.manifest() is not None:
+            return
+        if self._plan.exists():
+            self._compare(self._plan.read_json(), "a half-made data set")
+            return
+        found = [] if among_files else location.children()
+        if found:
+            names = ", ".join(place.name for place in found[:3])
+            raise DataError(f"{location} holds {names} and no data set; expected an empty or new folder")
+        self._plan.write_json(identity)
+
+    def manifest(self) -> Manifest | None:
+        """The manifest where the data set is finished.
+
+        Raises:
+            DataError: it is another data set's.
+        """
+        if not (self.location / MANIFEST_NAME).exists():
+            return None
+        manifest = Manifest.load(self.location)
+        self._compare(manifest.source, "another data set")
+        return manifest
+
+    def part(self, index: int) -> Written | None:
+        """What a finished shard's task left, or None."""
+        place = self._part_place(index)
+        if not place.exists():
+            return None
+        value = place.read_json()
+        rejected = [Rejection(**entry) for entry in value["rejected"]]
+        return Written(Manifest.from_json(value["manifest"], str(place)), rejected)
+
+    def write_part(self, index: int, task: Task) -> None:
+        """Makes a shard, then the part that says it is finished."""
+        written = task.write(self.location, f"part-{index:05d}.parquet")
+        value = {
+            "manifest": written.manifest.to_json(),
+            "rejected": [asdict(rejection) for rejection in written.rejected],
+        }
+        self._part_place(index).write_json(value)
+
+    def write_rejected(self, rejected: Sequence[Rejection]) -> None:
+        lines = [json.dumps({"id": r.id, "file": r.file, "reason": r.reason}) for r in rejected]
+        place = self.location / REJECTED_NAME
+        if lines:
+            place.write_bytes("".join(f"{line}\n" for line in lines).encode())
+        else:
+            place.delete()
+
+    def clean(self) -> None:
+        """Removes what only an unfinished data set needs."""
+        self._parts.delete()
+        self._plan.delete()
+
+    def _part_place(self, index: int) -> Location:
+        return self._parts / f"part-{index:05d}.json"
+
+    def _compare(self, found: Any, what: str) -> None:
+        fields = {*self.identity, *(found if isinstance(found, dict) else ())}
+        differing = [
+            f"{name} ({found.get(name)!r} there, {self.identity.get(name)!r} asked)"
+            for name in sorted(fields)
+            if found.get(name) != self.identity.get(name)
+        ]
+        if differing:
+            raise DataError(
+                f"{self.location} holds {what}, which differs in {'; '.join(differing)}; "
+                "expected the same request, or another destination"
+            )
+
+
+def make(destination: Destination, plan: Plan, max_rejected: float, retry_rejected: bool = False) -> Outcome:
+    """Makes what is missing of a data set and finishes it.
+
+    Args:
+        max_rejected: the share of what was asked for that may be unfit.
+        retry_rejected: make shards again that had rejections, since their files may have been mended.
+
+    Raises:
+        DataError: too much is unfit; shards and rejected.jsonl stay for another run.
+        StorageError: the store does not answer; what is finished stays.
+    """
+    numbers = range(len(plan.tasks))
+    parts = dict(zip(numbers, read_ahead(destination.part, numbers), strict=True))
+    missing = [i for i, part in parts.items() if part is None or (retry_rejected and part.rejected)]
+    if missing:
+        with progress("Sharding", total=len(numbers)) as advance:
+            advance(len(numbers) - len(missing))
+            for index in _run_tasks(destination, plan, missing):
+                parts[index] = destination.part(index)
+                advance(1)
+    written = [part for part in parts.values() if part is not None]
+    rejected = [*plan.rejected, *(rejection for part in written for rejection in part.rejected)]
+    destination.write_rejected(rejected)
+    _check_rejected(destination, plan, written, rejected, max_rejected)
+    manifest = Manifest.merged([part.manifest for part in written], destination.identity)
+    manifest.save(destination.location)
+    destination.clean()
+    return Outcome(manifest, rejected)
+
+
+def _run_tasks(destination: Destination, plan: Plan, indices: Sequence[int]) -> Iterator[int]:
+    """Runs tasks through Ray Data; yields the index of each that is finished, as it finishes."""
+    connect()
+    import ray
+
+    def run(batch: dict[str, Any]) -> dict[str, list[Any]]:
+        return {"index": list(batch["index"]), "error": [_run_task(text) for text in batch["task"]]}
+
+    items = [
+        {"index": index, "task": pickle.dumps((destination, index, plan.tasks[index]))} for index in indices
+    ]
+    blocks = min(len(items), _MOST_BLOCKS)
+    done = ray.data.from_items(items, override_num_blocks=blocks).map_batches(run, batch_size=1)
+    for row in done.iter_rows():
+        if row["error"]:
+            raise StorageError(f"{row['error']}; run the same command again to go on")
+        yield int(row["index"])
+
+
+def _run_task(pickled: bytes) -> str:
+    """What went wrong, or nothing: an exception would be printed with Ray's own stack."""
+    destination, index, task = pickle.loads(pickled)
+    try:
+        destination.write_part(index, task)
+    except CharmNetError as error:
+        return str(error)
+    return ""
+
+
+def _check_rejected(
+    destination: Destination,
+    plan: Plan,
+    written: Sequence[Written],
+    rejected: Sequence[Rejection],
+    max_rejected: float,
+) -> None:
+    lost = sum(rejection.items for rejection in rejected)
+    rows = sum(part.manifest.rows for part in written)
+    asked = rows + lost if plan.items is None else plan.items
+    if lost > max_rejected * asked or rows == 0:
+        examples = "".join(f"\n  {rejection.file}: {rejection.reason}" for rejection in rejected[:3])
+        raise DataError(
+            f"{lost} of {asked} rejected ({lost / max(asked, 1):.2%}), --max-rejected allows "
+            f"{max_rejected:.2%}; each stands in {destination.location / REJECTED_NAME}, such as:{examples}\n"
+            "mend the files and run again with --retry-rejected, or allow more"
+        )

@@ -1,0 +1,308 @@
+"""RdHarmony as released: 2D scenes under ten capture conditions, and lists of labelled composites.
+
+A composite is `<scene>-<background>_<foreground>.jpg` in composite_images, its ground truth
+`<scene>-<background>.jpg` in real_images and its mask `<scene>.png` in masks; background and foreground are
+numbers 1 to 10 of capture conditions. A list has three columns between tabs: the composite's path, ten
+probabilities joined by "_", and the number of the ground truth's condition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from charmnet.errors import DataError
+from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition, Domain
+from pipelines.shards.entries import Entry, Rejection
+from pipelines.shards.lists import Categories, PathList, beneath, relative_path, split_composite_path
+from pipelines.shards.manifest import Stratum
+from pipelines.shards.rows import check_style_label
+from pipelines.shards.schema import RowKind
+from pipelines.storage import Location
+
+PAIRS_OF_A_SCENE = NUM_CONDITIONS * (NUM_CONDITIONS - 1)
+_PICTURE = re.compile(r"(?:(?P<folder>.+)/)?real_images/(?P<scene>[^/]+)-(?P<number>\d+)\.jpg")
+
+
+class Layout(StrEnum):
+    SCENES = "scenes"
+    PAIRS = "pairs"
+
+
+@dataclass(frozen=True)
+class ListedPair:
+    """A line of a list.
+
+    Attributes:
+        folder, scene: where the scene's pictures lie and what it is called.
+        background_number: as it stands in file names ("01").
+        foreground, background: conditions 0-9 by the file name; foreground is None where it does not tell.
+        composite_style: ten probabilities by condition 0-9.
+    """
+
+    path: str
+    folder: str
+    scene: str
+    background_number: str
+    foreground: int | None
+    background: int
+    composite_style: tuple[float, ...]
+    splits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RdHarmony:
+    """
+    Attributes:
+        source: the folder that listed paths begin at.
+        order: the condition 0-9 of each released number 1-10.
+        asked_layout: None to let the lists decide.
+    """
+
+    source: Location
+    lists: tuple[PathList, ...]
+    categories: Categories
+    order: tuple[int, ...] = tuple(range(NUM_CONDITIONS))
+    asked_layout: Layout | None = None
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "command": "shard rdharmony",
+            "source": str(self.source),
+            "lists": {entry.split: entry.sha256 for entry in self.lists},
+            "pictures": None if self.lists else _digest(sorted(self._pictures)),
+            "layout": str(self.layout),
+            "condition_order": list(self.order),
+            **self.categories.identity(),
+        }
+
+    @property
+    def kind(self) -> RowKind:
+        return RowKind.SCENE if self.layout is Layout.SCENES else RowKind.PAIR
+
+    @cached_property
+    def layout(self) -> Layout:
+        """As asked, else scenes where there is no list or the lists hold all 90 pairs of their scenes."""
+        if self.asked_layout is Layout.PAIRS and not self.lists:
+            raise ValueError("--layout pairs needs --list, which says what composites there are")
+        if self.asked_layout is not None:
+            return self.asked_layout
+        return Layout.SCENES if self._hold_whole_scenes() else Layout.PAIRS
+
+    def entries(self) -> tuple[list[Entry], list[Rejection]]:
+        """One entry for each scene or, in the pairs' layout, for each listed composite."""
+        if not self.lists:
+            return self._whole_scenes()
+        pairs, rejected = self._listed
+        if self.layout is Layout.PAIRS:
+            return [self._pair_entry(pair) for pair in pairs], list(rejected)
+        scenes, refused = self._listed_scenes()
+        return scenes, [*rejected, *refused]
+
+    def _hold_whole_scenes(self) -> bool:
+        """Rejected lines count as there, or one bad label would change the layout of everything."""
+        pairs, rejected = self._listed
+        exchanged = [pair for pair in pairs if pair.foreground not in (None, pair.background)]
+        scenes = self._scenes_of_pairs.values()
+        undivided = all(len({pair.splits for pair in scene}) == 1 for scene in scenes)
+        return undivided and len(exchanged) + len(rejected) >= PAIRS_OF_A_SCENE * len(scenes)
+
+    @cached_property
+    def _pictures(self) -> list[str]:
+        return [path for path in self.source.walk_files() if _PICTURE.fullmatch(path)]
+
+    def _whole_scenes(self) -> tuple[list[Entry], list[Rejection]]:
+        found: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+        rejected = []
+        for path in self._pictures:
+            match = _PICTURE.fullmatch(path)
+            assert match is not None
+            folder, scene, number = match["folder"] or "", match["scene"], int(match["number"])
+            taken = found[folder, scene]
+            if not 1 <= number <= NUM_CONDITIONS or self.order[number - 1] in taken:
+                reason = f"condition {number}: no number 1-{NUM_CONDITIONS}, or one that another file has"
+                rejected.append(Rejection(f"{self._subset(folder)}/{scene}", path, reason))
+                continue
+            taken[self.order[number - 1]] = path
+        entries = [
+            self._scene_entry(folder, scene, pictures, (), None, 1)
+            for (folder, scene), pictures in sorted(found.items())
+        ]
+        return entries, rejected
+
+    @cached_property
+    def _listed(self) -> tuple[list[ListedPair], list[Rejection]]:
+        pairs: dict[str, ListedPair] = {}
+        rejected = []
+        for listed in self.lists:
+            for number, line in listed.lines:
+                try:
+                    pair = self._parse(line, listed.split)
+                    pairs[pair.path] = _joined(pairs.get(pair.path), pair)
+                except DataError as error:
+                    path = line.partition("\t")[0]
+                    rejected.append(Rejection(path, path, f"{listed.name} line {number}: {error}"))
+        return list(pairs.values()), rejected
+
+    @cached_property
+    def _scenes_of_pairs(self) -> dict[tuple[str, str], list[ListedPair]]:
+        scenes: dict[tuple[str, str], list[ListedPair]] = defaultdict(list)
+        for pair in self._listed[0]:
+            scenes[pair.folder, pair.scene].append(pair)
+        return dict(scenes)
+
+    def _parse(self, line: str, split: str) -> ListedPair:
+        columns = line.strip().split("\t")
+        if len(columns) != 3:
+            raise DataError(f"{len(columns)} columns; expected path, label and condition between tabs")
+        path = relative_path(columns[0])
+        folder, stem = split_composite_path(path)
+        ground_truth, _, inserted = stem.rpartition("_")
+        scene, dash, background_number = ground_truth.rpartition("-")
+        if not (scene and dash):
+            raise DataError(f"the file name {stem!r}; expected SCENE-BACKGROUND_FOREGROUND")
+        background = self._condition(columns[2])
+        if background is None:
+            raise DataError(f"the condition {columns[2]!r}; expected a number 1-{NUM_CONDITIONS}")
+        label = _label(columns[1])
+        return ListedPair(
+            path=path,
+            folder=folder,
+            scene=scene,
+            background_number=background_number,
+            foreground=self._condition(inserted),
+            background=background,
+            composite_style=tuple(label[self.order.index(c)] for c in range(NUM_CONDITIONS)),
+            splits=(split,),
+        )
+
+    def _condition(self, number: str) -> int | None:
+        if re.fullmatch(r"0*(10|[1-9])", number.strip()) is None:
+            return None
+        return self.order[int(number) - 1]
+
+    def _pair_entry(self, pair: ListedPair) -> Entry:
+        stem = pair.path.rpartition("/")[2].rpartition(".")[0]
+        files = {
+            "composite": pair.path if "/" in pair.path else beneath("composite_images", pair.path),
+            "ground_truth": beneath(pair.folder, "real_images", f"{pair.scene}-{pair.background_number}.jpg"),
+            "foreground_mask": beneath(pair.folder, "masks", f"{pair.scene}.png"),
+        }
+        labels = {"composite_style": pair.composite_style, "ground_truth_style": pair.background}
+        stratum = self._stratum(pair.folder, pair.path, pair.splits)
+        return Entry(f"{stratum.subset}/{stem}", stratum, files, labels)
+
+    def _listed_scenes(self) -> tuple[list[Entry], list[Rejection]]:
+        entries, rejected = [], []
+        for (folder, scene), pairs in sorted(self._scenes_of_pairs.items()):
+            kept = []
+            for pair in pairs:
+                reason = self._unfit_for_scene(pair)
+                if reason is None:
+                    kept.append(pair)
+                else:
+                    rejected.append(Rejection(pair.path, pair.path, reason))
+            if len({pair.splits for pair in kept}) > 1:
+                raise ValueError(
+                    f"--layout scenes: the pairs of scene {scene!r} are divided between lists, whose splits "
+                    "would share its pictures; use --layout pairs"
+                )
+            if kept:
+                entries.append(self._listed_scene(folder, scene, kept))
+        return entries, rejected
+
+    def _unfit_for_scene(self, pair: ListedPair) -> str | None:
+        if pair.foreground is None or self._condition(pair.background_number) is None:
+            return "the file name does not tell the two conditions; expected SCENE-BACKGROUND_FOREGROUND"
+        if self._condition(pair.background_number) != pair.background:
+            return f"the file name says background {pair.background_number}, the list another condition"
+        if pair.foreground == pair.background:
+            return "foreground and background of one condition: no composite"
+        return None
+
+    def _listed_scene(self, folder: str, scene: str, pairs: list[ListedPair]) -> Entry:
+        width = min(len(pair.background_number) for pair in pairs)  # "01" to "10", or "1" to "10"
+        pictures = {
+            condition: beneath(folder, "real_images", f"{scene}-{number:0{width}d}.jpg")
+            for number, condition in enumerate(self.order, start=1)
+        }
+        listed = [
+            {
+                "foreground": pair.foreground,
+                "background": pair.background,
+                "composite_style": list(pair.composite_style),
+            }
+            for pair in pairs
+        ]
+        return self._scene_entry(folder, scene, pictures, pairs[0].splits, listed, len(pairs))
+
+    def _scene_entry(
+        self,
+        folder: str,
+        scene: str,
+        pictures: dict[int, str],
+        splits: tuple[str, ...],
+        pairs: list[dict[str, Any]] | None,
+        items: int,
+    ) -> Entry:
+        files = {f"images[{condition}]": pictures[condition] for condition in sorted(pictures)}
+        files["foreground_mask"] = beneath(folder, "masks", f"{scene}.png")
+        stratum = self._stratum(folder, scene, splits)
+        return Entry(f"{stratum.subset}/{scene}", stratum, files, {"pairs": pairs}, items)
+
+    def _subset(self, folder: str) -> str:
+        return folder.rpartition("/")[2] or self.source.name
+
+    def _stratum(self, folder: str, path: str, splits: tuple[str, ...]) -> Stratum:
+        subset = self._subset(folder)
+        category = self.categories.of(path) or category_of_subset(subset)
+        return Stratum(Domain.RENDERED, subset, category, splits)
+
+
+def category_of_subset(subset: str) -> str | None:
+    """human for SHuman: the released folders are named S and the category."""
+    named = re.fullmatch(r"S([A-Z][A-Za-z]*)", subset)
+    return named[1].lower() if named else None
+
+
+def parse_condition_order(text: str) -> tuple[int, ...]:
+    """Ten conditions between commas, by name (noon_clear) or by number 1-10 in `CaptureCondition`'s order.
+
+    Raises:
+        ValueError: not each of the ten once.
+    """
+    names = {condition.name.lower(): int(condition) for condition in CaptureCondition}
+    names |= {str(condition + 1): int(condition) for condition in CaptureCondition}
+    order = tuple(names.get(part.strip().lower(), -1) for part in text.split(","))
+    if sorted(order) != list(range(NUM_CONDITIONS)):
+        known = ", ".join(condition.name.lower() for condition in CaptureCondition)
+        raise ValueError(f"--condition-order {text!r}: expected each of {known} (or 1 to 10) once")
+    return order
+
+
+def _label(text: str) -> list[float]:
+    try:
+        label = [float(number) for number in text.strip().split("_")]
+    except ValueError:
+        raise DataError(f"the label {text!r}; expected ten numbers joined by _") from None
+    check_style_label(label)
+    return label
+
+
+def _joined(first: ListedPair | None, again: ListedPair) -> ListedPair:
+    """A pair that is listed again: in another split, or a plain repetition."""
+    if first is None:
+        return again
+    if (first.composite_style, first.background) != (again.composite_style, again.background):
+        raise DataError("duplicate id: listed before with another label or condition")
+    splits = tuple(dict.fromkeys((*first.splits, *again.splits)))
+    return ListedPair(**{**first.__dict__, "splits": splits})
+
+
+def _digest(paths: list[str]) -> str:
+    return hashlib.sha256("\n".join(paths).encode()).hexdigest()
