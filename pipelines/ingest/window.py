@@ -20,6 +20,8 @@ from pipelines.shards.selection import EVERYTHING, Selection
 
 Block = dict[str, NDArray[Any]]
 
+_MIN_WINDOW_SAMPLES = 128
+
 
 @dataclass(frozen=True)
 class StreamSpec:
@@ -48,8 +50,12 @@ class StreamSpec:
 
     @property
     def window_steps(self) -> int:
-        """Steps that one task makes: about one shuffle pool, so that a row group is fetched about once."""
-        return max(1, round(self.plan.num_samples / self.plan.num_pools / self.batch_size))
+        """Steps that one task makes: about one shuffle pool, so that a row group is fetched about once.
+
+        Of a small data set several epochs, for a task costs more to start than a few samples.
+        """
+        pool_samples = self.plan.num_samples / self.plan.num_pools
+        return max(1, round(max(pool_samples, _MIN_WINDOW_SAMPLES) / self.batch_size))
 
     def windows(self, start_step: int, stop_step: int) -> list[tuple[int, int]]:
         """[(first step, step after the last)] that cover the steps, cut at multiples of `window_steps`."""
