@@ -29,7 +29,7 @@ class PathList:
 
 
 def read_list(argument: str, source: Location) -> PathList:
-    """`[SPLIT=]FILE`: FILE lies beneath the source, or is a path or URI of its own; SPLIT defaults to its stem.
+    """`[SPLIT=]FILE`: FILE lies beneath the source or is a path or URI; SPLIT is its stem if not given.
 
     Raises:
         StorageError: there is no such file. DataError: it is empty or no text.
