@@ -133,7 +133,7 @@ class MlflowTracker(Tracker):
 
     @_harmless
     def log_dataset(self, uri: str, name: str, digest: str, context: str) -> None:
-        """See `Tracker`. The server takes 36 characters of the digest; all of it stands in the tag `sha256`."""
+        """See `Tracker`. The server takes 36 characters of a digest; the tag `sha256` has all of it."""
         self._append("dataset", {"uri": uri, "name": name, "digest": digest, "context": context})
 
     @_harmless
@@ -174,7 +174,7 @@ class MlflowTracker(Tracker):
         arrived = self._shipper.finish(timeout_seconds)
         if not arrived:
             logger.warning(
-                "%d bytes of tracking did not reach the server; they lie in %s until the next command sends them.",
+                "%d bytes of tracking did not reach the server; the next command sends them from %s.",
                 self._spool.pending_bytes, self._spool.folder,
             )  # fmt: skip
         return arrived

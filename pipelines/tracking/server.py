@@ -20,11 +20,12 @@ _SECRET_VARIABLES = (
 )
 # Shorter values would blot out ordinary words.
 _SHORTEST_SECRET = 8
-# The shipper has its own patience, so that a request should fail soon. A user's own settings win.
+# The shipper has its own patience: a request should fail soon, and once. The links that MLflow prints lack
+# what makes the page show a training run. A user's own settings win.
 _CLIENT_DEFAULTS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _TRANSIENT_CLIENT_ERRORS = (401, 403, 408, 429)
 
@@ -48,8 +49,8 @@ def plain_tracking_uri(tracking_uri: str) -> str:
     parts = urlsplit(tracking_uri)
     if parts.scheme not in ("http", "https") and not tracking_uri.startswith("sqlite:////"):
         raise ValueError(
-            f"tracking URI is {redact(tracking_uri)!r}, expected http(s)://HOST[:PORT] or sqlite:////ABSOLUTE/PATH; "
-            "a relative place differs between the driver and its workers"
+            f"tracking URI is {redact(tracking_uri)!r}, expected http(s)://HOST[:PORT] or "
+            "sqlite:////ABSOLUTE/PATH; a relative place differs between the driver and its workers"
         )
     user, separator, host = parts.netloc.rpartition("@")
     if separator:

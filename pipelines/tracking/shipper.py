@@ -31,6 +31,7 @@ FLUSH_SECONDS = 1.0
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
 _ENTRIES_PER_READ = 2000
+_LAST_REQUEST_SECONDS = 1.0
 
 
 class RunMissingError(OSError):
@@ -61,7 +62,7 @@ class Shipper(threading.Thread):
         self._writer: RunWriter | None = None
         self._closing = threading.Event()
         self._abandoned = threading.Event()
-        self._backoff_seconds = 0.0
+        self._failures = 0
         self._heartbeat_due = time.monotonic() + HEARTBEAT_SECONDS
         self.run_id: str | None = None
 
@@ -70,6 +71,7 @@ class Shipper(threading.Thread):
         self._closing.set()
         self.join(timeout_seconds)
         self._abandoned.set()
+        self.join(_LAST_REQUEST_SECONDS)
         return not self.is_alive() and self._spool.drained
 
     def run(self) -> None:
@@ -136,18 +138,19 @@ class Shipper(threading.Thread):
 
     def _wait_after(self, error: Exception) -> None:
         """Waits longer after each failure; while closing, with a patience that suits a short time limit."""
-        if self._backoff_seconds == 0.0:
+        self._failures += 1
+        if self._failures == 2:  # a single hiccup is no news
             logger.warning("Tracking waits for the server; nothing is lost meanwhile: %s", redact(str(error)))
         longest = FIRST_BACKOFF_SECONDS if self._closing.is_set() else LONGEST_BACKOFF_SECONDS
-        self._backoff_seconds = min(max(2 * self._backoff_seconds, FIRST_BACKOFF_SECONDS), longest)
+        seconds = min(FIRST_BACKOFF_SECONDS * 2 ** min(self._failures - 1, 10), longest)
         self._writer = None  # the run itself may have changed
         waiting = self._abandoned if self._closing.is_set() else self._closing
-        waiting.wait(self._backoff_seconds * random.uniform(0.75, 1.0))
+        waiting.wait(seconds * random.uniform(0.75, 1.0))
 
     def _note_recovery(self) -> None:
-        if self._backoff_seconds:
-            logger.info("Tracking reaches the server again.")
-            self._backoff_seconds = 0.0
+        if self._failures > 1:
+            logger.warning("Tracking reaches the server again.")
+        self._failures = 0
 
 
 def _groups(entries: list[Entry]) -> Iterator[list[Entry]]:

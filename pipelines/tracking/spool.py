@@ -123,7 +123,7 @@ class Spool:
     def append(
         self, entry: Mapping[str, Any], blob: bytes | Path | None = None, blob_name: str = "blob"
     ) -> bool:
-        """Adds an entry, with a file's bytes, a file to copy or a folder to take over. False where dropped."""
+        """Adds an entry with a file's bytes, a file to copy or a folder to take over. False where dropped."""
         with self._guard:
             place = f"blobs/{uuid.uuid4().hex}" if blob is not None else None
             try:

@@ -24,7 +24,7 @@ class Tracker(Protocol):
         ...
 
     def log_image(self, image: np.ndarray, key: str, step: int) -> None:
-        """[H,W,3] uint8 RGB; pictures under one key, such as `samples/HCOCO`, make a slider over the steps."""
+        """[H,W,3] uint8 RGB; the pictures of a key, such as `samples/HCOCO`, make a slider over the steps."""
         ...
 
     def log_params(self, params: Mapping[str, object]) -> None:

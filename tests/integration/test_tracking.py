@@ -1,0 +1,311 @@
+"""The tracker against a real MLflow server that is there, away, and killed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import mlflow
+import numpy as np
+import pytest
+from mlflow.entities import Run
+
+from pipelines.services import TrackingServer
+from pipelines.tracking import MlflowTracker, close_orphans, open_tracker, ship_leftovers
+
+EXPERIMENT = "tracking"
+
+
+def open_run(uri: str, key: str, folder: Path, **options: object) -> MlflowTracker:
+    return open_tracker(uri, EXPERIMENT, key, f"run {key}", folder, **options)  # type: ignore[arg-type]
+
+
+def the_run(uri: str, key: str) -> Run:
+    """The only run of a key."""
+    client = mlflow.MlflowClient(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.`charmnet.run_key` = '{key}'")
+    return run
+
+
+def points(uri: str, key: str, metric: str = "loss/total") -> list[tuple[int, float]]:
+    history = mlflow.MlflowClient(uri).get_metric_history(the_run(uri, key).info.run_id, metric)
+    return sorted((point.step, point.value) for point in history)
+
+
+def log_steps(tracker: MlflowTracker, first: int, last: int, factor: float = 1.0) -> None:
+    for step in range(first, last + 1):
+        tracker.log_metrics({"loss/total": factor * step, "optim/lr": 1e-4}, step)
+
+
+def expected(first: int, last: int) -> list[tuple[int, float]]:
+    return [(step, float(step)) for step in range(first, last + 1)]
+
+
+@pytest.fixture
+def key() -> str:
+    return f"it's {uuid.uuid4().hex}"[5:]
+
+
+@pytest.fixture(scope="module")
+def frail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+    """A server of this module's own, to be killed."""
+    server = TrackingServer(tmp_path_factory.mktemp("frail"))
+    server.start()
+    yield server
+    server.stop(grace_seconds=1)
+
+
+def test_driver_and_workers_share_one_run_over_restarts(mlflow_server: str, key: str, tmp_path: Path) -> None:
+    worker = open_run(mlflow_server, key, tmp_path / "worker", role="worker")
+    log_steps(worker, 1, 20)
+    driver = open_run(mlflow_server, key, tmp_path / "driver")
+    assert worker.close(timeout_seconds=60)
+    assert the_run(mlflow_server, key).info.status == "RUNNING"
+    again = open_run(mlflow_server, key, tmp_path / "worker", role="worker", resume_step=20)
+    log_steps(again, 21, 40)
+    assert again.close()
+    assert driver.close("FAILED")
+    assert the_run(mlflow_server, key).info.status == "FAILED"
+    driver = open_run(mlflow_server, key, tmp_path / "driver")
+    driver.log_params({"recipe": "small"})
+    assert driver.close("FINISHED")
+    run = the_run(mlflow_server, key)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == f"run {key}"
+    assert run.data.tags["mlflow.user"]
+    assert run.data.params == {"recipe": "small"}
+    assert points(mlflow_server, key) == expected(1, 40)
+    assert points(mlflow_server, key, "tracker/dropped") == [(20, 0.0), (40, 0.0)]
+
+
+def test_everything_that_is_logged_arrives(mlflow_server: str, key: str, tmp_path: Path) -> None:
+    tracker = open_run(mlflow_server, key, tmp_path / "spool")
+    image = np.random.default_rng(0).integers(0, 256, (40, 120, 3), np.uint8)
+    config = tmp_path / "config.json"
+    config.write_text('{"steps": 400}')
+    tracker.set_tags({"git_commit": "0123abc", "steps": 3})
+    tracker.log_image(image, "samples/HCOCO", 5)
+    tracker.log_file(config, "config/config.json")
+    tracker.log_text("torch==2", "environment.txt")
+    digest = "ab" * 32
+    tracker.log_dataset("s3://bucket/real", "real", digest, "training")
+    tracker.log_metrics({"eval/psnr": float("nan")}, 5)
+    tracker.log_metrics({"system/node-0/cpu_percent": 12.5}, None)
+    assert tracker.close("FINISHED")
+
+    client, run = mlflow.MlflowClient(mlflow_server), the_run(mlflow_server, key)
+    assert run.data.tags.items() >= {"git_commit": "0123abc", "steps": "3", "mlflow.loggedImages": "True"}.items()
+    names = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
+    assert sorted(Path(name).suffix for name in names) == [".png", ".webp"]
+    assert all(name.startswith("images/samples~HCOCO+step+5+timestamp+") for name in names)
+    png = next(name for name in names if name.endswith(".png"))
+    downloaded = Path(client.download_artifacts(run.info.run_id, "", str(tmp_path)))
+    assert np.array_equal(cv2.imread(str(downloaded / png))[:, :, ::-1], image)
+    assert (downloaded / "config" / "config.json").read_text() == '{"steps": 400}'
+    assert (downloaded / "environment.txt").read_text() == "torch==2"
+    (dataset,) = run.inputs.dataset_inputs
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("real", digest[:36])
+    assert {tag.key: tag.value for tag in dataset.tags} == {"mlflow.data.context": "training", "sha256": digest}
+    assert np.isnan(points(mlflow_server, key, "eval/psnr")[0][1])
+    assert points(mlflow_server, key, "system/node-0/cpu_percent")[0][0] == pytest.approx(time.time(), abs=60)
+
+
+def test_what_the_server_refuses_is_isolated_and_counted(mlflow_server: str, key: str, tmp_path: Path) -> None:
+    tracker = open_run(mlflow_server, key, tmp_path / "spool")
+    tracker.log_params({"recipe": "small"})
+    log_steps(tracker, 1, 20)
+    tracker.log_metrics({"not a name!": 1.0, "loss/total": 21.0}, 21)
+    tracker.log_metrics({"loss/total": "no number"}, 22)  # type: ignore[dict-item]
+    tracker.log_image(np.zeros((3, 8, 8), np.float32), "samples/x", 22)
+    tracker.log_params({"recipe": "released", "steps": 400})
+    log_steps(tracker, 23, 30)
+    assert tracker.close("FINISHED")
+    assert points(mlflow_server, key) == expected(1, 21) + expected(23, 30)
+    assert the_run(mlflow_server, key).data.params == {"recipe": "small", "steps": "400"}
+    assert json.loads((tmp_path / "spool" / "spool.json").read_text())["dropped"] == 4
+
+
+def test_steps_that_are_taken_again_do_not_double(mlflow_server: str, key: str, tmp_path: Path) -> None:
+    """A node is lost with what it had not sent; the run goes on elsewhere from its checkpoint at step 50."""
+    tracker = open_run(mlflow_server, key, tmp_path / "lost")
+    picture = np.zeros((8, 16, 3), np.uint8)
+    log_steps(tracker, 1, 50)
+    pending = tracker.pending()
+    log_steps(tracker, 51, 80)
+    tracker.log_metrics({"eval/mse": 9.0}, 80)
+    tracker.log_image(picture, "samples/x", 80)
+    tracker.log_checkpoint("s3://bucket/run/checkpoint_000080", 80, {"eval/mse": 9.0})
+    assert tracker.close()
+    shutil.rmtree(tmp_path / "lost")
+
+    tracker = open_run(mlflow_server, key, tmp_path / "elsewhere", pending=pending, resume_step=50)
+    log_steps(tracker, 51, 100, factor=1.5)
+    tracker.log_metrics({"eval/mse": 8.0}, 80)
+    tracker.log_image(picture + 255, "samples/x", 80)
+    tracker.log_checkpoint("s3://bucket/run/checkpoint_000080", 80, {"eval/mse": 8.0})
+    assert tracker.close("FINISHED")
+
+    assert [step for step, _ in points(mlflow_server, key)] == list(range(1, 101))
+    assert points(mlflow_server, key, "eval/mse") == [(80, 9.0)]
+    client, run = mlflow.MlflowClient(mlflow_server), the_run(mlflow_server, key)
+    assert run.data.tags["charmnet.rerun_steps"] == "51-80"
+    (png,) = [f.path for f in client.list_artifacts(run.info.run_id, "images") if f.path.endswith(".png")]
+    assert cv2.imread(client.download_artifacts(run.info.run_id, png, str(tmp_path))).min() == 255
+    (model,) = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    assert model.tags["checkpoint_uri"] == "s3://bucket/run/checkpoint_000080"
+    (found,) = client.search_logged_models(
+        [run.info.experiment_id], f"metrics.`eval/mse` > 8.5 AND source_run_id = '{run.info.run_id}'"
+    )
+    assert found.model_id == model.model_id
+
+
+def test_nothing_is_lost_while_the_server_is_away(
+    frail_server: TrackingServer, key: str, tmp_path: Path
+) -> None:
+    """Killed in mid-run and away when the run ends; another run begins in the meantime."""
+    uri, begun_before, begun_after = frail_server.url, f"{key} a", f"{key} b"
+    tracker = open_run(uri, begun_before, tmp_path / "a" / "driver")
+    log_steps(tracker, 1, 500)
+    deadline = time.monotonic() + 60
+    while tracker.run_id is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    log_steps(tracker, 501, 1000)
+    frail_server.stop(grace_seconds=0)
+    started = time.perf_counter()
+    log_steps(tracker, 1001, 1500)
+    assert (time.perf_counter() - started) / 500 < 0.002  # 0.1 ms on an idle machine
+    assert not tracker.close("FINISHED", timeout_seconds=1)
+
+    later = open_run(uri, begun_after, tmp_path / "b" / "driver")
+    log_steps(later, 1, 100)
+    left = tmp_path / "a" / "driver"
+    assert ship_leftovers(tmp_path, uri, timeout_seconds=1).kept == [left]
+    frail_server.start()
+    assert frail_server.url == uri
+    assert ship_leftovers(tmp_path, uri, skip_run_key=begun_before).sent == []
+    assert ship_leftovers(tmp_path, uri, timeout_seconds=60).sent == [left]
+    assert not left.exists()
+    assert the_run(uri, begun_before).info.status == "FINISHED"
+    assert points(uri, begun_before) == expected(1, 1500)
+    assert later.close("FINISHED")
+    assert points(uri, begun_after) == expected(1, 100)
+    assert close_orphans(uri, EXPERIMENT) == []
+
+
+KILLED_DRIVER = """
+    import sys, time
+    from pathlib import Path
+    from pipelines.tracking import open_tracker
+    uri, key, folder = sys.argv[1:]
+    tracker = open_tracker(uri, "tracking", key, f"run {key}", Path(folder))
+    for step in range(1, 101):
+        tracker.log_metrics({"loss/total": step}, step)
+    while tracker.run_id is None:
+        time.sleep(0.05)
+    for step in range(101, 301):
+        tracker.log_metrics({"loss/total": step}, step)
+    print("logged", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_driver_leaves_no_running_run(mlflow_server: str, key: str, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(KILLED_DRIVER), mlflow_server, key, str(tmp_path)],
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"logged\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    run = the_run(mlflow_server, key)
+    assert run.info.status == "RUNNING"
+    assert run.info.run_id in close_orphans(mlflow_server, EXPERIMENT)
+    assert the_run(mlflow_server, key).info.status == "KILLED"
+
+    tracker = open_run(mlflow_server, key, tmp_path, resume_step=250)
+    log_steps(tracker, 251, 400)
+    time.sleep(1)
+    assert the_run(mlflow_server, key).info.status == "RUNNING"
+    assert tracker.close("FINISHED")
+    assert the_run(mlflow_server, key).info.run_id == run.info.run_id
+    assert the_run(mlflow_server, key).info.status == "FINISHED"
+    assert points(mlflow_server, key) == expected(1, 400)
+
+
+FULL_DISK = """
+    import resource, sys
+    from pathlib import Path
+    from pipelines.tracking import open_tracker
+    uri, key, folder = sys.argv[1:]
+    tracker = open_tracker(uri, "tracking", key, f"run {key}", Path(folder))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    for step in range(1, 1001):
+        tracker.log_metrics({"loss/total": step}, step)
+    tracker.log_text("x" * 30_000, "large.txt")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    raise SystemExit(0 if tracker.close("FINISHED") else 3)
+"""
+
+
+def test_a_full_disk_drops_with_a_count_and_never_raises(mlflow_server: str, key: str, tmp_path: Path) -> None:
+    script = textwrap.dedent(FULL_DISK).replace("(20_000, 20_000)", "(20_000, resource.RLIM_INFINITY)")
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
+    done = subprocess.run(
+        [sys.executable, "-c", script, mlflow_server, key, str(tmp_path)], stderr=subprocess.PIPE, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    arrived = points(mlflow_server, key)
+    assert arrived == expected(1, len(arrived))
+    assert 100 < len(arrived) < 1000
+    ((_, dropped),) = points(mlflow_server, key, "tracker/driver/dropped")
+    assert dropped == 1000 - len(arrived) + 1
+    assert the_run(mlflow_server, key).info.status == "FINISHED"
+
+
+def test_secrets_do_not_show(
+    mlflow_server: str, key: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password, aws_secret = "planted-password-1", "planted/secret+2"
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", aws_secret)
+    caplog.set_level(logging.DEBUG)
+    uri = mlflow_server.replace("://", f"://someone:{password}@")
+    text = f"{uri} and {aws_secret}"
+    (tmp_path / "config.json").write_text(text)
+    tracker = open_run(uri, key, tmp_path / "spool")
+    tracker.log_params({"tracking": text})
+    tracker.set_tags({"tracking": text})
+    tracker.log_file(tmp_path / "config.json", "config.json")
+    tracker.log_text(text, "environment.txt")
+    tracker.log_dataset(text, "real", "0" * 64, "training")
+    assert tracker.close("FINISHED")
+    dead = open_run(f"http://someone:{password}@127.0.0.1:9", key, tmp_path / "dead")
+    assert not dead.close("FAILED", timeout_seconds=2)
+
+    run = the_run(mlflow_server, key)
+    (tmp_path / "downloaded").mkdir()
+    folder = mlflow.MlflowClient(mlflow_server).download_artifacts(run.info.run_id, "", str(tmp_path / "downloaded"))
+    spooled = [file for name in ("spool", "dead") for file in (tmp_path / name).rglob("*") if file.is_file()]
+    shown = [file.read_text() for file in [*Path(folder).rglob("*.*"), *spooled]]
+    assert len(shown) > 4
+    for secret in (password, aws_secret):
+        assert secret not in str(run.to_dictionary()) + str(run.inputs.to_dictionary())
+        assert secret not in caplog.text
+        assert not any(secret in one for one in shown)
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == password
