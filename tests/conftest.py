@@ -26,7 +26,7 @@ os.environ.update(
     MLFLOW_DISABLE_TELEMETRY="true",
 )
 
-pytest_plugins = ["tests.fixtures.mlflow"]
+pytest_plugins = ["tests.fixtures.datasets", "tests.fixtures.mlflow"]
 
 
 @dataclass(frozen=True)

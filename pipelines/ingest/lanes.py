@@ -141,13 +141,13 @@ class LaneShard:
         for step in range(start_step, stop_step):
             mine = []
             while index < (step - start_step + 1) * lanes:
-                mine.append(_checked(next(blocks, None), self.spec, step, index % lanes, block_rows))
+                mine.append(checked(next(blocks, None), self.spec, step, index % lanes, block_rows))
                 index += self.num_workers
             # The arrays are views of the object store: concatenating copies them out.
             yield {name: np.concatenate([block[name] for block in mine]) for name in mine[0]}
 
 
-def _checked(block: Block | None, spec: StreamSpec, step: int, lane: int, rows: int) -> Block:
+def checked(block: Block | None, spec: StreamSpec, step: int, lane: int, rows: int) -> Block:
     expected = {(step, lane)}
     got = None if block is None else set(zip(block["step"].tolist(), block["lane"].tolist(), strict=True))
     if block is None or got != expected or len(block["id"]) != rows:

@@ -1,0 +1,115 @@
+"""Real Ray Data executions deliver the plan's global batches, whatever the number of workers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ray
+
+from charmnet.errors import DataError
+from pipelines.ingest.lanes import LaneDataConfig
+from pipelines.ingest.window import Block, StreamSpec, read_window
+from pipelines.shards.reading import Dataset
+from pipelines.shards.selection import Selection
+
+BATCH = 6
+
+
+@ray.remote(num_cpus=0.1)
+def consume(shard: object, start: int, stop: int) -> list[Block]:
+    """A worker: its share of every step, in order."""
+    return list(shard.steps(start, stop))  # type: ignore[attr-defined]
+
+
+@ray.remote(num_cpus=0)
+class Manager:
+    """Stands where Ray Train's dataset manager does."""
+
+    def configure(self, spec: StreamSpec, workers: int) -> list[object]:
+        shards = LaneDataConfig(0.5).configure({"d": spec}, workers)
+        self.keep = shards  # the coordinators live as long as this actor
+        return [shard["d"] for shard in shards]
+
+
+def stream(spec: StreamSpec, workers: int, start: int, stop: int) -> list[dict[str, np.ndarray]]:
+    """Step by step what all workers together got, in lane order."""
+    manager = Manager.remote()
+    shards = ray.get(manager.configure.remote(spec, workers))
+    shares = ray.get([consume.remote(shard, start, stop) for shard in shards])
+    assert all(len(share) == stop - start for share in shares)
+    steps = []
+    for parts in zip(*shares, strict=True):
+        rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        order = np.argsort(rows["lane"], kind="stable")
+        steps.append({name: values[order] for name, values in rows.items()})
+    ray.kill(manager)
+    return steps
+
+
+@pytest.fixture(scope="module")
+def specs(datasets) -> dict[str, StreamSpec]:
+    train = Selection("split == 'IHD_train'")
+    return {
+        "real": StreamSpec(Dataset.open(datasets.real), BATCH, seed=5, selection=train, size=32),
+        "rendered": StreamSpec(Dataset.open(datasets.rendered), BATCH, seed=5, size=32),
+    }
+
+
+@pytest.mark.parametrize(("domain", "workers"), [("real", 1), ("real", 3), ("rendered", 2)])
+def test_any_number_of_workers_gets_the_same_global_batches(
+    specs: dict[str, StreamSpec], domain: str, workers: int
+) -> None:
+    spec = specs[domain]
+    got = stream(spec, workers, 2, 9)
+    for mine, wanted in zip(got, read_window(spec, 2, 9, BATCH), strict=True):
+        for name in set(wanted) - {"lane"}:
+            np.testing.assert_array_equal(mine[name], wanted[name], err_msg=name)
+
+
+def test_each_epoch_delivers_every_sample_once_and_scenes_draw_anew(specs: dict[str, StreamSpec]) -> None:
+    spec = specs["rendered"]
+    steps = spec.plan.num_samples // BATCH * 2  # two epochs of thirty samples
+    blocks = list(read_window(spec, 0, steps, BATCH))
+    ids, epochs = (np.concatenate([b[name] for b in blocks]) for name in ("id", "epoch"))
+    for epoch in (0, 1):
+        mine = ids[epochs == epoch]
+        assert len(mine) == len(set(mine)) == spec.plan.num_samples == 30
+    styles = np.concatenate([b["composite_style"] for b in blocks])
+    classes = np.concatenate([b["ground_truth_style"] for b in blocks])
+    np.testing.assert_allclose(styles.sum(1), 1, atol=1e-6)
+    assert (
+        styles[np.arange(len(styles)), classes] > 0.5
+    ).all()  # the background covers more than the foreground
+    drawn = {(i, e): s.tobytes() for i, e, s in zip(ids, epochs, styles, strict=True)}
+    assert any(drawn[i, 0] != drawn[i, 1] for i in set(ids))
+
+
+def test_a_stream_that_starts_later_goes_on_as_if_it_had_not_stopped(specs: dict[str, StreamSpec]) -> None:
+    spec = specs["real"]
+    whole = list(read_window(spec, 0, 8, BATCH))
+    rest = list(read_window(spec, 5, 8, BATCH))
+    for mine, wanted in zip(rest, whole[5:], strict=True):
+        for name in wanted:
+            np.testing.assert_array_equal(mine[name], wanted[name])
+
+
+def test_a_block_out_of_order_is_refused(specs: dict[str, StreamSpec]) -> None:
+    from pipelines.ingest.lanes import checked
+
+    block = next(iter(read_window(specs["real"], 3, 4, BATCH)))
+    assert checked(block, specs["real"], 3, 0, BATCH) is block
+    for wrong in (
+        {"step": 4, "lane": 0, "rows": BATCH},
+        {"step": 3, "lane": 1, "rows": BATCH},
+        {"step": 3, "lane": 0, "rows": 3},
+    ):
+        with pytest.raises(DataError, match="Ray Data's order is not the plan's"):
+            checked(block, specs["real"], **wrong)
+
+
+def test_a_broken_picture_names_its_sample(datasets) -> None:
+    from pipelines.ingest.samples import EncodedSample, decode
+
+    broken = EncodedSample("HCOCO/c01_1_1", b"\xff\xd8broken", b"x", composite=b"y")
+    with pytest.raises(DataError, match="'HCOCO/c01_1_1'"):
+        decode(broken, 0, Dataset.open(datasets.real).manifest.domain, 0, 32)
