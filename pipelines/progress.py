@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 console = Console(stderr=True, soft_wrap=True)
+results = Console(soft_wrap=True)  # standard output: what a command was asked for
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from charmnet.vocabulary import Domain
 from pipelines.cli import module_main
-from pipelines.progress import console
+from pipelines.progress import results
 from pipelines.shards.entries import Entry, Rejection
 from pipelines.shards.iharmony4 import IHarmony4
 from pipelines.shards.job import (
@@ -209,7 +209,7 @@ def _destination(args: argparse.Namespace, identity: dict) -> Destination:
 
 def _already_finished(destination: Destination, manifest: Manifest) -> int:
     destination.clean()
-    console.print(
+    results.print(
         f"{destination.location} is finished: {manifest.rows} rows in {len(manifest.shards)} shards"
     )
     return 0
@@ -223,8 +223,8 @@ def _summary(destination: Destination, outcome: Outcome) -> int:
     for field, totals in manifest.totals().items():
         for index, (name, rows) in enumerate(totals.items()):
             table.add_row(field if index == 0 else "", name, f"{rows:,}")
-    console.print(table)
-    console.print(
+    results.print(table)
+    results.print(
         f"{manifest.rows:,} rows ({manifest.samples:,} samples an epoch) in {len(manifest.shards)} shards, "
         f"{manifest.bytes / 1e6:,.1f} MB"
     )
@@ -236,11 +236,11 @@ def _show_rejections(destination: Destination, outcome: Outcome) -> None:
     if not outcome.rejected:
         return
     kinds = Counter(rejection.reason.partition(":")[0] for rejection in outcome.rejected)
-    console.print(f"{len(outcome.rejected)} rejected, each in {destination.location / REJECTED_NAME}:")
+    results.print(f"{len(outcome.rejected)} rejected, each in {destination.location / REJECTED_NAME}:")
     for rejection in outcome.rejected[:_SHOWN_REJECTIONS]:
-        console.print(f"  {rejection.file}: {rejection.reason}", markup=False)
+        results.print(f"  {rejection.file}: {rejection.reason}", markup=False)
     if len(outcome.rejected) > _SHOWN_REJECTIONS:
-        console.print(f"  and more; by kind: {dict(kinds)}", markup=False)
+        results.print(f"  and more; by kind: {dict(kinds)}", markup=False)
 
 
 if __name__ == "__main__":

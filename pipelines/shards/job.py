@@ -8,14 +8,13 @@ together from the parts at the end; its appearance makes the data set.
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from charmnet.errors import CharmNetError, DataError, StorageError
 from charmnet.vocabulary import Domain
-from pipelines.cluster import connect
+from pipelines.cluster import over_cluster
 from pipelines.progress import progress
 from pipelines.shards.entries import Entry, Rejection, read_ahead, read_entry
 from pipelines.shards.lists import in_stable_disorder
@@ -29,7 +28,6 @@ from pipelines.storage import Location
 REJECTED_NAME = "rejected.jsonl"
 PLAN_NAME = "_plan.json"
 PARTS_NAME = "_parts"
-_MOST_BLOCKS = 1000  # each costs Ray Data about a millisecond before it starts
 
 
 class Task(Protocol):
@@ -223,31 +221,21 @@ def make(destination: Destination, plan: Plan, max_rejected: float, retry_reject
 
 def _run_tasks(destination: Destination, plan: Plan, indices: Sequence[int]) -> Iterator[int]:
     """Runs tasks through Ray Data; yields the index of each that is finished, as it finishes."""
-    connect()
-    import ray
-
-    def run(batch: dict[str, Any]) -> dict[str, list[Any]]:
-        return {"index": list(batch["index"]), "error": [_run_task(text) for text in batch["task"]]}
-
-    items = [
-        {"index": index, "task": pickle.dumps((destination, index, plan.tasks[index]))} for index in indices
-    ]
-    blocks = min(len(items), _MOST_BLOCKS)
-    done = ray.data.from_items(items, override_num_blocks=blocks).map_batches(run, batch_size=1)
-    for row in done.iter_rows():
-        if row["error"]:
-            raise StorageError(f"{row['error']}; run the same command again to go on")
-        yield int(row["index"])
+    jobs = [(destination, index, plan.tasks[index]) for index in indices]
+    for index, error in over_cluster(_run_task, jobs):
+        if error:
+            raise StorageError(f"{error}; run the same command again to go on")
+        yield index
 
 
-def _run_task(pickled: bytes) -> str:
-    """What went wrong, or nothing: an exception would be printed with Ray's own stack."""
-    destination, index, task = pickle.loads(pickled)
+def _run_task(job: tuple[Destination, int, Task]) -> tuple[int, str]:
+    """(index, what went wrong or nothing)."""
+    destination, index, task = job
     try:
         destination.write_part(index, task)
     except CharmNetError as error:
-        return str(error)
-    return ""
+        return index, str(error)
+    return index, ""
 
 
 def _check_rejected(
