@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from charmnet.batch import HarmonizationBatch
+from charmnet.errors import WeightsError
+from charmnet.losses import mean_over_workers
+from charmnet.networks.state import load_strictly
 from charmnet.vocabulary import Domain
 
 Wrap = Callable[[nn.Module], nn.Module]
@@ -19,28 +22,54 @@ class Method(ABC):
     """Networks, optimisers and one update of a harmonization method.
 
     The loop feeds it one batch of each of `domains` a step, and knows nothing else of it. A subclass fills
-    `modules` and `optimizers` in its constructor; checkpoints hold both.
+    `modules` and `optimizers` in its constructor; checkpoints hold both. `options` are the constructor's
+    arguments, in values that JSON can hold, so that a checkpoint can rebuild it.
     """
 
     name: ClassVar[str]
     domains: frozenset[Domain]
+    options: dict[str, Any]
     modules: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
 
     @abstractmethod
     def update(self, batches: Mapping[Domain, HarmonizationBatch]) -> dict[str, Tensor]:
-        """One training step. Returns detached scalar tensors by metric name (no host sync is made here)."""
+        """One training step. Returns detached scalar tensors by metric name (no host sync is made here).
+
+        Losses come under their own names; other values begin with `discriminator_accuracy`,
+        `style_accuracy_` or `grad_norm_` (see `metric_path`). With several workers, each gets an equal share
+        of the global batch, and the values are the worker's own.
+        """
 
     @abstractmethod
-    def harmonize(self, composite: Tensor, foreground_mask: Tensor) -> Tensor:
-        """[B,3,H,W] normalised composite and [B,1,H,W] mask to the harmonized image, normalised; evaluation mode."""
+    def harmonize_with_attention(
+        self, composite: Tensor, foreground_mask: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """What `harmonize` returns, and the [B,1,H,W] share of the composite kept if the method has one."""
 
     @abstractmethod
     def distribute(self, wrap: Wrap) -> None:
         """Has the networks that are trained wrapped for data parallelism (`wrap` is DistributedDataParallel).
 
-        `modules` go on naming the bare networks, so that checkpoints never see a wrapper.
+        `modules` go on naming the bare networks, so that checkpoints never see a wrapper. The wrappers are
+        written for `broadcast_buffers=False`; see `synchronize_statistics`.
         """
+
+    def harmonize(self, composite: Tensor, foreground_mask: Tensor) -> Tensor:
+        """[B,3,H,W] normalised composite and [B,1,H,W] mask to the harmonized image, in evaluation mode."""
+        return self.harmonize_with_attention(composite, foreground_mask)[0]
+
+    def warm_start(self, source: Method) -> None:
+        """Begins with the networks of another run; optimisers stay fresh.
+
+        Raises:
+            ValueError: the source is of a method that this one cannot take weights from.
+            WeightsError: its networks have another shape.
+        """
+        if source.name != self.name:
+            raise ValueError(f"{self.name} cannot start from weights of {source.name}, only of {self.name}")
+        for name, module in self.modules.items():
+            load_strictly(module, source.modules[name].state_dict(), f"{source.name}'s {name}")
 
     def to(self, device: torch.device | str) -> Method:
         """Moves the networks; call before `distribute` and before the first update."""
@@ -48,13 +77,26 @@ class Method(ABC):
             module.to(device)
         return self
 
+    def synchronize_statistics(self) -> None:
+        """Averages the batch norms' running statistics over the workers.
+
+        Each worker gathers its own; call this on all of them before validating or saving, so that they do so
+        with the same model. Nothing happens with one process.
+        """
+        buffers = [b for m in self.modules.values() for b in m.buffers() if b.is_floating_point()]
+        if not buffers:
+            return
+        mean = mean_over_workers(torch.cat([buffer.flatten() for buffer in buffers]))
+        for buffer, values in zip(buffers, mean.split([b.numel() for b in buffers]), strict=True):
+            buffer.copy_(values.view_as(buffer))
+
     @property
     def learning_rates(self) -> dict[str, float]:
         """The current learning rate by optimiser (of its first parameter group)."""
         return {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
 
     def scale_learning_rates(self, factor: float) -> None:
-        """Sets every learning rate to `factor` times the one it began with: what a schedule calls each step."""
+        """Sets every learning rate to `factor` times its first value: what a schedule calls each step."""
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group.setdefault("initial_lr", group["lr"])
@@ -68,8 +110,36 @@ class Method(ABC):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes over what `state_dict` gave, strictly."""
+        """Takes over what `state_dict` gave; WeightsError where it does not fit."""
         for name, module in self.modules.items():
-            module.load_state_dict(state["modules"][name])
+            load_strictly(module, state["modules"].get(name), f"{self.name}'s {name}")
         for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+            try:
+                optimizer.load_state_dict(state["optimizers"][name])
+            except (KeyError, ValueError) as error:
+                raise WeightsError(f"{self.name}'s optimizer {name} does not fit: {error}") from error
+
+
+def metric_path(name: str) -> str:
+    """A value of `update` as group/name: loss/x, discriminator/accuracy, style/accuracy_x, optim/grad_norm_x."""
+    for prefix, group in (("discriminator_accuracy", "discriminator"), ("style_accuracy", "style")):
+        if name.startswith(prefix):
+            return f"{group}/{name.removeprefix(group + '_')}"
+    return f"optim/{name}" if name.startswith("grad_norm_") else f"loss/{name}"
+
+
+def require_batches(
+    batches: Mapping[Domain, HarmonizationBatch], domains: Collection[Domain]
+) -> Mapping[Domain, HarmonizationBatch]:
+    """The batches, when there is one of at least two samples for each domain; else ValueError."""
+    for domain in domains:
+        if domain not in batches:
+            raise ValueError(
+                f"no batch of the {domain} domain; got {sorted(batches)}, needed {sorted(domains)}"
+            )
+        if len(batches[domain]) < 2:
+            raise ValueError(
+                f"the batch of the {domain} domain holds {len(batches[domain])} sample; "
+                "the batch norm of the 1x1 bottleneck needs at least 2 on every worker"
+            )
+    return batches

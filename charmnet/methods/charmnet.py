@@ -1,0 +1,329 @@
+"""CharmNet (BMVC 2022): its four networks and one training step on both domains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from charmnet.batch import HarmonizationBatch
+from charmnet.errors import WeightsError
+from charmnet.losses import (
+    discriminator_hinge,
+    foreground_normalized_mse,
+    soft_cross_entropy,
+    style_aggregation,
+)
+from charmnet.methods.base import Method, Wrap, require_batches
+from charmnet.methods.generator import (
+    GeneratorMethod,
+    at_least_float32,
+    cpu_copy,
+    gradient_norm,
+    precision_of,
+    seeded,
+)
+from charmnet.methods.idih import IDIHMethod
+from charmnet.networks.blocks import split_channels
+from charmnet.networks.charmnet import CharmNet, Harmonization, released_shape
+from charmnet.networks.discriminator import FeatureDiscriminator
+from charmnet.networks.idih import idih_names, rename
+from charmnet.networks.state import check_state, load_strictly
+from charmnet.networks.style_classifier import StyleClassifier
+from charmnet.vocabulary import Domain
+
+FOREGROUND_WEIGHT = 10.0
+CONSISTENCY_WEIGHT = 0.5
+MARGIN_WEIGHT = 0.5
+
+RELEASED_NAMES = {
+    "G": "generator",
+    "D": "discriminator",
+    "SC1": "style_classifier_before",
+    "SC2": "style_classifier_after",
+}
+"""The released code's names of the networks, and this project's."""
+
+
+class CharmNetMethod(GeneratorMethod):
+    """CharmNet's networks, two optimisers and update.
+
+    Args:
+        learning_rate: Adam's, of all four networks.
+        width: channels of the first layers (the released ngf and ndf), a multiple of 4.
+        precision: float32, bf16 (autocast in the update) or float64.
+        unshared_layers: layers of each encoder and decoder that a domain has to itself, 2 to 5.
+        domain_statistics: keep the shared batch norms' running statistics per domain (not as released).
+        attention_bias: what the attention heads' biases start at (released: 0; 1 starts near the identity).
+        seed: of the initialisation; None draws from torch's global generator.
+    """
+
+    name = "charmnet"
+    domains = frozenset(Domain)
+
+    def __init__(
+        self,
+        learning_rate: float = 1e-4,
+        width: int = 64,
+        precision: str = "float32",
+        unshared_layers: int = 4,
+        domain_statistics: bool = False,
+        attention_bias: float = 0.0,
+        seed: int | None = None,
+    ) -> None:
+        self.options = {
+            "learning_rate": learning_rate,
+            "width": width,
+            "precision": precision,
+            "unshared_layers": unshared_layers,
+            "domain_statistics": domain_statistics,
+            "attention_bias": attention_bias,
+            "seed": seed,
+        }
+        with seeded(seed):
+            networks = _networks(width, unshared_layers, domain_statistics, attention_bias)
+        super().__init__(networks, precision)
+        discriminator, before, after = (
+            self.modules[RELEASED_NAMES[name]].parameters() for name in ("D", "SC1", "SC2")
+        )
+        joint = [{"params": group} for group in (self.generator.parameters(), after, before)]
+        self.optimizers = {
+            "discriminator": torch.optim.Adam(discriminator, learning_rate),
+            "joint": torch.optim.Adam(joint, learning_rate),
+        }
+        self.distribute(lambda module: module)
+
+    @classmethod
+    def from_released(
+        cls,
+        states: Mapping[str, Mapping[str, Tensor]],
+        dtype: torch.dtype = torch.float32,
+        learning_rate: float = 1e-4,
+    ) -> CharmNetMethod:
+        """From the released state dicts of G, D, SC1 and SC2; their shapes tell width and unshared layers.
+
+        Raises:
+            WeightsError: a network or key is missing, unexpected or of another shape.
+        """
+        check_released(states)
+        width, unshared_layers = released_shape(states["G"])
+        method = cls(learning_rate, width, precision_of(dtype), unshared_layers)
+        for released, name in RELEASED_NAMES.items():
+            load_strictly(method.modules[name], states[released], f"released {released}")
+        return method
+
+    def released_state_dicts(self) -> dict[str, dict[str, Tensor]]:
+        """Copies of the weights on the CPU in the released layout, by the released names of the networks.
+
+        With `domain_statistics` the shared batch norms have the real domain's statistics, that being the path
+        that the released code tests; those of the rendered domain have no place there.
+        """
+        states = {
+            released: cpu_copy(self.modules[name].state_dict()) for released, name in RELEASED_NAMES.items()
+        }
+        states["G"] = {key: tensor for key, tensor in states["G"].items() if ".rendered." not in key}
+        return states
+
+    def warm_start(self, source: Method) -> None:
+        """Begins with all networks of another CharmNet, or with iDIH's weights in the real path.
+
+        In the second case the shared blocks are iDIH's too, and what belongs to the rendered domain alone
+        stays as initialised.
+        """
+        if not isinstance(source, IDIHMethod):
+            return super().warm_start(source)
+        own_names = idih_names(self.options["unshared_layers"])
+        real_path = rename(source.released_state_dict(), own_names)
+        complete = {**self.generator.state_dict(), **real_path}
+        return load_strictly(self.generator, complete, "iDIH as the real path")
+
+    def distribute(self, wrap: Wrap) -> None:
+        """Wraps what each backward pass needs as one module, called once a step with both domains."""
+        modules = [self.modules[name] for name in RELEASED_NAMES.values()]
+        self._generate = wrap(_Generate(modules[0]))
+        self._discriminate = wrap(_Discriminate(modules[1]))
+        self._classify = wrap(_Classify(modules[2], modules[3]))
+
+    def update(self, batches: Mapping[Domain, HarmonizationBatch]) -> dict[str, Tensor]:
+        """One step: the discriminator's, then the joint one of generator and style classifiers.
+
+        Losses are scaled as the released code logs them: `foreground_mse_*` by 10, the rest by 1; `style` and
+        `total` are the weighted sums. docs/departures.md has the table of names.
+
+        Raises:
+            ValueError: a domain is missing or has a batch of one, or the rendered batch has no styles.
+        """
+        batches = require_batches(batches, self.domains)
+        rendered, real = batches[Domain.RENDERED], batches[Domain.REAL]
+        if rendered.composite_style is None or rendered.ground_truth_style is None:
+            raise ValueError("the rendered batch needs composite_style and ground_truth_style")
+        with self.autocast():
+            rendered_pass, real_pass = self._generate(
+                rendered.composite, rendered.foreground_mask, real.composite, real.foreground_mask
+            )
+        metrics = self._update_discriminator(
+            rendered_pass.features_before.detach(), real_pass.features_before.detach()
+        )
+        adversarial = self._adversarial_loss(rendered_pass.features_before)
+        foreground = {
+            "foreground_mse_rendered": _foreground_loss(rendered_pass, rendered),
+            "foreground_mse_real": _foreground_loss(real_pass, real),
+        }
+        style = self._style_losses(
+            rendered_pass, real_pass, rendered.composite_style, rendered.ground_truth_style
+        )
+        losses = {**foreground, "adversarial": adversarial, **style}
+        losses["total"] = adversarial + sum(foreground.values()) + style["style"]
+        metrics |= losses | self._update_joint(losses["total"])
+        return {name: value.detach() for name, value in metrics.items()}
+
+    def _update_discriminator(self, rendered: Tensor, real: Tensor) -> dict[str, Tensor]:
+        with self.autocast():
+            rendered_logits, real_logits = map(at_least_float32, self._discriminate(rendered, real))
+        rendered_loss, real_loss = discriminator_hinge(rendered_logits, real_logits)
+        loss = rendered_loss + real_loss
+        optimizer = self.optimizers["discriminator"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return {
+            "discriminator_rendered": rendered_loss,
+            "discriminator_real": real_loss,
+            "discriminator": loss,
+            "grad_norm_discriminator": gradient_norm(self.modules["discriminator"]),
+            **_discriminator_accuracy(rendered_logits.detach() < 0, real_logits.detach() > 0),
+        }
+
+    def _adversarial_loss(self, rendered_features: Tensor) -> Tensor:
+        """The updated discriminator on rendered features; past its wrapper and without gradients to it."""
+        discriminator = self.modules["discriminator"]
+        frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
+        with self.autocast():
+            logits = functional_call(discriminator, frozen, (rendered_features,))
+        return -at_least_float32(logits).mean()
+
+    def _style_losses(
+        self,
+        rendered_pass: Harmonization,
+        real_pass: Harmonization,
+        composite_style: Tensor,
+        ground_truth_style: Tensor,
+    ) -> dict[str, Tensor]:
+        with self.autocast():
+            logits = self._classify(
+                rendered_pass.features_before,
+                rendered_pass.features_after,
+                real_pass.features_before,
+                real_pass.features_after,
+            )
+        rendered_before, rendered_after, real_before, real_after = map(at_least_float32, logits)
+        before = soft_cross_entropy(rendered_before, composite_style)
+        after = nn.functional.cross_entropy(rendered_after, ground_truth_style)
+        consistency, margin = style_aggregation(real_before, real_after)
+        return {
+            "style_before_rendered": before,
+            "style_after_rendered": after,
+            "style_consistency_real": consistency,
+            "style_margin_real": margin,
+            "style": before + after + CONSISTENCY_WEIGHT * consistency + MARGIN_WEIGHT * margin,
+            "style_accuracy_before": _agreement(rendered_before.argmax(1), composite_style.argmax(1)),
+            "style_accuracy_after": _agreement(rendered_after.argmax(1), ground_truth_style),
+        }
+
+    def _update_joint(self, loss: Tensor) -> dict[str, Tensor]:
+        optimizer = self.optimizers["joint"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        trained = ("generator", "style_classifier_before", "style_classifier_after")
+        return {f"grad_norm_{name}": gradient_norm(self.modules[name]) for name in trained}
+
+
+def check_released(
+    states: Mapping[str, Mapping[str, Tensor]], sources: Mapping[str, str] | None = None
+) -> None:
+    """Raises WeightsError unless there are exactly G, D, SC1 and SC2 in the released layout and of one shape.
+
+    `sources` names where each came from.
+    """
+    if set(states) != set(RELEASED_NAMES):
+        raise WeightsError(f"got weights of {sorted(states)}, expected those of {sorted(RELEASED_NAMES)}")
+    with torch.device("meta"):
+        expected = _networks(*released_shape(states["G"]))
+    for released, name in RELEASED_NAMES.items():
+        check_state(states[released], expected[name], (sources or {}).get(released, f"released {released}"))
+
+
+def _networks(
+    width: int, unshared_layers: int, domain_statistics: bool = False, attention_bias: float = 0.0
+) -> dict[str, nn.Module]:
+    channels = split_channels(width, unshared_layers)
+    return {
+        "generator": CharmNet(width, unshared_layers, domain_statistics, attention_bias),
+        "discriminator": FeatureDiscriminator(channels, width),
+        "style_classifier_before": StyleClassifier(channels, width),
+        "style_classifier_after": StyleClassifier(channels, width),
+    }
+
+
+def _foreground_loss(result: Harmonization, batch: HarmonizationBatch) -> Tensor:
+    per_sample = foreground_normalized_mse(result.harmonized, batch.ground_truth, batch.foreground_mask)
+    return FOREGROUND_WEIGHT * per_sample.mean()
+
+
+def _discriminator_accuracy(rendered_right: Tensor, real_right: Tensor) -> dict[str, Tensor]:
+    rendered, real = rendered_right.float().mean(), real_right.float().mean()
+    return {
+        "discriminator_accuracy": (rendered + real) / 2,
+        "discriminator_accuracy_rendered": rendered,
+        "discriminator_accuracy_real": real,
+    }
+
+
+def _agreement(predicted: Tensor, expected: Tensor) -> Tensor:
+    return (predicted == expected).float().mean()
+
+
+class _Generate(nn.Module):
+    """Both domains in one call: rendered first, which is the order of the shared running statistics."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(
+        self, rendered: Tensor, rendered_mask: Tensor, real: Tensor, real_mask: Tensor
+    ) -> tuple[Harmonization, Harmonization]:
+        return (
+            self.generator(rendered, rendered_mask, Domain.RENDERED),
+            self.generator(real, real_mask, Domain.REAL),
+        )
+
+
+class _Discriminate(nn.Module):
+    def __init__(self, discriminator: nn.Module) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+
+    def forward(self, rendered: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        return self.discriminator(rendered), self.discriminator(real)
+
+
+class _Classify(nn.Module):
+    """Both classifiers on both domains, rendered first."""
+
+    def __init__(self, before: nn.Module, after: nn.Module) -> None:
+        super().__init__()
+        self.before, self.after = before, after
+
+    def forward(
+        self, rendered_before: Tensor, rendered_after: Tensor, real_before: Tensor, real_after: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return (
+            self.before(rendered_before),
+            self.after(rendered_after),
+            self.before(real_before),
+            self.after(real_after),
+        )

@@ -1,0 +1,117 @@
+"""The pieces that the harmonization networks are made of, and how they are initialised."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from charmnet.vocabulary import Domain
+
+DEPTH = 7
+"""Layers of the encoder, and of the decoder: 256 pixels come down to a 1x1 bottleneck."""
+MAX_WIDTH = 512
+FIRST_NORMED_LAYER = 2
+INPUT_SIZE = 256
+
+
+def encoder_widths(width: int) -> list[int]:
+    """Output channels of the seven encoder layers: doubled at layers 2, 4 and 6, 512 at most."""
+    return [min(width * 2 ** (layer // 2), MAX_WIDTH) for layer in range(DEPTH)]
+
+
+def split_channels(width: int, unshared_layers: int) -> int:
+    """Channels of the features where a domain's own layers meet the shared ones (128 as released)."""
+    return encoder_widths(width)[unshared_layers - 1]
+
+
+def split_size(unshared_layers: int) -> int:
+    """Height and width of the features there (16 for 4 layers)."""
+    return INPUT_SIZE >> unshared_layers
+
+
+class DomainBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm shared by both domains that keeps running statistics for each.
+
+    Its own statistics are the real domain's, those of the rendered one stand in `rendered`; scale and shift
+    are shared. In training both domains are normalised by their batch, as in a plain batch norm.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.rendered = nn.BatchNorm2d(channels, affine=False)
+
+    def forward(self, features: Tensor, domain: Domain = Domain.REAL) -> Tensor:
+        if domain is Domain.REAL:
+            return super().forward(features)
+        statistics = self.rendered
+        if self.training and statistics.num_batches_tracked is not None:
+            statistics.num_batches_tracked.add_(1)
+        return F.batch_norm(
+            features,
+            statistics.running_mean,
+            statistics.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum or 0.0,
+            self.eps,
+        )
+
+
+class Block(nn.Module):
+    """Convolution, norm, ELU; named as in the released layout (`block.0`, `block.1`)."""
+
+    def __init__(self, convolution: nn.Module, norm: nn.Module) -> None:
+        super().__init__()
+        self.block = nn.Sequential(convolution, norm, nn.ELU(inplace=True))
+
+    def forward(self, features: Tensor, domain: Domain) -> Tensor:
+        convolution, norm, activation = self.block
+        features = convolution(features)
+        if isinstance(norm, DomainBatchNorm2d):
+            return activation(norm(features, domain))
+        return activation(norm(features))
+
+
+def down_block(layer: int, in_channels: int, out_channels: int, domain_statistics: bool = False) -> Block:
+    """Encoder layer `layer` (0-6): halves height and width; the last takes 4x4 to 1x1."""
+    padding = 0 if layer == DEPTH - 1 else 1
+    norm = _norm(out_channels, domain_statistics) if layer >= FIRST_NORMED_LAYER else nn.Identity()
+    return Block(nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=padding), norm)
+
+
+def up_block(layer: int, in_channels: int, out_channels: int, domain_statistics: bool = False) -> Block:
+    """Decoder layer `layer` (0-6): doubles height and width; the first takes 1x1 to 4x4."""
+    padding = 0 if layer == 0 else 1
+    convolution = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=padding)
+    return Block(convolution, _norm(out_channels, domain_statistics))
+
+
+def _norm(channels: int, domain_statistics: bool) -> nn.BatchNorm2d:
+    return DomainBatchNorm2d(channels) if domain_statistics else nn.BatchNorm2d(channels)
+
+
+def initialize_normal(network: nn.Module) -> None:
+    """CharmNet's start: convolutions N(0, 0.02²), batch norm scales N(1, 0.02²), biases 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+            _zero_bias(module)
+        elif isinstance(module, nn.BatchNorm2d) and module.affine:
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
+
+
+def initialize_xavier(network: nn.Module) -> None:
+    """iDIH's start: convolutions N(0, 2 / mean of fan-in and fan-out), biases 0, batch norms the identity."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            first, second, height, width = module.weight.shape
+            mean_fan = (first + second) / 2 * height * width
+            nn.init.normal_(module.weight, 0.0, (2.0 / mean_fan) ** 0.5)
+            _zero_bias(module)
+
+
+def _zero_bias(convolution: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)

@@ -1,0 +1,207 @@
+"""CharmNet's generator: encoders and decoders of each domain around shared blocks (BMVC 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from charmnet.errors import WeightsError
+from charmnet.networks.blocks import (
+    DEPTH,
+    INPUT_SIZE,
+    down_block,
+    encoder_widths,
+    initialize_normal,
+    up_block,
+)
+from charmnet.vocabulary import Domain
+
+UNSHARED_LAYERS = range(2, 6)
+"""Numbers of layers a domain can have of its own; with others the shapes do not fit each other."""
+BOTH_DOMAINS = (Domain.RENDERED, Domain.REAL)
+_ENCODERS = {Domain.RENDERED: "render_enc", Domain.REAL: "real_enc"}
+_DECODERS = {Domain.REAL: "real_dec", Domain.RENDERED: "render_dec"}
+
+
+class Harmonization(NamedTuple):
+    """What the generator makes of a batch.
+
+    Attributes:
+        features_before: [B,C,S,S] where the shared blocks begin (C 128, S 16 as released); SC1 and D see it.
+        features_after: [B,C,S,S] where they end, its skip added; SC2 sees it.
+        harmonized: [B,3,256,256] ImageNet-normalised, not clipped.
+        attention: [B,1,256,256] in 0..1, the share of the composite that is kept.
+    """
+
+    features_before: Tensor
+    features_after: Tensor
+    harmonized: Tensor
+    attention: Tensor
+
+
+class DomainEncoder(nn.Module):
+    """The first layers, one set for each domain. Returns every layer's output; the last is the features."""
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        self.block0 = down_block(0, 4, widths[0])
+        self.block1 = down_block(1, widths[0], widths[1])
+        self.blocks_connected = nn.ModuleDict(
+            {f"block{i}": down_block(i, widths[i - 1], widths[i]) for i in range(2, len(widths))}
+        )
+
+    def forward(self, inputs: Tensor, domain: Domain) -> list[Tensor]:
+        outputs = []
+        for block in (self.block0, self.block1, *self.blocks_connected.values()):
+            inputs = block(inputs, domain)
+            outputs.append(inputs)
+        return outputs
+
+
+class DomainDecoder(nn.Module):
+    """The last layers, one set for each domain, and the heads that blend the composite with new colours."""
+
+    def __init__(self, widths: list[int]) -> None:
+        """`widths`: channels of the features, then the outputs of the layers."""
+        super().__init__()
+        first_layer = DEPTH - (len(widths) - 1)
+        self.deconv_blocks = nn.ModuleList(
+            up_block(first_layer + i, widths[i], widths[i + 1]) for i in range(len(widths) - 1)
+        )
+        self.conv_attention = nn.Conv2d(widths[-1], 1, 1)
+        self.to_rgb = nn.Conv2d(widths[-1], 3, 1)
+
+    def set_attention_bias(self, bias: float) -> None:
+        """Sets how much of the composite is kept before anything is learnt: sigmoid(3 * bias)."""
+        assert self.conv_attention.bias is not None
+        nn.init.constant_(self.conv_attention.bias, bias)
+
+    def forward(
+        self, features: Tensor, skips: list[Tensor], composite: Tensor, domain: Domain
+    ) -> tuple[Tensor, Tensor]:
+        *inner, last = self.deconv_blocks
+        for block, skip in zip(inner, reversed(skips), strict=True):
+            features = block(features, domain) + skip
+        features = last(features, domain)
+        # The heads are cheap, and eight bits of mantissa would cost the picture whole grey levels.
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(composite.dtype)
+            attention = torch.sigmoid(3.0 * self.conv_attention(features))
+            harmonized = attention * composite + (1.0 - attention) * self.to_rgb(features)
+        return harmonized, attention
+
+
+class CharmNet(nn.Module):
+    """Harmonizes 256x256 composites of either domain.
+
+    State-dict names are those of the released weights. With `domains` the real one alone it is iDIH.
+
+    Args:
+        width: channels of the first layer (the released ngf), a multiple of 4.
+        unshared_layers: layers of each encoder and decoder that a domain has to itself, 2 to 5.
+        domain_statistics: keep the shared batch norms' running statistics per domain (not as released).
+        attention_bias: what the attention head's bias starts at; 1 starts near the identity (released: 0).
+        domains: the paths that there are.
+        initialize: draws the starting weights, from torch's global generator.
+    """
+
+    def __init__(
+        self,
+        width: int = 64,
+        unshared_layers: int = 4,
+        domain_statistics: bool = False,
+        attention_bias: float = 0.0,
+        domains: Collection[Domain] = BOTH_DOMAINS,
+        initialize: Callable[[nn.Module], None] = initialize_normal,
+    ) -> None:
+        super().__init__()
+        _check_options(width, unshared_layers)
+        down = encoder_widths(width)
+        up = [*reversed(down), width // 2]
+        shared = DEPTH - unshared_layers
+        # The order of the modules is that of the released files, which position-based tools rely on.
+        for domain in _ENCODERS:
+            if domain in domains:
+                self.add_module(_ENCODERS[domain], DomainEncoder(down[:unshared_layers]))
+        self.encoder_blocks = nn.ModuleDict(
+            {
+                f"block{i}": down_block(i, down[i - 1], down[i], domain_statistics)
+                for i in range(unshared_layers, DEPTH)
+            }
+        )
+        self.deconv_blocks = nn.ModuleList(
+            up_block(i, up[i], up[i + 1], domain_statistics) for i in range(shared)
+        )
+        for domain in _DECODERS:
+            if domain in domains:
+                self.add_module(_DECODERS[domain], DomainDecoder(up[shared:]))
+        initialize(self)
+        for module in self.modules():
+            if isinstance(module, DomainDecoder):
+                module.set_attention_bias(attention_bias)
+
+    def forward(
+        self, composite: Tensor, foreground_mask: Tensor, domain: Domain = Domain.REAL
+    ) -> Harmonization:
+        """Harmonizes a batch of one domain.
+
+        Args:
+            composite: [B,3,256,256] ImageNet-normalised.
+            foreground_mask: [B,1,256,256], 1 = foreground.
+            domain: whose encoder, decoder and (with `domain_statistics`) statistics to use.
+
+        Raises:
+            ValueError: another size, or a training batch of one (the 1x1 bottleneck's batch norm needs two).
+        """
+        _check_inputs(composite, foreground_mask)
+        encoder = self.get_submodule(_ENCODERS[domain])
+        skips = encoder(torch.cat([composite, foreground_mask], dim=1), domain)
+        features = features_before = skips[-1]
+        for block in self.encoder_blocks.values():
+            features = block(features, domain)
+            skips.append(features)
+        skips.pop()
+        for block in self.deconv_blocks:
+            features = block(features, domain) + skips.pop()
+        decoder = self.get_submodule(_DECODERS[domain])
+        harmonized, attention = decoder(features, skips, composite, domain)
+        return Harmonization(features_before, features, harmonized, attention)
+
+
+def _check_options(width: int, unshared_layers: int) -> None:
+    if width < 4 or width % 4:
+        raise ValueError(f"width is {width}, expected a multiple of 4, at least 4 (64 as released)")
+    if unshared_layers not in UNSHARED_LAYERS:
+        raise ValueError(
+            f"unshared_layers is {unshared_layers}, expected {UNSHARED_LAYERS[0]} to {UNSHARED_LAYERS[-1]} "
+            "(4 as released): other splits give layers whose shapes do not fit"
+        )
+
+
+def _check_inputs(composite: Tensor, foreground_mask: Tensor) -> None:
+    for name, tensor, channels in (("composite", composite, 3), ("foreground_mask", foreground_mask, 1)):
+        expected = (composite.shape[0], channels, INPUT_SIZE, INPUT_SIZE)
+        if tensor.shape != expected:
+            raise ValueError(
+                f"{name} has shape {tuple(tensor.shape)}, expected {expected}: "
+                f"the network works at {INPUT_SIZE}x{INPUT_SIZE}, resize before"
+            )
+
+
+def released_shape(state: Mapping[str, Tensor]) -> tuple[int, int]:
+    """The `width` and `unshared_layers` of the network that a state dict of the released layout is of.
+
+    Raises:
+        WeightsError: the state dict has no real path to tell them from.
+    """
+    first = state.get("real_enc.block0.block.0.weight")
+    layers = {key.split(".")[2] for key in state if key.startswith("real_dec.deconv_blocks.")}
+    if first is None or len(layers) not in UNSHARED_LAYERS or not first.ndim:
+        raise WeightsError(
+            "the generator's weights have not the released layout: expected real_enc.block0.block.0.weight "
+            f"and 2 to 5 of real_dec.deconv_blocks, got {len(state)} entries beginning with {list(state)[:3]}"
+        )
+    return first.shape[0], len(layers)

@@ -1,0 +1,60 @@
+"""Strict reading of state dicts: what does not fit is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from charmnet.errors import WeightsError
+
+_LISTED = 5
+
+
+def check_state(state: object, network: nn.Module, source: str) -> dict[str, Tensor]:
+    """The state dict, when its keys, shapes and kinds of number are exactly the network's.
+
+    Args:
+        state: what was read, of any type.
+        network: what it is for; may be on the meta device.
+        source: the file or the name of the network, for the message.
+
+    Raises:
+        WeightsError: naming the first keys that are missing, unexpected, or of another shape.
+    """
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{source}: expected a mapping of names to tensors, got {type(state).__name__}")
+    expected = network.state_dict()
+    problems = _listing("missing", [key for key in expected if key not in state])
+    problems += _listing("unexpected", [str(key) for key in state if key not in expected])
+    problems += _listing(
+        "wrong shape",
+        [
+            f"{key} {list(state[key].shape)}, expected {list(tensor.shape)}"
+            for key, tensor in expected.items()
+            if key in state and state[key].shape != tensor.shape
+        ],
+    )
+    problems += _listing(
+        "wrong type",
+        [
+            f"{key} {state[key].dtype}, expected {tensor.dtype}"
+            for key, tensor in expected.items()
+            if key in state and state[key].is_floating_point() != tensor.is_floating_point()
+        ],
+    )
+    if problems:
+        raise WeightsError(f"{source} does not fit {type(network).__name__}: {'; '.join(problems)}")
+    return dict(state)
+
+
+def load_strictly(network: nn.Module, state: object, source: str) -> None:
+    """Copies the state dict into the network after `check_state`."""
+    network.load_state_dict(check_state(state, network, source))
+
+
+def _listing(kind: str, entries: list[str]) -> list[str]:
+    if not entries:
+        return []
+    more = f" and {len(entries) - _LISTED} more" if len(entries) > _LISTED else ""
+    return [f"{kind}: {', '.join(entries[:_LISTED])}{more}"]

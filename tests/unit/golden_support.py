@@ -1,0 +1,110 @@
+"""The golden figures: numbers that the released code produced from weights and inputs made by rule."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from charmnet.batch import HarmonizationBatch
+from charmnet.vocabulary import Domain
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def figures(name: str) -> dict[str, np.ndarray]:
+    with np.load(GOLDEN / f"{name}.npz") as archive:
+        return dict(archive)
+
+
+def released_keys(name: str) -> list[tuple[str, list[int]]]:
+    return [
+        (key, shape) for key, shape in json.loads((GOLDEN / "statedict_keys.json").read_text())[name]["keys"]
+    ]
+
+
+def ruled_weights(name: str, base: int = 1000) -> dict[str, Tensor]:
+    """Weights drawn entry by entry of the released layout, so that any implementation can have them."""
+    state = {}
+    for i, (key, shape) in enumerate(released_keys(name)):
+        x = draw(*shape, seed=base + i)
+        last = key.rpartition(".")[2]
+        if last == "num_batches_tracked":
+            state[key] = torch.zeros((), dtype=torch.int64)
+        elif last == "running_var":
+            state[key] = 1 + 0.1 * x.abs()
+        elif last == "running_mean":
+            state[key] = 0.1 * x
+        elif last == "weight" and x.ndim == 1:
+            state[key] = 1 + 0.1 * x
+        else:
+            state[key] = 0.05 * x
+    return state
+
+
+def ruled_charmnet() -> dict[str, dict[str, Tensor]]:
+    return {name: ruled_weights(f"CharmNet_{name}") for name in ("G", "D", "SC1", "SC2")}
+
+
+def draw(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def draws_agree() -> bool:
+    """Whether this CPU's draws are to the last bit those of the figures; torch has several kernels."""
+    return torch.equal(
+        draw(2, 3, 256, 256, seed=7)[0, :, :4, :4], torch.from_numpy(figures("inputs")["composite_corner"])
+    )
+
+
+def ruled_mask() -> Tensor:
+    mask = torch.zeros(2, 1, 256, 256)
+    mask[0, :, 64:192, 80:200] = 1
+    mask[1, :, 32:96, 32:160] = 1
+    return mask
+
+
+def ruled_batches(dtype: torch.dtype) -> dict[Domain, HarmonizationBatch]:
+    """The batches of the figures.
+
+    The style label is stored: the rule (softmax of a draw) rounds differently from one kind of CPU to
+    another, and ten steps make percents of that.
+    """
+    size = (2, 3, 256, 256)
+    rendered = HarmonizationBatch(
+        draw(*size, seed=7),
+        draw(*size, seed=8),
+        ruled_mask(),
+        torch.from_numpy(figures("inputs")["composite_style"]),
+        torch.tensor([3, 7]),
+    )
+    real = HarmonizationBatch(draw(*size, seed=17), draw(*size, seed=18), ruled_mask().flip(0))
+    return {Domain.RENDERED: rendered.to(dtype=dtype), Domain.REAL: real.to(dtype=dtype)}
+
+
+def sampled(tensor: Tensor) -> Tensor:
+    """The part of a tensor that the figures hold."""
+    if tensor.ndim != 4:
+        return tensor if tensor.numel() <= 512 else tensor.flatten()[:512]
+    size = tensor.shape[-1]
+    step = 16 if size >= 32 else 4 if size >= 8 else 1
+    return tensor[:, :8, ::step, ::step]
+
+
+def assert_figures(golden: dict[str, np.ndarray], name: str, tensor: Tensor, atol: float) -> None:
+    """Sampled values, shape, mean, deviation and extreme of a tensor are those stored under `name`."""
+    tensor = tensor.detach()
+    assert list(tensor.shape) == golden[f"{name}__shape"].tolist(), name
+    np.testing.assert_allclose(sampled(tensor).numpy(), golden[name], rtol=0, atol=atol, err_msg=name)
+    for statistic, value in (
+        ("mean", tensor.mean()),
+        ("std", tensor.std(correction=0)),
+        ("absmax", tensor.abs().max()),
+    ):
+        expected = golden[f"{name}__{statistic}"]
+        np.testing.assert_allclose(
+            value.item(), expected, rtol=atol, atol=atol, err_msg=f"{name} {statistic}"
+        )
