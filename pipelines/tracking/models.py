@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from charmnet.weights import save_checkpoint
 from torch import Tensor, nn
 
 from charmnet.errors import StorageError
 from charmnet.methods.base import Method
+from charmnet.weights import save_checkpoint
 from pipelines.tracking.server import connect, plain_tracking_uri, redact
 from pipelines.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
 CHECKPOINT_FOLDER = "charmnet"
@@ -62,7 +63,7 @@ def save_model(method: Method, folder: Path, metadata: Mapping[str, Any], image_
     foreground_mask = torch.zeros(_EXAMPLE_BATCH_SIZE, 1, image_size, image_size)
     foreground_mask[:, :, image_size // 4 : image_size // 2, image_size // 4 : image_size // 2] = 1
     mlflow.pytorch.save_model(
-        _Harmonizer(method, composite, foreground_mask).eval(),
+        _Harmonizer(method, composite, foreground_mask),
         str(folder),
         signature=_signature(image_size),
         input_example=(composite.numpy(), foreground_mask.numpy()),
@@ -84,10 +85,12 @@ def resolve_model(uri: str, tracking_uri: str, folder: Path) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    connect(tracking_uri)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        path = download_artifacts(uri, dst_path=str(folder), tracking_uri=plain_tracking_uri(tracking_uri))
+        location = _artifact_location(connect(tracking_uri), uri)
+        path = download_artifacts(
+            location, dst_path=str(folder), tracking_uri=plain_tracking_uri(tracking_uri)
+        )
     except (MlflowException, OSError) as error:
         raise StorageError(
             f"{uri} cannot be fetched from {redact(tracking_uri)}: {redact(str(error))}"
@@ -98,6 +101,17 @@ def resolve_model(uri: str, tracking_uri: str, folder: Path) -> Path:
             f"{uri} has no folder {CHECKPOINT_FOLDER}/: expected a model that charmnet train logged"
         )
     return checkpoint
+
+
+def _artifact_location(client: MlflowClient, uri: str) -> str:
+    """Asked of the client: `download_artifacts` looks a models:/ URI up at the process's default server."""
+    name, at, alias = uri.removeprefix("models:/").strip("/").partition("@")
+    name, slash, version = name.partition("/")
+    if at:
+        version = client.get_model_version_by_alias(name, alias).version
+    elif not slash:
+        return client.get_logged_model(name).artifact_location
+    return client.get_model_version_download_uri(name, version)
 
 
 class _Harmonizer(nn.Module):

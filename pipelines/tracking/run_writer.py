@@ -265,11 +265,12 @@ class RunWriter:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+        source = f"models:/{model.model_id}"
         versions = self._client.search_model_versions(f"name = '{name}'")
-        version = next((v for v in versions if v.model_id == model.model_id), None)
+        version = next((version for version in versions if version.source == source), None)
         if version is None:
             version = self._client.create_model_version(
-                name, f"models:/{model.model_id}", run_id=self.run_id, model_id=model.model_id
+                name, source, run_id=self.run_id, model_id=model.model_id
             )
         for alias in aliases:
             self._client.set_registered_model_alias(name, alias, version.version)
