@@ -1,0 +1,118 @@
+"""Carrying a colour change found on a small copy over to the full picture, without carrying over its blur.
+
+The network sees a picture of 256x256 and gives one back; enlarging that would lose every detail. What is
+wanted of it is the change of colour. So a colour transformation is fitted around every small pixel (change
+= A colour + b, by ridge regression over a window, within the region alone), and its coefficients, which
+vary slowly, are enlarged and applied to the full picture's own pixels. This is the guided filter (He, Sun
+and Tang, TPAMI 2013; made fast by He and Sun, 2015) with the composite as guide and the change as input.
+Both are smoothed before the fit: a network's output is a little blurred, and that loss of contrast is no
+change of colour.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from charmnet.images import UInt8Array
+
+SMOOTHING_SIGMA = 3.0
+"""Of the Gaussian before the fit, in pixels of the small picture."""
+
+WINDOW_RADIUS = 12
+"""Of the windows that a transformation is fitted over, in pixels of the small picture."""
+
+RIDGE = 1e-3
+"""Where a window's colours have a variance (on the scale 0-1) below it, the change tends to a mere shift."""
+
+_STRIP_ROWS = 256  # applied at once: bounds the memory for large pictures
+
+FloatArray = npt.NDArray[np.floating]
+
+
+def transfer_color_change(
+    picture: UInt8Array,
+    region: UInt8Array,
+    small_picture: UInt8Array,
+    small_changed: FloatArray,
+    small_region: UInt8Array,
+) -> UInt8Array:
+    """The picture with the small copy's change of colour inside a region; outside, its pixels as they are.
+
+    Args:
+        picture: [H,W,3] uint8, any size.
+        region: [H,W] uint8, 1 where the picture is to change.
+        small_picture: [S,S,3] uint8, the picture as the network saw it.
+        small_changed: [S,S,3] what the network made of it, on the scale 0-255, not rounded.
+        small_region: [S,S] uint8, the region as the network saw it.
+
+    Raises:
+        ValueError: the small region is empty, so that there is nothing to learn the change from.
+    """
+    if not small_region.any():
+        raise ValueError("nothing of the region is left in the small picture")
+    guide = small_picture.astype(np.float64) / 255
+    change = small_changed.astype(np.float64) / 255 - guide
+    coefficients = _fit(guide, change, small_region.astype(np.float64))
+    changed = picture.copy()
+    for top in range(0, picture.shape[0], _STRIP_ROWS):
+        strip = changed[top : top + _STRIP_ROWS]
+        inside = region[top : top + _STRIP_ROWS] != 0
+        if inside.any():
+            enlarged = [_enlarge(c, top, len(strip), picture.shape[:2]) for c in coefficients]
+            strip[inside] = _apply(enlarged, strip)[inside]
+    return changed
+
+
+def _fit(guide: FloatArray, change: FloatArray, weight: FloatArray) -> list[FloatArray]:
+    """For each channel of the change [S,S,4]: A's row and b, averaged over the windows that hold a pixel."""
+    guide, change = (_smooth(values, weight) for values in (guide, change))
+    count = np.maximum(_box(weight), 1e-9)
+
+    def mean(values: FloatArray) -> FloatArray:
+        flat = values.reshape(*weight.shape, -1) * weight[..., None]
+        return (_box(flat) / count[..., None]).reshape(values.shape)
+
+    mean_guide, mean_change = mean(guide), mean(change)
+    variance = mean(_outer(guide, guide)) - _outer(mean_guide, mean_guide)
+    covariance = mean(_outer(guide, change)) - _outer(mean_guide, mean_change)
+    slopes = np.linalg.solve(variance + RIDGE * np.eye(3), covariance)  # [S,S,3 of the guide,3 of the change]
+    shifts = mean_change - np.einsum("yxg,yxgc->yxc", mean_guide, slopes)
+    smooth = mean(np.concatenate([slopes, shifts[:, :, None, :]], axis=2))
+    return [np.ascontiguousarray(smooth[..., channel], dtype=np.float32) for channel in range(3)]
+
+
+def _outer(left: FloatArray, right: FloatArray) -> FloatArray:
+    return left[..., :, None] * right[..., None, :]
+
+
+def _smooth(values: FloatArray, weight: FloatArray) -> FloatArray:
+    """Gaussian means over the region alone."""
+    total = np.asarray(cv2.GaussianBlur(values * weight[..., None], (0, 0), SMOOTHING_SIGMA), np.float64)
+    count = np.asarray(cv2.GaussianBlur(weight, (0, 0), SMOOTHING_SIGMA), np.float64)
+    return total / np.maximum(count, 1e-9)[..., None]
+
+
+def _box(values: FloatArray) -> FloatArray:
+    side = 2 * WINDOW_RADIUS + 1
+    total = cv2.boxFilter(values, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(total, np.float64)
+
+
+def _enlarge(coefficients: FloatArray, top: int, rows: int, size: tuple[int, int]) -> FloatArray:
+    """Rows `top` to `top + rows` of the coefficients enlarged to `size`, bilinearly."""
+    height, width = size
+    small_height = len(coefficients)
+    position = ((np.arange(top, top + rows) + 0.5) * small_height / height - 0.5).clip(0, small_height - 1)
+    above = position.astype(int)
+    below = np.minimum(above + 1, small_height - 1)
+    share = (position - above).astype(np.float32)[:, None, None]
+    lines = coefficients[above] * (1 - share) + coefficients[below] * share
+    return cv2.resize(lines, (width, rows), interpolation=cv2.INTER_LINEAR)
+
+
+def _apply(coefficients: list[FloatArray], pixels: UInt8Array) -> UInt8Array:
+    colors = pixels.astype(np.float32)
+    change = [(c[..., :3] * colors).sum(axis=-1) + 255 * c[..., 3] for c in coefficients]
+    return (colors + np.stack(change, axis=-1)).round().clip(0, 255).astype(np.uint8)

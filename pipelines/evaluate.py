@@ -1,0 +1,176 @@
+"""Measure a model on a data set: MSE, fMSE and PSNR beside the composites' own.
+
+  charmnet evaluate --model s3://bucket/runs/NAME --data s3://bucket/real \\
+      --select "split == 'IHD_human_test'" --json figures.json --per-image figures.parquet
+
+Every image is counted once. The figures are given over all images and by split, subset, category and share
+of the picture that the foreground covers. --protocol standard (the default) rounds and takes 255 as PSNR's
+range; --protocol released has the quirks of the published test script, to compare with published numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from charmnet.metrics import Protocol
+from pipelines.cli import module_main
+from pipelines.models import load_model
+from pipelines.progress import progress
+from pipelines.scoring import ImageResult, Report
+from pipelines.services import state_folder
+from pipelines.shards.reading import Dataset, selected_counts
+from pipelines.shards.schema import RowKind
+from pipelines.shards.selection import Selection
+from pipelines.storage import Location
+from pipelines.tracking import open_tracker
+
+_FIGURES = ("mse", "fmse", "psnr")
+_WHOSE = ("composite", "harmonized")
+
+PER_IMAGE_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("subset", pa.string(), nullable=False),
+        pa.field("category", pa.string()),
+        pa.field("splits", pa.list_(pa.string()), nullable=False),
+        pa.field("foreground_ratio", pa.float64(), nullable=False),
+        *(pa.field(f"{whose}_{figure}", pa.float64()) for whose in _WHOSE for figure in _FIGURES),
+    ]
+)
+"""Of `--per-image`: one row an image; a figure that is not defined is null."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        metavar="M",
+        required=True,
+        help="a run's folder (its best checkpoint), a checkpoint's folder, models:/NAME/VERSION, or released "
+        ".pth files (their folder, or PREFIX of PREFIX_net_G.pth)",
+    )
+    parser.add_argument("--data", metavar="URI", required=True, help="data set, from `charmnet shard`")
+    parser.add_argument("--select", metavar="EXPR", default="", help="such as \"split == 'IHD_human_test'\"")
+    parser.add_argument("--protocol", choices=[p.value for p in Protocol], default=Protocol.STANDARD.value)
+    parser.add_argument("--json", metavar="FILE", help="write the figures there")
+    parser.add_argument("--per-image", metavar="URI", help="write every image's figures there, as parquet")
+    parser.add_argument("--workers", type=int, metavar="N", help="models at work (default: one a GPU or CPU)")
+    parser.add_argument("--tracking", metavar="URI", help="MLflow server (default: $MLFLOW_TRACKING_URI)")
+    parser.add_argument("--experiment", default="charmnet", help="MLflow experiment (default: charmnet)")
+    parser.add_argument("--run", metavar="NAME", help="name of the MLflow run (default: evaluate MODEL)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    selection, protocol = Selection(arguments.select), Protocol(arguments.protocol)
+    dataset = Dataset.open(arguments.data)
+    method = load_model(arguments.model)
+    from pipelines.scoring_tasks import score_dataset  # needs Ray, which --help does not
+
+    with progress("Evaluating", total=_image_count(dataset, selection)) as advance:
+        results = []
+        for result in score_dataset(method, dataset, selection, protocol, arguments.workers):
+            results.append(result)
+            advance(1)
+    report = Report.over(results)
+    about = {
+        "model": arguments.model,
+        "data": str(dataset.location),
+        "digest": dataset.manifest.digest,
+        "select": arguments.select,
+        "protocol": arguments.protocol,
+    }
+    figures = report.to_json()
+    if arguments.json:
+        Location.of(arguments.json).write_json({**figures, "about": about})
+    if arguments.per_image:
+        Location.of(arguments.per_image).write_bytes(_parquet(results))
+    Console().print(figures_table(figures))
+    tracking_uri = arguments.tracking or os.environ.get("MLFLOW_TRACKING_URI")
+    if tracking_uri:
+        _track(tracking_uri, arguments, about, report)
+    return 0
+
+
+def figures_table(figures: Mapping[str, Any]) -> Table:
+    """What `Report.to_json` gives, for the terminal: harmonized beside composite."""
+    table = Table(title="composite → harmonized")
+    table.add_column("")
+    for heading in ("images", "MSE", "fMSE", "PSNR"):
+        table.add_column(heading, justify="right")
+    table.add_row("all", *_cells(figures["all"]), end_section=True)
+    for dimension, groups in figures.items():
+        if dimension == "all":
+            continue
+        for name, group in groups.items():
+            label = f"{name} % foreground" if dimension == "foreground_ratio" else f"{dimension} {name}"
+            table.add_row(label, *_cells(group), end_section=name == list(groups)[-1])
+    return table
+
+
+def _cells(group: Mapping[str, Any]) -> list[str]:
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    pairs = ([number(group[whose][figure]) for whose in _WHOSE] for figure in _FIGURES)
+    return [str(group["count"]), *(" → ".join(pair) for pair in pairs)]
+
+
+def _image_count(dataset: Dataset, selection: Selection) -> int | None:
+    """How many images a selection picks; unknown for scenes, of which lists may name a part."""
+    if dataset.manifest.kind is RowKind.SCENE:
+        return None
+    return sum(
+        selected_counts(dataset.manifest, group, selection)[0] for _, _, group in dataset.manifest.groups()
+    )
+
+
+def _parquet(results: Sequence[ImageResult]) -> pa.Buffer:
+    rows = [
+        {
+            "id": result.id,
+            "domain": result.stratum.domain,
+            "subset": result.stratum.subset,
+            "category": result.stratum.category,
+            "splits": list(result.stratum.splits),
+            "foreground_ratio": result.foreground_ratio,
+            **{
+                f"{whose}_{figure}": getattr(getattr(result, whose), figure)
+                for whose in _WHOSE
+                for figure in _FIGURES
+            },
+        }
+        for result in results
+    ]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, PER_IMAGE_SCHEMA), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def _track(
+    tracking_uri: str, arguments: argparse.Namespace, about: Mapping[str, str], report: Report
+) -> None:
+    """Records the evaluation as an MLflow run of its own."""
+    run_key = uuid.uuid4().hex
+    name = arguments.run or f"evaluate {Location.of(arguments.model).name}"
+    tracker = open_tracker(
+        tracking_uri, arguments.experiment, run_key, name, state_folder() / "spool" / run_key
+    )
+    tracker.log_params({key: about[key] for key in ("model", "data", "select", "protocol")})
+    tracker.log_dataset(about["data"], Location.of(about["data"]).name, about["digest"], "evaluation")
+    tracker.log_metrics(report.metrics(), 0)
+    tracker.log_text(json.dumps(report.to_json(), indent=1), "evaluation/figures.json")
+    tracker.close("FINISHED")
+
+
+if __name__ == "__main__":
+    raise SystemExit(module_main("evaluate"))

@@ -1,0 +1,107 @@
+"""From what a user calls a model to a method: a run, a checkpoint, a registered model, released files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from charmnet.errors import StorageError
+from charmnet.methods import CharmNetMethod, Method
+from charmnet.methods.charmnet import RELEASED_NAMES
+from charmnet.weights import CHECKPOINT_FILE, load_checkpoint, load_released
+from pipelines.storage import Location
+from pipelines.tracking.models import resolve_model
+
+TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+_REGISTRY_SCHEME = "models:/"
+_RELEASED_SUFFIX = "_net_G.pth"
+_BEST_FILE = "best.json"
+
+
+def load_model(uri: str, tracking_uri: str | None = None) -> Method:
+    """The method that `uri` names, on the CPU.
+
+    Args:
+        uri: a training run's folder (its best checkpoint, else its latest), a checkpoint's folder,
+            `models:/NAME/VERSION` and its like, a folder with released `*_net_{G,D,SC1,SC2}.pth`, or what
+            stands before `_net_G.pth`.
+        tracking_uri: the server that knows `models:/`; by default `$MLFLOW_TRACKING_URI`.
+
+    Raises:
+        StorageError: there is no such place, or no model in it.
+        WeightsError: what is there is broken or does not fit.
+        ValueError: a `models:/` URI without a server.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        if uri.startswith(_REGISTRY_SCHEME):
+            return load_checkpoint(resolve_model(uri, _server(uri, tracking_uri), folder))[0]
+        released = _released_prefix(Location.of(uri))
+        if released is not None:
+            return CharmNetMethod.from_released(load_released(_fetched_released(released, folder)))
+        checkpoint = checkpoint_of(uri)
+        if checkpoint.local_path is None:
+            checkpoint.download_folder(folder)
+        return load_checkpoint(checkpoint.local_path or folder)[0]
+
+
+def checkpoint_of(uri: str) -> Location:
+    """The folder of a checkpoint: `uri` itself, a run's best, else the one of the latest step beneath.
+
+    Raises:
+        StorageError: there is none.
+    """
+    place = Location.of(uri)
+    if (place / CHECKPOINT_FILE).exists():
+        return place
+    if (place / _BEST_FILE).exists():
+        return place / (place / _BEST_FILE).read_json()["checkpoint"]
+    suffix = f"/{CHECKPOINT_FILE}"
+    found = [path.removesuffix(suffix) for path in place.walk_files() if path.endswith(suffix)]
+    if not found:
+        raise StorageError(
+            f"{place}: no model there; expected a training run's folder, a checkpoint with its "
+            f"{CHECKPOINT_FILE}, or released files *{_RELEASED_SUFFIX}"
+        )
+    return place / max(found, key=lambda path: (path.rpartition("/")[2], path))  # names end in the step
+
+
+def _server(uri: str, tracking_uri: str | None) -> str:
+    server = tracking_uri or os.environ.get(TRACKING_VARIABLE)
+    if not server:
+        raise ValueError(f"{uri} is a registered model: set {TRACKING_VARIABLE} to the server that knows it")
+    return server
+
+
+def _released_prefix(place: Location) -> Location | None:
+    """What stands before `_net_G.pth`, if `place` is a folder with such a file, that file or its prefix."""
+    if place.name.endswith(_RELEASED_SUFFIX):
+        return Location(place.uri.removesuffix(_RELEASED_SUFFIX))
+    if Location(f"{place.uri}{_RELEASED_SUFFIX}").exists():
+        return place
+    epochs = [
+        child.name.removesuffix(_RELEASED_SUFFIX)
+        for child in place.children()
+        if child.name.endswith(_RELEASED_SUFFIX)
+    ]
+    if len(epochs) > 1 and "latest" not in epochs:
+        raise StorageError(
+            f"{place} holds released weights of epochs {', '.join(epochs)}; add one: {place}/{epochs[-1]}"
+        )
+    if not epochs:
+        return None
+    return place / ("latest" if "latest" in epochs else epochs[0])
+
+
+def _fetched_released(prefix: Location, folder: Path) -> dict[str, Path]:
+    """The files of a prefix on this machine."""
+    paths = {}
+    for name in RELEASED_NAMES:
+        place = Location(f"{prefix.uri}_net_{name}.pth")
+        local = place.local_path
+        if local is None:
+            local = folder / f"{name}.pth"
+            local.write_bytes(place.read_bytes())
+        paths[name] = local
+    return paths

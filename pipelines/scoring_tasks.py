@@ -1,0 +1,208 @@
+"""Scoring spread over a cluster by Ray Data: tasks decode row groups, actors with the model score batches.
+
+Errors travel as values: Ray Data wraps what a task raises beyond recognition, and stops at the first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from charmnet.augment import TRAINING_SIZE
+from charmnet.errors import CharmNetError, DataError
+from charmnet.methods import Method
+from charmnet.metrics import ImageErrors, Protocol
+from charmnet.vocabulary import Domain
+from pipelines.cluster import connect
+from pipelines.scoring import (
+    EvaluationImage,
+    ImageResult,
+    evaluate_images,
+    image_count,
+    row_images,
+    selected_rows,
+)
+from pipelines.shards.manifest import Stratum
+from pipelines.shards.reading import Dataset, selected_counts
+from pipelines.shards.selection import Selection
+
+Block = dict[str, NDArray[Any]]
+Group = tuple[int, int]
+
+_BATCH_SIZE = 8
+_CPUS_PER_TASK = 0.5  # decoding and scoring share the CPUs, and a single CPU is enough for both
+_NAMED_PROBLEMS = 5
+
+_PICTURES = ("composite", "ground_truth", "foreground_mask", "scoring_mask")
+_PIXELS = np.zeros((TRAINING_SIZE, TRAINING_SIZE, 3), np.uint8)
+_BLANK = EvaluationImage(
+    "", _PIXELS, _PIXELS, _PIXELS[..., 0], _PIXELS[..., 0], Stratum(Domain.REAL, "", None, ()), 0.0
+)
+
+
+def score_dataset(
+    method: Method,
+    dataset: Dataset,
+    selection: Selection,
+    protocol: Protocol = Protocol.STANDARD,
+    workers: int | None = None,
+) -> Iterator[ImageResult]:
+    """Every image that a selection picks, once, in the order of the shards; joins Ray or starts it.
+
+    Args:
+        workers: how many models are at work; by default one a GPU or, where there is none, one a CPU.
+
+    Raises:
+        ValueError: the selection picks nothing.
+        DataError: rows cannot be read (names the first ones), or images were lost or doubled on the way.
+    """
+    groups = [
+        (shard, index)
+        for shard, index, group in dataset.manifest.groups()
+        if selected_counts(dataset.manifest, group, selection)[0]
+    ]
+    if not groups:
+        raise ValueError(f"--select {selection.expression!r} picks no image of {dataset.location}")
+    promised: dict[Group, int] = {}
+    seen: Counter[Group] = Counter()
+    problems: list[str] = []
+    for block in _stream(method, (dataset, selection), protocol, groups, workers):
+        for row in _rows(block):
+            group = int(row["shard"]), int(row["group"])
+            promised[group] = row["group_images"]
+            seen[group] += 1
+            if row["problem"]:
+                problems.append(str(row["problem"]))
+            else:
+                yield _result(row)
+    if problems:
+        raise DataError(
+            f"{dataset.location}: {len(problems)} rows or row groups cannot be evaluated: "
+            f"{'; '.join(problems[:_NAMED_PROBLEMS])}; see `charmnet inspect --verify`"
+        )
+    wrong = [group for group in groups if seen[group] != promised.get(group)]
+    if wrong:
+        raise DataError(
+            f"{dataset.location}: images of (shard, row group) {wrong} were lost or counted twice"
+        )
+
+
+def _stream(
+    method: Method,
+    data: tuple[Dataset, Selection],
+    protocol: Protocol,
+    groups: list[Group],
+    workers: int | None,
+) -> Iterator[Block]:
+    connect()
+    import ray  # reads what `connect` sets
+    import ray.data
+
+    resources = ray.cluster_resources()
+    gpus = int(resources.get("GPU", 0))
+    data_reference = ray.put(data)  # a manifest may be large: once for all tasks
+
+    def decode(batch: Block) -> Iterator[Block]:
+        for group in zip(batch["shard"].tolist(), batch["group"].tolist(), strict=True):
+            yield from _decoded(*ray.get(data_reference), group)
+
+    items = [{"shard": shard, "group": index} for shard, index in groups]
+    listed = ray.data.from_items(items, override_num_blocks=len(items))
+    decoded = listed.map_batches(decode, batch_size=None, num_cpus=_CPUS_PER_TASK)
+    scored = decoded.map_batches(
+        _Scorer,
+        fn_constructor_args=(ray.put(method), protocol),
+        batch_size=_BATCH_SIZE,
+        compute=ray.data.ActorPoolStrategy(size=workers or min(len(groups), gpus or int(resources["CPU"]))),
+        num_cpus=_CPUS_PER_TASK,
+        num_gpus=1 if gpus else None,
+    )
+    scored.context.execution_options.preserve_order = True
+    yield from scored.iter_batches(batch_size=None)
+
+
+def _decoded(dataset: Dataset, selection: Selection, group: Group) -> Iterator[Block]:
+    """A row group's images, a block each; of a row that cannot be read, a block that says so."""
+    cv2.setNumThreads(0)  # tasks are the parallelism
+    try:
+        rows = list(selected_rows(dataset, selection, *group))
+    except CharmNetError as error:
+        yield _block(_BLANK, group, 1, str(error))
+        return
+    images = sum(map(image_count, rows))
+    for row in rows:
+        try:
+            for image in row_images(row):
+                yield _block(image, group, images)
+        except DataError as error:
+            yield _block(_BLANK, group, images, str(error))
+
+
+class _Scorer:
+    """An actor with the model: scores batches and passes on what could not be read."""
+
+    def __init__(self, method_reference: Any, protocol: Protocol) -> None:
+        import ray
+
+        self.device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+        self.method: Method = ray.get(method_reference).to(self.device)
+        self.protocol = protocol
+
+    def __call__(self, batch: Block) -> Block:
+        rows = list(_rows(batch))
+        readable = [index for index, row in enumerate(rows) if not row["problem"]]
+        errors = np.full((len(rows), 6), np.nan)
+        if readable:
+            images = [_image(rows[index]) for index in readable]
+            results = evaluate_images(self.method, images, self.protocol, self.device)
+            errors[readable] = [astuple(r.composite) + astuple(r.harmonized) for r in results]
+        return {name: values for name, values in batch.items() if name not in _PICTURES} | {"errors": errors}
+
+
+def _block(image: EvaluationImage, group: Group, group_images: int, problem: str = "") -> Block:
+    stratum = image.stratum
+    labels = {
+        "id": image.id,
+        "stratum": json.dumps([stratum.domain, stratum.subset, stratum.category, stratum.splits]),
+        "foreground_ratio": image.foreground_ratio,
+        "shard": group[0],
+        "group": group[1],
+        "group_images": group_images,
+        "problem": problem,
+    }
+    pictures = {name: getattr(image, name)[None] for name in _PICTURES}
+    return {name: np.array([value]) for name, value in labels.items()} | pictures
+
+
+def _rows(block: Block) -> Iterator[dict[str, Any]]:
+    for index in range(len(block["id"])):
+        yield {name: values[index] for name, values in block.items()}
+
+
+def _labels(row: Mapping[str, Any]) -> tuple[str, Stratum, float]:
+    domain, subset, category, splits = json.loads(row["stratum"])
+    stratum = Stratum(Domain(domain), subset, category, tuple(splits))
+    return str(row["id"]), stratum, float(row["foreground_ratio"])
+
+
+def _image(row: Mapping[str, Any]) -> EvaluationImage:
+    identity, stratum, foreground_ratio = _labels(row)
+    pictures = {name: row[name] for name in _PICTURES}
+    return EvaluationImage(identity, stratum=stratum, foreground_ratio=foreground_ratio, **pictures)
+
+
+def _result(row: Mapping[str, Any]) -> ImageResult:
+    return ImageResult(*_labels(row), _errors(row["errors"][:3]), _errors(row["errors"][3:]))
+
+
+def _errors(values: NDArray[np.float64]) -> ImageErrors:
+    mse, fmse, psnr = values.tolist()
+    return ImageErrors(mse, None if np.isnan(fmse) else fmse, None if np.isnan(psnr) else psnr)
