@@ -121,7 +121,7 @@ class Method(ABC):
 
 
 def metric_path(name: str) -> str:
-    """A value of `update` as group/name: loss/x, discriminator/accuracy, style/accuracy_x, optim/grad_norm_x."""
+    """A value of `update` with its group: loss/, discriminator/, style/ or optim/."""
     for prefix, group in (("discriminator_accuracy", "discriminator"), ("style_accuracy", "style")):
         if name.startswith(prefix):
             return f"{group}/{name.removeprefix(group + '_')}"

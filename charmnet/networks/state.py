@@ -26,7 +26,7 @@ def check_state(state: object, network: nn.Module, source: str) -> dict[str, Ten
         raise WeightsError(f"{source}: expected a mapping of names to tensors, got {type(state).__name__}")
     expected = network.state_dict()
     problems = _listing("missing", [key for key in expected if key not in state])
-    problems += _listing("unexpected", [str(key) for key in state if key not in expected])
+    problems += _listing("unexpected", sorted(str(key) for key in state if key not in expected))
     problems += _listing(
         "wrong shape",
         [

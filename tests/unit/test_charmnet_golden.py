@@ -12,7 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from golden_support import (
+
+from charmnet.losses import foreground_normalized_mse
+from charmnet.methods import CharmNetMethod
+from charmnet.methods.charmnet import RELEASED_NAMES
+from charmnet.vocabulary import Domain
+from tests.golden_support import (
     assert_figures,
     draw,
     draws_agree,
@@ -22,11 +27,6 @@ from golden_support import (
     ruled_charmnet,
     ruled_mask,
 )
-
-from charmnet.losses import foreground_normalized_mse
-from charmnet.methods import CharmNetMethod
-from charmnet.methods.charmnet import RELEASED_NAMES
-from charmnet.vocabulary import Domain
 
 LOSS_NAMES = {
     "G_src_L1": "foreground_mse_rendered",

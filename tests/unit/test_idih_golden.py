@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden_support import assert_figures, draw, draws_agree, figures, ruled_mask, ruled_weights
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.methods import CharmNetMethod, IDIHMethod
 from charmnet.vocabulary import Domain
+from tests.golden_support import assert_figures, draw, draws_agree, figures, ruled_mask, ruled_weights
 
 
 @pytest.mark.parametrize("kind", ["fp64", "fp32"])

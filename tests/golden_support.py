@@ -12,7 +12,7 @@ from torch import Tensor
 from charmnet.batch import HarmonizationBatch
 from charmnet.vocabulary import Domain
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def figures(name: str) -> dict[str, np.ndarray]:

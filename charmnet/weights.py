@@ -1,0 +1,217 @@
+"""Weights on disk: the released `.pth` layout and the project's own checkpoints, both read strictly.
+
+A checkpoint is a folder: `model.safetensors` (all networks), `optimizer.safetensors` (the tensors of the
+optimisers' states) and `checkpoint.json` (the method and its options, the optimisers' other values, metadata,
+and the size and SHA-256 of the other two). Nothing in it is pickled, and it comes back to the bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from charmnet.errors import WeightsError
+from charmnet.methods import METHODS, CharmNetMethod, Method, build_method
+from charmnet.methods.charmnet import RELEASED_NAMES, check_released
+
+MODEL_FILE = "model.safetensors"
+OPTIMIZER_FILE = "optimizer.safetensors"
+CHECKPOINT_FILE = "checkpoint.json"
+FORMAT = 1
+
+
+def load_released(source: Path | Mapping[str, Path], epoch: str = "latest") -> dict[str, dict[str, Tensor]]:
+    """Reads released weights for `CharmNetMethod.from_released`.
+
+    Args:
+        source: the folder with `<epoch>_net_{G,D,SC1,SC2}.pth`, or the file of each of G, D, SC1 and SC2.
+        epoch: the first part of the files' names (a number, `latest` or `iter_<n>`).
+
+    Raises:
+        WeightsError: a file is missing, is not a state dict or does not fit; names the file and the keys.
+    """
+    paths = source if isinstance(source, Mapping) else released_paths(source, epoch)
+    states = {name: _read_pth(path) for name, path in paths.items()}
+    check_released(states, {name: str(path) for name, path in paths.items()})
+    return states
+
+
+def save_released(method: CharmNetMethod, folder: Path, epoch: str = "latest") -> None:
+    """Writes `<epoch>_net_{G,D,SC1,SC2}.pth` as the released code does: bare state dicts on the CPU."""
+    folder.mkdir(parents=True, exist_ok=True)
+    states = method.released_state_dicts()
+    for name, path in released_paths(folder, epoch).items():
+        torch.save(states[name], path)
+
+
+def released_paths(folder: Path, epoch: str = "latest") -> dict[str, Path]:
+    """Where the released code keeps its four networks."""
+    return {name: folder / f"{epoch}_net_{name}.pth" for name in RELEASED_NAMES}
+
+
+def save_checkpoint(folder: Path, method: Method, metadata: Mapping[str, Any]) -> None:
+    """Writes all that is needed to go on: the method, its networks and its optimisers.
+
+    Args:
+        folder: made if need be; the same names in it are overwritten.
+        metadata: whatever else belongs to it (step, seed, configuration); in values that JSON can hold.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model = {
+        f"{module}.{key}": tensor
+        for module, network in method.modules.items()
+        for key, tensor in network.state_dict().items()
+    }
+    tensors, scalars = _split_optimizers(method)
+    description = {
+        "format": FORMAT,
+        "method": method.name,
+        "options": method.options,
+        "optimizers": scalars,
+        "metadata": dict(metadata),
+        "files": {
+            MODEL_FILE: _write_tensors(folder / MODEL_FILE, model),
+            OPTIMIZER_FILE: _write_tensors(folder / OPTIMIZER_FILE, tensors),
+        },
+    }
+    # Last, so that a folder with it is whole.
+    text = json.dumps(description, indent=1, allow_nan=False)
+    (folder / CHECKPOINT_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[Method, dict[str, Any]]:
+    """The method as it was saved, rebuilt on a device, and the metadata.
+
+    Raises:
+        WeightsError: a file is missing, torn or changed since, or does not fit; names it and the reason.
+    """
+    description = _read_description(folder)
+    if description["method"] not in METHODS:
+        raise WeightsError(f"{folder / CHECKPOINT_FILE}: unknown method {description['method']!r}")
+    try:
+        method = build_method(description["method"], **description["options"]).to(device)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{folder / CHECKPOINT_FILE}: the options do not build it: {error}") from error
+    return method, _load(folder, description, method)
+
+
+def load_into(folder: Path, method: Method) -> dict[str, Any]:
+    """Gives a method the state of a checkpoint of its kind, and returns the metadata; errors as above."""
+    description = _read_description(folder)
+    if description["method"] != method.name:
+        raise WeightsError(f"{folder} is a checkpoint of {description['method']}, not of {method.name}")
+    return _load(folder, description, method)
+
+
+def _load(folder: Path, description: Mapping[str, Any], method: Method) -> dict[str, Any]:
+    model = _read_tensors(folder, MODEL_FILE, description)
+    tensors = _read_tensors(folder, OPTIMIZER_FILE, description)
+    modules: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in model.items():
+        module, _, name = key.partition(".")
+        modules.setdefault(module, {})[name] = tensor
+    if modules.keys() - method.modules.keys():
+        raise WeightsError(f"{folder / MODEL_FILE}: unexpected networks {sorted(modules)}")
+    optimizers = _join_optimizers(tensors, description["optimizers"])
+    try:
+        method.load_state_dict({"modules": modules, "optimizers": optimizers})
+    except WeightsError as error:
+        raise WeightsError(f"{folder}: {error}") from error
+    return description["metadata"]
+
+
+def _split_optimizers(method: Method) -> tuple[dict[str, Tensor], dict[str, list[dict[str, Any]]]]:
+    """The tensors of all optimisers by `optimizer.parameter.value`, and the parameter groups."""
+    tensors: dict[str, Tensor] = {}
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for name, optimizer in method.optimizers.items():
+        state = optimizer.state_dict()
+        groups[name] = state["param_groups"]
+        for index, values in state["state"].items():
+            tensors |= {f"{name}.{index}.{value}": tensor for value, tensor in values.items()}
+    return tensors, groups
+
+
+def _join_optimizers(
+    tensors: Mapping[str, Tensor], groups: Mapping[str, list[dict[str, Any]]]
+) -> dict[str, dict[str, Any]]:
+    optimizers: dict[str, dict[str, Any]] = {
+        name: {"state": {}, "param_groups": [_as_saved(group) for group in own]}
+        for name, own in groups.items()
+    }
+    for key, tensor in tensors.items():
+        name, index, value = key.split(".")
+        if name not in optimizers:
+            raise WeightsError(f"{CHECKPOINT_FILE} does not describe the optimizer {name}")
+        optimizers[name]["state"].setdefault(int(index), {})[value] = tensor
+    return optimizers
+
+
+def _as_saved(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A parameter group with the tuple that JSON made a list."""
+    return {key: tuple(value) if key == "betas" else value for key, value in group.items()}
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    data = safetensors.torch.save({key: tensor.detach().contiguous() for key, tensor in tensors.items()})
+    path.write_bytes(data)
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _read_tensors(folder: Path, name: str, description: Mapping[str, Any]) -> dict[str, Tensor]:
+    path, expected = folder / name, description["files"][name]
+    data = _read_bytes(path)
+    if len(data) != expected["bytes"]:
+        raise WeightsError(
+            f"{path} has {len(data)} bytes, expected {expected['bytes']}: it is torn or changed"
+        )
+    if hashlib.sha256(data).hexdigest() != expected["sha256"]:
+        raise WeightsError(f"{path}: its SHA-256 is not the one in {CHECKPOINT_FILE}; it was changed")
+    try:
+        return safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise WeightsError(f"{path} is not a safetensors file: {error}") from error
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / CHECKPOINT_FILE
+    try:
+        description = json.loads(_read_bytes(path))
+    except ValueError as error:
+        raise WeightsError(f"{path} is not JSON; it is torn or changed: {error}") from error
+    required = {"format", "method", "options", "optimizers", "metadata", "files"}
+    if not isinstance(description, dict) or required - description.keys():
+        raise WeightsError(f"{path} is not a checkpoint's description: it needs {sorted(required)}")
+    if description["format"] != FORMAT:
+        raise WeightsError(f"{path} has format {description['format']}, this version reads {FORMAT}")
+    if {MODEL_FILE, OPTIMIZER_FILE} - set(description["files"]):
+        raise WeightsError(
+            f"{path} describes the files {sorted(description['files'])} and not all that it should"
+        )
+    return description
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _read_pth(path: Path) -> dict[str, Tensor]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{path} is no file of weights that is safe to read: {reason}") from error

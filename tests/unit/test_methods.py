@@ -1,0 +1,154 @@
+"""What a training loop does with methods: updates, options, refusals, one seam for all."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from charmnet.batch import HarmonizationBatch
+from charmnet.errors import WeightsError
+from charmnet.methods import METHODS, CharmNetMethod, IDIHMethod, Method, build_method, metric_path
+from charmnet.vocabulary import Domain
+from tests.golden_support import draw, ruled_batches, ruled_charmnet, ruled_mask
+
+
+@pytest.fixture(scope="module")
+def batches() -> dict:
+    return ruled_batches(torch.float32)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_learns_and_harmonizes_through_the_same_seam(name: str, batches: dict) -> None:
+    method = build_method(name, width=8, learning_rate=1e-2, seed=0)
+    assert build_method(name, **method.options).options == method.options
+    before = {key: tensor.clone() for key, tensor in method.modules["generator"].state_dict().items()}
+    metrics = method.update({domain: batches[domain] for domain in method.domains})
+    assert all(value.ndim == 0 and not value.requires_grad and value.isfinite() for value in metrics.values())
+    assert {"total", "grad_norm_generator", "foreground_mse_real"} <= set(metrics)
+    for key, parameter in method.modules["generator"].named_parameters():
+        assert not torch.equal(parameter, before[key]), key
+    harmonized, attention = method.harmonize_with_attention(
+        batches[Domain.REAL].composite[:1], batches[Domain.REAL].foreground_mask[:1]
+    )
+    assert harmonized.shape == (1, 3, 256, 256)
+    assert attention is not None
+    assert 0 <= attention.min() <= attention.max() <= 1
+    assert all(module.training for module in method.modules.values())
+
+
+def test_learning_rates_scale_from_where_they_began() -> None:
+    method = CharmNetMethod(width=8, learning_rate=2e-4)
+    for factor in (0.5, 0.1):
+        method.scale_learning_rates(factor)
+        assert method.learning_rates == pytest.approx(
+            {"discriminator": 2e-4 * factor, "joint": 2e-4 * factor}
+        )
+        assert {group["lr"] for group in method.optimizers["joint"].param_groups} == {2e-4 * factor}
+
+
+def test_a_seed_decides_the_start_and_leaves_the_global_generator() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    same = [CharmNetMethod(width=8, seed=3).generator.state_dict() for _ in range(2)]
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(same[0][key], same[1][key]) for key in same[0])
+
+
+def test_accuracies_count_right_sides(batches: dict) -> None:
+    method = CharmNetMethod(width=8, seed=0)
+    last = method.modules["discriminator"].net[4]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(1.0)
+        method.modules["style_classifier_after"].net[12].weight.zero_()
+        method.modules["style_classifier_after"].net[12].bias.copy_(torch.eye(10)[3])
+    metrics = {name: value.item() for name, value in method.update(batches).items()}
+    assert metrics["discriminator_accuracy_real"] == 1
+    assert metrics["discriminator_accuracy_rendered"] == 0
+    assert metrics["discriminator_accuracy"] == 0.5
+    assert metrics["style_accuracy_after"] == 0.5, "every sample is taken for class 3; the labels are 3 and 7"
+
+
+def test_metrics_have_their_groups(batches: dict) -> None:
+    paths = {metric_path(name) for name in CharmNetMethod(width=8).update(batches)}
+    assert {
+        "loss/foreground_mse_real",
+        "loss/discriminator",
+        "loss/total",
+        "discriminator/accuracy",
+        "discriminator/accuracy_rendered",
+        "style/accuracy_before",
+        "optim/grad_norm_generator",
+    } <= paths
+
+
+def test_bf16_stays_near_float32(batches: dict) -> None:
+    full, half = (CharmNetMethod(width=8, precision=p, seed=0).update(batches) for p in ("float32", "bf16"))
+    for name in full:
+        if "accuracy" not in name:
+            assert half[name].dtype == torch.float32
+            assert half[name].item() == pytest.approx(full[name].item(), rel=0.1, abs=0.02), name
+
+
+def test_batches_that_cannot_be_trained_on_are_refused(batches: dict) -> None:
+    method = CharmNetMethod(width=8)
+    with pytest.raises(ValueError, match="no batch of the rendered domain"):
+        method.update({Domain.REAL: batches[Domain.REAL]})
+    with pytest.raises(ValueError, match="at least 2"):
+        method.update({**batches, Domain.REAL: first_sample(batches[Domain.REAL])})
+    with pytest.raises(ValueError, match="composite_style"):
+        method.update({**batches, Domain.RENDERED: batches[Domain.REAL]})
+
+
+def first_sample(batch: HarmonizationBatch) -> HarmonizationBatch:
+    return HarmonizationBatch(batch.composite[:1], batch.ground_truth[:1], batch.foreground_mask[:1])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("charmnot", {}, "charmnet, idih"),
+        ("idih", {"domain_statistics": True}, "no option domain_statistics"),
+        ("charmnet", {"precision": "fp8"}, "float32, bf16"),
+        ("idih", {"domain": "painted"}, "painted"),
+    ],
+)
+def test_unknown_names_and_options_are_refused(name: str, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_method(name, **options)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        (CharmNetMethod(width=8, seed=1), CharmNetMethod(width=8, seed=2)),
+        (IDIHMethod(width=8, seed=1, domain="rendered"), IDIHMethod(width=8, seed=2)),
+    ],
+    ids=["charmnet", "idih"],
+)
+def test_a_run_starts_from_another_of_its_kind(source: Method, target: Method) -> None:
+    target.warm_start(source)
+    inputs = draw(1, 3, 256, 256, seed=3), ruled_mask()[:1]
+    assert torch.equal(target.harmonize(*inputs), source.harmonize(*inputs))
+    assert not any(optimizer.state for optimizer in target.optimizers.values())
+
+
+def test_a_start_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="idih cannot start from weights of charmnet"):
+        IDIHMethod(width=8).warm_start(CharmNetMethod(width=8))
+    with pytest.raises(WeightsError, match="wrong shape"):
+        CharmNetMethod(width=8).warm_start(IDIHMethod(width=12))
+
+
+def test_released_weights_tell_their_width_and_are_checked() -> None:
+    small = CharmNetMethod(width=8, unshared_layers=3, domain_statistics=True).released_state_dicts()
+    again = CharmNetMethod.from_released(small)
+    assert (again.options["width"], again.options["unshared_layers"]) == (8, 3)
+    assert again.released_state_dicts().keys() == small.keys()
+    states = ruled_charmnet()
+    del states["SC1"]["net.1.running_var"]
+    with pytest.raises(WeightsError, match=r"SC1.*missing: net\.1\.running_var"):
+        CharmNetMethod.from_released(states)
+    with pytest.raises(WeightsError, match="expected those of"):
+        CharmNetMethod.from_released({"G": states["G"]})

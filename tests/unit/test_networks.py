@@ -1,0 +1,125 @@
+"""Shapes, options and refusals of the networks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from charmnet import CharmNet
+from charmnet.networks.blocks import DomainBatchNorm2d, split_channels, split_size
+from charmnet.networks.discriminator import FeatureDiscriminator
+from charmnet.networks.idih import IDIH
+from charmnet.networks.style_classifier import StyleClassifier
+from charmnet.vocabulary import Domain
+from tests.golden_support import released_keys
+
+RELEASED_PARAMETERS = {2: 8_469_768, 3: 8_732_488, 4: 9_257_544, 5: 10_307_272}
+
+
+def layout(network: torch.nn.Module) -> list[tuple[str, list[int]]]:
+    return [(key, list(tensor.shape)) for key, tensor in network.state_dict().items()]
+
+
+def test_state_dicts_have_the_released_layout() -> None:
+    with torch.device("meta"):
+        networks = {
+            "CharmNet_G": CharmNet(),
+            "CharmNet_D": FeatureDiscriminator(),
+            "CharmNet_SC1": StyleClassifier(),
+        }
+        idih = IDIH()
+    for name, network in networks.items():
+        assert layout(network) == released_keys(name)
+    assert [shape for _, shape in layout(idih)] == [shape for _, shape in released_keys("iDIH")]
+
+
+@pytest.mark.parametrize("unshared_layers", RELEASED_PARAMETERS)
+def test_other_splits_have_the_released_size_and_classifiers_that_fit(unshared_layers: int) -> None:
+    with torch.device("meta"):
+        network = CharmNet(unshared_layers=unshared_layers)
+    assert sum(p.numel() for p in network.parameters()) == RELEASED_PARAMETERS[unshared_layers]
+    channels, size = split_channels(8, unshared_layers), split_size(unshared_layers)
+    small = CharmNet(width=8, unshared_layers=unshared_layers).eval()
+    result = small(torch.randn(2, 3, 256, 256), torch.ones(2, 1, 256, 256), Domain.RENDERED)
+    assert result.features_before.shape == result.features_after.shape == (2, channels, size, size)
+    assert result.harmonized.shape == (2, 3, 256, 256)
+    assert result.attention.shape == (2, 1, 256, 256)
+    assert StyleClassifier(channels, 8)(result.features_after).shape == (2, 10)
+    assert FeatureDiscriminator(channels, 8)(result.features_before).shape == (2, 1, size, size)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"unshared_layers": 1}, "2 to 5"),
+        ({"unshared_layers": 6}, "2 to 5"),
+        ({"width": 30}, "multiple of 4"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CharmNet(**options)
+
+
+@pytest.mark.parametrize("size", [(255, 256), (512, 512), (64, 64)])
+def test_other_input_sizes_are_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="256x256"):
+        CharmNet(width=8)(torch.zeros(2, 3, *size), torch.zeros(2, 1, *size))
+
+
+def test_initial_weights_are_those_of_each_method() -> None:
+    torch.manual_seed(0)
+    charmnet, idih = CharmNet(width=32), IDIH(width=32)
+    weight = charmnet.encoder_blocks["block5"].block[0].weight
+    assert weight.std().item() == pytest.approx(0.02, rel=0.02)
+    norms = charmnet.encoder_blocks["block6"].block[1]
+    assert norms.weight.std().item() == pytest.approx(0.02, rel=0.2)
+    assert norms.bias.abs().max() == 0
+    # fan-in = fan-out = 128 channels x 16 taps; the variance is two over their mean.
+    weight = idih.encoder_blocks["block5"].block[0].weight
+    assert weight.std().item() == pytest.approx((2 / (128 * 16)) ** 0.5, rel=0.02)
+    assert torch.equal(idih.encoder_blocks["block6"].block[1].weight, torch.ones(256))
+
+
+def test_attention_bias_starts_near_the_identity() -> None:
+    composite, mask = torch.randn(2, 3, 256, 256), torch.ones(2, 1, 256, 256)
+    kept = {
+        bias: CharmNet(width=8, attention_bias=bias)(composite, mask).attention.mean().item()
+        for bias in (0.0, 1.0)
+    }
+    assert kept[0.0] == pytest.approx(0.5, abs=0.1)
+    assert kept[1.0] == pytest.approx(torch.sigmoid(torch.tensor(3.0)).item(), abs=0.05)
+
+
+def test_statistics_per_domain_change_testing_only() -> None:
+    shared, separate = (CharmNet(width=8, domain_statistics=option) for option in (False, True))
+    separate.load_state_dict(shared.state_dict(), strict=False)
+    inputs = {
+        domain: (torch.randn(2, 3, 256, 256) + i, torch.ones(2, 1, 256, 256))
+        for i, domain in enumerate(Domain)
+    }
+    for domain in (Domain.RENDERED, Domain.REAL):
+        expected, got = (network(*inputs[domain], domain).harmonized for network in (shared, separate))
+        torch.testing.assert_close(got, expected, rtol=0, atol=0)
+    norm = separate.encoder_blocks["block4"].block[1]
+    assert isinstance(norm, DomainBatchNorm2d)
+    mixed = shared.encoder_blocks["block4"].block[1].running_mean
+    # The shared one forgets a tenth of the rendered update when the real one comes.
+    torch.testing.assert_close(mixed, 0.9 * norm.rendered.running_mean + norm.running_mean)
+    assert norm.num_batches_tracked == norm.rendered.num_batches_tracked == 1
+    shared.eval(), separate.eval()
+    for domain in Domain:
+        other, own = (network(*inputs[domain], domain).harmonized for network in (shared, separate))
+        assert not torch.allclose(own, other)
+
+
+def test_the_science_imports_neither_ray_nor_mlflow() -> None:
+    code = (
+        "import sys, charmnet.weights, charmnet.methods; from charmnet import CharmNet;"
+        "print({'ray', 'mlflow', 'pyarrow', 's3fs', 'fsspec'} & {n for n in sys.modules if sys.modules[n]})"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() in {"set()", "{'fsspec'}"}, "torch itself may import fsspec, nothing else"
