@@ -1,0 +1,115 @@
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charmnet.errors import StorageError
+from pipelines.storage import Location, MissingError
+
+
+def test_a_plain_path_becomes_absolute(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Location.of("data/real")
+    assert place.uri == f"file://{tmp_path}/data/real"
+    assert place.local_path == tmp_path / "data/real"
+    assert Location.of(place) is place
+    assert Location.of("s3://bucket/x/").uri == "s3://bucket/x"
+    assert Location.of("s3://bucket/x").local_path is None
+
+
+@pytest.mark.parametrize("uri", ["s3://key:secret@bucket/x", "s3://key@bucket", "s3://bucket/x?token=secret"])
+def test_credentials_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
+    with pytest.raises(ValueError, match="environment") as caught:
+        Location.of(uri)
+    assert "secret" not in str(caught.value)
+    assert "key:" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "..", "s3://other/x", "a\0b"])
+def test_nothing_leaves_a_place(name: str) -> None:
+    with pytest.raises(StorageError, match="leave"):
+        Location.of("s3://bucket/data") / name
+
+
+@given(st.text(max_size=20))
+def test_what_is_accepted_stays_beneath(name: str) -> None:
+    folder = "/data/set"
+    try:
+        place = Location(f"file://{folder}") / name
+    except StorageError:
+        return
+    assert os.path.normpath(str(place.local_path)).startswith(folder)
+
+
+def test_bytes_ranges_and_json(tmp_path) -> None:
+    place = Location.of(tmp_path) / "a/b.bin"
+    assert not place.exists()
+    place.write_bytes(b"0123456789")
+    assert place.exists()
+    assert place.size_bytes() == 10
+    assert place.read_bytes() == b"0123456789"
+    assert place.read_range(3, 4) == b"3456"
+    (place.parent / "c.json").write_json({"x": [1, None]})
+    assert (place.parent / "c.json").read_json() == {"x": [1, None]}
+    assert [child.name for child in place.parent.children()] == ["b.bin", "c.json"]
+    assert Location.of(tmp_path).walk_files() == ["a/b.bin", "a/c.json"]
+    place.parent.delete()
+    assert Location.of(tmp_path).walk_files() == []
+    place.delete()
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
+    place = Location.of(tmp_path) / "manifest.json"
+    place.write_bytes(b"old")
+
+    def full(self: Path, data: bytes) -> int:
+        with self.open("wb") as stream:
+            stream.write(data[:1])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError, match="No space left"):
+        place.write_bytes(b"new")
+    assert place.read_bytes() == b"old"
+
+
+def test_errors_name_the_place(tmp_path) -> None:
+    missing = Location.of(tmp_path) / "none"
+    for call in (missing.read_bytes, missing.size_bytes, missing.read_json):
+        with pytest.raises(MissingError, match=r"none: no such file"):
+            call()
+    assert missing.children() == []
+    (Location.of(tmp_path) / "bad.json").write_bytes(b"{")
+    with pytest.raises(StorageError, match=r"bad\.json: not valid JSON"):
+        (Location.of(tmp_path) / "bad.json").read_json()
+    with pytest.raises(StorageError, match=r"nosuch://.*fsspec"):
+        Location.of("nosuch://x/y").exists()
+
+
+def test_pickles_without_secrets(monkeypatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden-secret")
+    data = pickle.dumps(Location.of("s3://bucket/x"))
+    assert b"hidden-secret" not in data
+    assert pickle.loads(data) == Location.of("s3://bucket/x")
+
+
+def test_folders_travel(tmp_path) -> None:
+    (tmp_path / "from/sub").mkdir(parents=True)
+    (tmp_path / "from/a.txt").write_text("a")
+    (tmp_path / "from/sub/b.txt").write_text("b")
+    place = Location.of(tmp_path / "store")
+    place.upload_folder(tmp_path / "from")
+    place.download_folder(tmp_path / "back")
+    assert (tmp_path / "back/sub/b.txt").read_text() == "b"
+    assert place.walk_files() == ["a.txt", "sub/b.txt"]
+
+
+def test_open_in_memory_filesystem() -> None:
+    place = Location.of("memory://box/file")
+    place.write_bytes(b"x")
+    filesystem, path = place.arrow()
+    with filesystem.open_input_file(path) as stream:
+        assert stream.read() == b"x"
