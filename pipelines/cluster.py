@@ -52,7 +52,8 @@ def connect() -> None:
     import ray.data
 
     if not ray.is_initialized():
-        ray.init(address=_address(), logging_level=logging.WARNING)
+        # Workers' lines stay in Ray's own logs: what a person needs to know comes by progress and exceptions.
+        ray.init(address=_address(), logging_level=logging.WARNING, log_to_driver=False)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

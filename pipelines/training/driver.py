@@ -17,6 +17,7 @@ from charmnet.vocabulary import Domain
 from pipelines.cluster import connect
 from pipelines.config import TrainConfig
 from pipelines.ingest.window import StreamSpec
+from pipelines.progress import progress
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
 from pipelines.storage import Location
@@ -27,6 +28,8 @@ from pipelines.training.record import record_models, record_run, settle_earlier_
 from pipelines.training.run_folder import RunFolder
 
 RELEASED_EPOCHS = 200
+
+_NEWS_SECONDS = 1.0
 
 # Ray Train's own settings. A report waits for the controller's next look, which is every 2 s by default; a
 # group that lost a node asks so long for its old size before it goes on with what there is.
@@ -192,7 +195,7 @@ def _fit(
 
     trainer = _trainer(job, specs, placement, storage, name)
     try:
-        with _stopping_on_sigterm(job.control):
+        with _stopping_on_sigterm(job.control), _showing_progress(job):
             result = trainer.fit()
     except RayTrainingFailedError as error:
         raise TrainingFailedError(f"the run {job.run_folder} failed: {_reason(error)}") from error
@@ -219,10 +222,10 @@ def _trainer(
     return TorchTrainer(
         train_worker,
         train_loop_config={"job": job},
-        datasets=specs,
+        datasets=specs,  # type: ignore[arg-type]  # LaneDataConfig makes shards of them
         dataset_config=LaneDataConfig(placement.cpus_per_task),
         scaling_config=ScalingConfig(
-            num_workers=fewest if fewest == most else (fewest, most),
+            num_workers=fewest if fewest == most else (fewest, most),  # type: ignore[arg-type]
             use_gpu=placement.use_gpu,
             resources_per_worker=resources,
         ),
@@ -234,6 +237,32 @@ def _trainer(
             checkpoint_config=CheckpointConfig(num_to_keep=job.config.keep_checkpoints),
         ),
     )
+
+
+@contextmanager
+def _showing_progress(job: TrainingJob) -> Iterator[None]:
+    """While inside, prints what rank 0 tells, with a bar where someone is looking."""
+    import ray
+
+    ended = threading.Event()
+
+    def show() -> None:
+        shown = 0
+        with progress("Training", total=job.steps) as advance:
+            while not ended.wait(_NEWS_SECONDS):
+                step, news = ray.get(job.control.latest.remote())
+                if step > shown:
+                    print(f"step {step}/{job.steps}  {news}", flush=True)
+                    advance(step - shown)
+                    shown = step
+
+    watcher = threading.Thread(target=show, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 @contextmanager

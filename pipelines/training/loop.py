@@ -52,7 +52,7 @@ class _TrainingLoop:
         self.step = 0
         pending = self._restore()
         if self.num_workers > 1:
-            self.method.distribute(partial(DistributedDataParallel, broadcast_buffers=False))
+            self.method.distribute(partial(DistributedDataParallel, forward_sync_buffers=False))
         self.tracker: Tracker = NullTracker()
         if self.rank == 0 and job.tracking:
             self.tracker = job.tracking.open_for_worker(pending, self.step)
@@ -70,7 +70,7 @@ class _TrainingLoop:
 
     def _train(self) -> None:
         streams = {
-            domain: ray.train.get_dataset_shard(domain.value).steps(self.step, self.job.steps)  # type: ignore[union-attr]
+            domain: ray.train.get_dataset_shard(domain.value).steps(self.step, self.job.steps)
             for domain in sorted(self.method.domains)
         }
         self.window.restart()
@@ -122,12 +122,11 @@ class _TrainingLoop:
         metrics |= {f"optim/lr_{name}": value for name, value in self.method.learning_rates.items()}
         self.tracker.log_metrics(metrics, self.step)
         if self.rank == 0 and throughput:
-            print(
-                f"step {self.step}/{self.job.steps}  loss {means['total']:.3f}  "
-                f"{throughput['pairs_per_second']:.1f} pairs/s  "
-                f"data wait {throughput['data_wait_fraction']:.0%}",
-                flush=True,
+            news = (
+                f"loss {means['total']:.3f}  {throughput['pairs_per_second']:.1f} pairs/s  "
+                f"data wait {throughput['data_wait_fraction']:.0%}"
             )
+            self.job.control.tell.remote(self.step, news)
 
     def _validate(self) -> dict[str, float]:
         scores = self.validation.score(self.method, self.device)
@@ -156,7 +155,7 @@ class _TrainingLoop:
         return {
             "step": self.step,
             "epochs": {
-                domain.value: seen / ray.train.get_dataset_shard(domain.value).samples_per_epoch  # type: ignore[union-attr]
+                domain.value: seen / ray.train.get_dataset_shard(domain.value).samples_per_epoch
                 for domain in sorted(self.method.domains)
             },
             "seed": self.config.seed,

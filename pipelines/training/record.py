@@ -16,7 +16,8 @@ from typing import Any
 from charmnet.weights import load_checkpoint
 from pipelines.services import state_folder
 from pipelines.storage import Location
-from pipelines.tracking import Tracker, close_orphans, log_model, ship_leftovers
+from pipelines.tracking import Tracker, close_orphans, ship_leftovers
+from pipelines.tracking.models import log_model
 from pipelines.training.job import TrainingJob
 from pipelines.training.run_folder import RunFolder
 
