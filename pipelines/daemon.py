@@ -28,14 +28,12 @@ START_TIMEOUT_SECONDS = 90.0
 STOP_GRACE_SECONDS = 20.0  # SeaweedFS waits up to 15 s for idle connections
 
 
-def write_secret(path: Path, text: str) -> None:
-    """Creates a file that only its owner can read; an existing one is left as it is."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(descriptor, "w") as stream:
+def write_private(path: Path, text: str) -> None:
+    """Writes a file that only its owner can read, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
         stream.write(text)
+    temporary.replace(path)
 
 
 class Service(ABC):

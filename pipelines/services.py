@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from pathlib import Path
 import pyarrow.fs
 
 from charmnet.errors import StorageError
-from pipelines.daemon import LOOPBACK, Service, answers_ok, write_secret
+from pipelines.daemon import LOOPBACK, Service, answers_ok, write_private
 
 VOLUME_SIZE_MEGABYTES = 256
 
@@ -65,13 +66,15 @@ class ObjectStore(Service):
 
     def _prepare(self) -> None:
         (self.folder / "data").mkdir(exist_ok=True)
+        if self._identities.exists():
+            return
         credentials = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(32)}
         identity = {
             "name": "charmnet",
             "credentials": [credentials],
             "actions": ["Admin", "Read", "Write", "List"],
         }
-        write_secret(self._identities, json.dumps({"identities": [identity]}))
+        write_private(self._identities, json.dumps({"identities": [identity]}))
 
     def _command(self, ports: Mapping[str, int]) -> list[str]:
         data = self.folder / "data"
@@ -174,12 +177,19 @@ class Services:
         self.store = ObjectStore(self.folder / "object-store")
         self.tracking = TrackingServer(self.folder / "mlflow", self.store)
 
+    @property
+    def environment_file(self) -> Path:
+        """For shells: sourcing it lets other commands use both services."""
+        return self.folder / "environment.sh"
+
     def start(self) -> None:
-        """Starts what does not run yet."""
+        """Starts what does not run yet and writes the environment file."""
         if not self.store.running():
             self.tracking.stop()  # it may know the store by an address of before
         self.store.start()
         self.tracking.start()
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self.environment().items()]
+        write_private(self.environment_file, "".join(lines))
 
     def stop(self) -> None:
         self.tracking.stop()

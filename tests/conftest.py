@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import os
-import secrets
-import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from pipelines.services import ObjectStore
 
-# Ray and MLflow read these when they are first imported, which a test module may do.
-_RAY_TOKEN = Path(tempfile.mkdtemp(prefix="charmnet-ray-")) / "token"
-_RAY_TOKEN.write_text(secrets.token_hex(32))
 os.environ.update(
     OMP_NUM_THREADS="1",
-    RAY_AUTH_MODE="token",
-    RAY_AUTH_TOKEN_PATH=str(_RAY_TOKEN),
-    RAY_USAGE_STATS_ENABLED="0",
     RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.2",
     MLFLOW_DISABLE_TELEMETRY="true",
 )

@@ -203,7 +203,7 @@ class PlainScene:
 
 
 def write_scenes(folder: Path, scenes: Sequence[PlainScene]) -> None:
-    """Renders into RdHarmony's layout: `SFigure/real_images/<scene>-<NN>.jpg` and `SFigure/masks/<scene>.png`.
+    """Renders into RdHarmony's layout: SFigure/real_images/<scene>-<NN>.jpg and SFigure/masks/<scene>.png.
 
     NN is the capture condition's number, 01 to 10. There is no list: every exchange may be drawn.
     """

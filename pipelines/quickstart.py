@@ -1,0 +1,249 @@
+"""See the whole of it work on this machine, on pictures that it makes itself.
+
+Starts an S3 server and MLflow on the loopback interface, makes a small real-domain set from photographs and a
+small rendered one, shards both, trains the small recipe with two workers, evaluates it and harmonizes one
+picture. Every step is a command that is shown before it runs. The pages stay up until
+
+  charmnet quickstart --stop
+
+A second run reuses what is there. `--real DIR --rendered DIR` does the same with your own data in the
+released layouts. It shows the machinery and claims no quality: that takes real data and hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charmnet.errors import CharmNetError
+from pipelines import cli
+from pipelines.cluster import ADDRESS_VARIABLE
+from pipelines.progress import console, results
+from pipelines.quickstart_data import Example, Pictures, pictures, strongest_example
+from pipelines.services import Services
+
+WORKERS = 2
+LAST_STEPS_SECONDS = 90.0  # of the budget are kept for evaluating and harmonizing
+STEPS = (20, 400)
+STEP_OVERHEAD = 1.6  # of a step over the networks' own time: pictures, gradients between workers, validation
+VALIDATION_IMAGES = 16
+
+
+class QuickstartError(CharmNetError):
+    """One of the commands failed; it has said why."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--real", metavar="DIR", help="your iHarmony4-like folder, with its lists")
+    parser.add_argument("--rendered", metavar="DIR", help="your RdHarmony-like folder")
+    parser.add_argument(
+        "--minutes", type=float, default=9.0, help="for all of it; training takes what is left (default 9)"
+    )
+    parser.add_argument("--name", help="of the run (default: quickstart, or one made from your folders)")
+    parser.add_argument("--stop", action="store_true", help="stop the servers; data and runs are kept")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    services = Services()
+    if arguments.stop:
+        services.stop()
+        _say(f"Stopped. Data, runs and keys are kept in {services.folder}.")
+        return 0
+    if os.environ.get(ADDRESS_VARIABLE):
+        raise ValueError(
+            f"{ADDRESS_VARIABLE} is set, and the quickstart runs on this machine alone; unset it"
+        )
+    deadline = time.monotonic() + 60 * arguments.minutes
+    with console.status("Starting the object store and MLflow"):
+        services.start()
+    os.environ.update(services.environment())  # before Ray starts, whose workers inherit it
+    _say(f"MLflow is at {services.tracking.url}; servers, data and keys live in {services.folder}")
+    quickstart = Quickstart(services, arguments.name or _default_name(arguments))
+    folder = services.folder / "quickstart" / "pictures"
+    quickstart.run(pictures(folder, arguments.real, arguments.rendered), deadline)
+    return 0
+
+
+def _default_name(arguments: argparse.Namespace) -> str:
+    folders = [str(Path(folder).resolve()) for folder in (arguments.real, arguments.rendered) if folder]
+    return "-".join(["quickstart", *(hashlib.sha256(folder.encode()).hexdigest()[:8] for folder in folders)])
+
+
+@dataclass(frozen=True)
+class Quickstart:
+    """What is made on the way, and where.
+
+    Attributes:
+        name: of the run, of its data sets in the store and of its folder of results.
+    """
+
+    services: Services
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        return self.services.folder / "quickstart" / self.name
+
+    @property
+    def real(self) -> str:
+        return f"{self.services.store.uri}/{self.name}/real"
+
+    @property
+    def rendered(self) -> str:
+        return f"{self.services.store.uri}/{self.name}/rendered"
+
+    @property
+    def storage(self) -> str:
+        return f"{self.services.store.uri}/runs"
+
+    @property
+    def model(self) -> str:
+        return f"{self.storage}/{self.name}"
+
+    def run(self, data: Pictures, deadline: float) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.shard(data)
+        self.train(data, deadline)
+        self.evaluate(data)
+        example = self.harmonize()
+        self.report(example)
+
+    def shard(self, data: Pictures) -> None:
+        real_lists = [f"--list={path}" for path in (*data.train_lists, *data.test_lists)]
+        rendered_lists = [f"--list={path}" for path in data.rendered_lists]
+        _command("shard", "iharmony4", "--source", str(data.real), *real_lists, "--dest", self.real)
+        _command(
+            "shard", "rdharmony", "--source", str(data.rendered), *rendered_lists, "--dest", self.rendered
+        )
+
+    def train(self, data: Pictures, deadline: float) -> None:
+        plan = self._plan(deadline)
+        if plan["trained"]:
+            _say(f"\nThe run {self.name} is trained already, {plan['steps']} steps.")
+            return
+        _command(
+            "train",
+            *("--real", self.real, "--rendered", self.rendered, "--storage", self.storage),
+            *("--name", self.name, "--experiment", "quickstart"),
+            *("--recipe", "small", "--workers", str(WORKERS)),
+            f"steps={plan['steps']}",
+            f"real_select={_in_splits(data.train_lists)}",
+            f"validate={data.test_lists[0].stem}",
+            f"validate_images={VALIDATION_IMAGES}",
+        )
+        self._write("plan.json", {**plan, "trained": True})
+
+    def evaluate(self, data: Pictures) -> None:
+        if (self.folder / "figures.json").exists():
+            return
+        _command(
+            "evaluate",
+            *("--model", self.model, "--data", self.real, "--select", _in_splits(data.test_lists)),
+            *("--per-image", str(self.folder / "per-image.parquet"), "--experiment", "quickstart"),
+            *("--json", str(self.folder / "figures.json")),
+        )
+
+    def harmonize(self) -> Example:
+        """The test picture whose composite is the furthest from its ground truth, whatever became of it."""
+        example = strongest_example(self.real, self.folder / "per-image.parquet", self.folder / "example")
+        if not example.harmonized.exists():
+            _command(
+                "harmonize",
+                *("--model", self.model),
+                *("--composite", str(example.composite), "--mask", str(example.foreground_mask)),
+                *("--out", str(example.harmonized)),
+            )
+        return example
+
+    def report(self, example: Example) -> None:
+        from pipelines.evaluate import figures_table
+        from pipelines.tracking.runs import experiment_id_of
+        from pipelines.tracking.server import connect, experiment_link
+
+        example.write_comparison(self.folder / "comparison.jpg")
+        results.print(figures_table(json.loads((self.folder / "figures.json").read_text())))
+        address = self.services.tracking.url
+        page = experiment_link(address, experiment_id_of(connect(address), "quickstart"))
+        _say(
+            "Above: unseen pictures, composite → harmonized; a few minutes of training claim no quality.\n"
+            f"Runs, losses, sample pictures: {page}\n"
+            f"One picture (composite, mask, harmonized, ground truth): {self.folder / 'comparison.jpg'}\n"
+            f"To use the servers from a shell: source {self.services.environment_file}\n"
+            f"The servers stay up until: charmnet quickstart --stop"
+        )
+
+    def _plan(self, deadline: float) -> dict[str, Any]:
+        """How many steps the run has: fitted to the time left at first, and the same ever after."""
+        path = self.folder / "plan.json"
+        if not path.exists():
+            available = deadline - time.monotonic() - LAST_STEPS_SECONDS
+            self._write("plan.json", {"steps": _steps_within(available), "trained": False})
+        return json.loads(path.read_text())
+
+    def _write(self, name: str, value: Any) -> None:
+        (self.folder / name).write_text(json.dumps(value))
+
+
+def _in_splits(lists: tuple[Path, ...]) -> str:
+    return f"split in {tuple(path.stem for path in lists)!r}"
+
+
+def _steps_within(seconds: float) -> int:
+    """How many steps of the small recipe the workers take in a time."""
+    with console.status("Measuring this machine"):
+        each = STEP_OVERHEAD * _seconds_per_update()
+    least, most = STEPS
+    return max(least, min(most, int(seconds / each)))
+
+
+def _seconds_per_update() -> float:
+    """One update of the networks as each worker makes it: its share of the batch, on one thread."""
+    import torch
+
+    from charmnet.batch import HarmonizationBatch
+    from charmnet.methods import CharmNetMethod
+    from charmnet.vocabulary import NUM_CONDITIONS, Domain
+    from pipelines.recipes import recipe
+
+    config = recipe("small")
+    rows, size = config.batch_size // WORKERS, config.image_size
+    image, mask = torch.zeros(rows, 3, size, size), torch.ones(rows, 1, size, size)
+    styles = torch.full((rows, NUM_CONDITIONS), 1 / NUM_CONDITIONS), torch.zeros(rows, dtype=torch.int64)
+    batches = {
+        Domain.REAL: HarmonizationBatch(image, image, mask),
+        Domain.RENDERED: HarmonizationBatch(image, image, mask, *styles),
+    }
+    method = CharmNetMethod(width=config.width)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    method.update(batches)  # the first is slower
+    started = time.monotonic()
+    method.update(batches)
+    torch.set_num_threads(threads)
+    return time.monotonic() - started
+
+
+def _command(*arguments: str) -> None:
+    """Shows a command of `charmnet` and runs it.
+
+    Raises:
+        QuickstartError: it failed, and has printed why.
+    """
+    _say(f"\n$ charmnet {shlex.join(arguments)}")
+    if cli.main(arguments) != 0:
+        raise QuickstartError(f"`charmnet {arguments[0]}` failed; what was done so far is kept")
+
+
+def _say(text: str) -> None:
+    results.print(text, markup=False, highlight=False)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.module_main("quickstart"))
