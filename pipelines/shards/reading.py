@@ -16,6 +16,9 @@ from pipelines.shards.tar import read_tar_rows
 from pipelines.storage import Location
 
 
+_CORRUPTION = ("Corrupt", "Couldn't deserialize", "Unexpected end of stream", "decompress", "CRC checksum")
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Where a data set lies and what its manifest says; picklable and free of secrets."""
@@ -77,11 +80,7 @@ class Dataset:
 
 def _store_error(place: Location, group_index: int, error: OSError) -> Exception:
     """Parquet's own complaints about content come as OSError too: tell them from the store's."""
-    corrupt = any(
-        word in str(error)
-        for word in ("Corrupt", "Couldn't deserialize", "Unexpected end of stream", "decompress")
-    )
-    if corrupt:
+    if any(word in str(error) for word in _CORRUPTION):
         return DataError(
             f"{place}: row group {group_index} is corrupt ({error}); see `charmnet inspect --verify`"
         )

@@ -172,7 +172,7 @@ def pictures_of(row: Row) -> dict[str, bytes]:
 
 
 def stratum_of(row: Row) -> Stratum:
-    return Stratum(row["domain"], row["subset"], row["category"], tuple(row["splits"]))
+    return Stratum(Domain(row["domain"]), row["subset"], row["category"], tuple(row["splits"]))
 
 
 def conditions_of(row: Row) -> list[int]:
