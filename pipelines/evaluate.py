@@ -19,7 +19,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import rich.box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from charmnet.metrics import Protocol
@@ -102,27 +104,27 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def figures_table(figures: Mapping[str, Any]) -> Table:
-    """What `Report.to_json` gives, for the terminal: harmonized beside composite."""
-    table = Table(title="composite → harmonized")
-    table.add_column("")
-    for heading in ("images", "MSE", "fMSE", "PSNR"):
+    """What `Report.to_json` gives, for the terminal: each figure of the composites beside the harmonized."""
+    table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("", overflow="fold")
+    for heading in ("images", "MSE", "→", "fMSE", "→", "PSNR", "→"):
         table.add_column(heading, justify="right")
-    table.add_row("all", *_cells(figures["all"]), end_section=True)
+    table.add_row("all", *_cells(figures["all"]))
     for dimension, groups in figures.items():
-        if dimension == "all":
-            continue
-        for name, group in groups.items():
-            label = f"{name} % foreground" if dimension == "foreground_ratio" else f"{dimension} {name}"
-            table.add_row(label, *_cells(group), end_section=name == list(groups)[-1])
+        if dimension != "all":
+            unit = ", %" if dimension == "foreground_ratio" else ""
+            table.add_row(f"[bold]{dimension.replace('_', ' ')}{unit}")
+            for name, group in groups.items():
+                table.add_row(f"  {escape(name)}", *_cells(group))
     return table
 
 
 def _cells(group: Mapping[str, Any]) -> list[str]:
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.2f}"
+    def text(figure: str, value: float | None) -> str:
+        return "-" if value is None else f"{value:.{2 if figure == 'psnr' else 1}f}"
 
-    pairs = ([number(group[whose][figure]) for whose in _WHOSE] for figure in _FIGURES)
-    return [str(group["count"]), *(" → ".join(pair) for pair in pairs)]
+    values = [text(figure, group[whose][figure]) for figure in _FIGURES for whose in _WHOSE]
+    return [str(group["count"]), *values]
 
 
 def _image_count(dataset: Dataset, selection: Selection) -> int | None:

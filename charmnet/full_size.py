@@ -1,0 +1,60 @@
+"""Harmonizing a picture of any size with a network that sees 256x256."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from charmnet.augment import TRAINING_SIZE, resize
+from charmnet.batch import denormalize, normalize
+from charmnet.color_transfer import transfer_color_change
+from charmnet.errors import DataError
+from charmnet.images import UInt8Array
+from charmnet.methods import Method
+
+
+def harmonize_full_size(
+    method: Method,
+    composite: UInt8Array,
+    foreground_mask: UInt8Array,
+    background: bool = False,
+    device: torch.device | str = "cpu",
+) -> UInt8Array:
+    """The harmonized picture at its own size; see `color_transfer` for how the network's result gets there.
+
+    Args:
+        composite: [H,W,3] uint8, any size.
+        foreground_mask: [H,W] uint8, 1 = foreground.
+        background: let the background change as well, by what the network made of it; else its pixels stay.
+        device: where the method is.
+
+    Raises:
+        DataError: sizes differ, or nothing of the foreground is left at the network's size.
+    """
+    if composite.shape[:2] != foreground_mask.shape:
+        raise DataError(
+            f"(height, width) of the picture is {composite.shape[:2]}, of its mask {foreground_mask.shape}; "
+            "expected the same"
+        )
+    small, small_mask = resize(composite), resize(foreground_mask)
+    if not small_mask.any():
+        raise DataError(
+            f"{int(foreground_mask.sum()):,} foreground pixels of which none is left at "
+            f"{TRAINING_SIZE}x{TRAINING_SIZE}; crop the picture closer to its foreground"
+        )
+    small_harmonized = _network(method, small, small_mask, device)
+    harmonized = transfer_color_change(composite, foreground_mask, small, small_harmonized, small_mask)
+    if background and not small_mask.all():
+        outside, small_outside = 1 - foreground_mask, 1 - small_mask
+        harmonized = transfer_color_change(harmonized, outside, small, small_harmonized, small_outside)
+    return harmonized
+
+
+def _network(
+    method: Method, composite: UInt8Array, foreground_mask: UInt8Array, device: torch.device | str
+) -> np.ndarray:
+    """[S,S,3] float32: the network's output on the scale 0-255, not rounded and not clipped."""
+    pixels = torch.from_numpy(composite).to(device).permute(2, 0, 1)[None].float().div(255)
+    mask = torch.from_numpy(foreground_mask).to(device)[None, None].float()
+    output = method.harmonize(normalize(pixels), mask)
+    return denormalize(output.float())[0].mul(255).permute(1, 2, 0).cpu().numpy()
