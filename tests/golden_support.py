@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,12 @@ def released_keys(name: str) -> list[tuple[str, list[int]]]:
     ]
 
 
+@cache
 def ruled_weights(name: str, base: int = 1000) -> dict[str, Tensor]:
-    """Weights drawn entry by entry of the released layout, so that any implementation can have them."""
+    """Weights drawn entry by entry of the released layout, so that any implementation can have them.
+
+    The same dictionary every time: not to be written to.
+    """
     state = {}
     for i, (key, shape) in enumerate(released_keys(name)):
         x = draw(*shape, seed=base + i)

@@ -19,8 +19,8 @@ from charmnet.vocabulary import Domain
 
 WORKERS = 2
 STEPS = 3
-# With the first margin only the second worker's own loss is above zero and the mean is below, with the second the
-# mean is above too: taking the maximum on each worker is wrong both times.
+# With the first margin only the second worker's own loss is above zero and the mean is below, with the second
+# the mean is above too: taking the maximum on each worker is wrong both times.
 MARGINS = (0.6, 0.9)
 STYLE_SHARPNESS = (4.0, 1.0, 1.0, 1.0)
 

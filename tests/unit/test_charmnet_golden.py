@@ -113,6 +113,7 @@ def stepped(kind: str) -> tuple[CharmNetMethod, list[dict[str, float]], dict]:
     return method, losses, first
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_networks_give_the_released_outputs(
     kind: str, golden: dict, tolerances: Tolerances, mode: str
