@@ -31,7 +31,13 @@ def _add_command(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
-    parsed = parser.parse_args(arguments)
+    parsed, rest = parser.parse_known_args(arguments)
+    # argparse takes positional arguments in one run only; field=value may stand between options too.
+    overrides = [text for text in rest if hasattr(parsed, "overrides") and not text.startswith("-")]
+    if len(overrides) < len(rest):
+        parser.error(f"unrecognized arguments: {' '.join(text for text in rest if text not in overrides)}")
+    if overrides:
+        parsed.overrides += overrides
     try:
         return int(parsed.run(parsed))
     except ValueError as error:
