@@ -162,7 +162,9 @@ class RunWriter:
         step, key = entry["step"], entry["key"]
         name = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run_id} {key} {step}")
         stem = f"{key.replace('/', '~')}+step+{step}+timestamp+{self._start_milliseconds + step}+{name}"
-        with tempfile.TemporaryDirectory() as folder, Image.open(self._blob(entry)) as image:
+        height, width = entry["size"]
+        image = Image.frombytes("RGB", (width, height), self._blob(entry).read_bytes())
+        with tempfile.TemporaryDirectory() as folder:
             image.save(Path(folder, f"{stem}.png"), compress_level=4)
             image.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
             image.save(Path(folder, f"{stem}+compressed.webp"))

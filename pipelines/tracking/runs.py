@@ -67,7 +67,9 @@ def create_run(client: MlflowClient, experiment_id: str, identity: RunIdentity) 
     """Makes the run of a key. Where that made a second one, the first stays and the others are deleted."""
     from mlflow.tracking.context.registry import resolve_tags
 
-    tags = {key: redact(str(value)) for key, value in resolve_tags({RUN_KEY_TAG: identity.run_key}).items()}
+    # With the driver's tags from the first moment: without them, no one could tell that it died.
+    resolved = resolve_tags({RUN_KEY_TAG: identity.run_key, **driver_tags()})
+    tags = {key: redact(str(value)) for key, value in resolved.items()}
     client.create_run(experiment_id, tags=tags, run_name=identity.run_name)
     first, *others = find_runs(client, experiment_id, identity.run_key)
     for run in others:
