@@ -107,7 +107,10 @@ def test_everything_that_is_logged_arrives(mlflow_server: str, key: str, tmp_pat
     assert tracker.close("FINISHED")
 
     client, run = mlflow.MlflowClient(mlflow_server), the_run(mlflow_server, key)
-    assert run.data.tags.items() >= {"git_commit": "0123abc", "steps": "3", "mlflow.loggedImages": "True"}.items()
+    assert (
+        run.data.tags.items()
+        >= {"git_commit": "0123abc", "steps": "3", "mlflow.loggedImages": "True"}.items()
+    )
     names = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
     assert sorted(Path(name).suffix for name in names) == [".png", ".webp"]
     assert all(name.startswith("images/samples~HCOCO+step+5+timestamp+") for name in names)
@@ -118,12 +121,17 @@ def test_everything_that_is_logged_arrives(mlflow_server: str, key: str, tmp_pat
     assert (downloaded / "environment.txt").read_text() == "torch==2"
     (dataset,) = run.inputs.dataset_inputs
     assert (dataset.dataset.name, dataset.dataset.digest) == ("real", digest[:36])
-    assert {tag.key: tag.value for tag in dataset.tags} == {"mlflow.data.context": "training", "sha256": digest}
+    assert {tag.key: tag.value for tag in dataset.tags} == {
+        "mlflow.data.context": "training",
+        "sha256": digest,
+    }
     assert np.isnan(points(mlflow_server, key, "eval/psnr")[0][1])
     assert points(mlflow_server, key, "system/node-0/cpu_percent")[0][0] == pytest.approx(time.time(), abs=60)
 
 
-def test_what_the_server_refuses_is_isolated_and_counted(mlflow_server: str, key: str, tmp_path: Path) -> None:
+def test_what_the_server_refuses_is_isolated_and_counted(
+    mlflow_server: str, key: str, tmp_path: Path
+) -> None:
     tracker = open_run(mlflow_server, key, tmp_path / "spool")
     tracker.log_params({"recipe": "small"})
     log_steps(tracker, 1, 20)
@@ -262,7 +270,9 @@ FULL_DISK = """
 """
 
 
-def test_a_full_disk_drops_with_a_count_and_never_raises(mlflow_server: str, key: str, tmp_path: Path) -> None:
+def test_a_full_disk_drops_with_a_count_and_never_raises(
+    mlflow_server: str, key: str, tmp_path: Path
+) -> None:
     script = textwrap.dedent(FULL_DISK).replace("(20_000, 20_000)", "(20_000, resource.RLIM_INFINITY)")
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
     done = subprocess.run(
@@ -278,7 +288,11 @@ def test_a_full_disk_drops_with_a_count_and_never_raises(mlflow_server: str, key
 
 
 def test_secrets_do_not_show(
-    mlflow_server: str, key: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    mlflow_server: str,
+    key: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     password, aws_secret = "planted-password-1", "planted/secret+2"
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
@@ -300,7 +314,9 @@ def test_secrets_do_not_show(
 
     run = the_run(mlflow_server, key)
     (tmp_path / "downloaded").mkdir()
-    folder = mlflow.MlflowClient(mlflow_server).download_artifacts(run.info.run_id, "", str(tmp_path / "downloaded"))
+    folder = mlflow.MlflowClient(mlflow_server).download_artifacts(
+        run.info.run_id, "", str(tmp_path / "downloaded")
+    )
     spooled = [file for name in ("spool", "dead") for file in (tmp_path / name).rglob("*") if file.is_file()]
     shown = [file.read_text() for file in [*Path(folder).rglob("*.*"), *spooled]]
     assert len(shown) > 4
