@@ -35,14 +35,8 @@ def image_size(data: bytes) -> tuple[int, int]:
     Raises:
         DataError: not a JPEG, PNG, WebP or BMP, a broken header, or more than `MAX_PIXELS`.
     """
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as header:
-            width, height = header.size
-    except Image.DecompressionBombError:
-        raise DataError(f"a picture of more than {MAX_PIXELS:,} pixels, the limit; shrink it") from None
-    except (OSError, ValueError, SyntaxError) as error:
-        got = f"{len(data):,} bytes that are no picture ({type(error).__name__})"
-        raise DataError(f"{got}; expected {', '.join(_FORMATS)}") from error
+    with _header(data) as header:
+        width, height = header.size
     return height, width
 
 
@@ -92,14 +86,38 @@ def decode_user_mask(data: bytes) -> tuple[UInt8Array, str | None]:
     return (values >= 128).astype(np.uint8), warning
 
 
-def encode_jpeg(image: UInt8Array, quality: int = 95) -> bytes:
+def color_profile(data: bytes) -> bytes | None:
+    """The ICC profile that an encoded picture carries, to be handed on to what is made from it.
+
+    Raises:
+        DataError: no picture.
+    """
+    with _header(data) as header:
+        return header.info.get("icc_profile")
+
+
+def encode_jpeg(image: UInt8Array, quality: int = 95, profile: bytes | None = None) -> bytes:
     """[H,W,3] uint8 RGB or [H,W] grey to JPEG."""
+    if profile:
+        return _encode_with_profile(image, "JPEG", profile, quality=quality)
     return _encode(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
-def encode_png(image: UInt8Array) -> bytes:
+def encode_png(image: UInt8Array, profile: bytes | None = None) -> bytes:
     """[H,W,3] uint8 RGB or [H,W] grey (a mask: 0 and 255) to PNG, without loss."""
+    if profile:
+        return _encode_with_profile(image, "PNG", profile)
     return _encode(image, ".png", [])
+
+
+def _header(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
+    except Image.DecompressionBombError:
+        raise DataError(f"a picture of more than {MAX_PIXELS:,} pixels, the limit; shrink it") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        got = f"{len(data):,} bytes that are no picture ({type(error).__name__})"
+        raise DataError(f"{got}; expected {', '.join(_FORMATS)}") from error
 
 
 def _decode(data: bytes, flags: int, size: tuple[int, int]) -> UInt8Array:
@@ -116,3 +134,9 @@ def _encode(image: UInt8Array, suffix: str, options: list[int]) -> bytes:
     pixels = image[..., ::-1] if image.ndim == 3 else image
     _, encoded = cv2.imencode(suffix, np.ascontiguousarray(pixels), options)
     return encoded.tobytes()
+
+
+def _encode_with_profile(image: UInt8Array, image_format: str, profile: bytes, **options: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, image_format, icc_profile=profile, **options)
+    return stream.getvalue()

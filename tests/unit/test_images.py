@@ -5,11 +5,19 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from skimage import data
 
 from charmnet.errors import DataError
-from charmnet.images import decode_mask, decode_rgb, decode_user_mask, encode_jpeg, encode_png, image_size
+from charmnet.images import (
+    color_profile,
+    decode_mask,
+    decode_rgb,
+    decode_user_mask,
+    encode_jpeg,
+    encode_png,
+    image_size,
+)
 
 PHOTOGRAPH = data.astronaut()[:300, :401]
 
@@ -91,6 +99,15 @@ def test_exif_orientation_is_ignored_unless_upright_is_asked():
     assert image_size(jpeg) == (300, 401)
     assert decode_rgb(jpeg).shape == (300, 401, 3)
     assert np.array_equal(decode_rgb(jpeg, upright=True), np.rot90(decode_rgb(jpeg), -1))
+
+
+@pytest.mark.parametrize("encode", [encode_jpeg, encode_png])
+def test_colour_profiles_are_handed_on(encode):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    plain, profiled = encode(PHOTOGRAPH), encode(PHOTOGRAPH, profile=profile)
+    assert color_profile(plain) is None
+    assert color_profile(profiled) == profile
+    assert np.abs(decode_rgb(profiled).astype(int) - decode_rgb(plain)).max() <= 1
 
 
 def test_only_255_is_foreground_in_data_sets():

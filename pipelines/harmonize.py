@@ -1,0 +1,140 @@
+"""Apply a model to one picture, or to all pictures of a folder or bucket.
+
+  charmnet harmonize --model s3://bucket/runs/NAME --composite in.jpg --mask mask.png --out out.png
+  charmnet harmonize --model s3://bucket/runs/NAME --source s3://bucket/in --dest s3://bucket/out
+
+Pictures may have any size. The network's change of colour is brought to the full picture without blurring it,
+and the background stays as it is unless --background is given. In masks 128 and above is foreground. A source
+holds NAME.jpg (.jpeg, .png) with NAME.mask.png beside it, or iHarmony4's composite_images/ and masks/; each
+result has the path of its composite. Started again, the command leaves out what is there. What failed, and
+why, is told in the destination's failed.jsonl, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from charmnet.errors import StorageError
+from charmnet.methods import Method
+from pipelines.cli import EXIT_FAILED, module_main
+from pipelines.harmonize_files import SUFFIXES, Outcome, find_pictures, harmonize_file
+from pipelines.models import load_model
+from pipelines.progress import console, progress
+from pipelines.storage import Location
+
+RECORD_NAME = "harmonize.json"
+FAILED_NAME = "failed.jsonl"
+_SHOWN = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="M", required=True, help="as for `charmnet evaluate`")
+    parser.add_argument("--composite", metavar="FILE", help="one picture")
+    parser.add_argument("--mask", metavar="FILE", help="its foreground: 128 and above")
+    parser.add_argument("--out", metavar="FILE", help="the result: .png (without loss) or .jpg (quality 95)")
+    parser.add_argument("--source", metavar="URI", help="many pictures: a folder or bucket")
+    parser.add_argument("--dest", metavar="URI", help="where their results go")
+    parser.add_argument("--background", action="store_true", help="let the background change as well")
+    parser.add_argument("--workers", type=int, metavar="N", help="models at work (default: one a GPU or CPU)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    one = (arguments.composite, arguments.mask, arguments.out)
+    many = (arguments.source, arguments.dest)
+    if all(one) and not any(many):
+        return _run_one(arguments)
+    if all(many) and not any(one):
+        return _run_many(arguments)
+    raise ValueError(
+        "expected --composite, --mask and --out for one picture, or --source and --dest for many"
+    )
+
+
+def _run_one(arguments: argparse.Namespace) -> int:
+    out = Location.of(arguments.out)
+    if PurePosixPath(out.name).suffix.lower() not in SUFFIXES:
+        raise ValueError(f"--out {arguments.out}: expected a name that ends in {', '.join(SUFFIXES)}")
+    method = load_model(arguments.model)
+    composite, mask = Location.of(arguments.composite), Location.of(arguments.mask)
+    warning = harmonize_file(method, composite, mask, out, arguments.background)
+    if warning:
+        console.print(f"warning: {mask}: {warning}")
+    console.print(f"{out}")
+    return 0
+
+
+def _run_many(arguments: argparse.Namespace) -> int:
+    source, dest = Location.of(arguments.source), Location.of(arguments.dest)
+    if f"{dest}/".startswith(f"{source}/"):
+        raise ValueError(f"--dest {dest} lies in --source {source}: results would be taken for composites")
+    found = find_pictures(source.walk_files())
+    if not found.pairs and not found.incomplete:
+        raise StorageError(
+            f"{source}: no picture there that could be harmonized; see `charmnet harmonize --help`"
+        )
+    method = load_model(arguments.model)
+    _claim(dest, {"weights_sha256": _digest(method), "background": arguments.background})
+    there = set(dest.walk_files())
+    pairs = [pair for pair in found.pairs if pair[0] not in there]
+    outcomes = [Outcome(path, problem=reason) for path, reason in found.incomplete]
+    from pipelines.harmonize_tasks import harmonize_pictures  # needs Ray, which --help does not
+
+    with progress("Harmonizing", total=len(pairs)) as advance:
+        for outcome in harmonize_pictures(
+            method, source, dest, pairs, arguments.background, arguments.workers
+        ):
+            outcomes.append(outcome)
+            advance(1)
+    return _report(dest, outcomes, len(found.pairs) - len(pairs))
+
+
+def _claim(dest: Location, record: dict[str, object]) -> None:
+    """Notes what makes the results, so that a destination never mixes two models."""
+    place = dest / RECORD_NAME
+    if place.exists():
+        if place.read_json() != record:
+            raise StorageError(
+                f"{dest} holds results of other weights or with another --background; choose another --dest"
+            )
+    elif dest.children():
+        raise StorageError(f"{dest} holds something else (there is no {RECORD_NAME}); choose another --dest")
+    else:
+        place.write_json(record)
+
+
+def _digest(method: Method) -> str:
+    digest = hashlib.sha256()
+    for name, module in sorted(method.modules.items()):
+        for key, tensor in module.state_dict().items():
+            digest.update(f"{name}.{key}".encode())
+            digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _report(dest: Location, outcomes: Iterable[Outcome], already: int) -> int:
+    """Says how it went, on the terminal and in failed.jsonl; returns the exit code."""
+    outcomes = list(outcomes)
+    failed = [outcome for outcome in outcomes if outcome.problem]
+    warned = [outcome for outcome in outcomes if outcome.warning]
+    place = dest / FAILED_NAME
+    if failed:
+        lines = (json.dumps({"path": outcome.path, "reason": outcome.problem}) for outcome in failed)
+        place.write_bytes("".join(f"{line}\n" for line in lines).encode())
+    elif place.exists():
+        place.delete()  # an earlier run's, whose pictures have been mended
+    for kind, some in (("failed", failed), ("warning", warned)):
+        for outcome in some[:_SHOWN]:
+            console.print(f"{kind}: {outcome.path}: {outcome.problem or outcome.warning}", markup=False)
+        if len(some) > _SHOWN:
+            console.print(f"{kind}: and {len(some) - _SHOWN} more")
+    done = len(outcomes) - len(failed)
+    console.print(f"{dest}: {done} harmonized, {already} were there, {len(failed)} failed")
+    return EXIT_FAILED if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(module_main("harmonize"))

@@ -1,0 +1,79 @@
+"""Harmonizing many pictures through Ray Data: actors that hold the model read, harmonize and write."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from charmnet.methods import Method
+from pipelines.cluster import connect
+from pipelines.harmonize_files import Outcome, try_file
+from pipelines.storage import Location
+
+_PICTURES_PER_BLOCK = 8
+_MOST_BLOCKS = 1000  # making them costs about a millisecond each
+
+Block = dict[str, NDArray[Any]]
+
+
+def harmonize_pictures(
+    method: Method,
+    source: Location,
+    dest: Location,
+    pairs: list[tuple[str, str]],
+    background: bool = False,
+    workers: int | None = None,
+) -> Iterator[Outcome]:
+    """Writes a result for each (composite, mask) of the source, at the composite's path in `dest`.
+
+    Joins Ray or starts it. Outcomes come as they are ready; what failed is an outcome and stops nothing.
+
+    Args:
+        workers: how many models are at work; by default one a GPU or, where there is none, one a CPU.
+    """
+    if not pairs:
+        return
+    connect()
+    import ray  # reads what `connect` sets
+    import ray.data
+
+    resources = ray.cluster_resources()
+    gpus = int(resources.get("GPU", 0))
+    blocks = min(math.ceil(len(pairs) / _PICTURES_PER_BLOCK), _MOST_BLOCKS)
+    items = [{"composite": composite, "mask": mask} for composite, mask in pairs]
+    outcomes = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
+        _Harmonizer,
+        fn_constructor_args=(ray.put(method), (source, dest), background),
+        batch_size=None,
+        compute=ray.data.ActorPoolStrategy(size=workers or min(blocks, gpus or int(resources["CPU"]))),
+        num_gpus=1 if gpus else None,
+    )
+    for block in outcomes.iter_batches(batch_size=None):
+        for path, problem, warning in zip(block["path"], block["problem"], block["warning"], strict=True):
+            yield Outcome(str(path), str(problem), str(warning))
+
+
+class _Harmonizer:
+    """An actor with the model."""
+
+    def __init__(self, method_reference: Any, folders: tuple[Location, Location], background: bool) -> None:
+        import ray
+
+        cv2.setNumThreads(0)  # actors are the parallelism
+        self.device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+        self.method: Method = ray.get(method_reference).to(self.device)
+        self.folders, self.background = folders, background
+
+    def __call__(self, batch: Block) -> Block:
+        pairs = zip(batch["composite"].tolist(), batch["mask"].tolist(), strict=True)
+        outcomes = [try_file(self.method, self.folders, pair, self.background, self.device) for pair in pairs]
+        return {
+            name: np.array([getattr(outcome, name) for outcome in outcomes])
+            for name in ("path", "problem", "warning")
+        }
