@@ -94,7 +94,7 @@ def train(
     tracking = RunTracking(tracking_uri, experiment, record.run_key, name) if tracking_uri else None
     tracker: Tracker = NullTracker()
     if tracking:
-        settle_earlier_runs(tracking.tracking_uri, experiment)
+        settle_earlier_runs(tracking)
         tracker = tracking.open_for_driver()
     job = TrainingJob(config, folder.location, record.run_key, datasets, tracking, _control())
     status: RunStatus = "FAILED"

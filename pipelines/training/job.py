@@ -29,14 +29,14 @@ class RunTracking:
     run_name: str
 
     def open_for_driver(self) -> Tracker:
-        return self._open("driver")
+        return self._open("driver", "driver")
 
-    def open_for_worker(self, pending: bytes | None, resume_step: int) -> Tracker:
-        """For the worker of rank 0; takes up what a lost node had not sent."""
-        return self._open("worker", pending=pending, resume_step=resume_step)
+    def open_for_worker(self, rank: int, pending: bytes | None, resume_step: int) -> Tracker:
+        """For the first worker of a node; that of rank 0 takes up what a lost node had not sent."""
+        return self._open("worker", f"worker-{rank}", pending=pending, resume_step=resume_step)
 
-    def _open(self, role: Any, **resumption: Any) -> Tracker:
-        spool = state_folder() / "spool" / self.run_key / role
+    def _open(self, role: Any, spool_name: str, **resumption: Any) -> Tracker:
+        spool = state_folder() / "spool" / self.run_key / spool_name
         return open_tracker(
             self.tracking_uri, self.experiment, self.run_key, self.run_name, spool, role=role, **resumption
         )

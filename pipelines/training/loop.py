@@ -24,7 +24,7 @@ from charmnet.vocabulary import Domain
 from charmnet.weights import load_into, save_checkpoint
 from pipelines.ingest.window import Block
 from pipelines.models import load_model
-from pipelines.tracking import NullTracker, Tracker
+from pipelines.tracking import NullTracker, SystemSampler, Tracker
 from pipelines.training.job import TrainingJob, method_of
 from pipelines.training.metric_window import MetricWindow
 from pipelines.training.run_folder import RunFolder
@@ -53,20 +53,23 @@ class _TrainingLoop:
         pending = self._restore()
         if self.num_workers > 1:
             self.method.distribute(partial(DistributedDataParallel, forward_sync_buffers=False))
-        self.tracker: Tracker = NullTracker()
-        if self.rank == 0 and job.tracking:
-            self.tracker = job.tracking.open_for_worker(pending, self.step)
+        self.node_tracker: Tracker = NullTracker()  # of the first worker of every node
+        if job.tracking and context.get_local_rank() == 0:
+            self.node_tracker = job.tracking.open_for_worker(self.rank, pending, self.step)
+        self.tracker = self.node_tracker if self.rank == 0 else NullTracker()
         self.validation = Validation.of(job.config, job.datasets, self.rank, self.num_workers)
         self.window = MetricWindow(job.config.batch_size)
 
     def run(self) -> None:
+        node = f"node-{ray.train.get_context().get_node_rank()}"
         try:
-            self._train()
+            with SystemSampler(self.node_tracker, node):
+                self._train()
         except NonFiniteLossError as error:
             # Known to all workers at once, and starting again would end the same way: tell and return.
             ray.get(self.job.control.fail.remote(str(error)))
         finally:
-            self.tracker.close()
+            self.node_tracker.close()
 
     def _train(self) -> None:
         streams = {

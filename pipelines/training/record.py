@@ -18,7 +18,7 @@ from pipelines.services import state_folder
 from pipelines.storage import Location
 from pipelines.tracking import Tracker, close_orphans, ship_leftovers
 from pipelines.tracking.models import log_model
-from pipelines.training.job import TrainingJob
+from pipelines.training.job import RunTracking, TrainingJob
 from pipelines.training.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -27,14 +27,15 @@ _PARAMS = ("method", "width", "batch_size", "learning_rate", "precision")  # few
 _SETTLE_SECONDS = 10.0
 
 
-def settle_earlier_runs(tracking_uri: str, experiment: str) -> None:
+def settle_earlier_runs(tracking: RunTracking) -> None:
     """Sends what earlier commands could not, and closes runs whose driver died, or says that it can't."""
-    left = ship_leftovers(state_folder() / "spool", tracking_uri, timeout_seconds=_SETTLE_SECONDS)
+    uri, spools = tracking.tracking_uri, state_folder() / "spool"
+    left = ship_leftovers(spools, uri, skip_run_key=tracking.run_key, timeout_seconds=_SETTLE_SECONDS)
     if left.kept:
         logger.warning("%d earlier runs have records that cannot be sent yet", len(left.kept))
         return
     try:
-        close_orphans(tracking_uri, experiment)
+        close_orphans(uri, tracking.experiment)
     except Exception as error:  # whatever the server says, it must not keep a run from starting
         logger.warning("runs that were left open could not be closed now: %s", type(error).__name__)
 
