@@ -52,7 +52,7 @@ class Method(ABC):
         """Has the networks that are trained wrapped for data parallelism (`wrap` is DistributedDataParallel).
 
         `modules` go on naming the bare networks, so that checkpoints never see a wrapper. The wrappers are
-        written for `broadcast_buffers=False`; see `synchronize_statistics`.
+        written for `forward_sync_buffers=False`; see `synchronize_statistics`.
         """
 
     def harmonize(self, composite: Tensor, foreground_mask: Tensor) -> Tensor:

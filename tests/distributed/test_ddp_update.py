@@ -43,7 +43,7 @@ def train(name: str, frozen: bool, start: int = 0, stop: int = 4, distributed: b
     for module in method.modules.values():
         module.train(not frozen)
     if distributed:
-        method.distribute(partial(DistributedDataParallel, broadcast_buffers=False))
+        method.distribute(partial(DistributedDataParallel, forward_sync_buffers=False))
     batches = {domain: global_batch(domain, start, stop) for domain in method.domains}
     for _ in range(STEPS):
         metrics = method.update(batches)
