@@ -159,7 +159,7 @@ def _verified(dataset: Dataset) -> list[Failure]:
     for failure in failures[:_SHOWN_FAILURES]:
         where = "" if failure.row_group is None else f" row group {failure.row_group}"
         row = "" if failure.id is None else f" {failure.id}"
-        results.print(f"{failure.shard}{where}{row}: {failure.reason}", markup=False)
+        results.print(f"{failure.shard}{where}{row}: {failure.reason}")
     if len(failures) > _SHOWN_FAILURES:
         results.print(f"and {len(failures) - _SHOWN_FAILURES} more (--json lists all)")
     if not failures:

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 console = Console(stderr=True, soft_wrap=True)
-results = Console(soft_wrap=True)  # standard output: what a command was asked for
+results = Console(soft_wrap=True, markup=False)  # standard output: what a command was asked for
 
 
 @contextmanager

@@ -238,9 +238,9 @@ def _show_rejections(destination: Destination, outcome: Outcome) -> None:
     kinds = Counter(rejection.reason.partition(":")[0] for rejection in outcome.rejected)
     results.print(f"{len(outcome.rejected)} rejected, each in {destination.location / REJECTED_NAME}:")
     for rejection in outcome.rejected[:_SHOWN_REJECTIONS]:
-        results.print(f"  {rejection.file}: {rejection.reason}", markup=False)
+        results.print(f"  {rejection.file}: {rejection.reason}")
     if len(outcome.rejected) > _SHOWN_REJECTIONS:
-        results.print(f"  and more; by kind: {dict(kinds)}", markup=False)
+        results.print(f"  and more; by kind: {dict(kinds)}")
 
 
 if __name__ == "__main__":

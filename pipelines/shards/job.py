@@ -123,9 +123,9 @@ class Destination:
         if self._plan.exists():
             self._compare(self._plan.read_json(), "a half-made data set")
             return
-        found = [] if among_files else location.children()
+        found = [] if among_files else location.walk_files()  # a store may list folders that were emptied
         if found:
-            names = ", ".join(place.name for place in found[:3])
+            names = ", ".join(found[:3])
             raise DataError(f"{location} holds {names} and no data set; expected an empty or new folder")
         self._plan.write_json(identity)
 

@@ -15,7 +15,6 @@ from pipelines.shards.selection import Selection
 from pipelines.shards.tar import read_tar_rows
 from pipelines.storage import Location
 
-
 _CORRUPTION = ("Corrupt", "Couldn't deserialize", "Unexpected end of stream", "decompress", "CRC checksum")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -195,10 +196,10 @@ def bytes_of(row: Row) -> int:
 
 def _common(sample_id: str, stratum: Stratum, pictures: Mapping[str, bytes]) -> Row:
     sizes = {role: _of(role, image_size, data) for role, data in pictures.items()}
-    first, (height, width) = next(iter(sizes.items()))
+    (height, width), _ = Counter(sizes.values()).most_common(1)[0]
     for role, size in sizes.items():
         if size != (height, width):
-            raise PictureError(role, f"(height, width) is {size}, that of {first} is {(height, width)}")
+            raise PictureError(role, f"(height, width) is {size}, that of the others {(height, width)}")
     mask = _of("foreground_mask", decode_mask, pictures["foreground_mask"])
     if not mask.any():
         raise PictureError("foreground_mask", "empty: no pixel is 255")

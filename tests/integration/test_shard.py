@@ -1,0 +1,202 @@
+"""`charmnet shard` and `charmnet inspect` as a user calls them, from and to a real store, on a real Ray."""
+
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charmnet.composition import exchange_foreground
+from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png, image_size
+from pipelines.cli import main
+from pipelines.shards.reading import Dataset
+from pipelines.storage import Location
+from tests.factories import make_iharmony4, make_rdharmony
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def all_rows(uri: str) -> dict[str, dict]:
+    dataset = Dataset.open(uri)
+    tables = [dataset.read_row_group(shard, group) for shard, group, _ in dataset.manifest.groups()]
+    return {row["id"]: row for table in tables for row in table.to_pylist()}
+
+
+def rejected_lines(uri: str) -> dict[str, str]:
+    text = (Location.of(uri) / "rejected.jsonl").read_bytes().decode()
+    return {entry["file"]: entry["reason"] for entry in map(json.loads, text.splitlines())}
+
+
+def changed(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("part-*.parquet")}
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """Sixteen composites, of which five are unfit in five ways."""
+    folder = tmp_path / "iharmony4"
+    make_iharmony4(folder, photographs=8)
+    hcoco = folder / "HCOCO"
+    composites = hcoco / "composite_images"
+    (composites / "c01_1_1.jpg").write_bytes((composites / "c01_1_1.jpg").read_bytes()[:-400])
+    (composites / "c02_1_1.jpg").unlink()
+    narrow = decode_rgb((composites / "c03_1_1.jpg").read_bytes())[:, :90]
+    (composites / "c03_1_1.jpg").write_bytes(encode_jpeg(narrow))
+    (hcoco / "masks/c04_1.png").write_bytes(encode_png(np.full((64, 96), 254, np.uint8)))
+    with (folder / "IHD_train.txt").open("a") as stream:
+        stream.write("HCOCO/composite_images/c01.jpg\r\n")
+    return folder
+
+
+def test_unfit_pictures_are_reported_and_limited_and_can_be_mended(
+    damaged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    destination = tmp_path / "out"
+    lists = ["--list", "IHD_train.txt", "--list", "base=IHD_train.txt", "--list", "IHD_test.txt"]
+    command = ["shard", "iharmony4", "--source", str(damaged), *lists, "--dest", str(destination)]
+    command += ["--shard-samples", "4"]
+    assert main(command) == 1
+    message = capsys.readouterr().err
+    assert "--max-rejected allows 1.00%" in message
+    assert "Traceback" not in message
+    reasons = rejected_lines(str(destination))
+    for file, reason in {
+        "HCOCO/composite_images/c01_1_1.jpg": "composite: ",
+        "HCOCO/composite_images/c02_1_1.jpg": "missing",
+        "HCOCO/composite_images/c03_1_1.jpg": "(height, width)",
+        "HCOCO/masks/c04_1.png": "empty",
+        "HCOCO/composite_images/c01.jpg": "IMAGE_MASK_VARIANT",
+    }.items():
+        matching = [text for path, text in reasons.items() if path == file]
+        assert matching, f"{file} is not among {reasons}"
+        assert reason in matching[0]
+    assert not (destination / "manifest.json").exists()
+
+    before = changed(destination)
+    lost = sorted(before)[1]
+    (destination / "_parts" / lost).with_suffix(".json").unlink()  # as if the run had been killed there
+    assert main([*command, "--max-rejected", "0.5"]) == 0
+    after = changed(destination)
+    assert {name for name in before if before[name] != after[name]} == {lost}
+    assert sorted(path.name for path in destination.iterdir()) == sorted(
+        [*before, "manifest.json", "rejected.jsonl"]
+    )
+    rows = all_rows(str(destination))
+    assert len(rows) == 11
+    assert rows["HCOCO/c05_1_1"]["splits"] == ["IHD_train", "base"]
+    assert rows["HCOCO/c08_1_1"]["splits"] == ["IHD_test"]
+    original = damaged / "HCOCO/composite_images/c05_1_1.jpg"
+    assert rows["HCOCO/c05_1_1"]["composite"] == original.read_bytes()
+
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert changed(destination) == after
+    assert main([*command, "--max-size", "48"]) == 1
+    assert "differs in max_size (None there, 48 asked)" in capsys.readouterr().err
+
+
+def test_mended_files_are_taken_when_asked(damaged: Path, tmp_path: Path) -> None:
+    destination = tmp_path / "out"
+    command = ["shard", "iharmony4", "--source", str(damaged), "--list", "IHD_train.txt"]
+    command += ["--dest", str(destination), "--shard-samples", "100"]
+    assert main(command) == 1
+    whole = tmp_path / "whole"
+    make_iharmony4(whole, photographs=8)
+    for path in (whole / "HCOCO").rglob("*.*"):
+        (damaged / path.relative_to(whole)).write_bytes(path.read_bytes())
+    assert main([*command, "--max-rejected", "0.1", "--retry-rejected"]) == 0
+    assert Dataset.open(str(destination)).manifest.rows == 12
+    assert list(rejected_lines(str(destination))) == ["HCOCO/composite_images/c01.jpg"]
+
+
+def test_a_place_that_holds_something_else_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_iharmony4(tmp_path / "source", photographs=2)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.tex").write_text("mine")
+    command = ["shard", "iharmony4", "--source", str(tmp_path / "source"), "--list", "IHD_train.txt"]
+    assert main([*command, "--dest", str(tmp_path / "out")]) == 1
+    assert "thesis.tex" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+    assert main([*command, "--dest", str(tmp_path / "new"), "--max-rejected", "1%"[:1] + ".5"]) == 2
+    assert main(["shard", "iharmony4", "--source", str(tmp_path / "none"), *command[4:], "--dest", "x"]) == 1
+    assert "neither beneath" in capsys.readouterr().err
+
+
+def test_scenes_and_pairs_from_a_bucket_to_a_bucket(s3, tmp_path: Path, capsys) -> None:
+    make_rdharmony(tmp_path / "rdharmony", scenes=2)
+    place = s3.prefix()
+    Location.of(f"{place}/source").upload_folder(tmp_path / "rdharmony")
+    command = ["shard", "rdharmony", "--source", f"{place}/source"]
+    labelled = ["--list", "SHuman/SHuman_all_labeled.txt"]
+    assert main([*command, *labelled, "--dest", f"{place}/scenes"]) == 0
+    assert main([*command, *labelled, "--layout", "pairs", "--dest", f"{place}/pairs"]) == 0
+    scenes, pairs = all_rows(f"{place}/scenes"), all_rows(f"{place}/pairs")
+    assert (len(scenes), len(pairs)) == (2, 180)
+    assert Dataset.open(f"{place}/scenes").manifest.samples == 20
+    listed = scenes["SHuman/002"]["pairs"][17]
+    name = f"SHuman/002-{listed['background'] + 1:02d}_{listed['foreground'] + 1:02d}"
+    pair = pairs[name]
+    assert pair["ground_truth_style"] == listed["background"]
+    assert pair["composite_style"] == listed["composite_style"]
+    images, mask = scenes["SHuman/002"]["images"], decode_mask(pair["foreground_mask"])
+    assert images[listed["background"]] == pair["ground_truth"]
+    composed = exchange_foreground(
+        decode_rgb(images[listed["foreground"]]), decode_rgb(images[listed["background"]]), mask
+    )
+    difference = np.abs(composed.astype(int) - decode_rgb(pair["composite"]))
+    assert difference.mean() < 2  # the stored composite went through JPEG once more
+
+    capsys.readouterr()
+    sheet, facts = tmp_path / "sheet.png", tmp_path / "facts.json"
+    inspect = ["inspect", f"{place}/scenes", "--verify", "--contact-sheet", str(sheet), "--json", str(facts)]
+    assert main(inspect) == 0
+    out = capsys.readouterr().out
+    assert "sunrise_sunset_partly_cloudy" in out
+    assert "2 rows decoded" in out
+    height, width = image_size(sheet.read_bytes())
+    assert width > 1000
+    assert height > 200
+    assert json.loads(facts.read_text())["condition"]["night"] == {"samples": 2}
+
+    shard = Location.of(f"{place}/scenes/part-00000.parquet")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 255
+    shard.write_bytes(bytes(data))
+    assert main([*inspect[:3], "--no-contact-sheet", "--json", str(facts)]) == 1
+    failures = json.loads(facts.read_text())["failures"]
+    assert [failure["row_group"] for failure in failures] == [None, 0]
+
+
+def test_archives_in_place_are_the_same_data_set_as_their_parquet(s3, tmp_path: Path, capsys) -> None:
+    lists = make_iharmony4(tmp_path / "source", photographs=4)
+    for number, (split, lines) in enumerate(lists.items()):
+        with tarfile.open(tmp_path / f"{number}.tar", "w") as tar:
+            for line in lines:
+                composite = tmp_path / "source" / line
+                image = composite.stem.partition("_")[0]
+                tar.add(composite, f"{composite.stem}.composite.jpg")
+                tar.add(tmp_path / f"source/HCOCO/masks/{image}_1.png", f"{composite.stem}.mask.png")
+                truth = tmp_path / f"source/HCOCO/real_images/{image}.jpg"
+                tar.add(truth, f"{composite.stem}.ground_truth.jpg")
+                facts = tmp_path / "facts.json"
+                facts.write_text(json.dumps({"splits": [split]}))
+                tar.add(facts, f"{composite.stem}.json")
+        (Location.of(s3.uri) / f"tars/{number}.tar").write_bytes((tmp_path / f"{number}.tar").read_bytes())
+    tars = f"{s3.uri}/tars"
+    command = ["shard", "webdataset", "--source", tars, "--subset", "HCOCO", "--category", "dog"]
+    assert main([*command, "--in-place"]) == 0
+    assert main([*command, "--dest", f"{s3.uri}/from-tars"]) == 0
+    assert Location.of(tars).walk_files() == ["0.tar", "1.tar", "manifest.json"]
+    rows = all_rows(tars)
+    assert rows == all_rows(f"{s3.uri}/from-tars")
+    assert rows["0/c01_1_1"]["splits"] == ["IHD_train"]
+    assert main(["inspect", tars, "--verify", "--select", "split == 'IHD_test'", "--no-contact-sheet"]) == 0
+    assert "2 checksums" in capsys.readouterr().out
+    assert main([*command, "--in-place"]) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert main([*command, "--in-place", "--max-size", "32"]) == 2
+    assert main([*command]) == 2
