@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from types import ModuleType
 
 from rich.table import Table
 
-from charmnet.vocabulary import Domain
+from charmnet.vocabulary import CaptureCondition, Domain
 from pipelines.cli import module_main
 from pipelines.progress import results
+from pipelines.shards import iharmony4, rdharmony, webdataset
 from pipelines.shards.entries import Entry, Rejection
-from pipelines.shards.iharmony4 import IHarmony4
 from pipelines.shards.job import (
     REJECTED_NAME,
     ArchiveTask,
@@ -34,62 +35,76 @@ from pipelines.shards.job import (
 )
 from pipelines.shards.lists import read_categories, read_lists
 from pipelines.shards.manifest import Manifest, Stratum
-from pipelines.shards.rdharmony import Layout, RdHarmony, parse_condition_order
 from pipelines.shards.schema import RowKind
-from pipelines.shards.webdataset import WebDataset
 from pipelines.storage import Location
 
 DEFAULT_SHARD_SAMPLES = 512
+PROJECT_ORDER = ",".join(condition.name for condition in CaptureCondition)
 _SHOWN_REJECTIONS = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     layouts = parser.add_subparsers(dest="released_layout", required=True, metavar="LAYOUT")
-    iharmony4 = layouts.add_parser("iharmony4", help="iHarmony4's sub-sets and lists (real domain)")
-    _add_common(iharmony4)
-    _add_lists(iharmony4, required=True)
-    iharmony4.set_defaults(make=_shard_iharmony4)
 
-    rdharmony = layouts.add_parser(
-        "rdharmony", help="RdHarmony's scenes and labelled lists (rendered domain)"
-    )
-    _add_common(rdharmony)
-    _add_lists(rdharmony, required=False)
-    rdharmony.add_argument(
+    def layout(name: str, module: ModuleType, summary: str) -> argparse.ArgumentParser:
+        return layouts.add_parser(
+            name,
+            help=summary,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    real = layout("iharmony4", iharmony4, "iHarmony4's sub-sets and lists (real domain)")
+    _add_common(real)
+    _add_lists(real, required=True)
+    real.set_defaults(make=_shard_iharmony4)
+
+    rendered = layout("rdharmony", rdharmony, "RdHarmony's scenes and labelled lists (rendered domain)")
+    _add_common(rendered)
+    _add_lists(rendered, required=False)
+    _add_rendered(rendered)
+    rendered.set_defaults(make=_shard_rdharmony)
+
+    archives = layout("webdataset", webdataset, "image shards (.tar) in the WebDataset convention")
+    _add_common(archives, dest_required=False)
+    _add_archives(archives)
+    archives.set_defaults(make=_shard_webdataset)
+
+
+def _add_rendered(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--layout",
-        type=Layout,
-        choices=list(Layout),
+        choices=[str(layout) for layout in rdharmony.Layout],
         help="scenes: store ten pictures and a mask once, composites are made when read; pairs: store "
         "composites as they are (default: scenes without --list or where the lists hold whole scenes)",
     )
-    rdharmony.add_argument(
+    parser.add_argument(
         "--condition-order",
         metavar="A,B,...",
         help="which condition each released number 1-10 stands for, by name or by the project's number 1-10 "
         "(default: the project's own order, sunrise_sunset_clear to night)",
     )
-    rdharmony.set_defaults(make=_shard_rdharmony)
 
-    webdataset = layouts.add_parser("webdataset", help="image shards (.tar) in the WebDataset convention")
-    _add_common(webdataset, dest_required=False)
-    webdataset.add_argument(
-        "--in-place", action="store_true", help="write only a manifest beside the archives"
+
+def _add_archives(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--in-place", action="store_true", help="write only a manifest beside the archives")
+    parser.add_argument(
+        "--domain",
+        choices=[str(domain) for domain in Domain],
+        default=str(Domain.REAL),
+        help="of all samples (default real)",
     )
-    webdataset.add_argument("--domain", type=Domain, choices=list(Domain), default=Domain.REAL)
-    webdataset.add_argument("--subset", help="where a sample's JSON names none (default: the source's name)")
-    webdataset.add_argument("--category", help="where a sample's JSON names none")
-    webdataset.add_argument(
+    parser.add_argument("--subset", help="where a sample's JSON names none (default: the source's name)")
+    parser.add_argument("--category", help="where a sample's JSON names none")
+    parser.add_argument(
         "--split", action="append", default=[], help="where a sample's JSON names none; repeat for several"
     )
-    webdataset.set_defaults(make=_shard_webdataset)
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises what `job.make` raises; 0 when the data set is complete."""
-    for name in ("max_size", "shard_samples"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} is {value}, expected at least 1")
+    if args.max_size is not None and args.max_size < 1:
+        raise ValueError(f"--max-size is {args.max_size}, expected at least 1")
     if not 0 <= args.max_rejected <= 1:
         raise ValueError(f"--max-rejected is {args.max_rejected}, expected a share in 0..1")
     return args.make(args)
@@ -118,13 +133,6 @@ def _add_common(parser: argparse.ArgumentParser, dest_required: bool = True) -> 
     parser.add_argument(
         "--retry-rejected", action="store_true", help="look again at files that an earlier run rejected"
     )
-    parser.add_argument(
-        "--shard-samples",
-        type=int,
-        default=DEFAULT_SHARD_SAMPLES,
-        metavar="N",
-        help=f"samples in a shard; a scene is ten (default {DEFAULT_SHARD_SAMPLES})",
-    )
 
 
 def _add_lists(parser: argparse.ArgumentParser, required: bool) -> None:
@@ -136,6 +144,13 @@ def _add_lists(parser: argparse.ArgumentParser, required: bool) -> None:
         metavar="[SPLIT=]FILE",
         help="a released list, beneath the source or elsewhere; repeat for several splits",
     )
+    parser.add_argument(
+        "--shard-samples",
+        type=int,
+        default=DEFAULT_SHARD_SAMPLES,
+        metavar="N",
+        help=f"samples in a shard; a scene is ten (default {DEFAULT_SHARD_SAMPLES})",
+    )
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--category", metavar="NAME", help="category of every picture")
     group.add_argument("--categories", metavar="FILE", help="lines of path, tab, category")
@@ -143,7 +158,7 @@ def _add_lists(parser: argparse.ArgumentParser, required: bool) -> None:
 
 def _shard_iharmony4(args: argparse.Namespace) -> int:
     source = Location.of(args.source)
-    data = IHarmony4(
+    data = iharmony4.IHarmony4(
         source,
         read_lists(args.list, source),
         read_categories(args.categories, args.category, source),
@@ -153,20 +168,23 @@ def _shard_iharmony4(args: argparse.Namespace) -> int:
 
 def _shard_rdharmony(args: argparse.Namespace) -> int:
     source = Location.of(args.source)
-    data = RdHarmony(
+    data = rdharmony.RdHarmony(
         source,
         read_lists(args.list, source),
         read_categories(args.categories, args.category, source),
-        asked_layout=args.layout,
-        **({"order": parse_condition_order(args.condition_order)} if args.condition_order else {}),
+        rdharmony.parse_condition_order(args.condition_order or PROJECT_ORDER),
+        None if args.layout is None else rdharmony.Layout(args.layout),
     )
     return _shard_entries(args, data, data.kind, Domain.RENDERED)
 
 
 def _shard_entries(
-    args: argparse.Namespace, data: IHarmony4 | RdHarmony, kind: RowKind, domain: Domain
+    args: argparse.Namespace, data: iharmony4.IHarmony4 | rdharmony.RdHarmony, kind: RowKind, domain: Domain
 ) -> int:
-    destination = _destination(args, data.identity())
+    if args.shard_samples < 1:
+        raise ValueError(f"--shard-samples is {args.shard_samples}, expected at least 1")
+    asked = {**data.identity(), "max_size": args.max_size, "shard_samples": args.shard_samples}
+    destination = Destination(Location.of(args.dest), asked)
     if (manifest := destination.manifest()) is not None:
         return _already_finished(destination, manifest)
     entries, rejected = data.entries()
@@ -191,8 +209,11 @@ def _shard_webdataset(args: argparse.Namespace) -> int:
         raise ValueError("--dest is missing (or --in-place, to write only a manifest beside the archives)")
     source = Location.of(args.source)
     subset = args.subset or source.name
-    data = WebDataset(source, Stratum(args.domain, subset, args.category, tuple(args.split)))
-    destination = _destination(args, data.identity())
+    data = webdataset.WebDataset(
+        source, Stratum(Domain(args.domain), subset, args.category, tuple(args.split))
+    )
+    asked = {**data.identity(), "in_place": args.in_place, "max_size": args.max_size}
+    destination = Destination(Location.of(args.dest or args.source), asked, among_files=args.in_place)
     if (manifest := destination.manifest()) is not None:
         return _already_finished(destination, manifest)
     tasks = [
@@ -201,17 +222,9 @@ def _shard_webdataset(args: argparse.Namespace) -> int:
     return _summary(destination, make(destination, Plan(tasks), args.max_rejected, args.retry_rejected))
 
 
-def _destination(args: argparse.Namespace, identity: dict) -> Destination:
-    in_place = getattr(args, "in_place", False)
-    asked = {**identity, "in_place": in_place, "max_size": args.max_size, "shard_samples": args.shard_samples}
-    return Destination(Location.of(args.source if in_place else args.dest), asked, among_files=in_place)
-
-
 def _already_finished(destination: Destination, manifest: Manifest) -> int:
     destination.clean()
-    results.print(
-        f"{destination.location} is finished: {manifest.rows} rows in {len(manifest.shards)} shards"
-    )
+    results.print(f"{destination.location} is finished: {manifest.rows:,} rows in {_shards(manifest)}")
     return 0
 
 
@@ -225,11 +238,16 @@ def _summary(destination: Destination, outcome: Outcome) -> int:
             table.add_row(field if index == 0 else "", name, f"{rows:,}")
     results.print(table)
     results.print(
-        f"{manifest.rows:,} rows ({manifest.samples:,} samples an epoch) in {len(manifest.shards)} shards, "
+        f"{manifest.rows:,} rows ({manifest.samples:,} samples an epoch) in {_shards(manifest)}, "
         f"{manifest.bytes / 1e6:,.1f} MB"
     )
     _show_rejections(destination, outcome)
     return 0
+
+
+def _shards(manifest: Manifest) -> str:
+    count = len(manifest.shards)
+    return f"{count} shard{'' if count == 1 else 's'}"
 
 
 def _show_rejections(destination: Destination, outcome: Outcome) -> None:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 import pyarrow.fs
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from charmnet.errors import StorageError
 
@@ -171,11 +172,11 @@ class Location:
         return [self / name for name in names if name]
 
     def walk_files(self) -> list[str]:
-        """Relative paths of all files beneath, sorted."""
+        """Relative paths of all files beneath, sorted; empty objects that stand for folders are none."""
         with _named(self):
             found = self.filesystem().find(self._path)
         root = self._path.rstrip("/") + "/"
-        return sorted(p.removeprefix(root) for p in found)
+        return sorted(p.removeprefix(root) for p in found if p.startswith(root) and not p.endswith("/"))
 
     def delete(self) -> None:
         """Removes the file or the folder with all beneath; nothing to remove is fine."""
@@ -203,11 +204,11 @@ def _named(location: Location) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise MissingError(f"{location}: no such file or folder") from error
-    except PermissionError as error:
+    except (PermissionError, NoCredentialsError) as error:
         raise StorageError(
             f"{location}: access refused; expected credentials that may use it in the environment "
             "(for s3:// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or an "
             "instance role, AWS_ENDPOINT_URL for other servers)"
         ) from error
-    except OSError as error:
+    except (OSError, BotoCoreError, ClientError) as error:
         raise StorageError(f"{location}: {type(error).__name__}: {error}") from error

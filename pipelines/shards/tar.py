@@ -1,9 +1,7 @@
 """Image shards in the WebDataset convention, whole or by byte range.
 
-A sample is a run of members with one NAME: `NAME.composite.jpg`, `NAME.ground_truth.jpg`, `NAME.mask.png`
-(each .jpg, .jpeg or .png) and, if wanted, `NAME.json` with subset, category, splits, composite_style and
-ground_truth_style. Archives are not trusted: nothing is unpacked, names that leave the archive, links and
-sparse files are refused, and no header can have more read than the limit of a row group.
+The convention is told in `webdataset.py`. Archives are not trusted: nothing is unpacked, names that leave
+the archive, links and sparse files are refused, and no header can have more read than a row group's limit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""Image shards (.tar) in the WebDataset convention: into parquet, or indexed where they lie."""
+"""Image shards (.tar) in the WebDataset convention: into parquet, or indexed where they lie.
+
+A sample is a run of members with one NAME: `NAME.composite.jpg`, `NAME.ground_truth.jpg`, `NAME.mask.png`
+(each .jpg, .jpeg or .png) and, if wanted, `NAME.json` with any of subset, category, splits, composite_style
+and ground_truth_style. With --in-place only manifest.json is written, and archives are read by byte range.
+"""
 
 from __future__ import annotations
 

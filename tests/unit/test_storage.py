@@ -3,6 +3,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+import s3fs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,6 +95,18 @@ def test_pickles_without_secrets(monkeypatch) -> None:
     data = pickle.dumps(Location.of("s3://bucket/x"))
     assert b"hidden-secret" not in data
     assert pickle.loads(data) == Location.of("s3://bucket/x")
+
+
+def test_a_store_that_does_not_answer_is_named(monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden-secret")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(StorageError, match=r"s3://bucket/x: EndpointConnectionError") as caught:
+        Location.of("s3://bucket/x").exists()
+    s3fs.S3FileSystem.clear_instance_cache()  # later tests have another store
+    assert "hidden-secret" not in str(caught.value)
 
 
 def test_folders_travel(tmp_path) -> None:
