@@ -192,7 +192,8 @@ class Quickstart:
 
 
 def _in_splits(lists: tuple[Path, ...]) -> str:
-    return f"split in {tuple(path.stem for path in lists)!r}"
+    names = [f'"{path.stem}"' for path in lists]
+    return f"split == {names[0]}" if len(names) == 1 else f"split in ({', '.join(names)})"
 
 
 def _steps_within(seconds: float) -> int:

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Starts a Ray head on this machine that takes jobs: `ray job submit --working-dir . -- charmnet train ...`.
+#   ./infra/head.sh [options of `ray start`]      stop it with: .venv/bin/ray stop
+# Its jobs may use what this shell's environment names, and the quickstart's servers where those were started.
+source "$(dirname "$0")/environment.sh"
+
+state=${CHARMNET_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/charmnet}
+if [ -z "${AWS_ACCESS_KEY_ID:-}" ] && [ -f "$state/environment.sh" ]; then
+  source "$state/environment.sh"
+fi
+
+# Only who has the token may submit jobs or join: Ray's control port is open on every interface.
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=${RAY_AUTH_TOKEN_PATH:-$state/ray-token}
+if [ ! -f "$RAY_AUTH_TOKEN_PATH" ]; then
+  mkdir -p -m 700 "$(dirname "$RAY_AUTH_TOKEN_PATH")"
+  (umask 077 && python -c 'import secrets; print(secrets.token_hex(32), end="")' >"$RAY_AUTH_TOKEN_PATH")
+fi
+
+# From the request to stop a job to its end by force: time to save a checkpoint.
+export RAY_JOB_STOP_WAIT_TIME_S=${RAY_JOB_STOP_WAIT_TIME_S:-120}
+ray start --head --port 6379 --dashboard-host 127.0.0.1 --disable-usage-stats "$@"
+cat <<END
+
+In the shell that submits jobs:
+  export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$RAY_AUTH_TOKEN_PATH
+  ray job submit --address http://127.0.0.1:8265 --working-dir . -- charmnet train ...
+END
