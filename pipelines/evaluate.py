@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="models at work (default: one a GPU or CPU)")
     parser.add_argument("--tracking", metavar="URI", help="MLflow server (default: $MLFLOW_TRACKING_URI)")
     parser.add_argument("--experiment", default="charmnet", help="MLflow experiment (default: charmnet)")
-    parser.add_argument("--run", metavar="NAME", help="name of the MLflow run (default: evaluate MODEL)")
+    parser.add_argument("--run-name", metavar="NAME", help="name of the MLflow run (default: evaluate MODEL)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -163,7 +163,7 @@ def _track(
 ) -> None:
     """Records the evaluation as an MLflow run of its own."""
     run_key = uuid.uuid4().hex
-    name = arguments.run or f"evaluate {Location.of(arguments.model).name}"
+    name = arguments.run_name or f"evaluate {Location.of(arguments.model).name}"
     tracker = open_tracker(
         tracking_uri, arguments.experiment, run_key, name, state_folder() / "spool" / run_key
     )

@@ -46,12 +46,13 @@ def harmonize_pictures(
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0))
     blocks = min(math.ceil(len(pairs) / _PICTURES_PER_BLOCK), _MOST_BLOCKS)
+    actors = min(workers or gpus or int(resources["CPU"]), blocks)
     items = [{"composite": composite, "mask": mask} for composite, mask in pairs]
     outcomes = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
         _Harmonizer,
         fn_constructor_args=(ray.put(method), (source, dest), background),
         batch_size=None,
-        compute=ray.data.ActorPoolStrategy(size=workers or min(blocks, gpus or int(resources["CPU"]))),
+        compute=ray.data.ActorPoolStrategy(size=actors),
         num_gpus=1 if gpus else None,
     )
     for block in outcomes.iter_batches(batch_size=None):

@@ -108,6 +108,7 @@ def _stream(
 
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0))
+    actors = min(workers or gpus or int(resources["CPU"]), len(groups))
     data_reference = ray.put(data)  # a manifest may be large: once for all tasks
 
     def decode(batch: Block) -> Iterator[Block]:
@@ -121,7 +122,7 @@ def _stream(
         _Scorer,
         fn_constructor_args=(ray.put(method), protocol),
         batch_size=_BATCH_SIZE,
-        compute=ray.data.ActorPoolStrategy(size=workers or min(len(groups), gpus or int(resources["CPU"]))),
+        compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=_CPUS_PER_TASK,
         num_gpus=1 if gpus else None,
     )

@@ -1,0 +1,109 @@
+"""`charmnet evaluate` as a user calls it: data in a real store, on a real Ray, tracked in a real MLflow."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from mlflow import MlflowClient
+
+from charmnet.methods import CharmNetMethod
+from charmnet.metrics import Protocol
+from charmnet.weights import save_checkpoint
+from pipelines.cli import main
+from pipelines.models import load_model
+from pipelines.scoring import Report, evaluate_images, evaluation_images
+from pipelines.scoring_tasks import score_dataset
+from pipelines.shards.reading import Dataset
+from pipelines.shards.selection import EVERYTHING, Selection
+from pipelines.storage import Location
+from tests.fixtures.datasets import ShardedDatasets
+
+
+@pytest.fixture(scope="module")
+def model(s3, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A training run's folder in the store with one checkpoint."""
+    folder = tmp_path_factory.mktemp("run")
+    method = CharmNetMethod(width=8, attention_bias=1.0, seed=0)
+    save_checkpoint(folder / "checkpoint-000000001", method, {"step": 1})
+    uri = f"{s3.prefix()}/run"
+    Location.of(uri).upload_folder(folder)
+    return uri
+
+
+def test_figures_are_those_of_one_process_with_every_image_once(
+    model: str, datasets: ShardedDatasets, mlflow_server: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("CHARMNET_STATE", str(tmp_path / "state"))
+    where = ["--json", str(tmp_path / "figures.json"), "--per-image", f"{model}/figures.parquet"]
+    tracked = ["--tracking", mlflow_server, "--experiment", "evaluation", "--run-name", "first"]
+    selected = ["--select", "split == 'IHD_test'"]
+    assert main(["evaluate", "--model", model, "--data", datasets.real, *selected, *where, *tracked]) == 0
+
+    dataset, selection = Dataset.open(datasets.real), Selection(selected[1])
+    images = [
+        image
+        for shard, group, _ in dataset.manifest.groups()
+        for image in evaluation_images(dataset, selection, shard, group)
+    ]
+    expected = Report.over(evaluate_images(load_model(model), images)).to_json()
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures.pop("about")["digest"] == dataset.manifest.digest
+    assert set(figures) == {"all", "split", "subset", "category", "foreground_ratio"}
+    assert figures["all"]["count"] == 6
+    for whose in ("composite", "harmonized"):
+        assert figures["all"][whose] == pytest.approx(expected["all"][whose], rel=1e-3)
+    assert set(figures["split"]) == {"IHD_test"}
+    assert sum(group["count"] for group in figures["foreground_ratio"].values()) == 6
+
+    (tmp_path / "figures.parquet").write_bytes((Location.of(model) / "figures.parquet").read_bytes())
+    rows = pq.read_table(tmp_path / "figures.parquet").to_pylist()
+    assert sorted(row["id"] for row in rows) == sorted(image.id for image in images)
+    assert np.mean([row["harmonized_mse"] for row in rows]) == pytest.approx(
+        figures["all"]["harmonized"]["mse"]
+    )
+
+    client = MlflowClient(mlflow_server)
+    experiment = client.get_experiment_by_name("evaluation")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["eval/IHD_test/fmse"] == figures["all"]["harmonized"]["fmse"]
+    assert run.data.metrics["eval/IHD_test/composite_fmse"] == figures["all"]["composite"]["fmse"]
+    assert "HCOCO" in capsys.readouterr().out
+
+
+def test_scenes_are_evaluated_as_all_their_ordered_pairs(model: str, datasets: ShardedDatasets) -> None:
+    dataset, method = Dataset.open(datasets.rendered), load_model(model)
+    results = list(score_dataset(method, dataset, EVERYTHING, Protocol.RELEASED, workers=2))
+    assert len(results) == len({result.id for result in results}) == 3 * 90
+    again = list(score_dataset(method, dataset, EVERYTHING, Protocol.RELEASED, workers=1))
+    assert [result.id for result in again] == [result.id for result in results]
+    assert [result.composite for result in again] == [result.composite for result in results]
+
+
+def test_bad_input_ends_with_a_message(model: str, datasets: ShardedDatasets, tmp_path: Path, capsys) -> None:
+    nothing = ["--select", "split == 'IHD_human_test'"]
+    assert main(["evaluate", "--model", model, "--data", datasets.real, *nothing]) == 2
+    assert "picks no image" in capsys.readouterr().err
+    assert main(["evaluate", "--model", f"{model}/nowhere", "--data", datasets.real]) == 1
+    assert "no model there" in capsys.readouterr().err
+    broken = _with_a_broken_picture(datasets.real, tmp_path)
+    assert main(["evaluate", "--model", model, "--data", str(broken)]) == 1
+    message = capsys.readouterr().err
+    assert "1 rows or row groups cannot be evaluated" in message
+    assert "HCOCO" in message
+
+
+def _with_a_broken_picture(uri: str, folder: Path) -> Path:
+    """A local copy of a data set in which one composite was damaged after it was made."""
+    Location.of(uri).download_folder(folder)
+    shard = folder / Dataset.open(uri).manifest.shards[0].path
+    sizes = [pq.ParquetFile(shard).metadata.row_group(0).num_rows]
+    table = pq.read_table(shard)
+    composites = table["composite"].to_pylist()
+    composites[0] = composites[0][:200]
+    index = table.schema.get_field_index("composite")
+    damaged = table.set_column(index, table.schema.field("composite"), [composites])
+    pq.write_table(damaged, shard, row_group_size=sizes[0])
+    return folder

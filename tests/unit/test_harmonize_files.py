@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charmnet.errors import DataError
+from charmnet.images import decode_rgb, encode_jpeg, encode_png
+from charmnet.methods import Method, build_method
+from pipelines.harmonize_files import find_pictures, harmonize_file
+from pipelines.storage import Location
+from tests.factories import foreground, photograph
+
+
+def test_composites_find_their_masks_in_every_layout():
+    found = find_pictures(
+        [
+            "HCOCO/composite_images/c1_2_3.jpg",
+            "HCOCO/masks/c1_2.png",
+            "HCOCO/real_images/c1.jpg",
+            "SHuman/composite_images/001-02_03.jpg",
+            "SHuman/masks/001.png",
+            "own/composite_images/a_b.PNG",
+            "own/masks/a_b.png",
+            "own/masks/a.png",
+            "deep/er/cat.jpeg",
+            "deep/er/cat.mask.png",
+            "IHD_test.txt",
+        ]
+    )
+    assert dict(found.pairs) == {
+        "HCOCO/composite_images/c1_2_3.jpg": "HCOCO/masks/c1_2.png",
+        "SHuman/composite_images/001-02_03.jpg": "SHuman/masks/001.png",
+        "own/composite_images/a_b.PNG": "own/masks/a_b.png",
+        "deep/er/cat.jpeg": "deep/er/cat.mask.png",
+    }
+    assert found.incomplete == []
+
+
+def test_what_has_no_mask_is_told():
+    found = find_pictures(["dog.jpg", "HCOCO/composite_images/c1_2_3.jpg", "HCOCO/masks/c1_9.png"])
+    assert found.pairs == []
+    reasons = dict(found.incomplete)
+    assert "dog.mask.png" in reasons["dog.jpg"]
+    assert "HCOCO/masks/c1_2.png" in reasons["HCOCO/composite_images/c1_2_3.jpg"]
+
+
+@pytest.fixture(scope="module")
+def method() -> Method:
+    return build_method("charmnet", width=8, seed=0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Location:
+    rng = np.random.default_rng(0)
+    size = (300, 420)
+    (tmp_path / "in.jpg").write_bytes(encode_jpeg(photograph(rng, size)))
+    (tmp_path / "mask.png").write_bytes(encode_png(foreground(rng, size) * np.uint8(200)))
+    return Location.of(tmp_path)
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_the_background_stays_to_the_pixel_unless_it_is_asked_for(method, folder, background):
+    warning = harmonize_file(method, folder / "in.jpg", folder / "mask.png", folder / "out.png", background)
+    assert warning is not None  # 200 is neither 0 nor 255
+    before, after = (decode_rgb((folder / name).read_bytes()) for name in ("in.jpg", "out.png"))
+    outside = decode_rgb((folder / "mask.png").read_bytes())[..., 0] == 0
+    assert after.shape == before.shape
+    assert not np.array_equal(after[~outside], before[~outside])
+    assert np.array_equal(after[outside], before[outside]) != background
+
+
+def test_the_suffix_decides_the_format(method, folder):
+    for name, magic in (("out.png", b"\x89PNG"), ("out.jpg", b"\xff\xd8\xff")):
+        harmonize_file(method, folder / "in.jpg", folder / "mask.png", folder / name)
+        assert (folder / name).read_bytes().startswith(magic)
+
+
+def test_errors_name_the_files_and_leave_no_result(method, folder):
+    (folder / "mask.png").write_bytes(encode_png(np.full((10, 10), 255, np.uint8)))
+    with pytest.raises(DataError, match=r"in\.jpg with .*mask\.png: .*expected the same"):
+        harmonize_file(method, folder / "in.jpg", folder / "mask.png", folder / "out.png")
+    assert not (folder / "out.png").exists()

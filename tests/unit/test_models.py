@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from charmnet.errors import StorageError, WeightsError
+from charmnet.methods import CharmNetMethod
+from charmnet.weights import save_checkpoint, save_released
+from pipelines.models import checkpoint_of, load_model
+from pipelines.storage import Location
+
+
+def method_of(seed: int) -> CharmNetMethod:
+    return CharmNetMethod(width=8, seed=seed)
+
+
+def same(one: CharmNetMethod, other: CharmNetMethod) -> bool:
+    mine, theirs = (method.modules["generator"].state_dict() for method in (one, other))
+    return all(torch.equal(mine[key], theirs[key]) for key in mine)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    for step in (5, 10):
+        save_checkpoint(folder / f"checkpoint-{step:09d}", method_of(step), {"step": step})
+    save_checkpoint(folder / "best" / "checkpoint-000000007", method_of(7), {"step": 7})
+    return folder
+
+
+def test_a_run_is_its_best_checkpoint_else_its_latest(run_folder):
+    best = run_folder / "best.json"
+    assert same(load_model(str(run_folder)), method_of(10))
+    best.write_text('{"checkpoint": "best/checkpoint-000000007", "step": 7}')
+    try:
+        assert same(load_model(str(run_folder)), method_of(7))
+    finally:
+        best.unlink()
+
+
+def test_a_checkpoint_is_itself(run_folder):
+    folder = run_folder / "checkpoint-000000005"
+    assert checkpoint_of(str(folder)) == Location.of(folder)
+    assert same(load_model(str(folder)), method_of(5))
+
+
+def test_released_files_are_named_by_folder_prefix_or_file(tmp_path):
+    save_released(method_of(1), tmp_path, "latest")
+    save_released(method_of(2), tmp_path, "21")
+    assert same(load_model(str(tmp_path)), method_of(1))
+    assert same(load_model(str(tmp_path / "21")), method_of(2))
+    assert same(load_model(str(tmp_path / "21_net_G.pth")), method_of(2))
+    (tmp_path / "latest_net_G.pth").rename(tmp_path / "20_net_G.pth")
+    with pytest.raises(StorageError, match="epochs 20, 21"):
+        load_model(str(tmp_path))
+    with pytest.raises(WeightsError, match="20_net_D"):
+        load_model(str(tmp_path / "20"))
+
+
+def test_what_holds_no_model_is_refused(tmp_path):
+    for place in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(StorageError, match="no model there"):
+            load_model(str(place))
+
+
+def test_a_registered_model_needs_a_server(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
+        load_model("models:/charmnet/1")
