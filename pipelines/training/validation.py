@@ -51,7 +51,8 @@ class Validation:
     def score(self, method: Method, device: torch.device) -> dict[str, float]:
         """`eval/<split>/{mse,fmse,psnr}` and the composites' own, each image counted once over all workers.
 
-        Every worker has to call it.
+        Where a split has several subsets, also by subset: `eval/<split>/<subset>/...`. Every worker has to
+        call it.
         """
         scores: dict[str, float] = {}
         for split in self.splits:
@@ -59,7 +60,9 @@ class Validation:
             images = self._images(split, self.rank, self.num_workers)
             while batch := list(islice(images, _BATCH_SIZE)):
                 report.merge(Report.over(evaluate_images(method, batch, device=device)))
-            scores |= _named(split, self._merged(report, device))
+            groups = self._groups(split)
+            for (kind, name), sums in zip(groups, self._merged(report, groups, device), strict=True):
+                scores |= _named(f"{split}/{name}" if kind == "subset" else split, sums)
         return scores
 
     def grids(self, method: Method, device: torch.device) -> dict[str, np.ndarray]:
@@ -89,20 +92,27 @@ class Validation:
                     yield from row_images(row, self.size)
                 index += 1
 
-    def _merged(self, report: Report, device: torch.device) -> dict[str, ErrorSums]:
-        """The sums over all workers."""
-        mine = report.sums.get(("all", ""), {})
+    def _groups(self, split: str) -> list[tuple[str, str]]:
+        """All images, and each subset where there are several: the same on every worker."""
+        assert self.dataset is not None
+        subsets = {stratum.subset for stratum in self.dataset.manifest.strata if split in stratum.splits}
+        return [("all", ""), *(("subset", name) for name in sorted(subsets) if len(subsets) > 1)]
+
+    def _merged(
+        self, report: Report, groups: list[tuple[str, str]], device: torch.device
+    ) -> list[dict[str, ErrorSums]]:
+        """Each group's sums over all workers."""
         names = ("composite", "harmonized")
-        local = [mine.get(name, ErrorSums()).to_list() for name in names]
+        local = [[report.sums.get(g, {}).get(n, ErrorSums()).to_list() for n in names] for g in groups]
         total = torch.tensor(local, dtype=torch.float64, device=device)
         if self.num_workers > 1:
             torch.distributed.all_reduce(total)
-        return {name: ErrorSums.from_list(row) for name, row in zip(names, total.tolist(), strict=True)}
+        return [dict(zip(names, map(ErrorSums.from_list, group), strict=True)) for group in total.tolist()]
 
 
-def _named(split: str, sums: Mapping[str, ErrorSums]) -> dict[str, float]:
+def _named(group: str, sums: Mapping[str, ErrorSums]) -> dict[str, float]:
     return {
-        f"eval/{split}/{prefix}{figure}": value
+        f"eval/{group}/{prefix}{figure}": value
         for whose, prefix in (("harmonized", ""), ("composite", "composite_"))
         for figure, value in sums[whose].means().items()
         if value is not None
