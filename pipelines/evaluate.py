@@ -28,7 +28,7 @@ from charmnet.metrics import Protocol
 from pipelines.cli import module_main
 from pipelines.models import load_model
 from pipelines.progress import progress
-from pipelines.scoring import ImageResult, Report
+from pipelines.scoring import DIMENSIONS, ImageResult, Report
 from pipelines.services import state_folder
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.schema import RowKind
@@ -110,12 +110,11 @@ def figures_table(figures: Mapping[str, Any]) -> Table:
     for heading in ("images", "MSE", "→", "fMSE", "→", "PSNR", "→"):
         table.add_column(heading, justify="right")
     table.add_row("all", *_cells(figures["all"]))
-    for dimension, groups in figures.items():
-        if dimension != "all":
-            unit = ", %" if dimension == "foreground_ratio" else ""
-            table.add_row(f"[bold]{dimension.replace('_', ' ')}{unit}")
-            for name, group in groups.items():
-                table.add_row(f"  {escape(name)}", *_cells(group))
+    for dimension in DIMENSIONS:
+        unit = ", %" if dimension == "foreground_ratio" else ""
+        table.add_row(f"[bold]{dimension.replace('_', ' ')}{unit}")
+        for name, group in figures[dimension].items():
+            table.add_row(f"  {escape(name)}", *_cells(group))
     return table
 
 

@@ -42,7 +42,7 @@ from pipelines.shards.selection import Selection
 NO_NAME = "none"
 """Stands for the category of images that have none."""
 
-_DIMENSIONS = ("subset", "split", "category", "foreground_ratio")  # a split wins where a subset has its name
+DIMENSIONS = ("subset", "split", "category", "foreground_ratio")  # a split wins where a subset has its name
 _UNUSUAL = re.compile(r"[^\w\-. ]")  # what the tracking server refuses in names, and "/", which divides them
 
 
@@ -191,7 +191,7 @@ class Report:
         FIGURES are {"composite": {"mse", "fmse", "psnr"}, "harmonized": {...}, "count", "undefined"}, where
         "undefined" counts the images that have no fMSE (no foreground left) or no PSNR (no error).
         """
-        report: dict[str, Any] = {"all": {}} | {dimension: {} for dimension in _DIMENSIONS}
+        report: dict[str, Any] = {"all": {}} | {dimension: {} for dimension in DIMENSIONS}
         for (dimension, name), sums in sorted(self.sums.items(), key=lambda item: _sort_key(item[0])):
             if dimension == "all":
                 report["all"] = _figures(sums)
@@ -216,7 +216,7 @@ class Report:
 
 def _sort_key(group: tuple[str, str]) -> tuple[int, float, str]:
     dimension, name = group
-    order = ("all", *_DIMENSIONS).index(dimension)
+    order = ("all", *DIMENSIONS).index(dimension)
     return order, float(name.split("-")[0]) if dimension == "foreground_ratio" else 0, name
 
 

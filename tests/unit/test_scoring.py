@@ -1,3 +1,4 @@
+import io
 import json
 import pickle
 
@@ -6,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from torch import Tensor
 
 from charmnet.augment import resize
@@ -14,6 +16,7 @@ from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.methods import Method
 from charmnet.metrics import ImageErrors, Protocol
 from charmnet.vocabulary import Domain
+from pipelines.evaluate import figures_table
 from pipelines.scoring import ImageResult, Report, evaluate_images, image_count, row_images
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import Row, pair_row, scene_row
@@ -183,3 +186,12 @@ def test_workers_reports_merge_to_the_whole(results):
     for group, sums in whole.sums.items():
         for name, value in sums.items():
             np.testing.assert_allclose(merged.sums[group][name].to_list(), value.to_list(), rtol=1e-9)
+
+
+def test_the_table_shows_what_the_json_holds():
+    figures = Report.over([result(10.0), result(30.0, RENDERED, 0.5)]).to_json()
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(figures_table(json.loads(json.dumps({**figures, "about": {"model": "x"}}))))
+    lines = {words[0]: words[1:] for line in console.export_text().splitlines() if (words := line.split())}
+    assert lines["all"] == ["2", "40.0", "20.0", "1.0", "1.0", "20.00", "-"]
+    assert lines["15-100"][0] == lines["HCOCO"][0] == lines["human"][0] == "1"
