@@ -163,16 +163,19 @@ class Quickstart:
         return example
 
     def report(self, example: Example) -> None:
-        from pipelines.evaluate import figures_table
         from pipelines.tracking.runs import experiment_id_of
         from pipelines.tracking.server import connect, experiment_link
 
         example.write_comparison(self.folder / "comparison.jpg")
-        results.print(figures_table(json.loads((self.folder / "figures.json").read_text())))
+        figures = json.loads((self.folder / "figures.json").read_text())["all"]
+        composite, harmonized = figures["composite"], figures["harmonized"]
         address = self.services.tracking.url
         page = experiment_link(address, experiment_id_of(connect(address), "quickstart"))
         _say(
-            "Above: unseen pictures, composite → harmonized; a few minutes of training claim no quality.\n"
+            f"\n{figures['count']} unseen pictures, composites → harmonized: "
+            f"fMSE {composite['fmse']:.1f} → {harmonized['fmse']:.1f}, "
+            f"MSE {composite['mse']:.1f} → {harmonized['mse']:.1f} "
+            "(minutes of training claim no quality)\n"
             f"Runs, losses, sample pictures: {page}\n"
             f"One picture (composite, mask, harmonized, ground truth): {self.folder / 'comparison.jpg'}\n"
             f"To use the servers from a shell: source {self.services.environment_file}\n"

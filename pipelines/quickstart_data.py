@@ -85,7 +85,7 @@ def pictures(folder: Path, real: str | None, rendered: str | None) -> Pictures:
 
 
 def strongest_example(dataset_uri: str, per_image: Path, folder: Path) -> Example:
-    """Writes the evaluated picture whose composite has the highest fMSE, whatever became of it.
+    """Writes the evaluated picture whose composite has the highest MSE, whatever became of it.
 
     Args:
         per_image: what `charmnet evaluate --per-image` wrote.
@@ -93,8 +93,8 @@ def strongest_example(dataset_uri: str, per_image: Path, folder: Path) -> Exampl
     example = Example(folder)
     if folder.exists():
         return example
-    measured = pq.read_table(per_image, columns=["id", "composite_fmse"])
-    strongest = measured.sort_by([("composite_fmse", "descending")])["id"][0]
+    measured = pq.read_table(per_image, columns=["id", "composite_mse"])
+    strongest = measured.sort_by([("composite_mse", "descending")])["id"][0]
     dataset = Dataset.open(dataset_uri)
     for shard, group, _ in dataset.manifest.groups():
         found = dataset.read_row_group(shard, group).filter(pc.field("id") == strongest)
