@@ -63,7 +63,9 @@ class HarmonizationBatch:
     def __len__(self) -> int:
         return self.composite.shape[0]
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> HarmonizationBatch:
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> HarmonizationBatch:
         """The batch on a device and, its floating tensors, in a dtype."""
 
         def move(tensor: Tensor | None) -> Tensor | None:
