@@ -61,13 +61,12 @@ def run(arguments: argparse.Namespace) -> int:
             f"{ADDRESS_VARIABLE} is set, and the quickstart runs on this machine alone; unset it"
         )
     deadline = time.monotonic() + 60 * arguments.minutes
+    data = pictures(services.folder / "quickstart" / "pictures", arguments.real, arguments.rendered)
     with console.status("Starting the object store and MLflow"):
         services.start()
     os.environ.update(services.environment())  # before Ray starts, whose workers inherit it
     _say(f"MLflow is at {services.tracking.url}; servers, data and keys live in {services.folder}")
-    quickstart = Quickstart(services, arguments.name or _default_name(arguments))
-    folder = services.folder / "quickstart" / "pictures"
-    quickstart.run(pictures(folder, arguments.real, arguments.rendered), deadline)
+    Quickstart(services, arguments.name or _default_name(arguments)).run(data, deadline)
     return 0
 
 

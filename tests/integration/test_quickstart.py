@@ -1,0 +1,110 @@
+"""`charmnet quickstart` as a user runs it: in processes of its own, on the user's folders."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from charmnet.images import decode_rgb
+from pipelines import quickstart as quickstart_command
+from pipelines.daemon import answers_ok
+from pipelines.services import Services
+from tests.factories import make_iharmony4, make_rdharmony
+
+# Two steps, whatever the time: what is under test is the way, not the training.
+QUICKSTART = """
+import sys
+from pipelines import cli, quickstart
+quickstart.STEPS = (2, 2)
+sys.exit(cli.main(["quickstart", *sys.argv[1:]]))
+"""
+
+
+@pytest.fixture
+def services(tmp_path: Path):
+    services = Services(tmp_path / "state")
+    yield services
+    services.stop()
+
+
+@pytest.fixture
+def quickstart(services: Services) -> Callable[..., subprocess.CompletedProcess[str]]:
+    own = ("AWS_", "RAY_", "MLFLOW_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    environment["CHARMNET_STATE"] = str(services.folder)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", QUICKSTART, *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+def _process_ids(services: Services) -> list[int]:
+    records = services.folder.glob("*/*.json")
+    return [record["pid"] for path in records if "pid" in (record := json.loads(path.read_text()))]
+
+
+def test_all_the_way_then_again_then_stop(
+    tmp_path: Path, services: Services, quickstart: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    make_iharmony4(tmp_path / "real", photographs=8)
+    make_rdharmony(tmp_path / "rendered", scenes=2)
+    options = (
+        *("--real", str(tmp_path / "real"), "--rendered", str(tmp_path / "rendered")),
+        "--name",
+        "mine",
+    )
+
+    first = quickstart(*options)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "$ charmnet train" in first.stdout
+    assert "4 unseen pictures" in first.stdout  # the lists' two test photographs, each twice
+    assert f"{services.tracking.url}/#/experiments/" in first.stdout
+    assert answers_ok(f"{services.tracking.url}/health")
+    figures = json.loads((services.folder / "quickstart/mine/figures.json").read_text())
+    assert figures["all"]["count"] == 4
+    comparison = decode_rgb((services.folder / "quickstart/mine/comparison.jpg").read_bytes())
+    assert comparison.shape == (64, 4 * 96 + 3 * 8, 3)
+    secret = services.store.environment()["AWS_SECRET_ACCESS_KEY"]
+    assert secret not in first.stdout + first.stderr
+
+    again = quickstart(*options)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "trained already, 2 steps" in again.stdout
+    assert "$ charmnet train" not in again.stdout
+
+    running = _process_ids(services)
+    assert len(running) == 2
+    assert quickstart("--stop").returncode == 0
+    assert not any(psutil.pid_exists(pid) for pid in running)
+
+
+def test_a_folder_without_lists_is_explained(
+    tmp_path: Path, quickstart: Callable[..., subprocess.CompletedProcess[str]], services: Services
+) -> None:
+    (tmp_path / "empty").mkdir()
+    done = quickstart("--real", str(tmp_path / "empty"), "--rendered", str(tmp_path / "empty"))
+    assert done.returncode == 1
+    assert f"{tmp_path / 'empty'}: no list there; expected a file named *train*.txt" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not services.store.running()  # refused before anything was started
+
+
+def test_a_cluster_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://elsewhere:10001")
+    with pytest.raises(ValueError, match="RAY_ADDRESS is set"):
+        quickstart_command.run(argparse.Namespace(stop=False))
