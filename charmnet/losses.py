@@ -45,13 +45,14 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def style_aggregation(
-    before_logits: Tensor, after_logits: Tensor, margin: float = 1.0
+    before_logits: Tensor, after_logits: Tensor, margin: float = 1.0, share: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """What is asked of real images' styles, for which there are no labels.
 
     Args:
         before_logits, after_logits: [B,10] from features before and after harmonization.
         margin: how much the style is to be surer after harmonization than before, in nats.
+        share: what this worker's samples weigh in the mean over workers (see `Method.update`).
 
     Returns:
         Their consistency: the cross entropy of after against before, whose gradient reaches both. And the
@@ -60,15 +61,15 @@ def style_aggregation(
     """
     consistency = soft_cross_entropy(after_logits, F.softmax(before_logits, dim=1))
     violation = margin - entropy(before_logits) + entropy(after_logits)
-    return consistency, _rectified_mean_over_workers(violation)
+    return consistency, _rectified_mean_over_workers(violation, share)
 
 
-def _rectified_mean_over_workers(local: Tensor) -> Tensor:
-    """max(0, mean over workers) whose gradient, once averaged over workers, is that of the mean.
+def _rectified_mean_over_workers(local: Tensor, share: float) -> Tensor:
+    """max(0, mean over workers) whose gradient, weighted by the share and averaged, is that of the mean.
 
     The gradient needs no communication: it is the local one, or none when the mean is not above zero.
     """
-    mean = mean_over_workers(local.detach())
+    mean = mean_over_workers(share * local.detach())
     # Written so that a NaN stays one; the comparison the other way round would hide it.
     return torch.where(mean <= 0, torch.zeros_like(local), mean + (local - local.detach()))
 

@@ -33,12 +33,17 @@ class Method(ABC):
     optimizers: dict[str, torch.optim.Optimizer]
 
     @abstractmethod
-    def update(self, batches: Mapping[Domain, HarmonizationBatch]) -> dict[str, Tensor]:
+    def update(self, batches: Mapping[Domain, HarmonizationBatch], share: float = 1.0) -> dict[str, Tensor]:
         """One training step. Returns detached scalar tensors by metric name (no host sync is made here).
 
         Losses come under their own names; other values begin with `discriminator_accuracy`,
-        `style_accuracy_` or `grad_norm_` (see `metric_path`). With several workers, each gets an equal share
-        of the global batch, and the values are the worker's own.
+        `style_accuracy_` or `grad_norm_` (see `metric_path`). With several workers the values are the
+        worker's own.
+
+        Args:
+            batches: this worker's samples of the global batch, as many of each domain.
+            share: their number over the mean number of a worker: weights the gradient, so that the mean over
+                the workers is that over the global batch.
         """
 
     @abstractmethod

@@ -146,7 +146,7 @@ class CharmNetMethod(GeneratorMethod):
         self._discriminate = wrap(_Discriminate(modules[1]))
         self._classify = wrap(_Classify(modules[2], modules[3]))
 
-    def update(self, batches: Mapping[Domain, HarmonizationBatch]) -> dict[str, Tensor]:
+    def update(self, batches: Mapping[Domain, HarmonizationBatch], share: float = 1.0) -> dict[str, Tensor]:
         """One step: the discriminator's, then the joint one of generator and style classifiers.
 
         Losses are scaled as the released code logs them: `foreground_mse_*` by 10, the rest by 1; `style` and
@@ -164,7 +164,7 @@ class CharmNetMethod(GeneratorMethod):
                 rendered.composite, rendered.foreground_mask, real.composite, real.foreground_mask
             )
         metrics = self._update_discriminator(
-            rendered_pass.features_before.detach(), real_pass.features_before.detach()
+            rendered_pass.features_before.detach(), real_pass.features_before.detach(), share
         )
         adversarial = self._adversarial_loss(rendered_pass.features_before)
         foreground = {
@@ -172,21 +172,21 @@ class CharmNetMethod(GeneratorMethod):
             "foreground_mse_real": _foreground_loss(real_pass, real),
         }
         style = self._style_losses(
-            rendered_pass, real_pass, rendered.composite_style, rendered.ground_truth_style
+            rendered_pass, real_pass, rendered.composite_style, rendered.ground_truth_style, share
         )
         losses = {**foreground, "adversarial": adversarial, **style}
         losses["total"] = adversarial + sum(foreground.values()) + style["style"]
-        metrics |= losses | self._update_joint(losses["total"])
+        metrics |= losses | self._update_joint(losses["total"], share)
         return {name: value.detach() for name, value in metrics.items()}
 
-    def _update_discriminator(self, rendered: Tensor, real: Tensor) -> dict[str, Tensor]:
+    def _update_discriminator(self, rendered: Tensor, real: Tensor, share: float) -> dict[str, Tensor]:
         with self.autocast():
             rendered_logits, real_logits = map(at_least_float32, self._discriminate(rendered, real))
         rendered_loss, real_loss = discriminator_hinge(rendered_logits, real_logits)
         loss = rendered_loss + real_loss
         optimizer = self.optimizers["discriminator"]
         optimizer.zero_grad()
-        loss.backward()
+        (share * loss).backward()
         optimizer.step()
         return {
             "discriminator_rendered": rendered_loss,
@@ -210,6 +210,7 @@ class CharmNetMethod(GeneratorMethod):
         real_pass: Harmonization,
         composite_style: Tensor,
         ground_truth_style: Tensor,
+        share: float,
     ) -> dict[str, Tensor]:
         with self.autocast():
             logits = self._classify(
@@ -221,7 +222,7 @@ class CharmNetMethod(GeneratorMethod):
         rendered_before, rendered_after, real_before, real_after = map(at_least_float32, logits)
         before = soft_cross_entropy(rendered_before, composite_style)
         after = nn.functional.cross_entropy(rendered_after, ground_truth_style)
-        consistency, margin = style_aggregation(real_before, real_after)
+        consistency, margin = style_aggregation(real_before, real_after, share=share)
         return {
             "style_before_rendered": before,
             "style_after_rendered": after,
@@ -232,10 +233,10 @@ class CharmNetMethod(GeneratorMethod):
             "style_accuracy_after": _agreement(rendered_after.argmax(1), ground_truth_style),
         }
 
-    def _update_joint(self, loss: Tensor) -> dict[str, Tensor]:
+    def _update_joint(self, loss: Tensor, share: float) -> dict[str, Tensor]:
         optimizer = self.optimizers["joint"]
         optimizer.zero_grad()
-        loss.backward()
+        (share * loss).backward()
         optimizer.step()
         trained = ("generator", "style_classifier_before", "style_classifier_after")
         return {f"grad_norm_{name}": gradient_norm(self.modules[name]) for name in trained}

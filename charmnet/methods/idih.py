@@ -73,7 +73,7 @@ class IDIHMethod(GeneratorMethod):
     def distribute(self, wrap: Wrap) -> None:
         self._generate = wrap(self.generator)
 
-    def update(self, batches: Mapping[Domain, HarmonizationBatch]) -> dict[str, Tensor]:
+    def update(self, batches: Mapping[Domain, HarmonizationBatch], share: float = 1.0) -> dict[str, Tensor]:
         """One step; `foreground_mse_<domain>` is the loss, of weight 1."""
         batch = require_batches(batches, self.domains)[self.domain]
         with self.autocast():
@@ -81,7 +81,7 @@ class IDIHMethod(GeneratorMethod):
         loss = foreground_normalized_mse(result.harmonized, batch.ground_truth, batch.foreground_mask).mean()
         optimizer = self.optimizers["generator"]
         optimizer.zero_grad()
-        loss.backward()
+        (share * loss).backward()
         optimizer.step()
         metrics = {f"foreground_mse_{self.domain}": loss, "total": loss}
         return {name: value.detach() for name, value in metrics.items()} | {

@@ -99,8 +99,9 @@ def train(
     job = TrainingJob(config, folder.location, record.run_key, datasets, tracking, _control())
     status: RunStatus = "FAILED"
     try:
-        record_run(tracker, job)
-        result = _fit(job, specs, placement, storage, name)
+        with _stopping_on_sigterm(job.control):
+            record_run(tracker, job)
+            result = _fit(job, specs, placement, storage, name)
         status = "KILLED" if result.step < job.steps else "FINISHED"
         if tracking:
             record_models(
@@ -195,7 +196,7 @@ def _fit(
 
     trainer = _trainer(job, specs, placement, storage, name)
     try:
-        with _stopping_on_sigterm(job.control), _showing_progress(job):
+        with _showing_progress(job):
             result = trainer.fit()
     except RayTrainingFailedError as error:
         raise TrainingFailedError(f"the run {job.run_folder} failed: {_reason(error)}") from error

@@ -90,9 +90,11 @@ class _TrainingLoop:
         self.method.scale_learning_rates(
             learning_rate_factor(self.config.schedule, self.step, self.job.steps)
         )
-        metrics = self.method.update(batches)
+        share = len(next(iter(batches.values()))) * self.num_workers / self.config.batch_size
+        metrics = self.method.update(batches, share)
         self.step += 1
-        self.window.add(metrics, [str(i) for block in blocks.values() for i in block["id"]], waited_seconds)
+        sample_ids = [str(sample_id) for block in blocks.values() for sample_id in block["id"]]
+        self.window.add(metrics, sample_ids, waited_seconds, share)
 
     def _finish_step(self) -> bool:
         """Logs, validates and saves as is due after a step; True where the run is to stop early."""

@@ -29,10 +29,12 @@ class MetricWindow:
     _waited_seconds: float = 0.0
     _started: float = field(default_factory=time.perf_counter)
 
-    def add(self, metrics: Mapping[str, Tensor], sample_ids: list[str], waited_seconds: float) -> None:
-        """One step's scalars; nothing is read off the device."""
+    def add(
+        self, metrics: Mapping[str, Tensor], sample_ids: list[str], waited_seconds: float, share: float = 1.0
+    ) -> None:
+        """One step's scalars, weighted by the worker's share; nothing is read off the device."""
         self._names = sorted(metrics)
-        self._values.append(torch.stack([metrics[name].float() for name in self._names]))
+        self._values.append(share * torch.stack([metrics[name].float() for name in self._names]))
         self._sample_ids.append(sample_ids)
         self._waited_seconds += waited_seconds
 

@@ -18,6 +18,7 @@ from charmnet.methods import METHODS, Method, build_method
 from charmnet.vocabulary import Domain
 
 WORKERS = 2
+BATCH = 5  # the first worker has three samples of each domain, the second two
 STEPS = 3
 # With the first margin only the second worker's own loss is above zero and the mean is below, with the second
 # the mean is above too: taking the maximum on each worker is wrong both times.
@@ -25,19 +26,19 @@ MARGINS = (0.6, 0.9)
 STYLE_SHARPNESS = (4.0, 1.0, 1.0, 1.0)
 
 
-def global_batch(domain: Domain, start: int = 0, stop: int = 4) -> HarmonizationBatch:
+def global_batch(domain: Domain, start: int, stop: int) -> HarmonizationBatch:
     random = torch.Generator().manual_seed(len(domain))
-    composite, ground_truth = torch.randn(2, 4, 3, 256, 256, generator=random, dtype=torch.float64)
-    mask = (torch.rand(4, 1, 256, 256, generator=random) > 0.7).double()
-    composite_style = torch.rand(4, 10, generator=random).double().softmax(1)
-    ground_truth_style = torch.tensor([3, 7, 1, 9])
+    composite, ground_truth = torch.randn(2, BATCH, 3, 256, 256, generator=random, dtype=torch.float64)
+    mask = (torch.rand(BATCH, 1, 256, 256, generator=random) > 0.7).double()
+    composite_style = torch.rand(BATCH, 10, generator=random).double().softmax(1)
+    ground_truth_style = torch.tensor([3, 7, 1, 9, 0])
     tensors = [composite, ground_truth, mask]
     if domain is Domain.RENDERED:
         tensors += [composite_style, ground_truth_style]
     return HarmonizationBatch(*(tensor[start:stop] for tensor in tensors))
 
 
-def train(name: str, frozen: bool, start: int = 0, stop: int = 4, distributed: bool = False) -> tuple:
+def train(name: str, frozen: bool, start: int = 0, stop: int = BATCH, distributed: bool = False) -> tuple:
     """A method after some updates with a share of the batches, and the metrics of the last."""
     method = build_method(name, width=8, precision="float64", learning_rate=1e-3, seed=0)
     for module in method.modules.values():
@@ -46,7 +47,7 @@ def train(name: str, frozen: bool, start: int = 0, stop: int = 4, distributed: b
         method.distribute(partial(DistributedDataParallel, forward_sync_buffers=False))
     batches = {domain: global_batch(domain, start, stop) for domain in method.domains}
     for _ in range(STEPS):
-        metrics = method.update(batches)
+        metrics = method.update(batches, share=(stop - start) * WORKERS / BATCH if distributed else 1.0)
     return method, metrics
 
 
@@ -73,21 +74,22 @@ def report(name: str, share: dict[str, int]) -> dict[str, Any]:
     own_buffers = buffers(trained)
     trained.synchronize_statistics()
     frozen, metrics = train(name, frozen=True, distributed=True, **share)
+    weight = (share["stop"] - share["start"]) * WORKERS / BATCH
     return {
         "trained": parameters(trained),
         "own_buffers": own_buffers,
         "shared_buffers": buffers(trained),
         "frozen": parameters(frozen),
-        "frozen_metrics": {key: mean_over_workers(value) for key, value in metrics.items()},
+        "frozen_metrics": {key: mean_over_workers(weight * value) for key, value in metrics.items()},
     }
 
 
 def work(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORKERS)
-    share = {"start": rank * 2, "stop": rank * 2 + 2}
+    share = {"start": rank * 3, "stop": min(rank * 3 + 3, BATCH)}
     reports: dict[str, Any] = {name: report(name, share) for name in METHODS}
-    margins = [margin_loss(margin, **share) for margin in MARGINS]
+    margins = [margin_loss(margin, rank * 2, rank * 2 + 2) for margin in MARGINS]
     reports["margins"] = [(loss, mean_over_workers(gradient)) for loss, gradient in margins]
     torch.save(reports, folder / f"{rank}.pt")
     dist.destroy_process_group()
@@ -118,7 +120,7 @@ def test_workers_stay_the_same_and_share_statistics_when_asked(workers: list, na
 
 @pytest.mark.parametrize("name", METHODS)
 def test_two_workers_update_as_one_does(workers: list, name: str) -> None:
-    """Batch norms are frozen, since their statistics are a worker's own; all else is linear in the halves."""
+    """Batch norms are frozen, since their statistics are a worker's own; all else is linear in the shares."""
     worker = workers[0][name]
     alone, metrics = train(name, frozen=True)
     for kind, expected in parameters(alone).items():

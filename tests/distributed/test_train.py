@@ -103,20 +103,21 @@ def test_sigterm_saves_a_checkpoint_and_says_so(datasets: ShardedDatasets, s3, t
     command = arguments(
         datasets, storage, "stopped", "--tracking", "none", "steps=100000", "checkpoint_every=0"
     )
-    address = ray.get_runtime_context().gcs_address
+    environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    command = [sys.executable, "-m", "pipelines.cli", *command]
     log = tmp_path / "log"
     with log.open("w") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.cli", *command],
-            env={**os.environ, "RAY_ADDRESS": address},
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-        )
-        deadline = time.monotonic() + 120
-        while "step 4/" not in log.read_text() and time.monotonic() < deadline and process.poll() is None:
+        process = subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 150
+        while "pairs/s" not in log.read_text() and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.3)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 143, log.read_text()
+        status = process.wait(timeout=100)
+    finally:
+        process.kill()
+        process.wait()
+    assert status == 143, log.read_text()
     names = [child.name for child in (Location.of(storage) / "stopped").children()]
     assert [name for name in names if name.startswith("checkpoint-")], log.read_text()
 

@@ -19,7 +19,9 @@ def steps(spool: Spool) -> list[int]:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=st.lists(st.one_of(st.integers(1, 30), st.sampled_from(["send", "die", "tear"])), max_size=12))
-def test_every_entry_is_read_once_and_in_order(tmp_path_factory: pytest.TempPathFactory, actions: list) -> None:
+def test_every_entry_is_read_once_and_in_order(
+    tmp_path_factory: pytest.TempPathFactory, actions: list
+) -> None:
     folder = tmp_path_factory.mktemp("spool")
     spool, appended, sent = Spool(folder, segment_bytes=200), 0, []
     for action in [*actions, "send"]:
@@ -35,7 +37,11 @@ def test_every_entry_is_read_once_and_in_order(tmp_path_factory: pytest.TempPath
         else:
             spool.close()
             if action == "tear":  # a process that died in the middle of a line
-                with sorted(folder.glob("*.jsonl"))[-1].open("ab") if appended else Path("/dev/null").open("ab") as f:
+                with (
+                    sorted(folder.glob("*.jsonl"))[-1].open("ab")
+                    if appended
+                    else Path("/dev/null").open("ab") as f
+                ):
                     f.write(b'{"op": "metr')
             spool = Spool(folder, segment_bytes=200)
     sent += steps(spool)
