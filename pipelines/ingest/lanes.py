@@ -21,6 +21,7 @@ from ray.train import DataConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from charmnet.errors import DataError
+from pipelines.ingest.pacing import Pacer
 from pipelines.ingest.window import Block, StreamSpec, read_window
 
 MIN_PAIRS_PER_WORKER = 2
@@ -28,6 +29,9 @@ MIN_PAIRS_PER_WORKER = 2
 
 _MAX_WINDOWS = 512  # of one execution; making the list costs about a millisecond each
 _PREFETCHED_BLOCKS = 4
+_STEPS_AHEAD = 32
+_LEAST_BYTES_AHEAD = 128 * 1024 * 1024  # what a few tasks yield at a time
+_BYTES_PER_PIXEL = 7  # composite, ground truth, mask
 
 
 def lane_rows(batch_size: int, num_workers: int) -> int:
@@ -54,9 +58,20 @@ def _shared(reference: Any) -> Any:
 
 
 def stream_dataset(
-    spec: StreamSpec, start_step: int, stop_step: int, block_rows: int, num_cpus: float
+    spec: StreamSpec,
+    start_step: int,
+    stop_step: int,
+    block_rows: int,
+    num_cpus: float,
+    max_cpus: float | None = None,
 ) -> ray.data.Dataset:
-    """The steps as a Ray Data set that yields one block of `block_rows` rows per step and lane, in order."""
+    """The steps as a Ray Data set that yields one block of `block_rows` rows per step and lane, in order.
+
+    Args:
+        num_cpus: of a task.
+        max_cpus: of all its tasks together. A finished block waits until it is taken, and its task keeps its
+            CPUs: without a bound one domain could take them all, and workers wait for the other for ever.
+    """
     windows = spec.windows(start_step, stop_step)
     spec_reference = ray.put(spec)  # a manifest may be large: once for all tasks
 
@@ -69,17 +84,30 @@ def stream_dataset(
     items = [{"start": start, "stop": stop} for start, stop in windows]
     listed = ray.data.from_items(items, override_num_blocks=len(items))
     dataset = listed.map_batches(read, batch_size=None, num_cpus=num_cpus)
-    dataset = dataset.repartition(target_num_rows_per_block=block_rows)  # fuses with the map
-    dataset.context.execution_options.preserve_order = True
+    dataset = dataset.repartition(target_num_rows_per_block=block_rows)
+    # Asks for as much as the map, or Ray does not fuse them; there is no public way to say it.
+    dataset._logical_plan.dag.ray_remote_args["num_cpus"] = num_cpus  # type: ignore[attr-defined]
+    options = dataset.context.execution_options
+    options.preserve_order = True
+    options.resource_limits = ray.data.ExecutionResources.for_limits(
+        cpu=max_cpus, object_store_memory=_bytes_ahead(spec)
+    )
     return dataset
+
+
+def _bytes_ahead(spec: StreamSpec) -> int:
+    """How much decoded data may wait for the workers: some steps, not a share of the machine's memory."""
+    step_bytes = spec.batch_size * spec.size * spec.size * _BYTES_PER_PIXEL
+    return max(_STEPS_AHEAD * step_bytes, _LEAST_BYTES_AHEAD)
 
 
 @ray.remote(num_cpus=0)
 class _Coordinator:
     """Lets the ranks of one group meet, builds one execution for them and gives each its split."""
 
-    def __init__(self, spec: StreamSpec, num_workers: int, num_cpus: float) -> None:
-        self.spec, self.num_workers, self.num_cpus = spec, num_workers, num_cpus
+    def __init__(self, spec: StreamSpec, num_workers: int, num_cpus: float, max_cpus: float | None) -> None:
+        self.spec, self.num_workers = spec, num_workers
+        self.num_cpus, self.max_cpus = num_cpus, max_cpus
         self.block_rows = lane_rows(spec.batch_size, num_workers)
         self.segment: tuple[int, int] | None = None
         self.splits: list[Any] = []
@@ -90,6 +118,7 @@ class _Coordinator:
         context.execution_options.verbose_progress = False
         # A consumer that validates or writes a checkpoint pauses the stream; that is no reason to end it.
         context.execution_no_progress_timeout_s = -1
+        context.custom_execution_callback_classes = [Pacer]  # type: ignore[list-item]  # has its methods
 
     async def open(self, rank: int, start_step: int, stop_step: int) -> Any:
         async with self.lock:
@@ -101,7 +130,9 @@ class _Coordinator:
         return self.splits[rank]
 
     def _split(self, start_step: int, stop_step: int) -> list[Any]:
-        dataset = stream_dataset(self.spec, start_step, stop_step, self.block_rows, self.num_cpus)
+        dataset = stream_dataset(
+            self.spec, start_step, stop_step, self.block_rows, self.num_cpus, self.max_cpus
+        )
         return dataset.streaming_split(self.num_workers, equal=False)
 
 
@@ -159,11 +190,15 @@ def checked(block: Block | None, spec: StreamSpec, step: int, lane: int, rows: i
 
 
 class LaneDataConfig(DataConfig):
-    """Gives every worker a `LaneShard` per domain; `datasets` of the trainer are `StreamSpec`s."""
+    """Gives every worker a `LaneShard` per domain; `datasets` of the trainer are `StreamSpec`s.
 
-    def __init__(self, num_cpus_per_task: float = 1.0) -> None:
+    Args:
+        cpus_per_task, cpus_per_domain: see `stream_dataset`.
+    """
+
+    def __init__(self, cpus_per_task: float = 1.0, cpus_per_domain: float | None = None) -> None:
         super().__init__()
-        self.num_cpus_per_task = num_cpus_per_task
+        self.cpus_per_task, self.cpus_per_domain = cpus_per_task, cpus_per_domain
 
     def configure(  # type: ignore[override]
         self, datasets: dict[str, StreamSpec], world_size: int, *_: Any, **__: Any
@@ -173,7 +208,7 @@ class LaneDataConfig(DataConfig):
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         for name, spec in datasets.items():
             coordinator = _Coordinator.options(scheduling_strategy=here).remote(  # type: ignore[attr-defined]
-                spec, world_size, self.num_cpus_per_task
+                spec, world_size, self.cpus_per_task, self.cpus_per_domain
             )
             for rank in range(world_size):
                 shards[rank][name] = LaneShard(coordinator, spec, rank, world_size)

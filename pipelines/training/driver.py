@@ -224,7 +224,7 @@ def _trainer(
         train_worker,
         train_loop_config={"job": job},
         datasets=specs,  # type: ignore[arg-type]  # LaneDataConfig makes shards of them
-        dataset_config=LaneDataConfig(placement.cpus_per_task),
+        dataset_config=LaneDataConfig(placement.cpus_per_task, placement.cpus_per_domain),
         scaling_config=ScalingConfig(
             num_workers=fewest if fewest == most else (fewest, most),  # type: ignore[arg-type]
             use_gpu=placement.use_gpu,

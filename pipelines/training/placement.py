@@ -15,11 +15,13 @@ class Placement:
     Attributes:
         use_gpu: whether each worker takes a GPU.
         cpus_per_worker, cpus_per_task: set aside for a training worker and for a data task.
+        cpus_per_domain: for all data tasks of a domain; None where the cluster may grow.
     """
 
     use_gpu: bool
     cpus_per_worker: float
     cpus_per_task: float
+    cpus_per_domain: float | None
 
 
 def place(config: TrainConfig, num_domains: int, cluster_cpus: float, cluster_gpus: float) -> Placement:
@@ -38,20 +40,19 @@ def place(config: TrainConfig, num_domains: int, cluster_cpus: float, cluster_gp
             f"workers={config.workers} and the cluster has {cluster_gpus:g} GPUs; use fewer workers, or "
             "accelerator=cpu, or accelerator=gpu to wait for a cluster that grows"
         )
-    if use_gpu or not cluster_cpus:
-        return Placement(use_gpu, config.cpus_per_worker or 1.0, config.data_cpus_per_task or 1.0)
+    cpus_per_task = config.data_cpus_per_task or 1.0
+    if config.accelerator == "gpu":
+        return Placement(True, config.cpus_per_worker or 1.0, cpus_per_task, None)
     for_data = min(1.0, cluster_cpus / 2)
     cpus_per_worker = config.cpus_per_worker or min(1.0, _floor((cluster_cpus - for_data) / most))
-    free = cluster_cpus - most * cpus_per_worker
-    if cpus_per_worker < 0.01 or free <= 0:
+    per_domain = _floor((cluster_cpus - most * cpus_per_worker) / num_domains)
+    if cpus_per_worker < 0.01 or per_domain < (config.data_cpus_per_task or 0.01):
         raise ValueError(
-            f"workers={config.workers} of {cpus_per_worker:g} CPUs leave {free:g} of the cluster's "
-            f"{cluster_cpus:g} CPUs to the data tasks, which would starve; use fewer workers or a smaller "
-            "cpus_per_worker"
+            f"workers={config.workers} of {cpus_per_worker:g} CPUs leave {per_domain:g} of the cluster's "
+            f"{cluster_cpus:g} CPUs to the data tasks of a domain, which would starve; use fewer workers, or "
+            "a smaller cpus_per_worker or data_cpus_per_task"
         )
-    return Placement(
-        False, cpus_per_worker, config.data_cpus_per_task or min(1.0, _floor(free / num_domains))
-    )
+    return Placement(use_gpu, cpus_per_worker, min(cpus_per_task, per_domain), per_domain)
 
 
 def _floor(cpus: float) -> float:

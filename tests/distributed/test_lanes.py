@@ -26,7 +26,7 @@ class Manager:
     """Stands where Ray Train's dataset manager does."""
 
     def configure(self, spec: StreamSpec, workers: int) -> list[object]:
-        shards = LaneDataConfig(0.5).configure({"d": spec}, workers)
+        shards = LaneDataConfig(0.5, 1.0).configure({"d": spec}, workers)
         self.keep = shards  # the coordinators live as long as this actor
         return [shard["d"] for shard in shards]
 

@@ -47,8 +47,9 @@ def test_too_many_workers_are_refused_with_numbers_that_would_work() -> None:
 @pytest.mark.parametrize(("cpus", "workers"), [(1, 1), (2, 1), (2, 2), (3, 2), (4, 2), (16, 4)])
 def test_data_tasks_of_both_domains_always_fit_beside_the_workers(cpus: int, workers: int) -> None:
     placement = place(TrainConfig(workers=str(workers)), 2, cpus, 0)
+    assert placement.cpus_per_domain is not None
     left = cpus - workers * placement.cpus_per_worker
-    assert left >= 2 * placement.cpus_per_task > 0
+    assert left >= 2 * placement.cpus_per_domain >= 2 * placement.cpus_per_task > 0
 
 
 def test_an_elastic_group_leaves_room_at_its_largest() -> None:
@@ -57,7 +58,7 @@ def test_an_elastic_group_leaves_room_at_its_largest() -> None:
 
 
 def test_a_group_that_would_starve_the_data_is_refused() -> None:
-    with pytest.raises(ValueError, match="leave 0 of the cluster's 2 CPUs"):
+    with pytest.raises(ValueError, match="leave 0 of the cluster's 2 CPUs to the data tasks of a domain"):
         place(TrainConfig(workers="2", cpus_per_worker=1.0), 2, 2, 0)
 
 
