@@ -18,7 +18,8 @@ fi
 
 # From the request to stop a job to its end by force: time to save a checkpoint.
 export RAY_JOB_STOP_WAIT_TIME_S=${RAY_JOB_STOP_WAIT_TIME_S:-120}
-ray start --head --port 6379 --dashboard-host 127.0.0.1 --disable-usage-stats "$@"
+# The agent takes any free port: its usual one may be another Ray's on this machine, and jobs would find no agent.
+ray start --head --port 6379 --dashboard-host 127.0.0.1 --dashboard-agent-listen-port 0 --disable-usage-stats "$@"
 cat <<END
 
 In the shell that submits jobs:
