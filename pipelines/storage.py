@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 import fsspec
 import pyarrow.fs
@@ -36,7 +36,8 @@ class Location:
     """A file or folder somewhere.
 
     Attributes:
-        uri: `scheme://path` without a trailing slash; local places are `file:///absolute/path`.
+        uri: `scheme://path` without a trailing slash; local places are `file:///absolute/path`. Names stand
+            in it as they are: nothing is percent-encoded, and #, ?, % and blanks mean nothing.
     """
 
     uri: str
@@ -46,20 +47,36 @@ class Location:
         """From what a user wrote; a plain path is made absolute.
 
         Raises:
-            ValueError: the URI carries a user, a password or a query, which belong into the environment.
+            ValueError: the URI names no bucket or another machine's file, or carries a user, a password or a
+                query, which belong into the environment.
         """
         if isinstance(place, Location):
             return place
         text = os.fspath(place)
-        parts = urlsplit(text)
-        if not parts.scheme:
-            return cls(f"file://{Path(text).expanduser().resolve().as_posix()}")
-        if parts.username or parts.password or parts.query:
+        if "://" not in text:
+            if re.match(r"(?!file:)[A-Za-z][\w+.-]*:/", text):
+                raise ValueError(f"{text}: expected SCHEME://..., or ./{text} for a local path")
+            return cls._local(text.removeprefix("file:") if text.startswith("file:/") else text)
+        scheme, _, path = text.partition("://")
+        scheme = scheme.lower()
+        if scheme == "file":
+            path = path.removeprefix("localhost") if path.startswith("localhost/") else path
+            if not path.startswith("/"):
+                raise ValueError(f"{text}: expected file:///absolute/path")
+            return cls._local(path)
+        host = path.partition("/")[0]
+        if "@" in host or "?" in path or (scheme == "s3" and ":" in host):
             raise ValueError(
-                f"{parts.scheme}://{parts.hostname or ''}...: a URI with credentials or options in it; "
+                f"{scheme}://...: a URI with credentials or options in it; "
                 "give keys and endpoints through the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL)"
             )
-        return cls(text.rstrip("/"))
+        if not path.strip("/") or (scheme == "s3" and not host):
+            raise ValueError(f"{text}: names no bucket; expected {scheme}://BUCKET/PATH")
+        return cls(f"{scheme}://{path.rstrip('/')}")
+
+    @classmethod
+    def _local(cls, path: str) -> Location:
+        return cls(f"file://{Path(path).expanduser().resolve().as_posix()}")
 
     def __str__(self) -> str:
         return self.uri
@@ -73,11 +90,11 @@ class Location:
         parts = name.split("/")
         if name.startswith("/") or ".." in parts or "\0" in name or "://" in name:
             raise StorageError(f"{self}: the path {name!r} would leave it; expected a relative path beneath")
-        return Location(f"{self.uri}/{name}")
+        return Location(f"{self.uri}{'' if self.uri.endswith('/') else '/'}{name}")
 
     @property
     def scheme(self) -> str:
-        return urlsplit(self.uri).scheme
+        return self.uri.partition("://")[0]
 
     @property
     def name(self) -> str:
@@ -85,16 +102,19 @@ class Location:
 
     @property
     def parent(self) -> Location:
-        return Location(posixpath.dirname(self.uri))
+        """The folder around it; a bucket and the root are their own."""
+        if self.scheme == "file":
+            return Location(f"file://{posixpath.dirname(self._path)}")
+        return Location(posixpath.dirname(self.uri)) if "/" in self._path else self
 
     @property
     def local_path(self) -> Path | None:
         """The path on this machine, or None for a remote place."""
-        return Path(urlsplit(self.uri).path) if self.scheme == "file" else None
+        return Path(self._path) if self.scheme == "file" else None
 
     @property
     def _path(self) -> str:
-        return self.uri.removeprefix("file://") if self.scheme == "file" else self.uri.split("://", 1)[1]
+        return self.uri.partition("://")[2]
 
     def filesystem(self) -> Any:
         """The fsspec filesystem; listings are never cached, since other processes write too."""

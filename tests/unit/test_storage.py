@@ -29,6 +29,43 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
     assert "key:" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("written", "uri"),
+    [
+        ("file:/tmp/x", "file:///tmp/x"),
+        ("file://localhost/x", "file:///x"),
+        ("file:///", "file:///"),
+        ("file:///a/b c#1%20?x", "file:///a/b c#1%20?x"),
+        ("S3://bucket/run #2/50%/", "s3://bucket/run #2/50%"),
+        ("/data:v1", "file:///data:v1"),
+    ],
+)
+def test_what_users_write_is_one_place(written: str, uri: str) -> None:
+    place = Location.of(written)
+    assert place.uri == uri
+    assert Location.of(str(place)) == place
+    assert (place / "x").parent == place
+
+
+@pytest.mark.parametrize("written", ["s3://", "s3:///key", "s3:/bucket/x", "models:/m/1", "file://host/x"])
+def test_what_is_no_place_is_refused(written: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Location.of(written)
+
+
+@pytest.mark.parametrize("name", ["epoch#1", "50%20", "what?", "with blank", "data:v1", "file:x"])
+def test_odd_names_are_taken_as_they_are(tmp_path, monkeypatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Location.of(name)
+    assert (place.local_path, place.name, place.parent) == (tmp_path / name, name, Location.of(tmp_path))
+    (place / name).write_bytes(b"x")
+    assert (tmp_path / name / name).read_bytes() == b"x"
+    assert place.walk_files() == [name]
+    assert [child.name for child in place.children()] == [name]
+    assert place.arrow()[1] == str(tmp_path / name)
+    assert Location.of("s3://bucket").parent == Location.of("s3://bucket")
+
+
 @pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "..", "s3://other/x", "a\0b"])
 def test_nothing_leaves_a_place(name: str) -> None:
     with pytest.raises(StorageError, match="leave"):
