@@ -12,6 +12,7 @@ and masks are turned upright (`upright=True`).
 from __future__ import annotations
 
 import io
+import warnings
 
 import cv2
 import numpy as np
@@ -25,6 +26,10 @@ UInt8Array = npt.NDArray[np.uint8]
 MAX_PIXELS = 178_956_970
 """Pictures above this (Pillow's own limit against decompression bombs) are refused before decoding."""
 
+MAX_JPEG_SIDE = 65_535
+"""Pixels: the format holds no more."""
+
+_GREY_TOLERANCE = 16  # between the channels of a grey mask: what a JPEG's compression may make of it
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -35,7 +40,7 @@ def image_size(data: bytes) -> tuple[int, int]:
     Raises:
         DataError: not a JPEG, PNG, WebP or BMP, a broken header, or more than `MAX_PIXELS`.
     """
-    with _header(data) as header:
+    with open_header(data) as header:
         width, height = header.size
     return height, width
 
@@ -50,7 +55,7 @@ def decode_rgb(data: bytes, upright: bool = False) -> UInt8Array:
         DataError: no picture, broken, cut short or too large.
     """
     size = image_size(data)
-    image = _decode(data, cv2.IMREAD_COLOR_RGB if upright else _STORED, size)
+    image = _decode(data, cv2.IMREAD_COLOR_RGB if upright else _STORED, size).astype(np.uint8, copy=False)
     if not upright and image.shape[:2] != size:
         raise DataError(
             f"the header says (height, width) {size}, decoded were {image.shape[:2]}: a broken file"
@@ -61,6 +66,8 @@ def decode_rgb(data: bytes, upright: bool = False) -> UInt8Array:
 def decode_mask(data: bytes) -> UInt8Array:
     """[H,W] uint8 foreground mask: 1 where the first channel is exactly 255 (as released), else 0.
 
+    The other channels and transparency say nothing here; see `decode_user_mask` for masks of other origin.
+
     Raises:
         DataError: no picture, broken, cut short or too large.
     """
@@ -68,36 +75,57 @@ def decode_mask(data: bytes) -> UInt8Array:
 
 
 def decode_user_mask(data: bytes) -> tuple[UInt8Array, str | None]:
-    """A user's mask, where 128 and above is foreground.
+    """A user's mask: grey, where 128 of 255 and above is foreground.
+
+    16 bits are scaled to 8, unless no value is above 255: then they are taken as they are, with a warning.
 
     Returns:
-        [H,W] uint8 of 0 and 1, and a warning where the file holds values other than 0 and 255.
+        [H,W] uint8 of 0 and 1, and a warning where the file holds values other than black and white.
 
     Raises:
-        DataError: no picture, broken, cut short or too large.
+        DataError: no picture, broken, cut short or too large; or in colour, or with a transparency that
+            varies, so that what is meant to be foreground cannot be told.
     """
-    values = decode_rgb(data, upright=True)[..., 0]
+    size = image_size(data)
+    _refuse_varying_alpha(_decode(data, cv2.IMREAD_UNCHANGED, size))
+    pixels = _decode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH, size)
+    warnings_found = []
+    if pixels.dtype == np.uint16:
+        scale = 257 if pixels.max() > 255 else 1
+        if scale == 1 and pixels.any():
+            warnings_found.append("a mask of 16 bits without a value above 255 is read as one of 8 bits")
+        pixels = np.round(pixels / scale)
+    pixels = pixels.astype(np.uint8, copy=False)
+    _refuse_color(pixels)
+    values = pixels[..., 0]
     between = int(np.count_nonzero((values != 0) & (values != 255)))
-    warning = None
     if between:
-        warning = (
+        warnings_found.append(
             f"{between:,} of {values.size:,} mask pixels are neither 0 nor 255; 128 and above is foreground"
         )
-    return (values >= 128).astype(np.uint8), warning
+    return (values >= 128).astype(np.uint8), "; ".join(warnings_found) or None
 
 
 def color_profile(data: bytes) -> bytes | None:
-    """The ICC profile that an encoded picture carries, to be handed on to what is made from it.
+    """The ICC profile that an encoded picture carries, to be handed on to the RGB picture made from it.
+
+    None where there is none, or one of grey or CMYK, which would not fit RGB pixels.
 
     Raises:
         DataError: no picture.
     """
-    with _header(data) as header:
-        return header.info.get("icc_profile")
+    with open_header(data) as header:
+        profile = header.info.get("icc_profile")
+    return profile if profile and profile[16:20] == b"RGB " else None
 
 
 def encode_jpeg(image: UInt8Array, quality: int = 95, profile: bytes | None = None) -> bytes:
-    """[H,W,3] uint8 RGB or [H,W] grey to JPEG."""
+    """[H,W,3] uint8 RGB or [H,W] grey to JPEG; DataError for more than `MAX_JPEG_SIDE` pixels a side."""
+    if max(image.shape[:2]) > MAX_JPEG_SIDE:
+        raise DataError(
+            f"(height, width) {image.shape[:2]} does not fit a JPEG, which holds {MAX_JPEG_SIDE:,} pixels a "
+            "side; write a PNG"
+        )
     if profile:
         return _encode_with_profile(image, "JPEG", profile, quality=quality)
     return _encode(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -110,9 +138,17 @@ def encode_png(image: UInt8Array, profile: bytes | None = None) -> bytes:
     return _encode(image, ".png", [])
 
 
-def _header(data: bytes) -> Image.Image:
+def open_header(data: bytes) -> Image.Image:
+    """The picture with its header read and its pixels not decoded yet.
+
+    Raises:
+        DataError: as `image_size`.
+    """
     try:
-        return Image.open(io.BytesIO(data), formats=_FORMATS)
+        with warnings.catch_warnings():
+            # Pillow warns from half of its limit on; the limit itself is what counts here.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return Image.open(io.BytesIO(data), formats=_FORMATS)
     except Image.DecompressionBombError:
         raise DataError(f"a picture of more than {MAX_PIXELS:,} pixels, the limit; shrink it") from None
     except (OSError, ValueError, SyntaxError) as error:
@@ -120,23 +156,50 @@ def _header(data: bytes) -> Image.Image:
         raise DataError(f"{got}; expected {', '.join(_FORMATS)}") from error
 
 
-def _decode(data: bytes, flags: int, size: tuple[int, int]) -> UInt8Array:
+def _refuse_varying_alpha(stored: npt.NDArray) -> None:
+    alpha = stored[..., -1] if stored.ndim == 3 and stored.shape[2] in (2, 4) else None
+    if alpha is not None and alpha.min() != alpha.max():
+        raise DataError(
+            "a mask whose transparency varies: it cannot be told whether grey or transparency means the "
+            "foreground; save it as greyscale without transparency, white where the foreground is"
+        )
+
+
+def _refuse_color(pixels: UInt8Array) -> None:
+    spread = pixels.max(axis=-1) - pixels.min(axis=-1)
+    colored = int(np.count_nonzero(spread > _GREY_TOLERANCE))
+    if colored:
+        raise DataError(
+            f"a mask with {colored:,} coloured pixels of {spread.size:,}; expected greyscale, white where "
+            "the foreground is"
+        )
+
+
+def _decode(data: bytes, flags: int, size: tuple[int, int]) -> npt.NDArray:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise DataError(f"a picture that OpenCV cannot decode ({error.err})") from error
     if image is None:
         raise DataError(f"a picture with (height, width) {size} cannot be decoded: cut short or broken")
-    return image.astype(np.uint8, copy=False)
+    return image
 
 
 def _encode(image: UInt8Array, suffix: str, options: list[int]) -> bytes:
     pixels = image[..., ::-1] if image.ndim == 3 else image
-    _, encoded = cv2.imencode(suffix, np.ascontiguousarray(pixels), options)
+    try:
+        done, encoded = cv2.imencode(suffix, np.ascontiguousarray(pixels), options)
+    except cv2.error as error:
+        raise DataError(f"cannot be written as {suffix}: {error.err}") from error
+    if not done:
+        raise DataError(f"(height, width) {image.shape[:2]} cannot be written as {suffix}")
     return encoded.tobytes()
 
 
 def _encode_with_profile(image: UInt8Array, image_format: str, profile: bytes, **options: int) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(image).save(stream, image_format, icc_profile=profile, **options)
+    try:
+        Image.fromarray(image).save(stream, image_format, icc_profile=profile, **options)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot be written as {image_format}: {error}") from error
     return stream.getvalue()

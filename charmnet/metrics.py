@@ -12,7 +12,6 @@ In both, fMSE counts the foreground of a mask resized to the nearest pixel; the 
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -26,7 +25,7 @@ from torch import Tensor
 from charmnet.augment import TRAINING_SIZE
 from charmnet.batch import denormalize, normalize
 from charmnet.errors import DataError
-from charmnet.images import UInt8Array, image_size
+from charmnet.images import UInt8Array, open_header
 
 _RATIO_BINS = (("0-5", 0.05), ("5-15", 0.15), ("15-100", math.inf))
 
@@ -151,9 +150,8 @@ def scoring_mask(mask_data: bytes, size: int = TRAINING_SIZE) -> UInt8Array:
     Raises:
         DataError: the mask cannot be decoded.
     """
-    image_size(mask_data)
     try:
-        with Image.open(io.BytesIO(mask_data)) as mask:
+        with open_header(mask_data) as mask:
             binary = mask.convert("1").resize((size, size), Image.Resampling.NEAREST)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"a mask that cannot be decoded: {error}") from error

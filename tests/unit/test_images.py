@@ -132,3 +132,54 @@ def test_user_masks_are_cut_at_128_and_warn_about_values_between():
     assert warning is not None
     assert "2 of 4" in warning
     assert decode_user_mask(encode_png(np.array([[0, 255]], np.uint8)))[1] is None
+
+
+def test_masks_whose_foreground_cannot_be_told_are_refused():
+    grey = np.array([[0, 255, 255]], np.uint8)
+    white = np.full((1, 3, 3), 255, np.uint8)
+    with pytest.raises(DataError, match="transparency varies"):
+        decode_user_mask(pillow_bytes(Image.fromarray(np.dstack([white, grey])), "PNG"))
+    red = white.copy()
+    red[0, 0] = (255, 0, 0)
+    palette = Image.fromarray(red).convert("P", palette=Image.Palette.ADAPTIVE)
+    for colored in (encode_png(red), pillow_bytes(palette, "PNG")):
+        with pytest.raises(DataError, match="coloured"):
+            decode_user_mask(colored)
+    opaque = np.dstack([np.stack([grey] * 3, -1), np.full_like(grey, 255)])
+    grey_palette = Image.fromarray(grey).convert("P")
+    for mask in (Image.fromarray(opaque), grey_palette, Image.fromarray(grey).convert("1")):
+        assert decode_user_mask(pillow_bytes(mask, "PNG"))[0].tolist() == [[0, 1, 1]]
+
+
+def test_user_masks_of_sixteen_bits_are_scaled():
+    def decoded(*values: int) -> tuple[list, str | None]:
+        mask, warning = decode_user_mask(pillow_bytes(Image.fromarray(np.array([values], np.uint16)), "PNG"))
+        return mask[0].tolist(), warning
+
+    assert decoded(0, 65_535) == ([0, 1], None)
+    assert decoded(0, 20_000, 40_000)[0] == [0, 0, 1]
+    mask, warning = decoded(0, 255)
+    assert mask == [0, 1]
+    assert warning is not None
+    assert "16 bits" in warning
+
+
+def test_profiles_that_do_not_fit_rgb_are_left_behind():
+    grey = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    grey[16:20] = b"GRAY"
+    assert color_profile(encode_png(PHOTOGRAPH, profile=bytes(grey))) is None
+
+
+def test_what_a_jpeg_cannot_hold_is_said():
+    wide = np.zeros((1, 65_536, 3), np.uint8)
+    for profile in (None, b"x" * 128):
+        with pytest.raises(DataError, match="does not fit a JPEG"):
+            encode_jpeg(wide, profile=profile)
+
+
+def test_large_pictures_within_the_limit_open_without_a_warning():
+    header = struct.pack(">IIBBBBB", 10_000, 10_000, 8, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n"
+    for chunk in (b"IHDR" + header, b"IDAT"):
+        png += struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    assert image_size(png) == (10_000, 10_000)
