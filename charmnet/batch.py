@@ -27,6 +27,20 @@ def denormalize(image: Tensor) -> Tensor:
     return image * _channels(IMAGENET_STD, image) + _channels(IMAGENET_MEAN, image)
 
 
+def _check_classes(ground_truth_style: Tensor | None) -> None:
+    """Looks at values on the CPU only: on a device that would wait for all that is queued there."""
+    if ground_truth_style is None:
+        return
+    if ground_truth_style.is_floating_point():
+        raise ValueError(f"ground_truth_style is {ground_truth_style.dtype}, expected integers")
+    if ground_truth_style.device.type == "cpu" and len(ground_truth_style):
+        least, most = ground_truth_style.min().item(), ground_truth_style.max().item()
+        if not 0 <= least <= most < NUM_CONDITIONS:
+            raise ValueError(
+                f"ground_truth_style holds classes {least} to {most}, expected 0 to {NUM_CONDITIONS - 1}"
+            )
+
+
 @dataclass(frozen=True)
 class HarmonizationBatch:
     """Composites with their ground truths.
@@ -37,7 +51,7 @@ class HarmonizationBatch:
         foreground_mask: [B,1,H,W], 1 = foreground, 0 = background.
         composite_style: [B,10] probabilities of the capture conditions in the composite (SC1's target);
             rendered domain only.
-        ground_truth_style: [B] int64 class 0-9 of the ground truth (SC2's target); rendered domain only.
+        ground_truth_style: [B] integer class 0-9 of the ground truth (SC2's target); rendered domain only.
     """
 
     composite: Tensor
@@ -59,6 +73,7 @@ class HarmonizationBatch:
             tensor = getattr(self, name)
             if tensor is not None and tuple(tensor.shape) != shape:
                 raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {shape}")
+        _check_classes(self.ground_truth_style)
 
     def __len__(self) -> int:
         return self.composite.shape[0]
@@ -91,7 +106,11 @@ class HarmonizationBatch:
             composite, ground_truth: [B,H,W,3] uint8 RGB.
             foreground_mask: [B,H,W] uint8, 1 = foreground.
             composite_style: [B,10] float32 or None. ground_truth_style: [B] integers or None.
+
+        Raises:
+            ValueError: shapes do not fit each other, or a class that there is not.
         """
+        _check_classes(ground_truth_style)
 
         def image(pixels: Tensor) -> Tensor:
             return normalize(pixels.to(device).permute(0, 3, 1, 2).float().div(255.0))

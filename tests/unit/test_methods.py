@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -152,3 +154,24 @@ def test_released_weights_tell_their_width_and_are_checked() -> None:
         CharmNetMethod.from_released(states)
     with pytest.raises(WeightsError, match="expected those of"):
         CharmNetMethod.from_released({"G": states["G"]})
+
+
+def test_labels_take_the_networks_precision_and_any_integers(batches: dict) -> None:
+    rendered = batches[Domain.RENDERED]
+    other_types = replace(
+        rendered,
+        composite_style=rendered.composite_style.double(),
+        ground_truth_style=rendered.ground_truth_style.int(),
+    )
+    expected, got = (
+        CharmNetMethod(width=8, seed=0).update({**batches, Domain.RENDERED: batch})
+        for batch in (rendered, other_types)
+    )
+    assert {value.dtype for value in got.values()} == {torch.float32}
+    assert got["total"] == expected["total"]
+
+
+def test_classes_that_there_are_not_are_refused(batches: dict) -> None:
+    for wrong in (torch.tensor([3, 10]), torch.tensor([-1, 3]), torch.tensor([1.0, 2.0])):
+        with pytest.raises(ValueError, match="ground_truth_style"):
+            replace(batches[Domain.RENDERED], ground_truth_style=wrong)
