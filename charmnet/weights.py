@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ MODEL_FILE = "model.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
 CHECKPOINT_FILE = "checkpoint.json"
 FORMAT = 1
+_FIELDS = {"format": int, "method": str, "options": dict, "optimizers": dict, "metadata": dict, "files": dict}
 
 
 def load_released(source: Path | Mapping[str, Path], epoch: str = "latest") -> dict[str, dict[str, Tensor]]:
@@ -40,7 +40,7 @@ def load_released(source: Path | Mapping[str, Path], epoch: str = "latest") -> d
         WeightsError: a file is missing, is not a state dict or does not fit; names the file and the keys.
     """
     paths = source if isinstance(source, Mapping) else released_paths(source, epoch)
-    states = {name: _read_pth(path) for name, path in paths.items()}
+    states = {name: read_pth(path) for name, path in paths.items()}
     check_released(states, {name: str(path) for name, path in paths.items()})
     return states
 
@@ -188,16 +188,24 @@ def _read_description(folder: Path) -> dict[str, Any]:
         description = json.loads(_read_bytes(path))
     except ValueError as error:
         raise WeightsError(f"{path} is not JSON; it is torn or changed: {error}") from error
-    required = {"format", "method", "options", "optimizers", "metadata", "files"}
-    if not isinstance(description, dict) or required - description.keys():
-        raise WeightsError(f"{path} is not a checkpoint's description: it needs {sorted(required)}")
+    _require_fields(description, _FIELDS, str(path))
     if description["format"] != FORMAT:
         raise WeightsError(f"{path} has format {description['format']}, this version reads {FORMAT}")
-    if {MODEL_FILE, OPTIMIZER_FILE} - set(description["files"]):
-        raise WeightsError(
-            f"{path} describes the files {sorted(description['files'])} and not all that it should"
-        )
+    _require_fields(description["files"], dict.fromkeys((MODEL_FILE, OPTIMIZER_FILE), dict), f"{path}: files")
+    for name in (MODEL_FILE, OPTIMIZER_FILE):
+        _require_fields(description["files"][name], {"bytes": int, "sha256": str}, f"{path}: files: {name}")
+    for name, groups in description["optimizers"].items():
+        if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+            raise WeightsError(f"{path}: optimizers: {name} is not a list of parameter groups")
     return description
+
+
+def _require_fields(value: object, types: Mapping[str, type], where: str) -> None:
+    if not isinstance(value, dict):
+        raise WeightsError(f"{where} is not a checkpoint's description: got {type(value).__name__}")
+    wrong = [name for name, kind in types.items() if not isinstance(value.get(name), kind)]
+    if wrong:
+        raise WeightsError(f"{where} is not a checkpoint's description: missing or wrong: {', '.join(wrong)}")
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -207,11 +215,24 @@ def _read_bytes(path: Path) -> bytes:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _read_pth(path: Path) -> dict[str, Tensor]:
+def read_pth(path: Path) -> dict[str, Tensor]:
+    """A bare state dict, of whatever network, from a `.pth` file; nothing in it is run.
+
+    Raises:
+        WeightsError: it cannot be read or holds anything else than tensors by name; names the file.
+    """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # the unpickler has no errors of its own: what is no pickle breaks it anyhow
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise WeightsError(f"{path} is no file of weights that is safe to read: {reason}") from error
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{path}: expected a mapping of names to tensors, got {type(state).__name__}")
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise WeightsError(
+                f"{path}: expected a mapping of names to tensors, got {type(value).__name__} at {key!r}"
+            )
+    return dict(state)

@@ -7,26 +7,28 @@ import tempfile
 from pathlib import Path
 
 from charmnet.errors import StorageError
-from charmnet.methods import CharmNetMethod, Method
+from charmnet.methods import CharmNetMethod, IDIHMethod, Method
 from charmnet.methods.charmnet import RELEASED_NAMES
-from charmnet.weights import CHECKPOINT_FILE, load_checkpoint, load_released
+from charmnet.weights import CHECKPOINT_FILE, load_checkpoint, load_released, read_pth
 from pipelines.storage import Location
 from pipelines.tracking.models import resolve_model
 
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 _REGISTRY_SCHEME = "models:/"
-_RELEASED_SUFFIX = "_net_G.pth"
+_PTH_SUFFIX = ".pth"
+_RELEASED_SUFFIX = f"_net_G{_PTH_SUFFIX}"
 _BEST_FILE = "best.json"
 
 
-def load_model(uri: str, tracking_uri: str | None = None) -> Method:
+def load_model(uri: str, tracking_uri: str | None = None, to_harmonize: bool = False) -> Method:
     """The method that `uri` names, on the CPU.
 
     Args:
         uri: a training run's folder (its best checkpoint, else its latest), a checkpoint's folder,
-            `models:/NAME/VERSION` and its like, a folder with released `*_net_{G,D,SC1,SC2}.pth`, or what
-            stands before `_net_G.pth`.
+            `models:/NAME/VERSION` and its like, a folder with released `*_net_{G,D,SC1,SC2}.pth`, what
+            stands before `_net_G.pth`, or another `.pth` file, which holds iDIH's weights.
         tracking_uri: the server that knows `models:/`; by default `$MLFLOW_TRACKING_URI`.
+        to_harmonize: of CharmNet's released files read G alone, which is all that `harmonize` needs.
 
     Raises:
         StorageError: there is no such place, or no model in it.
@@ -37,9 +39,12 @@ def load_model(uri: str, tracking_uri: str | None = None) -> Method:
         folder = Path(temporary)
         if uri.startswith(_REGISTRY_SCHEME):
             return load_checkpoint(resolve_model(uri, _server(uri, tracking_uri), folder))[0]
-        released = _released_prefix(Location.of(uri))
+        place = Location.of(uri)
+        if place.name.endswith(_PTH_SUFFIX) and not place.name.endswith(_RELEASED_SUFFIX):
+            return IDIHMethod.from_released(read_pth(_fetched(place, folder)), source=str(place))
+        released = _released_prefix(place)
         if released is not None:
-            return CharmNetMethod.from_released(load_released(_fetched_released(released, folder)))
+            return _released_charmnet(released, folder, to_harmonize)
         checkpoint = checkpoint_of(uri)
         if checkpoint.local_path is None:
             checkpoint.download_folder(folder)
@@ -94,14 +99,20 @@ def _released_prefix(place: Location) -> Location | None:
     return place / ("latest" if "latest" in epochs else epochs[0])
 
 
-def _fetched_released(prefix: Location, folder: Path) -> dict[str, Path]:
-    """The files of a prefix on this machine."""
-    paths = {}
-    for name in RELEASED_NAMES:
-        place = Location(f"{prefix.uri}_net_{name}.pth")
-        local = place.local_path
-        if local is None:
-            local = folder / f"{name}.pth"
-            local.write_bytes(place.read_bytes())
-        paths[name] = local
-    return paths
+def _released_charmnet(prefix: Location, folder: Path, generator_alone: bool) -> CharmNetMethod:
+    places = {name: Location(f"{prefix.uri}_net_{name}{_PTH_SUFFIX}") for name in RELEASED_NAMES}
+    if generator_alone:
+        state = read_pth(_fetched(places["G"], folder))
+        return CharmNetMethod.from_released_generator(state, str(places["G"]))
+    return CharmNetMethod.from_released(
+        load_released({name: _fetched(place, folder) for name, place in places.items()})
+    )
+
+
+def _fetched(place: Location, folder: Path) -> Path:
+    """The file on this machine: itself, or a copy in the folder."""
+    local = place.local_path
+    if local is None:
+        local = folder / place.name
+        local.write_bytes(place.read_bytes())
+    return local

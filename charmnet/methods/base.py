@@ -121,7 +121,7 @@ class Method(ABC):
         for name, optimizer in self.optimizers.items():
             try:
                 optimizer.load_state_dict(state["optimizers"][name])
-            except (KeyError, ValueError) as error:
+            except (KeyError, ValueError, TypeError, AttributeError) as error:  # torch checks little
                 raise WeightsError(f"{self.name}'s optimizer {name} does not fit: {error}") from error
 
 

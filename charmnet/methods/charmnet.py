@@ -114,6 +114,22 @@ class CharmNetMethod(GeneratorMethod):
             load_strictly(method.modules[name], states[released], f"released {released}")
         return method
 
+    @classmethod
+    def from_released_generator(
+        cls, state: Mapping[str, Tensor], source: str = "released G"
+    ) -> CharmNetMethod:
+        """From the released state dict of G alone: for `harmonize`, not for going on with training.
+
+        The other networks are as initialised.
+
+        Raises:
+            WeightsError: it does not fit; names the `source`.
+        """
+        width, unshared_layers = released_shape(state, source)
+        method = cls(width=width, unshared_layers=unshared_layers, seed=0)
+        load_strictly(method.generator, state, source)
+        return method
+
     def released_state_dicts(self) -> dict[str, dict[str, Tensor]]:
         """Copies of the weights on the CPU in the released layout, by the released names of the networks.
 
@@ -220,8 +236,8 @@ class CharmNetMethod(GeneratorMethod):
                 real_pass.features_after,
             )
         rendered_before, rendered_after, real_before, real_after = map(at_least_float32, logits)
-        before = soft_cross_entropy(rendered_before, composite_style)
-        after = nn.functional.cross_entropy(rendered_after, ground_truth_style)
+        before = soft_cross_entropy(rendered_before, composite_style.to(rendered_before.dtype))
+        after = nn.functional.cross_entropy(rendered_after, ground_truth_style.to(torch.int64))
         consistency, margin = style_aggregation(real_before, real_after, share=share)
         return {
             "style_before_rendered": before,
@@ -251,10 +267,11 @@ def check_released(
     """
     if set(states) != set(RELEASED_NAMES):
         raise WeightsError(f"got weights of {sorted(states)}, expected those of {sorted(RELEASED_NAMES)}")
+    sources = {released: f"released {released}" for released in RELEASED_NAMES} | dict(sources or {})
     with torch.device("meta"):
-        expected = _networks(*released_shape(states["G"]))
+        expected = _networks(*released_shape(states["G"], sources["G"]))
     for released, name in RELEASED_NAMES.items():
-        check_state(states[released], expected[name], (sources or {}).get(released, f"released {released}"))
+        check_state(states[released], expected[name], sources[released])
 
 
 def _networks(

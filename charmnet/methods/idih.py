@@ -57,12 +57,20 @@ class IDIHMethod(GeneratorMethod):
 
     @classmethod
     def from_released(
-        cls, state: Mapping[str, Tensor], dtype: torch.dtype = torch.float32, learning_rate: float = 1e-3
+        cls,
+        state: Mapping[str, Tensor],
+        dtype: torch.dtype = torch.float32,
+        learning_rate: float = 1e-3,
+        source: str = "released iDIH",
     ) -> IDIHMethod:
-        """From a state dict of the released layout (`idih256.pth`); WeightsError where it does not fit."""
+        """From a state dict of the released layout (`idih256.pth`).
+
+        Raises:
+            WeightsError: it does not fit; names the `source`.
+        """
         renamed = rename(state, idih_names())
-        method = cls(learning_rate, released_shape(renamed)[0], precision_of(dtype))
-        load_strictly(method.generator, renamed, "released iDIH")
+        method = cls(learning_rate, released_shape(renamed, source)[0], precision_of(dtype))
+        load_strictly(method.generator, renamed, source)
         return method
 
     def released_state_dict(self) -> dict[str, Tensor]:

@@ -191,17 +191,20 @@ def _check_inputs(composite: Tensor, foreground_mask: Tensor) -> None:
             )
 
 
-def released_shape(state: Mapping[str, Tensor]) -> tuple[int, int]:
+def released_shape(state: Mapping[str, Tensor], source: str = "the generator's weights") -> tuple[int, int]:
     """The `width` and `unshared_layers` of the network that a state dict of the released layout is of.
 
     Raises:
-        WeightsError: the state dict has no real path to tell them from.
+        WeightsError: the state dict has no real path to tell them from; names the `source`.
     """
     first = state.get("real_enc.block0.block.0.weight")
     layers = {key.split(".")[2] for key in state if key.startswith("real_dec.deconv_blocks.")}
     if first is None or len(layers) not in UNSHARED_LAYERS or not first.ndim:
         raise WeightsError(
-            "the generator's weights have not the released layout: expected real_enc.block0.block.0.weight "
+            f"{source}: not the released layout: expected real_enc.block0.block.0.weight "
             f"and 2 to 5 of real_dec.deconv_blocks, got {len(state)} entries beginning with {list(state)[:3]}"
         )
-    return first.shape[0], len(layers)
+    width = first.shape[0]
+    if width < 4 or width % 4:
+        raise WeightsError(f"{source}: the first layer has {width} channels, expected a multiple of 4")
+    return width, len(layers)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from charmnet.errors import StorageError, WeightsError
-from charmnet.methods import CharmNetMethod
+from charmnet.methods import CharmNetMethod, IDIHMethod, Method
 from charmnet.weights import save_checkpoint, save_released
 from pipelines.models import checkpoint_of, load_model
 from pipelines.storage import Location
@@ -14,7 +14,7 @@ def method_of(seed: int) -> CharmNetMethod:
     return CharmNetMethod(width=8, seed=seed)
 
 
-def same(one: CharmNetMethod, other: CharmNetMethod) -> bool:
+def same(one: Method, other: Method) -> bool:
     mine, theirs = (method.modules["generator"].state_dict() for method in (one, other))
     return all(torch.equal(mine[key], theirs[key]) for key in mine)
 
@@ -67,3 +67,25 @@ def test_a_registered_model_needs_a_server(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
         load_model("models:/charmnet/1")
+
+
+def test_to_harmonize_the_released_generator_is_enough(tmp_path):
+    save_released(method_of(1), tmp_path)
+    for name in ("D", "SC1", "SC2"):
+        (tmp_path / f"latest_net_{name}.pth").unlink()
+    for place in (tmp_path, tmp_path / "latest", tmp_path / "latest_net_G.pth"):
+        assert same(load_model(str(place), to_harmonize=True), method_of(1))
+    with pytest.raises(WeightsError, match="latest_net_D"):
+        load_model(str(tmp_path))
+    torch.save({"real_enc.block0.block.0.weight": torch.zeros(3, 4, 4, 4)}, tmp_path / "latest_net_G.pth")
+    with pytest.raises(WeightsError, match=r"latest_net_G\.pth: not the released layout"):
+        load_model(str(tmp_path), to_harmonize=True)
+
+
+def test_another_pth_file_is_idih(tmp_path):
+    method = IDIHMethod(width=8, seed=3)
+    torch.save(method.released_state_dict(), tmp_path / "idih256.pth")
+    assert same(load_model(str(tmp_path / "idih256.pth")), method)
+    torch.save(method_of(1).released_state_dicts()["D"], tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=r"other\.pth: not the released layout"):
+        load_model(str(tmp_path / "other.pth"))

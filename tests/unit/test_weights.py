@@ -134,12 +134,15 @@ class Harmful:
     ("content", "message"),
     [
         ("not weights", "safe to read"),
+        ("cos\nsystem\n", "safe to read"),
+        (torch.zeros(1), "mapping.*Tensor"),
+        ({3: torch.zeros(1)}, "mapping.*at 3"),
         (Harmful(), "safe to read"),
         ([torch.zeros(1)], "mapping"),
         ({"net.0.weight": 3}, "mapping"),
         ({"net.0.weight": torch.zeros(1)}, "missing: net.0.bias.*wrong shape: net.0.weight"),
     ],
-    ids=["text", "code", "list", "number", "shape"],
+    ids=["text", "pickled text", "tensor", "key", "code", "list", "number", "shape"],
 )
 def test_released_files_that_do_not_fit_are_named(
     trained: CharmNetMethod, tmp_path: Path, content: object, message: str, monkeypatch: pytest.MonkeyPatch
@@ -159,3 +162,36 @@ def test_released_files_that_do_not_fit_are_named(
 def test_a_released_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"latest_net_G\.pth cannot be read"):
         load_released(tmp_path)
+
+
+@pytest.mark.parametrize("content", [[1, 2], torch.zeros(2), {"real_dec.deconv_blocks.x": torch.zeros(1)}])
+def test_a_generator_of_another_kind_is_named(
+    trained: CharmNetMethod, tmp_path: Path, content: object
+) -> None:
+    save_released(trained, tmp_path)
+    torch.save(content, tmp_path / "latest_net_G.pth")
+    with pytest.raises(WeightsError, match=r"latest_net_G\.pth"):
+        load_released(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"files": 3},
+        {"files": {MODEL_FILE: 3, OPTIMIZER_FILE: {}}},
+        {"method": [1]},
+        {"method": None},
+        {"options": [1]},
+        {"options": {"width": "8"}},
+        {"optimizers": {"joint": 3}},
+        {"optimizers": {"joint": [{"params": 3}], "discriminator": [{}]}},
+        {"metadata": 1},
+        {"format": None},
+    ],
+    ids=str,
+)
+def test_a_description_changed_by_hand_is_named(copy: Path, damage: dict) -> None:
+    description = json.loads((copy / CHECKPOINT_FILE).read_text()) | damage
+    (copy / CHECKPOINT_FILE).write_text(json.dumps(description))
+    with pytest.raises(WeightsError, match=str(copy)):
+        load_checkpoint(copy)
