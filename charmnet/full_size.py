@@ -8,7 +8,7 @@ import torch
 from charmnet.augment import TRAINING_SIZE, resize
 from charmnet.batch import denormalize, normalize
 from charmnet.color_transfer import transfer_color_change
-from charmnet.errors import DataError
+from charmnet.errors import DataError, WeightsError
 from charmnet.images import UInt8Array
 from charmnet.methods import Method
 
@@ -30,12 +30,15 @@ def harmonize_full_size(
 
     Raises:
         DataError: sizes differ, or nothing of the foreground is left at the network's size.
+        WeightsError: the network's output holds NaN or infinite values.
     """
     if composite.shape[:2] != foreground_mask.shape:
         raise DataError(
             f"(height, width) of the picture is {composite.shape[:2]}, of its mask {foreground_mask.shape}; "
             "expected the same"
         )
+    if not foreground_mask.any():
+        raise DataError("the mask has no foreground: no pixel of 128 or above")
     small, small_mask = resize(composite), resize(foreground_mask)
     if not small_mask.any():
         raise DataError(
@@ -57,4 +60,9 @@ def _network(
     pixels = torch.from_numpy(composite).to(device).permute(2, 0, 1)[None].float().div(255)
     mask = torch.from_numpy(foreground_mask).to(device)[None, None].float()
     output = method.harmonize(normalize(pixels), mask)
+    if not output.isfinite().all():
+        raise WeightsError(
+            "the model's output holds NaN or infinite values: its weights are damaged, or its training "
+            "diverged; choose another checkpoint"
+        )
     return denormalize(output.float())[0].mul(255).permute(1, 2, 0).cpu().numpy()

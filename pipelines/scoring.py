@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from charmnet.augment import TRAINING_SIZE, resize
 from charmnet.batch import HarmonizationBatch
 from charmnet.composition import exchange_foreground
-from charmnet.errors import DataError
+from charmnet.errors import DataError, WeightsError
 from charmnet.images import UInt8Array, decode_mask, decode_rgb
 from charmnet.methods import Method
 from charmnet.metrics import (
@@ -132,6 +133,9 @@ def evaluate_images(
     Args:
         images: one batch, all of one size.
         device: where the method is.
+
+    Raises:
+        WeightsError: an output holds NaN or infinite values; names the images.
     """
     composites, ground_truths, foreground_masks = (
         np.stack([getattr(image, name) for image in images])
@@ -139,13 +143,26 @@ def evaluate_images(
     )
     tensors = [torch.from_numpy(pixels) for pixels in (composites, ground_truths, foreground_masks)]
     batch = HarmonizationBatch.from_uint8(tensors[0], tensors[1], tensors[2], device=device)
-    harmonized = to_uint8(method.harmonize(batch.composite, batch.foreground_mask), protocol)
+    output = method.harmonize(batch.composite, batch.foreground_mask)
+    _require_finite(output, [image.id for image in images])
+    harmonized = to_uint8(output, protocol)
     composites, ground_truths = (reference_uint8(p, protocol) for p in (composites, ground_truths))
     results = []
-    for image, composite, output, truth in zip(images, composites, harmonized, ground_truths, strict=True):
-        errors = (image_errors(p, truth, image.scoring_mask, protocol) for p in (composite, output))
+    for image, composite, result, truth in zip(images, composites, harmonized, ground_truths, strict=True):
+        errors = (image_errors(p, truth, image.scoring_mask, protocol) for p in (composite, result))
         results.append(ImageResult(image.id, image.stratum, image.foreground_ratio, *errors))
     return results
+
+
+def _require_finite(output: Tensor, ids: Sequence[str]) -> None:
+    """Whole numbers have no NaN: it would become a black pixel and a figure that looks like one."""
+    finite = output.isfinite().flatten(1).all(1).tolist()
+    bad = [identity for identity, good in zip(ids, finite, strict=True) if not good]
+    if bad:
+        raise WeightsError(
+            f"the model's output for {', '.join(bad)} holds NaN or infinite values: its weights are damaged, "
+            "or its training diverged; choose another checkpoint"
+        )
 
 
 @dataclass

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from charmnet.augment import TRAINING_SIZE
-from charmnet.errors import CharmNetError, DataError
+from charmnet.errors import CharmNetError, DataError, WeightsError
 from charmnet.methods import Method
 from charmnet.metrics import ImageErrors, Protocol
 from charmnet.vocabulary import Domain
@@ -73,20 +73,20 @@ def score_dataset(
         raise ValueError(f"--select {selection.expression!r} picks no image of {dataset.location}")
     promised: dict[Group, int] = {}
     seen: Counter[Group] = Counter()
-    problems: list[str] = []
+    problems: dict[str, None] = {}  # in order, each once: images of one batch may share theirs
     for block in _stream(method, (dataset, selection), protocol, groups, workers):
         for row in _rows(block):
             group = int(row["shard"]), int(row["group"])
             promised[group] = row["group_images"]
             seen[group] += 1
             if row["problem"]:
-                problems.append(str(row["problem"]))
+                problems[str(row["problem"])] = None
             else:
                 yield _result(row)
     if problems:
         raise DataError(
             f"{dataset.location}: {len(problems)} rows or row groups cannot be evaluated: "
-            f"{'; '.join(problems[:_NAMED_PROBLEMS])}; see `charmnet inspect --verify`"
+            f"{'; '.join(list(problems)[:_NAMED_PROBLEMS])}; `charmnet inspect --verify` checks the data"
         )
     wrong = [group for group in groups if seen[group] != promised.get(group)]
     if wrong:
@@ -161,11 +161,15 @@ class _Scorer:
         rows = list(_rows(batch))
         readable = [index for index, row in enumerate(rows) if not row["problem"]]
         errors = np.full((len(rows), 6), np.nan)
+        labels = {name: values for name, values in batch.items() if name not in _PICTURES}
         if readable:
             images = [_image(rows[index]) for index in readable]
-            results = evaluate_images(self.method, images, self.protocol, self.device)
-            errors[readable] = [astuple(r.composite) + astuple(r.harmonized) for r in results]
-        return {name: values for name, values in batch.items() if name not in _PICTURES} | {"errors": errors}
+            try:
+                results = evaluate_images(self.method, images, self.protocol, self.device)
+                errors[readable] = [astuple(r.composite) + astuple(r.harmonized) for r in results]
+            except WeightsError as error:
+                labels["problem"] = np.array([row["problem"] or str(error) for row in rows])
+        return labels | {"errors": errors}
 
 
 def _block(image: EvaluationImage, group: Group, group_images: int, problem: str = "") -> Block:

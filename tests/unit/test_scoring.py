@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import Tensor
 
 from charmnet.augment import resize
-from charmnet.errors import DataError
+from charmnet.errors import DataError, WeightsError
 from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.methods import Method
 from charmnet.metrics import ImageErrors, Protocol
@@ -110,6 +110,19 @@ def test_a_model_that_changes_nothing_has_the_composites_figures(protocol):
         assert result.harmonized == result.composite
         assert result.composite.fmse > 100
         assert result.stratum == REAL
+
+
+def test_an_output_that_is_not_finite_has_no_figures():
+    images = [image for seed in range(3) for image in row_images(real_row(seed, f"picture{seed}"), size=64)]
+
+    class Broken(Keep):
+        def harmonize_with_attention(self, composite, foreground_mask):
+            output = composite.clone()
+            output[1, 0, 5, 5] = float("nan")
+            return output, None
+
+    with pytest.raises(WeightsError, match="for picture1 holds NaN"):
+        evaluate_images(Broken(), images)
 
 
 def test_batches_do_not_change_results():
