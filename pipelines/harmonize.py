@@ -43,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.workers is not None and arguments.workers < 1:
+        raise ValueError(f"--workers {arguments.workers}: expected 1 or more")
     one = (arguments.composite, arguments.mask, arguments.out)
     many = (arguments.source, arguments.dest)
     if all(one) and not any(many):
@@ -58,12 +60,14 @@ def _run_one(arguments: argparse.Namespace) -> int:
     out = Location.of(arguments.out)
     if PurePosixPath(out.name).suffix.lower() not in SUFFIXES:
         raise ValueError(f"--out {arguments.out}: expected a name that ends in {', '.join(SUFFIXES)}")
-    method = load_model(arguments.model)
     composite, mask = Location.of(arguments.composite), Location.of(arguments.mask)
+    if out in (composite, mask):
+        raise ValueError(f"--out {out} is also what is read; choose another name")
+    method = load_model(arguments.model, to_harmonize=True)
     warning = harmonize_file(method, composite, mask, out, arguments.background)
     if warning:
-        console.print(f"warning: {mask}: {warning}")
-    console.print(f"{out}")
+        console.print(f"warning: {mask}: {warning}", markup=False)
+    console.print(f"{out}", markup=False)
     return 0
 
 
@@ -76,7 +80,7 @@ def _run_many(arguments: argparse.Namespace) -> int:
         raise StorageError(
             f"{source}: no picture there that could be harmonized; see `charmnet harmonize --help`"
         )
-    method = load_model(arguments.model)
+    method = load_model(arguments.model, to_harmonize=True)
     _claim(dest, {"weights_sha256": _digest(method), "background": arguments.background})
     there = set(dest.walk_files())
     pairs = [pair for pair in found.pairs if pair[0] not in there]
@@ -132,7 +136,7 @@ def _report(dest: Location, outcomes: Iterable[Outcome], already: int) -> int:
         if len(some) > _SHOWN:
             console.print(f"{kind}: and {len(some) - _SHOWN} more")
     done = len(outcomes) - len(failed)
-    console.print(f"{dest}: {done} harmonized, {already} were there, {len(failed)} failed")
+    console.print(f"{dest}: {done} harmonized, {already} were there, {len(failed)} failed", markup=False)
     return EXIT_FAILED if failed else 0
 
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 import torch
 
-from charmnet.errors import CharmNetError, DataError
+from charmnet.errors import CharmNetError, DataError, WeightsError
 from charmnet.full_size import harmonize_full_size
 from charmnet.images import color_profile, decode_rgb, decode_user_mask, encode_jpeg, encode_png
 from charmnet.methods import Method
@@ -48,21 +48,28 @@ def find_pictures(paths: Iterable[str]) -> Found:
 
     In a folder composite_images, NAME.jpg has its mask in the folder masks beside it: NAME.png, or NAME.png
     without NAME's last piece after "_" (iHarmony4) or "-" (RdHarmony). Elsewhere its mask is NAME.mask.png
-    beside it. Files of folders masks and real_images and other kinds of file are no composites.
+    beside it. Suffixes may be in capitals. Files of folders masks and real_images and other kinds of file are
+    no composites.
     """
-    files = {path for path in paths if PurePosixPath(path).suffix.lower() in SUFFIXES}
+    files = sorted(path for path in paths if PurePosixPath(path).suffix.lower() in SUFFIXES)
+    by_name = {_with_lower_suffix(path): path for path in files}  # .png comes after .PNG, and wins
     pairs, incomplete = [], []
-    for path in sorted(files):
+    for path in files:
         place = PurePosixPath(path)
-        if path.endswith(MASK_ENDING) or place.parent.name in (_MASKS, _GROUND_TRUTHS):
+        if _with_lower_suffix(path).endswith(MASK_ENDING) or place.parent.name in (_MASKS, _GROUND_TRUTHS):
             continue
         candidates = _masks_of(place)
-        mask = next((candidate for candidate in candidates if candidate in files), None)
+        mask = next((by_name[candidate] for candidate in candidates if candidate in by_name), None)
         if mask is None:
             incomplete.append((path, f"no mask; expected {' or '.join(candidates)}"))
         else:
             pairs.append((path, mask))
     return Found(pairs, incomplete)
+
+
+def _with_lower_suffix(path: str) -> str:
+    suffix = PurePosixPath(path).suffix
+    return path.removesuffix(suffix) + suffix.lower()
 
 
 def _masks_of(composite: PurePosixPath) -> list[str]:
@@ -88,7 +95,9 @@ def harmonize_file(
         A warning about the mask, if there is one.
 
     Raises:
-        DataError: a picture is broken, sizes differ or the foreground is too small; names the file.
+        DataError: a picture is broken, sizes differ, the foreground is too small, or the result does not fit
+            its format; names the file.
+        WeightsError: the network's output holds NaN or infinite values; names the file.
         StorageError: a file cannot be read or written.
     """
     try:
@@ -96,9 +105,10 @@ def harmonize_file(
         pixels, profile = decode_rgb(data, upright=True), color_profile(data)
         foreground, warning = decode_user_mask(mask.read_bytes())
         result = harmonize_full_size(method, pixels, foreground, background, device)
-    except DataError as error:
-        raise DataError(f"{composite} with {mask}: {error}") from error
-    out.write_bytes(_ENCODERS[PurePosixPath(out.name).suffix.lower()](result, profile=profile))
+        encoded = _ENCODERS[PurePosixPath(out.name).suffix.lower()](result, profile=profile)
+    except (DataError, WeightsError) as error:
+        raise type(error)(f"{composite} with {mask}: {error}") from error
+    out.write_bytes(encoded)
     return warning
 
 

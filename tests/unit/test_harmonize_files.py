@@ -3,10 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charmnet.errors import DataError
+from charmnet.errors import DataError, WeightsError
 from charmnet.images import decode_rgb, encode_jpeg, encode_png
 from charmnet.methods import Method, build_method
-from pipelines.harmonize_files import find_pictures, harmonize_file
+from pipelines.cli import main
+from pipelines.harmonize_files import find_pictures, harmonize_file, try_file
 from pipelines.storage import Location
 from tests.factories import foreground, photograph
 
@@ -80,3 +81,42 @@ def test_errors_name_the_files_and_leave_no_result(method, folder):
     with pytest.raises(DataError, match=r"in\.jpg with .*mask\.png: .*expected the same"):
         harmonize_file(method, folder / "in.jpg", folder / "mask.png", folder / "out.png")
     assert not (folder / "out.png").exists()
+
+
+def test_suffixes_may_be_in_capitals():
+    paths = ["a/cat.JPG", "a/cat.mask.PNG", "b/composite_images/c1_2_3.JPG", "b/masks/c1_2.PNG"]
+    assert find_pictures(paths).pairs == [(paths[0], paths[1]), (paths[2], paths[3])]
+    assert find_pictures(paths).incomplete == []
+
+
+def test_a_result_that_its_format_cannot_hold_is_one_failure(method, folder):
+    (folder / "wide.png").write_bytes(encode_png(np.full((2, 65_536, 3), 90, np.uint8)))
+    (folder / "wide_mask.png").write_bytes(encode_png(np.full((2, 65_536), 255, np.uint8)))
+    places = (folder / "wide.png", folder / "wide_mask.png")
+    with pytest.raises(DataError, match=r"wide\.png .*does not fit a JPEG"):
+        harmonize_file(method, *places, folder / "out.jpg")
+
+
+def test_an_empty_mask_is_said_to_be_one(method, folder):
+    (folder / "mask.png").write_bytes(encode_png(np.zeros((300, 420), np.uint8)))
+    with pytest.raises(DataError, match="no foreground"):
+        harmonize_file(method, folder / "in.jpg", folder / "mask.png", folder / "out.png")
+
+
+def test_a_model_whose_output_is_not_finite_harmonizes_nothing(folder):
+    broken = build_method("idih", width=8, seed=0)
+    next(broken.modules["generator"].parameters()).data.fill_(float("nan"))
+    with pytest.raises(WeightsError, match=r"in\.jpg .*NaN"):
+        harmonize_file(broken, folder / "in.jpg", folder / "mask.png", folder / "out.png")
+    pair = ("in.jpg", "mask.png")
+    outcome = try_file(broken, (folder, folder / "results"), pair, background=False, device="cpu")
+    assert "NaN" in outcome.problem
+
+
+def test_a_picture_is_not_written_over_itself(folder):
+    place = str(folder / "in.jpg")
+    command = ["harmonize", "--model", "none", "--composite", place, "--mask", f"{folder}/mask.png"]
+    before = (folder / "in.jpg").read_bytes()
+    assert main([*command, "--out", place]) == 2
+    assert main([*command, "--out", f"{folder}/out.png", "--workers", "0"]) == 2
+    assert (folder / "in.jpg").read_bytes() == before
