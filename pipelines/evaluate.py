@@ -27,17 +27,18 @@ from rich.table import Table
 from charmnet.metrics import Protocol
 from pipelines.cli import module_main
 from pipelines.models import load_model
-from pipelines.progress import progress
+from pipelines.progress import console, progress
 from pipelines.scoring import DIMENSIONS, ImageResult, Report
 from pipelines.services import state_folder
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
 from pipelines.storage import Location
-from pipelines.tracking import open_tracker
+from pipelines.tracking import open_tracker, redact, ship_leftovers
 
 _FIGURES = ("mse", "fmse", "psnr")
 _WHOSE = ("composite", "harmonized")
+_TRACKING_SECONDS = 15.0  # that a server which does not answer may hold the command up
 
 PER_IMAGE_SCHEMA = pa.schema(
     [
@@ -58,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         metavar="M",
         required=True,
-        help="a run's folder (its best checkpoint), a checkpoint's folder, models:/NAME/VERSION, or released "
-        ".pth files (their folder, or PREFIX of PREFIX_net_G.pth)",
+        help="a run's folder (its best checkpoint), a checkpoint's folder, models:/NAME/VERSION, released "
+        ".pth files (their folder, or PREFIX of PREFIX_net_G.pth: G is enough), or iDIH's idih256.pth",
     )
     parser.add_argument("--data", metavar="URI", required=True, help="data set, from `charmnet shard`")
     parser.add_argument("--select", metavar="EXPR", default="", help="such as \"split == 'IHD_human_test'\"")
@@ -73,9 +74,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.workers is not None and arguments.workers < 1:
+        raise ValueError(f"--workers {arguments.workers}: expected 1 or more")
     selection, protocol = Selection(arguments.select), Protocol(arguments.protocol)
+    for flag, place in (("--json", arguments.json), ("--per-image", arguments.per_image)):
+        if place:
+            _check_writable(flag, Location.of(place))
+    tracking_uri = arguments.tracking or os.environ.get("MLFLOW_TRACKING_URI")
+    if tracking_uri:
+        _ship_leftovers(tracking_uri)
     dataset = Dataset.open(arguments.data)
-    method = load_model(arguments.model)
+    method = load_model(arguments.model, to_harmonize=True)
     from pipelines.scoring_tasks import score_dataset  # needs Ray, which --help does not
 
     with progress("Evaluating", total=_image_count(dataset, selection)) as advance:
@@ -97,10 +106,29 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.per_image:
         Location.of(arguments.per_image).write_bytes(_parquet(results))
     Console().print(figures_table(figures))
-    tracking_uri = arguments.tracking or os.environ.get("MLFLOW_TRACKING_URI")
-    if tracking_uri:
-        _track(tracking_uri, arguments, about, report)
+    if tracking_uri and not _track(tracking_uri, arguments, about, report):
+        console.print(
+            f"the figures did not reach MLflow at {redact(tracking_uri)} within {_TRACKING_SECONDS:.0f} s; "
+            "the next command that is tracked there sends them",
+            markup=False,
+        )
     return 0
+
+
+def _check_writable(flag: str, place: Location) -> None:
+    """Finds out before the work whether its result can be written, by a small file beside it."""
+    if place.children():
+        raise ValueError(f"{flag} {place} is a folder, expected a file's name in it")
+    probe = place.parent / f".{place.name}.{uuid.uuid4().hex}"
+    probe.write_bytes(b"")
+    probe.delete()
+
+
+def _ship_leftovers(tracking_uri: str) -> None:
+    """Sends what earlier commands could not, or says that it cannot be sent yet."""
+    left = ship_leftovers(state_folder() / "spool", tracking_uri, timeout_seconds=_TRACKING_SECONDS)
+    if left.kept:
+        console.print(f"{len(left.kept)} earlier runs have records that cannot be sent to MLflow yet")
 
 
 def figures_table(figures: Mapping[str, Any]) -> Table:
@@ -159,8 +187,8 @@ def _parquet(results: Sequence[ImageResult]) -> pa.Buffer:
 
 def _track(
     tracking_uri: str, arguments: argparse.Namespace, about: Mapping[str, str], report: Report
-) -> None:
-    """Records the evaluation as an MLflow run of its own."""
+) -> bool:
+    """Records the evaluation as an MLflow run of its own; whether it arrived there."""
     run_key = uuid.uuid4().hex
     name = arguments.run_name or f"evaluate {Location.of(arguments.model).name}"
     tracker = open_tracker(
@@ -170,7 +198,7 @@ def _track(
     tracker.log_dataset(about["data"], Location.of(about["data"]).name, about["digest"], "evaluation")
     tracker.log_metrics(report.metrics(), 0)
     tracker.log_text(json.dumps(report.to_json(), indent=1), "evaluation/figures.json")
-    tracker.close("FINISHED")
+    return tracker.close("FINISHED", _TRACKING_SECONDS)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
+import pipelines.evaluate
+from charmnet.images import encode_jpeg, encode_png
 from charmnet.methods import CharmNetMethod
 from charmnet.metrics import Protocol
 from charmnet.weights import save_checkpoint
@@ -18,6 +20,7 @@ from pipelines.scoring_tasks import score_dataset
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import EVERYTHING, Selection
 from pipelines.storage import Location
+from tests.factories import make_iharmony4, photograph
 from tests.fixtures.datasets import ShardedDatasets
 
 
@@ -80,6 +83,42 @@ def test_scenes_are_evaluated_as_all_their_ordered_pairs(model: str, datasets: S
     again = list(score_dataset(method, dataset, EVERYTHING, Protocol.RELEASED, workers=1))
     assert [result.id for result in again] == [result.id for result in results]
     assert [result.composite for result in again] == [result.composite for result in results]
+    standard = list(score_dataset(method, dataset, EVERYTHING, Protocol.STANDARD, workers=2))
+    assert [result.id for result in standard] == [result.id for result in results]
+    for whose in ("composite", "harmonized"):  # cutting down instead of rounding shows in every figure
+        assert all(getattr(a, whose) != getattr(b, whose) for a, b in zip(standard, results, strict=True))
+
+
+def test_figures_that_are_not_defined_are_null_and_counted_and_need_no_mlflow(
+    model: str, ray_cluster, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("CHARMNET_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(pipelines.evaluate, "_TRACKING_SECONDS", 1.0)
+    hcoco = tmp_path / "in" / "HCOCO"
+    make_iharmony4(tmp_path / "in", photographs=2)
+    (hcoco / "composite_images/c01_1_1.jpg").write_bytes((hcoco / "real_images/c01.jpg").read_bytes())
+    large = photograph(np.random.default_rng(1), (600, 900))
+    corner = np.zeros((600, 900), np.uint8)
+    corner[0, 0] = 255  # between the pixels that 256x256 are made from
+    (hcoco / "masks/c02_1.png").write_bytes(encode_png(corner))
+    for name in ("real_images/c02", "composite_images/c02_1_1", "composite_images/c02_1_2"):
+        (hcoco / f"{name}.jpg").write_bytes(encode_jpeg(large if "real" in name else large // 2))
+    data, out = str(tmp_path / "data"), tmp_path / "new" / "figures.json"
+    lists = ["--list", "IHD_train.txt", "--list", "IHD_test.txt"]
+    assert main(["shard", "iharmony4", "--source", str(tmp_path / "in"), *lists, "--dest", data]) == 0
+
+    command = ["evaluate", "--model", model, "--data", data, "--json", str(out)]
+    command += ["--per-image", str(tmp_path / "figures.parquet"), "--tracking", "http://127.0.0.1:9"]
+    assert main(command) == 0
+    assert "did not reach MLflow" in capsys.readouterr().err
+    undefined = json.loads(out.read_text())["all"]["undefined"]
+    assert undefined == {"composite": {"fmse": 2, "psnr": 1}, "harmonized": {"fmse": 2, "psnr": 0}}
+    rows = {row["id"]: row for row in pq.read_table(tmp_path / "figures.parquet").to_pylist()}
+    assert rows["HCOCO/c01_1_1"]["composite_psnr"] is None
+    assert rows["HCOCO/c01_1_1"]["composite_mse"] == 0
+    assert rows["HCOCO/c02_1_2"]["harmonized_fmse"] is None
+    assert rows["HCOCO/c02_1_2"]["harmonized_mse"] > 0
+    assert {path.name for path in out.parent.iterdir()} == {"figures.json"}
 
 
 def test_bad_input_ends_with_a_message(model: str, datasets: ShardedDatasets, tmp_path: Path, capsys) -> None:
@@ -88,11 +127,32 @@ def test_bad_input_ends_with_a_message(model: str, datasets: ShardedDatasets, tm
     assert "picks no image" in capsys.readouterr().err
     assert main(["evaluate", "--model", f"{model}/nowhere", "--data", datasets.real]) == 1
     assert "no model there" in capsys.readouterr().err
-    broken = _with_a_broken_picture(datasets.real, tmp_path)
+    for wrong, message in (
+        (["--workers", "0"], "expected 1 or more"),
+        (["--json", str(tmp_path.parent)], "is a folder"),
+        (["--tracking", "localhost:5000"], "expected http"),
+    ):
+        assert main(["evaluate", "--model", f"{model}/nowhere", "--data", datasets.real, *wrong]) == 2
+        assert message in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    below_a_file = ["--json", str(tmp_path / "file" / "figures.json")]
+    assert main(["evaluate", "--model", f"{model}/nowhere", "--data", datasets.real, *below_a_file]) == 1
+    assert "figures.json" in capsys.readouterr().err
+    (tmp_path / "file").unlink()
+    assert main(["evaluate", "--model", _broken_model(tmp_path / "nan"), "--data", datasets.real]) == 1
+    assert "holds NaN" in capsys.readouterr().err
+    broken = _with_a_broken_picture(datasets.real, tmp_path / "broken")
     assert main(["evaluate", "--model", model, "--data", str(broken)]) == 1
     message = capsys.readouterr().err
     assert "1 rows or row groups cannot be evaluated" in message
     assert "HCOCO" in message
+
+
+def _broken_model(folder: Path) -> str:
+    method = CharmNetMethod(width=8, seed=0)
+    next(method.generator.get_submodule("real_dec").parameters()).data.fill_(float("nan"))
+    save_checkpoint(folder, method, {"step": 1})
+    return str(folder)
 
 
 def _with_a_broken_picture(uri: str, folder: Path) -> Path:
