@@ -194,6 +194,17 @@ def test_one_update_leaves_the_released_weights(golden: dict, tolerances: Tolera
                 atol=tolerances.weights,
                 err_msg=f"{released} {name}",
             )
+    state = first["states"]["G"]
+    statistics = "encoder_blocks.block6.block.1.running"
+    for name, tensor in (
+        ("real_enc_block0_w", state["real_enc.block0.block.0.weight"][:4]),
+        ("render_dec_to_rgb_w", state["render_dec.to_rgb.weight"]),
+        ("bn_rm", state[f"{statistics}_mean"][:32]),
+        ("bn_rv", state[f"{statistics}_var"][:32]),
+    ):
+        np.testing.assert_allclose(
+            tensor, golden[f"after1_G_{name}"], rtol=tolerances.weights, atol=tolerances.weights, err_msg=name
+        )
     atol = 1e-9 if exact else 1e-2
     assert_figures(golden, "after1_G_eval_domain1_output", first["harmonized"], atol)
 
