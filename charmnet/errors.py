@@ -21,5 +21,9 @@ class WeightsError(CharmNetError):
     """A checkpoint or released weights file does not fit the network."""
 
 
+class ClusterError(CharmNetError):
+    """The Ray cluster that was named cannot be joined."""
+
+
 class NonFiniteLossError(CharmNetError):
     """A loss or gradient became NaN or infinite; the message names it."""

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from charmnet.errors import ClusterError
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -47,13 +49,23 @@ def connect() -> None:
 
     Does nothing where the process is connected already. Ray Data's own progress bars and log lines are turned
     off: commands show progress with `pipelines.progress`.
+
+    Raises:
+        ClusterError: no cluster answers there.
     """
     import ray
     import ray.data
+    from ray.exceptions import RayError
 
     if not ray.is_initialized():
         # Workers' lines stay in Ray's own logs: what a person needs to know comes by progress and exceptions.
-        ray.init(address=_address(), logging_level=logging.WARNING, log_to_driver=False)
+        try:
+            ray.init(address=_address(), logging_level=logging.WARNING, log_to_driver=False)
+        except (OSError, RuntimeError, RayError) as error:  # ConnectionError is an OSError
+            raise ClusterError(
+                f"{ADDRESS_VARIABLE}={_address()}: no Ray cluster to join ({type(error).__name__}: {error}); "
+                f"see that its head runs and can be reached; without {ADDRESS_VARIABLE} this machine is used"
+            ) from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
