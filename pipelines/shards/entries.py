@@ -50,6 +50,19 @@ class Rejection:
     items: int = 1
 
 
+def without_duplicates(entries: Iterable[Entry]) -> tuple[list[Entry], list[Rejection]]:
+    """The first entry of each id; any other is rejected."""
+    kept: dict[str, Entry] = {}
+    rejected = []
+    for entry in entries:
+        first = kept.setdefault(entry.id, entry)
+        if first is not entry:
+            file, other = (next(iter(e.files.values())) for e in (entry, first))
+            reason = f"duplicate id {entry.id}: {other} has it already"
+            rejected.append(Rejection(entry.id, file, reason, entry.items))
+    return list(kept.values()), rejected
+
+
 def read_entry(source: Location, entry: Entry, longest_side: int | None) -> Row | Rejection:
     """Fetches, checks and, if asked, shrinks.
 

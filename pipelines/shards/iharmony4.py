@@ -11,8 +11,8 @@ from typing import Any
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
-from pipelines.shards.entries import Entry, Rejection
-from pipelines.shards.lists import Categories, PathList, beneath, relative_path, split_composite_path
+from pipelines.shards.entries import Entry, Rejection, without_duplicates
+from pipelines.shards.lists import Categories, PathList, beneath, split_composite_path
 from pipelines.shards.manifest import Stratum
 from pipelines.storage import Location
 
@@ -45,23 +45,21 @@ class IHarmony4:
         for listed in self.lists:
             for number, line in listed.lines:
                 try:
-                    names = splits.setdefault(relative_path(line), [])
+                    names = splits.setdefault(listed.path(line), [])
                 except DataError as error:
                     rejected.append(Rejection(line, line, f"{listed.name} line {number}: {error}"))
                     continue
                 if listed.split not in names:
                     names.append(listed.split)
-        entries: dict[str, Entry] = {}
+        self.categories.check_used(splits)
+        found = []
         for path, names in splits.items():
             try:
-                entry = self._entry(path, tuple(names))
-                if entry.id in entries:
-                    other = entries[entry.id].files["composite"]
-                    raise DataError(f"duplicate id {entry.id}: {other} has it already")
-                entries[entry.id] = entry
+                found.append(self._entry(path, tuple(names)))
             except DataError as error:
                 rejected.append(Rejection(path, path, str(error)))
-        return list(entries.values()), rejected
+        entries, duplicates = without_duplicates(found)
+        return entries, [*rejected, *duplicates]
 
     def _entry(self, path: str, splits: tuple[str, ...]) -> Entry:
         folder, stem = split_composite_path(path)
@@ -75,7 +73,7 @@ class IHarmony4:
                 f"the file name {stem!r} tells no subset; expected one that begins with {letters}"
             )
         files = {
-            "composite": path if "/" in path else beneath("composite_images", path),
+            "composite": path,
             "ground_truth": beneath(folder, "real_images", f"{'_'.join(pieces[:-2])}.jpg"),
             "foreground_mask": beneath(folder, "masks", f"{'_'.join(pieces[:-1])}.png"),
         }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from urllib.parse import urlsplit
 
 from charmnet.errors import DataError
 from pipelines.storage import Location, StorageError
+
+_COMPOSITES = "composite_images"
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,24 @@ class PathList:
         split: the name that its rows are selected by.
         name: of the file, for messages. sha256: of its bytes.
         lines: (number from 1, text) of the lines that are not blank, without line ends.
+        folder: beneath the source, where its bare file names belong ("" for the source itself).
     """
 
     split: str
     name: str
     sha256: str
     lines: tuple[tuple[int, str], ...]
+    folder: str = ""
+
+    def path(self, text: str) -> str:
+        """The composite's path beneath the source, one spelling for each, of a line's first column.
+
+        Raises:
+            DataError: it would leave the data set's folder.
+        """
+        path = relative_path(text)
+        path = path if "/" in path else f"{_COMPOSITES}/{path}"
+        return beneath(self.folder, path) if path.startswith(f"{_COMPOSITES}/") else path
 
 
 def read_list(argument: str, source: Location) -> PathList:
@@ -36,7 +49,7 @@ def read_list(argument: str, source: Location) -> PathList:
     """
     split, equals, file = argument.partition("=")
     if not equals or "/" in split:
-        split, file = PurePosixPath(urlsplit(argument).path).stem, argument
+        split, file = PurePosixPath(argument).stem, argument
     if not split or not file:
         raise ValueError(f"--list {argument!r}: expected FILE or SPLIT=FILE")
     place, data = _read(file, source)
@@ -47,7 +60,18 @@ def read_list(argument: str, source: Location) -> PathList:
     )
     if not lines:
         raise DataError(f"{place}: the list is empty; expected one path a line")
-    return PathList(split, place.name, hashlib.sha256(data).hexdigest(), lines)
+    found = PathList(split, place.name, hashlib.sha256(data).hexdigest(), lines)
+    return replace(found, folder=_folder_of_bare_names(found, place, source))
+
+
+def _folder_of_bare_names(listed: PathList, place: Location, source: Location) -> str:
+    """The list's own folder (a sub-set's) where its first bare name is there and not in the source's."""
+    own = place.parent.uri.removeprefix(f"{source.uri}/")
+    bare = next((text.partition("\t")[0].strip() for _, text in listed.lines), "")
+    bare = bare.removeprefix("./").removeprefix(f"{_COMPOSITES}/")
+    if own == place.parent.uri or "/" in bare or (source / _COMPOSITES / bare).exists():
+        return ""
+    return own if (source / own / _COMPOSITES).exists() else ""
 
 
 def read_lists(arguments: Sequence[str], source: Location) -> tuple[PathList, ...]:
@@ -77,7 +101,19 @@ class Categories:
     sha256: str | None = None
 
     def of(self, path: str) -> str | None:
-        return (self.table or {}).get(path, self.default)
+        table = self.table or {}
+        return table.get(path, table.get(path.removeprefix(f"{_COMPOSITES}/"), self.default))
+
+    def check_used(self, paths: Collection[str]) -> None:
+        """
+        Raises:
+            DataError: there is a table and it has none of these paths, so that it must be of other data.
+        """
+        if self.table and paths and all(self.of(path) is None for path in paths):
+            raise DataError(
+                f"--categories: none of its {len(self.table)} paths is in the data set, such as "
+                f"{next(iter(self.table))!r}; expected paths as listed, such as {next(iter(paths))!r}"
+            )
 
     def identity(self) -> dict[str, str | None]:
         return {"category": self.default, "categories": self.sha256}
@@ -104,27 +140,26 @@ def read_categories(file: str | None, default: str | None, source: Location) -> 
 
 
 def relative_path(text: str) -> str:
-    """A listed path without "./" and stray blanks.
+    """A listed path without "./", doubled slashes and stray blanks.
 
     Raises:
         DataError: it would leave the data set's folder.
     """
-    path = text.strip().removeprefix("./")
-    if not path or path.startswith("/") or ".." in path.split("/") or "://" in path or "\0" in path:
+    parts = [part for part in text.strip().split("/") if part not in ("", ".")]
+    leaves = text.strip().startswith("/") or ".." in parts or "://" in text or "\0" in text
+    if not parts or leaves:
         raise DataError(f"the path {text!r}; expected one beneath the data set's folder")
-    return path
+    return "/".join(parts)
 
 
 def split_composite_path(path: str) -> tuple[str, str]:
     """(folder that holds composite_images, file name without its extension) of a listed composite.
 
-    A bare file name lies in composite_images of the data set's own folder.
-
     Raises:
         DataError: it lies in no folder composite_images.
     """
-    pure = PurePosixPath(path if "/" in path else f"composite_images/{path}")
-    if pure.parent.name != "composite_images":
+    pure = PurePosixPath(path)
+    if pure.parent.name != _COMPOSITES:
         raise DataError(f"the path {path!r}; expected .../composite_images/FILE or a bare file name")
     folder = pure.parent.parent.as_posix()
     return ("" if folder == "." else folder), pure.stem
@@ -144,7 +179,7 @@ def in_stable_disorder(ids: Sequence[str]) -> Iterator[int]:
 
 
 def _read(file: str, source: Location) -> tuple[Location, bytes]:
-    if not urlsplit(file).scheme and not file.startswith(("/", "~")):
+    if "://" not in file and not file.startswith(("/", "~", "file:/")):
         place = source / file if ".." not in file.split("/") else Location.of(file)
         if place.exists():
             return place, place.read_bytes()

@@ -11,21 +11,24 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition, Domain
-from pipelines.shards.entries import Entry, Rejection
-from pipelines.shards.lists import Categories, PathList, beneath, relative_path, split_composite_path
+from pipelines.shards.entries import Entry, Rejection, without_duplicates
+from pipelines.shards.lists import Categories, PathList, beneath, split_composite_path
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import check_style_label
 from pipelines.shards.schema import RowKind
 from pipelines.storage import Location
 
 PAIRS_OF_A_SCENE = NUM_CONDITIONS * (NUM_CONDITIONS - 1)
+_OF_A_SCENE = re.compile(
+    r"(?:(?:(?P<folder>.+)/)?(?:real_images|composite_images)/)?(?P<scene>[^/]+)-\d+(?:_\d+)?\.jpg"
+)
 _PICTURE = re.compile(r"(?:(?P<folder>.+)/)?real_images/(?P<scene>[^/]+)-(?P<number>\d+)\.jpg")
 
 
@@ -96,13 +99,18 @@ class RdHarmony:
 
     def entries(self) -> tuple[list[Entry], list[Rejection]]:
         """One entry for each scene or, in the pairs' layout, for each listed composite."""
+        rejected: list[Rejection] = []
         if not self.lists:
-            return self._whole_scenes()
-        pairs, rejected = self._listed
-        if self.layout is Layout.PAIRS:
-            return [self._pair_entry(pair) for pair in pairs], list(rejected)
-        scenes, refused = self._listed_scenes()
-        return scenes, [*rejected, *refused]
+            found, refused = self._whole_scenes()
+        else:
+            pairs, rejected = self._listed
+            if self.layout is Layout.PAIRS:
+                self.categories.check_used([pair.path for pair in pairs])
+                found, refused = [self._pair_entry(pair) for pair in pairs], []
+            else:
+                found, refused = self._listed_scenes()
+        entries, duplicates = without_duplicates(found)
+        return entries, [*rejected, *refused, *duplicates]
 
     def _hold_whole_scenes(self) -> bool:
         """Rejected lines count as there, or one bad label would change the layout of everything."""
@@ -114,7 +122,14 @@ class RdHarmony:
 
     @cached_property
     def _pictures(self) -> list[str]:
-        return [path for path in self.source.walk_files() if _PICTURE.fullmatch(path)]
+        """
+        Raises:
+            DataError: there is none.
+        """
+        pictures = [path for path in self.source.walk_files() if _PICTURE.fullmatch(path)]
+        if not pictures:
+            raise DataError(f"{self.source}: no scenes beneath; expected .../real_images/SCENE-NUMBER.jpg")
+        return pictures
 
     def _whole_scenes(self) -> tuple[list[Entry], list[Rejection]]:
         found: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
@@ -129,10 +144,12 @@ class RdHarmony:
                 rejected.append(Rejection(f"{self._subset(folder)}/{scene}", path, reason))
                 continue
             taken[self.order[number - 1]] = path
-        entries = [
-            self._scene_entry(folder, scene, pictures, (), None, 1)
-            for (folder, scene), pictures in sorted(found.items())
-        ]
+        self._scene_categories.check_used([beneath(*scene) for scene in found])
+        entries = []
+        for (folder, scene), there in sorted(found.items()):
+            width = min((len(path.rpartition("-")[2]) - len(".jpg") for path in there.values()), default=1)
+            pictures = {**self._expected_pictures(folder, scene, width), **there}
+            entries.append(self._scene_entry(folder, scene, pictures, (), None, 1))
         return entries, rejected
 
     @cached_property
@@ -142,7 +159,7 @@ class RdHarmony:
         for listed in self.lists:
             for number, line in listed.lines:
                 try:
-                    pair = self._parse(line, listed.split)
+                    pair = self._parse(line, listed)
                     pairs[pair.path] = _joined(pairs.get(pair.path), pair)
                 except DataError as error:
                     path = line.partition("\t")[0]
@@ -156,11 +173,29 @@ class RdHarmony:
             scenes[pair.folder, pair.scene].append(pair)
         return dict(scenes)
 
-    def _parse(self, line: str, split: str) -> ListedPair:
+    @cached_property
+    def _scene_categories(self) -> Categories:
+        """By `<folder>/<scene>`; the table may name a scene so, or by any of its pictures and composites.
+
+        Raises:
+            DataError: the table gives one scene two categories.
+        """
+        table: dict[str, str] = {}
+        for path, category in (self.categories.table or {}).items():
+            match = _OF_A_SCENE.fullmatch(path)
+            scene = path if match is None else beneath(match["folder"] or "", match["scene"])
+            if table.setdefault(scene, category) != category:
+                raise DataError(
+                    f"--categories: {path!r} is {category!r}, but the scene {scene!r} is {table[scene]!r} "
+                    "already; expected one category for a scene, or --layout pairs"
+                )
+        return replace(self.categories, table=table)
+
+    def _parse(self, line: str, listed: PathList) -> ListedPair:
         columns = line.strip().split("\t")
         if len(columns) != 3:
             raise DataError(f"{len(columns)} columns; expected path, label and condition between tabs")
-        path = relative_path(columns[0])
+        path = listed.path(columns[0])
         folder, stem = split_composite_path(path)
         ground_truth, _, inserted = stem.rpartition("_")
         scene, dash, background_number = ground_truth.rpartition("-")
@@ -178,7 +213,7 @@ class RdHarmony:
             foreground=self._condition(inserted),
             background=background,
             composite_style=tuple(label[self.order.index(c)] for c in range(NUM_CONDITIONS)),
-            splits=(split,),
+            splits=(listed.split,),
         )
 
     def _condition(self, number: str) -> int | None:
@@ -189,16 +224,17 @@ class RdHarmony:
     def _pair_entry(self, pair: ListedPair) -> Entry:
         stem = pair.path.rpartition("/")[2].rpartition(".")[0]
         files = {
-            "composite": pair.path if "/" in pair.path else beneath("composite_images", pair.path),
+            "composite": pair.path,
             "ground_truth": beneath(pair.folder, "real_images", f"{pair.scene}-{pair.background_number}.jpg"),
             "foreground_mask": beneath(pair.folder, "masks", f"{pair.scene}.png"),
         }
         labels = {"composite_style": pair.composite_style, "ground_truth_style": pair.background}
-        stratum = self._stratum(pair.folder, pair.path, pair.splits)
+        stratum = self._stratum(pair.folder, self.categories.of(pair.path), pair.splits)
         return Entry(f"{stratum.subset}/{stem}", stratum, files, labels)
 
     def _listed_scenes(self) -> tuple[list[Entry], list[Rejection]]:
         entries, rejected = [], []
+        self._scene_categories.check_used([beneath(*scene) for scene in self._scenes_of_pairs])
         for (folder, scene), pairs in sorted(self._scenes_of_pairs.items()):
             kept = []
             for pair in pairs:
@@ -227,10 +263,6 @@ class RdHarmony:
 
     def _listed_scene(self, folder: str, scene: str, pairs: list[ListedPair]) -> Entry:
         width = min(len(pair.background_number) for pair in pairs)  # "01" to "10", or "1" to "10"
-        pictures = {
-            condition: beneath(folder, "real_images", f"{scene}-{number:0{width}d}.jpg")
-            for number, condition in enumerate(self.order, start=1)
-        }
         listed = [
             {
                 "foreground": pair.foreground,
@@ -239,7 +271,15 @@ class RdHarmony:
             }
             for pair in pairs
         ]
+        pictures = self._expected_pictures(folder, scene, width)
         return self._scene_entry(folder, scene, pictures, pairs[0].splits, listed, len(pairs))
+
+    def _expected_pictures(self, folder: str, scene: str, width: int) -> dict[int, str]:
+        """Path of the picture of each condition 0-9; numbers are padded with zeros to `width`."""
+        return {
+            condition: beneath(folder, "real_images", f"{scene}-{number:0{width}d}.jpg")
+            for number, condition in enumerate(self.order, start=1)
+        }
 
     def _scene_entry(
         self,
@@ -252,16 +292,15 @@ class RdHarmony:
     ) -> Entry:
         files = {f"images[{condition}]": pictures[condition] for condition in sorted(pictures)}
         files["foreground_mask"] = beneath(folder, "masks", f"{scene}.png")
-        stratum = self._stratum(folder, scene, splits)
+        stratum = self._stratum(folder, self._scene_categories.of(beneath(folder, scene)), splits)
         return Entry(f"{stratum.subset}/{scene}", stratum, files, {"pairs": pairs}, items)
 
     def _subset(self, folder: str) -> str:
         return folder.rpartition("/")[2] or self.source.name
 
-    def _stratum(self, folder: str, path: str, splits: tuple[str, ...]) -> Stratum:
+    def _stratum(self, folder: str, category: str | None, splits: tuple[str, ...]) -> Stratum:
         subset = self._subset(folder)
-        category = self.categories.of(path) or category_of_subset(subset)
-        return Stratum(Domain.RENDERED, subset, category, splits)
+        return Stratum(Domain.RENDERED, subset, category or category_of_subset(subset), splits)
 
 
 def category_of_subset(subset: str) -> str | None:

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from charmnet.errors import CharmNetError, DataError, StorageError
 from charmnet.vocabulary import CaptureCondition
-from pipelines.shards.entries import Entry, Rejection
+from pipelines.shards.entries import Entry, Rejection, read_entry
 from pipelines.shards.iharmony4 import IHarmony4
 from pipelines.shards.job import entries_in_shards
 from pipelines.shards.lists import Categories, PathList, read_categories, read_list, read_lists
 from pipelines.shards.rdharmony import Layout, RdHarmony, category_of_subset, parse_condition_order
 from pipelines.shards.schema import RowKind
 from pipelines.storage import Location
-from tests.factories import make_rdharmony
+from tests.factories import make_iharmony4, make_rdharmony
 
 SOURCE = Location.of("s3://bucket/data")
 
@@ -85,7 +85,29 @@ def test_a_line_that_cannot_be_is_rejected_with_its_reason(line: str, reason: st
     assert [entry.files["composite"] for entry in entries] == [good]
     assert len(rejected) == 1
     assert reason in rejected[0].reason
-    assert rejected[0].file == line
+    assert rejected[0].file in (line, f"composite_images/{line}")
+
+
+def test_one_picture_is_one_row_however_it_is_spelled() -> None:
+    entries, rejected = iharmony4(
+        path_list("a", "c1_1_1.jpg", "composite_images/c1_1_1.jpg"),
+        path_list("b", ".//composite_images//c1_1_1.jpg"),
+    )
+    assert rejected == []
+    assert [(e.id, e.stratum.splits) for e in entries] == [("HCOCO/c1_1_1", ("a", "b"))]
+
+
+def test_bare_names_of_a_subsets_list_belong_to_its_folder(tmp_path: Path) -> None:
+    make_iharmony4(tmp_path, photographs=2)
+    (tmp_path / "HCOCO/HCOCO_train.txt").write_text("c01_1_1.jpg\n")
+    listed = read_list("HCOCO/HCOCO_train.txt", Location.of(tmp_path))
+    entries, _ = IHarmony4(Location.of(tmp_path), (listed,), Categories()).entries()
+    assert entries[0].files["ground_truth"] == "HCOCO/real_images/c01.jpg"
+    inside = read_list("HCOCO_train.txt", Location.of(tmp_path / "HCOCO"))
+    assert inside.folder == ""
+    (tmp_path / "composite_images").mkdir()
+    (tmp_path / "composite_images/c01_1_1.jpg").write_bytes(b"flat")
+    assert read_list("HCOCO/HCOCO_train.txt", Location.of(tmp_path)).folder == ""
 
 
 def test_equal_names_in_two_subsets_are_two_rows() -> None:
@@ -126,6 +148,10 @@ def test_categories(tmp_path: Path) -> None:
     assert [entry.stratum.category for entry in entries] == ["car", None]
     entries, _ = iharmony4(path_list("train", *lines), categories=Categories("dog"))
     assert [entry.stratum.category for entry in entries] == ["dog", "dog"]
+    with pytest.raises(
+        DataError, match=r"none of its 2 paths .*such as 'HCOCO/composite_images/c9_1_1\.jpg'"
+    ):
+        iharmony4(path_list("train", "HCOCO/composite_images/c9_1_1.jpg"), categories=table)
     (tmp_path / "bad.tsv").write_text("x car\n")
     with pytest.raises(DataError, match="line 1"):
         read_categories("bad.tsv", None, Location.of(tmp_path))
@@ -153,6 +179,57 @@ def test_without_a_list_every_scene_is_taken_whole(scenes: tuple[Path, list[str]
     assert entries[0].files["foreground_mask"] == "SHuman/masks/001.png"
     inside = RdHarmony(Location.of(scenes[0] / "SHuman"), (), Categories())
     assert [entry.id for entry in inside.entries()[0]] == ["SHuman/001", "SHuman/002"]
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize(
+    "path", ["SHuman/composite_images/001-03_04.jpg", "SHuman/real_images/001-03.jpg", "SHuman/001"]
+)
+def test_a_table_of_categories_reaches_scenes(
+    scenes: tuple[Path, list[str]], path: str, listed: bool
+) -> None:
+    lists = (path_list("all", *scenes[1]),) if listed else ()
+
+    def categories(table: dict[str, str]) -> list[str | None]:
+        data = RdHarmony(Location.of(scenes[0]), lists, Categories(table=table))
+        return [entry.stratum.category for entry in data.entries()[0]]
+
+    assert categories({path: "dancer"}) == ["dancer", "human"]
+    with pytest.raises(DataError, match="none of its 1 paths"):
+        categories({path.replace("001", "777"): "dancer"})
+    with pytest.raises(DataError, match="one category for a scene"):
+        categories({path: "dancer", "SHuman/real_images/001-05.jpg": "walker"})
+
+
+@pytest.mark.parametrize("layout", list(Layout))
+def test_equal_ids_of_two_folders_are_duplicates(scenes: tuple[Path, list[str]], layout: Layout) -> None:
+    lines = [f"{folder}/{line}" for folder in "ab" for line in scenes[1][:90]]
+    entries, rejected = rdharmony(scenes[0], lines, asked_layout=layout).entries()
+    assert sum(entry.items for entry in entries) == sum(rejection.items for rejection in rejected) == 90
+    assert "duplicate id SHuman/001" in rejected[0].reason
+    assert rejected[0].file.startswith("b/")
+
+
+def test_folders_without_a_list_collide_too(tmp_path: Path) -> None:
+    for folder in "ab":
+        make_rdharmony(tmp_path / folder, scenes=1, size=(16, 24), composites=False)
+    entries, rejected = rdharmony(tmp_path, []).entries()
+    assert ([entry.id for entry in entries], len(rejected)) == (["SHuman/001"], 1)
+
+
+def test_a_scene_that_lacks_a_picture_names_it(tmp_path: Path) -> None:
+    make_rdharmony(tmp_path, scenes=1, size=(16, 24), composites=False)
+    (tmp_path / "SHuman/real_images/001-04.jpg").unlink()
+    entries, _ = rdharmony(tmp_path, []).entries()
+    found = read_entry(Location.of(tmp_path), entries[0], None)
+    assert isinstance(found, Rejection)
+    assert found.file == "SHuman/real_images/001-04.jpg"
+    assert "missing" in found.reason
+
+
+def test_a_source_without_scenes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no scenes beneath"):
+        rdharmony(tmp_path / "none", []).identity()
 
 
 def test_a_list_of_whole_scenes_keeps_their_labels(scenes: tuple[Path, list[str]]) -> None:
