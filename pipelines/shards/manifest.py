@@ -222,7 +222,19 @@ class Manifest:
 
 
 def _stratum(entry: dict[str, Any]) -> Stratum:
-    return Stratum(Domain(entry["domain"]), str(entry["subset"]), entry["category"], tuple(entry["splits"]))
+    category, splits = entry["category"], tuple(_name(split) for split in entry["splits"])
+    return Stratum(
+        Domain(entry["domain"]),
+        _name(entry["subset"]),
+        None if category is None else _name(category),
+        splits,
+    )
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a name, got {value!r}")
+    return value
 
 
 def _count(value: Any) -> int:
@@ -249,7 +261,7 @@ def _row_group(entry: dict[str, Any]) -> RowGroup:
 
 
 def _shard(entry: dict[str, Any]) -> Shard:
-    path, sha256 = str(entry["path"]), str(entry["sha256"])
+    path, sha256 = _name(entry["path"]), _name(entry["sha256"])
     if path.startswith("/") or ".." in path.split("/") or "://" in path or len(sha256) != 64:
         raise ValueError(
             f"shard path {path!r} with sha256 {sha256!r}: expected a relative path and 64 hex digits"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,7 +16,10 @@ from pipelines.shards.selection import Selection
 from pipelines.shards.tar import read_tar_rows
 from pipelines.storage import Location
 
-_CORRUPTION = ("Corrupt", "Couldn't deserialize", "Unexpected end of stream", "decompress", "CRC checksum")
+STRATUM_COLUMNS = ("domain", "subset", "category", "splits")
+
+# What pyarrow raises for a damaged footer; of ValueError's children mostly UnicodeDecodeError.
+_UNREADABLE = (pa.ArrowException, ValueError, LookupError, OverflowError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -47,48 +51,67 @@ class Dataset:
         shard = self.manifest.shards[shard_index]
         group = shard.row_groups[group_index]
         place = self.location / shard.path
-        try:
-            if self.manifest.container is Container.TAR:
-                table = read_tar_rows(self.location, shard, group, self.manifest.tar_defaults)
-                table = table if columns is None else table.select(list(columns))
-            else:
-                filesystem, path = place.arrow()
-                with filesystem.open_input_file(path) as file:
-                    shard_file = pq.ParquetFile(file, pre_buffer=True, page_checksum_verification=True)
-                    table = shard_file.read_row_group(group_index, columns=columns)
-        except FileNotFoundError as error:
-            raise StorageError(f"{place}: the shard is gone; restore it or shard the data again") from error
-        except (pa.ArrowInvalid, pa.ArrowKeyError, IndexError) as error:
-            raise DataError(
-                f"{place}: row group {group_index} cannot be read ({error}); see `charmnet inspect --verify`"
-            ) from error
-        except OSError as error:
-            raise _store_error(place, group_index, error) from error
-        expected = SCHEMAS[self.manifest.kind]
-        if table.num_rows != group.rows or (columns is None and table.schema.names != expected.names):
-            raise DataError(
-                f"{place}: row group {group_index} has {table.num_rows} rows of {table.schema.names}, "
-                f"the manifest says {group.rows} of {expected.names}; shard the data again"
-            )
+        if self.manifest.container is Container.TAR:
+            table = read_tar_rows(self.location, shard, group, self.manifest.tar_defaults)
+            return table if columns is None else table.select(list(columns))
+        with _open_parquet(place, f"row group {group_index}") as file:
+            table = file.read_row_group(group_index, columns=columns)
+            self._check(place, f"row group {group_index}", table, group.rows, columns)
         return table
+
+    def read_columns(self, shard_index: int, columns: Sequence[str]) -> pa.Table:
+        """Some columns of a whole shard (parquet only), in file order; only their bytes are fetched.
+
+        Raises:
+            DataError: the shard does not hold what the manifest says.
+            StorageError: the shard is gone or the store does not answer.
+        """
+        shard = self.manifest.shards[shard_index]
+        place = self.location / shard.path
+        with _open_parquet(place, "the footer or a column") as file:
+            table = file.read(columns=list(columns))
+            self._check(place, "it", table, shard.rows, columns)
+        return table
+
+    def _check(
+        self, place: Location, part: str, table: pa.Table, rows: int, columns: Sequence[str] | None
+    ) -> None:
+        schema = SCHEMAS[self.manifest.kind]
+        expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+        if table.num_rows != rows or not table.schema.equals(expected):
+            raise DataError(
+                f"{place}: {part} has {table.num_rows} rows of {table.schema.names}, the manifest says "
+                f"{rows} of {expected.names}; see `charmnet inspect --verify` and shard the data again"
+            )
 
     def selected_rows(self, table: pa.Table, selection: Selection) -> list[int]:
         """The indices of a row group's rows that a selection picks, ascending."""
         return [i for i, stratum in enumerate(strata_of(table)) if selection(stratum)]
 
 
-def _store_error(place: Location, group_index: int, error: OSError) -> Exception:
-    """Parquet's own complaints about content come as OSError too: tell them from the store's."""
-    if any(word in str(error) for word in _CORRUPTION):
-        return DataError(
-            f"{place}: row group {group_index} is corrupt ({error}); see `charmnet inspect --verify`"
-        )
-    return StorageError(f"{place}: row group {group_index} could not be read: {error}")
+@contextmanager
+def _open_parquet(place: Location, part: str) -> Iterator[pq.ParquetFile]:
+    """Whatever reading `part` of it brings up is turned into an error that names the shard."""
+    filesystem, path = place.arrow()
+    try:
+        with filesystem.open_input_file(path) as file:
+            yield pq.ParquetFile(file, pre_buffer=True, page_checksum_verification=True)
+    except FileNotFoundError as error:
+        raise StorageError(f"{place}: the shard is gone; restore it or shard the data again") from error
+    except OSError as error:
+        # Parquet's complaints about content are plain OSErrors too: the store's have a number or a name.
+        if error.errno is not None or type(error) is not OSError or "AWS Error" in str(error):
+            raise StorageError(f"{place}: {part} could not be read: {error}") from error
+        raise DataError(f"{place}: {part} is corrupt ({error}); see `charmnet inspect --verify`") from error
+    except _UNREADABLE as error:
+        raise DataError(
+            f"{place}: {part} cannot be read ({error}); see `charmnet inspect --verify`"
+        ) from error
 
 
 def strata_of(table: pa.Table) -> list[Stratum]:
     """The stratum of every row of a table that has the columns domain, subset, category and splits."""
-    columns = (table[name].to_pylist() for name in ("domain", "subset", "category", "splits"))
+    columns = (table[name].to_pylist() for name in STRATUM_COLUMNS)
     return [
         Stratum(domain, subset, category, tuple(splits))
         for domain, subset, category, splits in zip(*columns, strict=True)

@@ -17,7 +17,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from charmnet.errors import DataError
-from pipelines.shards.manifest import RowGroup, Shard, Stratum
+from pipelines.shards.manifest import MANIFEST_NAME, RowGroup, Shard, Stratum
 from pipelines.shards.rows import Row, pair_row
 from pipelines.shards.schema import PAIR_SCHEMA, ROW_GROUP_BYTES
 from pipelines.storage import Location
@@ -104,7 +104,7 @@ def tar_samples(reader: HashingReader) -> Iterator[TarSample]:
     try:
         with tarfile.open(fileobj=reader, mode="r:") as archive:  # type: ignore[call-overload]
             for member in archive:
-                if member.isdir():
+                if member.isdir() or _is_apple_double(member):
                     continue
                 name, _, part = _split_name(member.name)
                 if current is None or name != current.name:
@@ -116,6 +116,11 @@ def tar_samples(reader: HashingReader) -> Iterator[TarSample]:
         raise DataError(f"not a whole, uncompressed tar archive ({error})") from error
     if current is not None:
         yield current
+
+
+def _is_apple_double(member: tarfile.TarInfo) -> bool:
+    """Whether it is the attributes that macOS's tar adds to each file, as `._NAME`."""
+    return member.name.rpartition("/")[2].startswith("._")
 
 
 def _split_name(path: str) -> tuple[str, str, str]:
@@ -226,6 +231,7 @@ def read_tar_rows(folder: Location, shard: Shard, group: RowGroup, defaults: Str
     except DataError as error:
         raise DataError(
             f"{place}: bytes {group.offset} to {group.offset + group.bytes} changed since the manifest was "
-            f"written ({error}); write it again with `charmnet shard webdataset --in-place`"
+            f"written ({error}); delete {MANIFEST_NAME} there and run "
+            "`charmnet shard webdataset --in-place` again"
         ) from error
     return pa.Table.from_pylist(rows, PAIR_SCHEMA)

@@ -2,7 +2,8 @@
 
 A sample is a run of members with one NAME: `NAME.composite.jpg`, `NAME.ground_truth.jpg`, `NAME.mask.png`
 (each .jpg, .jpeg or .png) and, if wanted, `NAME.json` with any of subset, category, splits, composite_style
-and ground_truth_style. With --in-place only manifest.json is written, and archives are read by byte range.
+and ground_truth_style. With --in-place only manifest.json is written, and archives are read by byte range:
+after archives were added or replaced, delete manifest.json and run the command again.
 """
 
 from __future__ import annotations

@@ -89,6 +89,8 @@ def _manifest() -> Manifest:
         (["shards", 0, "row_groups", 0, "samples"], -20, "count"),
         (["shards", 0, "bytes"], True, "count"),
         (["shards"], None, "TypeError"),
+        (["strata", 0, "category"], ["human"], "expected a name"),
+        (["strata", 0, "splits", 0], ["train"], "expected a name"),
         (["conditions"], [], "AttributeError"),
     ],
 )

@@ -64,6 +64,12 @@ def test_a_sample_and_what_its_json_says() -> None:
     assert (rows[0]["composite"], rows[0]["foreground_mask"]) == (IMAGE, MASK)
 
 
+def test_what_macos_adds_is_passed_over() -> None:
+    files = [(member(f"x/._{info.name}", b"attributes"), (info, data)) for info, data in sample("b")]
+    data = archive(*(file for pair in files for file in pair), *sample("c"))
+    assert found(data) == (["a/b", "a/c"], [])
+
+
 @pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_every_tar_format_and_its_folders(kind: int) -> None:
     folder = member("images/", b"", type=tarfile.DIRTYPE)
