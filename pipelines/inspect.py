@@ -7,9 +7,9 @@ charmnet inspect s3://bucket/real --verify
 from __future__ import annotations
 
 import argparse
+import io
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -19,15 +19,16 @@ from charmnet.vocabulary import CaptureCondition
 from pipelines.cli import module_main
 from pipelines.progress import progress, results
 from pipelines.shards.contact_sheet import contact_sheet, sample_rows
-from pipelines.shards.manifest import Manifest
-from pipelines.shards.reading import Dataset
-from pipelines.shards.rows import Row
+from pipelines.shards.entries import read_ahead
+from pipelines.shards.manifest import Container, Manifest
+from pipelines.shards.reading import STRATUM_COLUMNS, Dataset
 from pipelines.shards.selection import Selection
-from pipelines.shards.verify import Failure, checks_of, verify
+from pipelines.shards.verify import Failure, checks_of, duplicate_ids, verify
 from pipelines.storage import Location
 
 DEFAULT_SAMPLES = 8
 _SHOWN_FAILURES = 20
+_SHOWN_SIZES = 5
 _DIMENSIONS = ("domain", "subset", "category", "split")
 
 
@@ -56,16 +57,25 @@ def run(args: argparse.Namespace) -> int:
     """
     Raises:
         DataError: there is no data set, or `--verify` found something amiss.
+        ValueError: `--select` picks nothing.
     """
     if args.samples < 1:
         raise ValueError(f"--samples is {args.samples}, expected at least 1")
     selection = Selection(args.select)
     dataset = Dataset.open(args.uri)
     facts = summary(dataset, selection)
+    if selection.expression and not facts["rows"]:
+        known = {name: sorted(names) for name, names in dataset.manifest.totals().items()}
+        raise ValueError(
+            f"--select {selection.expression!r} picks nothing of {dataset.location}; it has {known}"
+        )
     _show(facts)
     failures = _verified(dataset) if args.verify else None
     if failures is not None:
         facts["failures"] = [asdict(failure) for failure in failures]
+    if not failures:
+        facts["sizes"] = sizes(dataset, selection)
+        _show_sizes(facts["sizes"])
     if args.json:
         Location.of(args.json).write_json(facts)
     if failures:
@@ -81,8 +91,9 @@ def summary(dataset: Dataset, selection: Selection) -> dict[str, Any]:
     """What the manifest says of the selected rows.
 
     Returns:
-        kind, rows, samples, shards, row_groups, bytes (of the whole data set) and digest; for each of domain,
-        subset, category and split {name: {"rows", "samples"}}, and so for condition without a selection.
+        kind, rows and samples of the selection; for each of domain, subset, category and split
+        {name: {"rows", "samples"}}, of the selection. Of the whole data set: digest, shards, row_groups,
+        bytes, whole {"rows", "samples"} and condition {name: {"samples"}}.
     """
     manifest = dataset.manifest
     rows: dict[str, Counter[str]] = {name: Counter() for name in _DIMENSIONS}
@@ -120,7 +131,34 @@ def summary(dataset: Dataset, selection: Selection) -> dict[str, Any]:
             }
             for name in _DIMENSIONS
         },
-        "condition": {} if selection.expression else _conditions(manifest),
+        "whole": {"rows": manifest.rows, "samples": manifest.samples},
+        "condition": _conditions(manifest),
+    }
+
+
+def sizes(dataset: Dataset, selection: Selection) -> dict[str, Any] | None:
+    """Picture sizes of all selected rows, from the shards' columns; no picture is fetched.
+
+    Returns:
+        height and width as [least, most], and most_common: up to five {"width", "height", "rows"}. None for
+        archives, whose pictures alone tell.
+    """
+    if dataset.manifest.container is Container.TAR or not dataset.manifest.rows:
+        return None
+    columns = [*STRATUM_COLUMNS, "height", "width"]
+    counted: Counter[tuple[int, int]] = Counter()
+    shards = range(len(dataset.manifest.shards))
+    for table in read_ahead(lambda index: dataset.read_columns(index, columns), shards):
+        picked = table.take(dataset.selected_rows(table, selection))
+        counted.update(zip(picked["width"].to_pylist(), picked["height"].to_pylist(), strict=True))
+    widths, heights = ([size[axis] for size in counted] for axis in (0, 1))
+    return {
+        "height": [min(heights), max(heights)],
+        "width": [min(widths), max(widths)],
+        "most_common": [
+            {"width": width, "height": height, "rows": rows}
+            for (width, height), rows in counted.most_common(_SHOWN_SIZES)
+        ],
     }
 
 
@@ -135,16 +173,32 @@ def _show(facts: dict[str, Any]) -> None:
     table = Table(title=facts["uri"], caption=facts["select"] or None)
     for column in ("", "name", f"{facts['kind']}s", "samples an epoch"):
         table.add_column(column, justify="left" if column in ("", "name") else "right")
-    for dimension in (*_DIMENSIONS, "condition"):
+    for dimension in _DIMENSIONS:
         for index, (name, counts) in enumerate(facts[dimension].items()):
-            rows = f"{counts['rows']:,}" if "rows" in counts else ""
-            table.add_row(dimension if index == 0 else "", name, rows, f"{counts['samples']:,}")
+            title = dimension if index == 0 else ""
+            table.add_row(title, name, f"{counts['rows']:,}", f"{counts['samples']:,}")
+    whole = facts["whole"]
+    if facts["select"]:
+        table.add_section()
+        table.add_row("selected", "", f"{facts['rows']:,}", f"{facts['samples']:,}")
     table.add_section()
-    table.add_row("all", "", f"{facts['rows']:,}", f"{facts['samples']:,}")
+    table.add_row("whole data set", "", f"{whole['rows']:,}", f"{whole['samples']:,}")
+    for name, counts in facts["condition"].items():
+        table.add_row("", name, "", f"{counts['samples']:,}")
     results.print(table)
     results.print(
-        f"{facts['bytes'] / 1e6:,.1f} MB in {facts['shards']} {facts['container']} shards, "
+        f"whole data set: {facts['bytes'] / 1e6:,.1f} MB in {facts['shards']} {facts['container']} shards, "
         f"{facts['row_groups']} row groups; digest {facts['digest'][:12]}"
+    )
+
+
+def _show_sizes(found: dict[str, Any] | None) -> None:
+    if found is None:
+        return
+    common = ", ".join(f"{s['width']}x{s['height']} ({s['rows']:,})" for s in found["most_common"])
+    (narrowest, widest), (lowest, highest) = found["width"], found["height"]
+    results.print(
+        f"pictures {narrowest} to {widest} pixels wide, {lowest} to {highest} high; most common: {common}"
     )
 
 
@@ -155,6 +209,7 @@ def _verified(dataset: Dataset) -> list[Failure]:
         for found in verify(dataset, checks):
             failures.extend(found)
             advance(1)
+    failures.extend(duplicate_ids(dataset))
     failures.sort(key=lambda f: (f.shard, -1 if f.row_group is None else f.row_group, f.id or ""))
     for failure in failures[:_SHOWN_FAILURES]:
         where = "" if failure.row_group is None else f" row group {failure.row_group}"
@@ -164,23 +219,19 @@ def _verified(dataset: Dataset) -> list[Failure]:
         results.print(f"and {len(failures) - _SHOWN_FAILURES} more (--json lists all)")
     if not failures:
         results.print(
-            f"verified: {len(dataset.manifest.shards)} checksums, {dataset.manifest.rows:,} rows decoded"
+            f"verified: {len(dataset.manifest.shards)} checksums, {dataset.manifest.rows:,} rows decoded, "
+            "no id twice"
         )
     return failures
 
 
 def _write_sheet(dataset: Dataset, selection: Selection, args: argparse.Namespace) -> None:
     rows = sample_rows(dataset, selection, args.samples)
-    results.print(f"pictures of {_sizes(rows)} pixels (width x height, among {len(rows)} samples)")
-    place = Path(args.contact_sheet or f"{dataset.location.name}-contact-sheet.png")
-    contact_sheet(rows).save(place)
-    results.print(f"contact sheet: {place.resolve()}")
-
-
-def _sizes(rows: list[Row]) -> str:
-    sizes = sorted((row["width"] * row["height"], row["width"], row["height"]) for row in rows)
-    ends = [f"{width}x{height}" for _, width, height in (sizes[0], sizes[-1])]
-    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+    place = Location.of(args.contact_sheet or f"./{dataset.location.name}-contact-sheet.png")
+    data = io.BytesIO()
+    contact_sheet(rows).save(data, "JPEG" if place.name.lower().endswith((".jpg", ".jpeg")) else "PNG")
+    place.write_bytes(data.getvalue())
+    results.print(f"contact sheet: {place.local_path or place}")
 
 
 if __name__ == "__main__":

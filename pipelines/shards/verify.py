@@ -5,10 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from charmnet.errors import CharmNetError, DataError
 from charmnet.images import decode_mask
 from pipelines.cluster import over_cluster
+from pipelines.shards.entries import read_ahead
+from pipelines.shards.manifest import Container
 from pipelines.shards.reading import Dataset, strata_of
 from pipelines.shards.rows import Row, check_pictures
 
@@ -48,6 +54,39 @@ def checks_of(dataset: Dataset) -> list[Check]:
 def verify(dataset: Dataset, checks: Sequence[Check]) -> Iterator[list[Failure]]:
     """Runs checks through Ray Data; yields the failures of each as it ends."""
     yield from over_cluster(lambda check: run_check(dataset, check), checks)
+
+
+def duplicate_ids(dataset: Dataset) -> list[Failure]:
+    """Rows with an id that another row has, from the column of ids alone.
+
+    Memory: all ids at once, some 100 bytes a row. An archive's ids begin with its own path and are unique in
+    it by its index, so archives are not fetched for this. A shard that cannot be read is left to `run_check`.
+    """
+    if dataset.manifest.container is Container.TAR:
+        return []
+    shards = range(len(dataset.manifest.shards))
+    tables = [table for table in read_ahead(lambda index: _ids(dataset, index), shards) if table is not None]
+    if not tables:
+        return []
+    counted = pa.concat_tables(tables).group_by("id").aggregate([("shard", "list"), ("shard", "count")])
+    repeated = counted.filter(pc.greater(counted["shard_count"], 1))
+    return [
+        Failure(dataset.manifest.shards[row["shard_list"][-1]].path, None, row["id"], _repeated(dataset, row))
+        for row in repeated.to_pylist()
+    ]
+
+
+def _ids(dataset: Dataset, shard: int) -> pa.Table | None:
+    try:
+        table = dataset.read_columns(shard, ["id"])
+    except CharmNetError:
+        return None
+    return table.append_column("shard", pa.array([shard] * len(table), pa.int32()))
+
+
+def _repeated(dataset: Dataset, row: dict[str, Any]) -> str:
+    paths = sorted({dataset.manifest.shards[index].path for index in row["shard_list"]})
+    return f"duplicate id: {row['shard_count']} rows have it, in {', '.join(paths)}"
 
 
 def run_check(dataset: Dataset, check: Check) -> list[Failure]:

@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 
 import numpy as np
@@ -12,7 +13,7 @@ from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, bytes_of, pair_row, scene_row
 from pipelines.shards.schema import ROW_GROUP_BYTES, RowKind
-from pipelines.shards.verify import checks_of, run_check
+from pipelines.shards.verify import checks_of, duplicate_ids, run_check
 from pipelines.shards.writer import write_parquet
 from pipelines.storage import Location
 from tests.factories import foreground, photograph
@@ -119,6 +120,26 @@ def test_a_broken_shard_is_named_with_a_remedy(tmp_path) -> None:
     with pytest.raises(StorageError, match="the shard is gone"):
         dataset.read_row_group(0, 0)
     assert "no such file" in run_check(dataset, checks_of(dataset)[0])[0].reason
+
+
+def test_a_flipped_bit_in_the_footer_names_the_shard(tmp_path) -> None:
+    dataset = written(Location.of(tmp_path), [pair(n) for n in range(3)])
+    place = tmp_path / "part-00000.parquet"
+    data = place.read_bytes()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    for position in range(footer, len(data), 29):
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << position % 8
+        place.write_bytes(damaged)
+        for read in (lambda: dataset.read_row_group(0, 0), lambda: dataset.read_columns(0, ["id", "height"])):
+            with contextlib.suppress(DataError):  # nothing else may come of it
+                read().to_pylist()
+
+
+def test_ids_that_stand_twice_are_found(tmp_path) -> None:
+    dataset = written(Location.of(tmp_path), [pair(n % 65) for n in range(66)])
+    failures = duplicate_ids(dataset)
+    assert [(failure.id, failure.shard) for failure in failures] == [("HCOCO/c0_1_1", "part-00000.parquet")]
 
 
 def test_verifying_finds_what_a_checksum_cannot(tmp_path) -> None:
