@@ -118,16 +118,23 @@ class Destination:
         self.location = location
         self.identity = json.loads(json.dumps(identity))  # as it comes back from a file
         self._plan, self._parts = location / PLAN_NAME, location / PARTS_NAME
+        self._in_place = among_files
         if self.manifest() is not None:
             return
         if self._plan.exists():
             self._compare(self._plan.read_json(), "a half-made data set")
             return
-        found = [] if among_files else location.walk_files()  # a store may list folders that were emptied
+        # A store may list folders that were emptied; lists that were refused leave only what was rejected.
+        found = [] if among_files else [file for file in location.walk_files() if file != REJECTED_NAME]
         if found:
             names = ", ".join(found[:3])
             raise DataError(f"{location} holds {names} and no data set; expected an empty or new folder")
-        self._plan.write_json(identity)
+
+    def begin(self) -> None:
+        """Says what is being made here, and forgets what a plan that was taken away has left."""
+        if not self._plan.exists():
+            self._parts.delete()
+            self._plan.write_json(self.identity)
 
     def manifest(self) -> Manifest | None:
         """The manifest where the data set is finished.
@@ -183,9 +190,12 @@ class Destination:
             if found.get(name) != self.identity.get(name)
         ]
         if differing:
+            other = (
+                f"delete {MANIFEST_NAME} and {PLAN_NAME} there" if self._in_place else "name another --dest"
+            )
             raise DataError(
                 f"{self.location} holds {what}, which differs in {'; '.join(differing)}; "
-                "expected the same request, or another destination"
+                f"expected the same request; to make another data set, {other}"
             )
 
 
@@ -200,6 +210,8 @@ def make(destination: Destination, plan: Plan, max_rejected: float, retry_reject
         DataError: too much is unfit; shards and rejected.jsonl stay for another run.
         StorageError: the store does not answer; what is finished stays.
     """
+    _check_planned(destination, plan, max_rejected)
+    destination.begin()
     numbers = range(len(plan.tasks))
     parts = dict(zip(numbers, read_ahead(destination.part, numbers), strict=True))
     missing = [i for i, part in parts.items() if part is None or (retry_rejected and part.rejected)]
@@ -212,7 +224,14 @@ def make(destination: Destination, plan: Plan, max_rejected: float, retry_reject
     written = [part for part in parts.values() if part is not None]
     rejected = [*plan.rejected, *(rejection for part in written for rejection in part.rejected)]
     destination.write_rejected(rejected)
-    _check_rejected(destination, plan, written, rejected, max_rejected)
+    rows = sum(part.manifest.rows for part in written)
+    if not rows and not rejected:
+        destination.clean()
+        raise DataError(f"{len(plan.tasks)} archives and no sample in them; expected NAME.composite.jpg, ...")
+    asked = rows + _lost(rejected) if plan.items is None else plan.items
+    if rows == 0 or _lost(rejected) > max_rejected * asked:
+        remedy = "mend the files and run again with --retry-rejected"
+        raise _too_many_rejected(destination, rejected, asked, max_rejected, remedy)
     manifest = Manifest.merged([part.manifest for part in written], destination.identity)
     manifest.save(destination.location)
     destination.clean()
@@ -238,20 +257,25 @@ def _run_task(job: tuple[Destination, int, Task]) -> tuple[int, str]:
     return index, ""
 
 
-def _check_rejected(
-    destination: Destination,
-    plan: Plan,
-    written: Sequence[Written],
-    rejected: Sequence[Rejection],
-    max_rejected: float,
-) -> None:
-    lost = sum(rejection.items for rejection in rejected)
-    rows = sum(part.manifest.rows for part in written)
-    asked = rows + lost if plan.items is None else plan.items
-    if lost > max_rejected * asked or rows == 0:
-        examples = "".join(f"\n  {rejection.file}: {rejection.reason}" for rejection in rejected[:3])
-        raise DataError(
-            f"{lost} of {asked} rejected ({lost / max(asked, 1):.2%}), --max-rejected allows "
-            f"{max_rejected:.2%}; each stands in {destination.location / REJECTED_NAME}, such as:{examples}\n"
-            "mend the files and run again with --retry-rejected, or allow more"
-        )
+def _check_planned(destination: Destination, plan: Plan, max_rejected: float) -> None:
+    """Lists that are unfit by themselves are refused before anything is made, so that they can be mended."""
+    if not plan.tasks or (plan.items and _lost(plan.rejected) > max_rejected * plan.items):
+        destination.write_rejected(plan.rejected)
+        remedy = "mend the lists and run again"
+        raise _too_many_rejected(destination, plan.rejected, plan.items or 0, max_rejected, remedy)
+
+
+def _lost(rejected: Sequence[Rejection]) -> int:
+    return sum(rejection.items for rejection in rejected)
+
+
+def _too_many_rejected(
+    destination: Destination, rejected: Sequence[Rejection], asked: int, max_rejected: float, remedy: str
+) -> DataError:
+    lost = _lost(rejected)
+    examples = "".join(f"\n  {rejection.file}: {rejection.reason}" for rejection in rejected[:3])
+    return DataError(
+        f"{lost} of {asked} rejected ({lost / max(asked, 1):.2%}), --max-rejected allows "
+        f"{max_rejected:.2%}; each stands in {destination.location / REJECTED_NAME}, such as:{examples}\n"
+        f"{remedy}, or allow more with --max-rejected"
+    )

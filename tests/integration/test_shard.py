@@ -126,6 +126,43 @@ def test_a_place_that_holds_something_else_is_refused(
     assert "neither beneath" in capsys.readouterr().err
 
 
+def test_categories_and_sizes_reach_the_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = tmp_path / "source", tmp_path / "run #1"
+    lines = make_iharmony4(source, photographs=2)["IHD_train"]
+    (source / "categories.tsv").write_text(f"{lines[0]}\tdog\n")
+    command = ["shard", "iharmony4", "--source", str(source), "--dest", str(out), "--list", "IHD_train.txt"]
+    with (source / "IHD_train.txt").open("a") as stream:
+        stream.write("broken\n")
+    assert main([*command, "--categories", "categories.tsv", "--max-size", "48"]) == 1
+    assert "mend the lists" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["rejected.jsonl"]
+    (source / "IHD_train.txt").write_text("".join(f"{line}\n" for line in lines))
+    assert main([*command, "--categories", "categories.tsv", "--max-size", "48"]) == 0
+    categories = {row["category"]: (row["height"], row["width"]) for row in all_rows(str(out)).values()}
+    assert categories == {"dog": (32, 48), None: (32, 48)}
+
+    sheet, facts = tmp_path / "new/sheet.jpg", tmp_path / "facts.json"
+    inspect = ["inspect", str(out), "--contact-sheet", str(sheet), "--json", str(facts)]
+    assert main([*inspect, "--select", "category == 'dog'"]) == 0
+    assert image_size(sheet.read_bytes())
+    told = json.loads(facts.read_text())
+    assert (told["rows"], told["whole"]) == (1, {"rows": 2, "samples": 2})
+    assert told["sizes"]["most_common"] == [{"width": 48, "height": 32, "rows": 1}]
+    assert main([*inspect, "--select", "category == 'cat'"]) == 2
+    assert "picks nothing" in capsys.readouterr().err
+
+
+def test_nothing_to_shard_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tars").mkdir()
+    with tarfile.open(tmp_path / "tars/empty.tar", "w"):
+        pass
+    destination = tmp_path / "out"
+    for layout in ("rdharmony", "webdataset"):
+        assert main(["shard", layout, "--source", str(tmp_path / "tars"), "--dest", str(destination)]) == 1
+        assert "expected" in capsys.readouterr().err
+        assert [path for path in destination.rglob("*") if path.is_file()] == []
+
+
 def test_scenes_and_pairs_from_a_bucket_to_a_bucket(s3, tmp_path: Path, capsys) -> None:
     make_rdharmony(tmp_path / "rdharmony", scenes=2)
     place = s3.prefix()
@@ -198,5 +235,11 @@ def test_archives_in_place_are_the_same_data_set_as_their_parquet(s3, tmp_path: 
     assert "2 checksums" in capsys.readouterr().out
     assert main([*command, "--in-place"]) == 0
     assert "is finished" in capsys.readouterr().out
+    (Location.of(tars) / "2.tar").write_bytes((Location.of(tars) / "1.tar").read_bytes())
+    assert main([*command, "--in-place"]) == 1
+    assert "delete manifest.json" in capsys.readouterr().err
+    (Location.of(tars) / "manifest.json").delete()
+    assert main([*command, "--in-place"]) == 0
+    assert Dataset.open(tars).manifest.rows == 10
     assert main([*command, "--in-place", "--max-size", "32"]) == 2
     assert main([*command]) == 2
