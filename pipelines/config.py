@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -32,13 +33,13 @@ class TrainConfig:
         learning_rate: of Adam. schedule: `constant`, or `linear`: constant for half of the steps, then
             falling linearly towards 0 (the released default policy, counted in steps).
         batch_size: pairs of one global step, over all workers; a pair is one sample of each domain.
-        image_size: side in pixels of the training pictures.
         steps: length of the run; None is 200 times the smaller domain's batches, as released.
         seed: of the weights, the order and the augmentation.
         real_select, rendered_select: which part of the data sets is trained on.
         pool_row_groups: how many row groups the shuffle mixes.
         validate: names of the splits of the real data set to validate on.
-        validate_every, checkpoint_every, log_every: in steps; 0 is never (a run's end always checkpoints).
+        validate_every, checkpoint_every, log_every: in steps; with 0 there is no validation, and
+            a checkpoint at the end only.
         validate_images: at most so many of a split (0 is all of them).
         best_metric: of validation, decides which checkpoint is the best.
         keep_checkpoints: how many of the last to keep (the best is kept beside them).
@@ -58,7 +59,6 @@ class TrainConfig:
     learning_rate: float = 1e-4
     schedule: Schedule = "constant"
     batch_size: int = 8
-    image_size: int = 256
     steps: int | None = None
     seed: int = 0
     real_select: str = ""
@@ -85,12 +85,16 @@ class TrainConfig:
             self._at_least(name, 0)
         if self.steps is not None:
             self._at_least("steps", 1)
-        if not self.learning_rate > 0:
+        for name in ("cpus_per_worker", "data_cpus_per_task"):
+            self._at_least(name, 0)
+        if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate={self.learning_rate}: expected a number above 0")
+        if not math.isfinite(self.attention_bias):
+            raise ValueError(f"attention_bias={self.attention_bias}: expected a number")
         self.worker_range  # noqa: B018 - raises where it is malformed
 
     def _at_least(self, name: str, least: int) -> None:
-        if getattr(self, name) < least:
+        if not getattr(self, name) >= least:
             raise ValueError(f"{name}={getattr(self, name)}: expected at least {least}")
 
     @property

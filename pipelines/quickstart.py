@@ -210,13 +210,14 @@ def _seconds_per_update() -> float:
     """One update of the networks as each worker makes it: its share of the batch, on one thread."""
     import torch
 
+    from charmnet.augment import TRAINING_SIZE
     from charmnet.batch import HarmonizationBatch
     from charmnet.methods import CharmNetMethod
     from charmnet.vocabulary import NUM_CONDITIONS, Domain
     from pipelines.recipes import recipe
 
     config = recipe("small")
-    rows, size = config.batch_size // WORKERS, config.image_size
+    rows, size = config.batch_size // WORKERS, TRAINING_SIZE
     image, mask = torch.zeros(rows, 3, size, size), torch.ones(rows, 1, size, size)
     styles = torch.full((rows, NUM_CONDITIONS), 1 / NUM_CONDITIONS), torch.zeros(rows, dtype=torch.int64)
     batches = {

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from charmnet.vocabulary import Domain
 from pipelines.cli import module_main
 from pipelines.config import TrainConfig
 from pipelines.recipes import RECIPES, recipe
-from pipelines.services import state_folder
+from pipelines.tracking.server import default_tracking_uri, plain_tracking_uri
 
 EXIT_STOPPED = 143
 """The run was asked to stop and saved a checkpoint."""
@@ -68,6 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
     from pipelines.training.driver import train  # needs Ray, which --help does not
 
+    tracking_uri = _tracking_uri(arguments.tracking)
+    if arguments.register and tracking_uri is None:
+        raise ValueError("--register needs an MLflow server, and --tracking is none")
     name = arguments.name or f"{arguments.recipe}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     uris = {Domain.REAL: arguments.real, Domain.RENDERED: arguments.rendered}
     result = train(
@@ -75,11 +78,13 @@ def run(arguments: argparse.Namespace) -> int:
         {domain: uri for domain, uri in uris.items() if uri},
         arguments.storage,
         name,
-        _tracking_uri(arguments.tracking),
+        tracking_uri,
         arguments.experiment,
         arguments.register,
     )
     print(f"{result.status.lower()} at step {result.step}: {result.run_folder}")
+    if result.page:
+        print(f"MLflow: {result.page}")
     for metric, value in sorted(result.metrics.items()):
         print(f"  {metric} {value:.2f}")
     return 0 if result.status == "FINISHED" else EXIT_STOPPED
@@ -89,8 +94,13 @@ def _tracking_uri(chosen: str | None) -> str | None:
     """What was chosen, else the environment's, else a database in the state folder; None for `none`."""
     if chosen == "none":
         return None
-    database = state_folder() / "mlflow.db"
-    return chosen or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
+    uri = chosen or default_tracking_uri()
+    if "@" in urlsplit(uri).netloc:
+        raise ValueError(
+            "the MLflow server's address has a user or password in it; give them to the cluster's nodes as "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+    return plain_tracking_uri(uri)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pipelines.services import ObjectStore
 os.environ.update(
     OMP_NUM_THREADS="1",
     RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.2",
+    RAY_JOB_STOP_WAIT_TIME_S="60",
     MLFLOW_DISABLE_TELEMETRY="true",
 )
 
@@ -56,6 +57,7 @@ def ray_cluster(s3: ObjectStoreForTests) -> Iterator[None]:
     import ray
 
     ray.init(
+        address="local",
         num_cpus=4,
         object_store_memory=500_000_000,
         log_to_driver=False,

@@ -65,6 +65,11 @@ class MlflowTracker(Tracker):
         """Counts something that was given to the tracker and cannot be recorded."""
         self._spool.count_dropped(1, reason)
 
+    @property
+    def page(self) -> str | None:
+        """See `Tracker`."""
+        return self._shipper.page
+
     def _append(
         self, op: str, fields: Mapping[str, Any], blob: bytes | Path | None = None, name: str = "blob"
     ) -> None:
@@ -240,7 +245,9 @@ def write_identity(spool_folder: Path, identity: RunIdentity, tracking_uri: str)
     """Notes beside a spool which run it belongs to, for `ship_leftovers`."""
     fields = {**identity.__dict__, "tracking_uri": tracking_uri}
     try:
-        (spool_folder / IDENTITY_NAME).write_text(json.dumps(fields))
+        complete = spool_folder / f".{IDENTITY_NAME}"
+        complete.write_text(json.dumps(fields))
+        complete.replace(spool_folder / IDENTITY_NAME)
     except OSError as error:
         logger.error(
             "%s was not written (%s): what is left in this spool will not be found.", spool_folder, error

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from pipelines.tracking.server import connect, redact
+from pipelines.tracking.server import connect, local_artifacts, redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,7 +48,7 @@ def experiment_id_of(client: MlflowClient, name: str) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            return client.create_experiment(name)
+            return client.create_experiment(name, artifact_location=local_artifacts(client.tracking_uri))
         except MlflowException:
             experiment = client.get_experiment_by_name(name)  # another process was faster
             if experiment is None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+from pipelines.services import state_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,6 +61,18 @@ def plain_tracking_uri(tracking_uri: str) -> str:
         os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(username)
         os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(password)
     return urlunsplit(parts._replace(netloc=host)) if separator else tracking_uri
+
+
+def default_tracking_uri() -> str:
+    """The server that `$MLFLOW_TRACKING_URI` names, else a database in the state folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state_folder() / 'mlflow.db'}"
+
+
+def local_artifacts(tracking_uri: str) -> str | None:
+    """Where the artifacts of a database without a server lie: beside it, and not in the working directory."""
+    if not tracking_uri.startswith("sqlite:"):
+        return None
+    return (Path(tracking_uri.removeprefix("sqlite:///")).parent / "mlflow-artifacts").as_uri()
 
 
 def connect(tracking_uri: str) -> MlflowClient:

@@ -18,7 +18,7 @@ from pipelines.tracking.runs import (
     find_runs,
     heartbeat_tags,
 )
-from pipelines.tracking.server import connect, is_transient, redact
+from pipelines.tracking.server import connect, is_transient, redact, run_link
 from pipelines.tracking.spool import Entry, Spool
 
 logger = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ class Shipper(threading.Thread):
         self._failures = 0
         self._heartbeat_due = time.monotonic() + HEARTBEAT_SECONDS
         self.run_id: str | None = None
+        self.page: str | None = None
 
     def finish(self, timeout_seconds: float) -> bool:
         """Sends the rest; whether all of it was sent in time. The spool is given free in either case."""
@@ -117,6 +118,7 @@ class Shipper(threading.Thread):
         if self._resume_step is not None:
             writer.note_rerun(self._resume_step)
             self._resume_step = None
+        self.page = run_link(self._client.tracking_uri, experiment_id, writer.run_id)
         self.run_id = writer.run_id
         return writer
 

@@ -22,6 +22,11 @@ class Tracker(Protocol):
         """The server's id of the run; None until the server has been reached."""
         ...
 
+    @property
+    def page(self) -> str | None:
+        """The address of the run's page; None until the server has been reached."""
+        return None
+
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
         """Numbers by name at a step; at step None they belong to the clock (the step is the Unix second)."""
         return

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
-from types import FrameType
-from typing import Any
 
-from charmnet.errors import CharmNetError
+from charmnet.methods import Method
 from charmnet.vocabulary import Domain
 from pipelines.cluster import connect
 from pipelines.config import TrainConfig
 from pipelines.ingest.window import StreamSpec
-from pipelines.progress import progress
+from pipelines.models import load_model
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
 from pipelines.storage import Location
 from pipelines.tracking import NullTracker, RunStatus, Tracker
+from pipelines.training.fit import StopRequest, fit, stopping_on_signals
 from pipelines.training.job import RunTracking, TrainingJob, method_of
 from pipelines.training.placement import Placement, place
 from pipelines.training.record import record_models, record_run, settle_earlier_runs
 from pipelines.training.run_folder import RunFolder
 
 RELEASED_EPOCHS = 200
-
-_NEWS_SECONDS = 1.0
 
 # Ray Train's own settings. A report waits for the controller's next look, which is every 2 s by default; a
 # group that lost a node asks so long for its old size before it goes on with what there is.
@@ -39,10 +32,6 @@ _RAY_TRAIN_SETTINGS = {
 }
 
 
-class TrainingFailedError(CharmNetError):
-    """The run ended before its last step, and not because it was asked to."""
-
-
 @dataclass(frozen=True)
 class RunResult:
     """
@@ -50,14 +39,14 @@ class RunResult:
         status: FINISHED, or KILLED where the run was asked to stop and saved a checkpoint.
         step: the last one that is saved. run_folder: URI.
         metrics: of the last validation.
-        run_id: MLflow's; None if its server was not reached.
+        page: the run's in MLflow; None if its server was not reached.
     """
 
     status: RunStatus
     step: int
     run_folder: str
     metrics: dict[str, float]
-    run_id: str | None
+    page: str | None
 
 
 def train(
@@ -83,36 +72,65 @@ def train(
     """
     for setting, value in _RAY_TRAIN_SETTINGS.items():
         os.environ.setdefault(setting, value)
-    connect()
-    datasets = _open_datasets(uris, method_of(config).domains)
-    specs = stream_specs(config, datasets)
+    method = method_of(config)
+    datasets = _open_datasets(uris, method.domains)
+    config = replace(config, init=_checked_init(config, method, tracking_uri))
+    specs = stream_specs(config, datasets, method.domains)
     config = replace(config, steps=config.steps or released_steps(specs))
-    placement = _place(config, len(specs))
-    folder = RunFolder.of(storage, name)
     _check_validation(config, datasets)
-    record = folder.claim(name, config, {d.value: data.manifest.digest for d, data in datasets.items()})
-    tracking = RunTracking(tracking_uri, experiment, record.run_key, name) if tracking_uri else None
+    with stopping_on_signals() as stop:
+        connect()
+        placement = _place(config, len(specs))
+        folder = RunFolder.of(storage, name)
+        digests = {domain.value: dataset.manifest.digest for domain, dataset in datasets.items()}
+        record = folder.claim(name, config, digests, experiment)
+        tracking = RunTracking(tracking_uri, experiment, record.run_key, name) if tracking_uri else None
+        job = TrainingJob(config, folder.location, record.run_key, datasets, tracking, _control())
+        return _tracked_run(job, specs, placement, storage, name, registered_name, stop)
+
+
+def _tracked_run(
+    job: TrainingJob,
+    specs: dict[str, StreamSpec],
+    placement: Placement,
+    storage: str,
+    name: str,
+    registered_name: str | None,
+    stop: StopRequest,
+) -> RunResult:
+    """Fits, and tells the tracker how it was started, what came out and how it ended."""
     tracker: Tracker = NullTracker()
-    if tracking:
-        settle_earlier_runs(tracking)
-        tracker = tracking.open_for_driver()
-    job = TrainingJob(config, folder.location, record.run_key, datasets, tracking, _control())
+    if job.tracking:
+        settle_earlier_runs(job.tracking)
+        tracker = job.tracking.open_for_driver()
     status: RunStatus = "FAILED"
     try:
-        with _stopping_on_sigterm(job.control):
-            record_run(tracker, job)
-            result = _fit(job, specs, placement, storage, name)
-        status = "KILLED" if result.step < job.steps else "FINISHED"
-        if tracking:
-            record_models(
-                tracker, folder, folder.location / result.checkpoint, config.image_size, registered_name
-            )
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
+        record_run(tracker, job)
+        fitted = fit(job, specs, placement, storage, name, stop)
+        status = "FINISHED" if fitted.step >= job.steps else "KILLED"
+        if status == "FINISHED" and job.tracking:
+            record_models(tracker, RunFolder(job.run_folder), fitted.checkpoint, registered_name)
     finally:
         tracker.close(status)
-    return RunResult(status, result.step, str(folder.location), result.metrics, tracker.run_id)
+    return RunResult(status, fitted.step, str(job.run_folder), fitted.metrics, tracker.page)
+
+
+def _control() -> object:
+    from pipelines.training.control import Control
+
+    return Control.remote()  # type: ignore[attr-defined]
+
+
+def _checked_init(config: TrainConfig, method: Method, tracking_uri: str | None) -> str | None:
+    """The model to start from as every worker can find it, once it is known to fit.
+
+    Raises:
+        ValueError, WeightsError, StorageError: there is none, or its networks are of another kind or shape.
+    """
+    if config.init is None:
+        return None
+    method.warm_start(load_model(config.init, tracking_uri))
+    return config.init if config.init.startswith("models:/") else str(Location.of(config.init))
 
 
 def _open_datasets(uris: Mapping[Domain, str], domains: frozenset[Domain]) -> dict[Domain, Dataset]:
@@ -126,7 +144,9 @@ def _open_datasets(uris: Mapping[Domain, str], domains: frozenset[Domain]) -> di
     return datasets
 
 
-def stream_specs(config: TrainConfig, datasets: Mapping[Domain, Dataset]) -> dict[str, StreamSpec]:
+def stream_specs(
+    config: TrainConfig, datasets: Mapping[Domain, Dataset], domains: frozenset[Domain]
+) -> dict[str, StreamSpec]:
     """What of each domain is streamed, by the domain's name.
 
     Raises:
@@ -139,10 +159,9 @@ def stream_specs(config: TrainConfig, datasets: Mapping[Domain, Dataset]) -> dic
             batch_size=config.batch_size,
             seed=config.seed,
             selection=Selection(selections[domain]),
-            size=config.image_size,
             pool_row_groups=config.pool_row_groups,
         )
-        for domain in sorted(method_of(config).domains)
+        for domain in sorted(domains)
     }
     for spec in specs.values():
         _ = spec.plan  # refuses an empty selection here and not in a worker
@@ -154,6 +173,10 @@ def _check_validation(config: TrainConfig, datasets: Mapping[Domain, Dataset]) -
     Raises:
         ValueError: a split to validate on is not in the real data set; lists those that are.
     """
+    if config.validate and Domain.REAL not in datasets:
+        raise ValueError(
+            f"validate={','.join(config.validate)}: the splits are those of --real, which is missing"
+        )
     splits = datasets[Domain.REAL].manifest.totals()["split"] if Domain.REAL in datasets else {}
     unknown = sorted(set(config.validate) - set(splits))
     if unknown:
@@ -172,122 +195,3 @@ def _place(config: TrainConfig, num_domains: int) -> Placement:
 
     resources = ray.cluster_resources()
     return place(config, num_domains, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
-
-
-def _control() -> Any:
-    from pipelines.training.control import Control
-
-    return Control.remote()  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    step: int
-    metrics: dict[str, float]
-    checkpoint: str  # its name in the run's folder
-
-
-def _fit(
-    job: TrainingJob, specs: dict[str, StreamSpec], placement: Placement, storage: str, name: str
-) -> _Fitted:
-    """Has Ray Train run the workers to the end, or to where they are asked to stop."""
-    import ray
-    from ray.train.v2.api.exceptions import TrainingFailedError as RayTrainingFailedError
-
-    trainer = _trainer(job, specs, placement, storage, name)
-    try:
-        with _showing_progress(job):
-            result = trainer.fit()
-    except RayTrainingFailedError as error:
-        raise TrainingFailedError(f"the run {job.run_folder} failed: {_reason(error)}") from error
-    failure = ray.get(job.control.failure.remote())
-    if failure:
-        raise TrainingFailedError(f"the run {job.run_folder} failed: {failure}")
-    metrics = dict(result.metrics or {})
-    name_of_last = PurePosixPath(result.checkpoint.path).name
-    return _Fitted(int(metrics.pop("step", 0)), metrics, name_of_last)
-
-
-def _trainer(
-    job: TrainingJob, specs: dict[str, StreamSpec], placement: Placement, storage: str, name: str
-) -> Any:
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-
-    from pipelines.ingest.lanes import LaneDataConfig
-    from pipelines.training.loop import train_worker
-
-    fewest, most = job.config.worker_range
-    filesystem, path = Location.of(storage).arrow()
-    resources = {"CPU": placement.cpus_per_worker} | ({"GPU": 1.0} if placement.use_gpu else {})
-    return TorchTrainer(
-        train_worker,
-        train_loop_config={"job": job},
-        datasets=specs,  # type: ignore[arg-type]  # LaneDataConfig makes shards of them
-        dataset_config=LaneDataConfig(placement.cpus_per_task, placement.cpus_per_domain),
-        scaling_config=ScalingConfig(
-            num_workers=fewest if fewest == most else (fewest, most),  # type: ignore[arg-type]
-            use_gpu=placement.use_gpu,
-            resources_per_worker=resources,
-        ),
-        run_config=RunConfig(
-            name=name,
-            storage_path=path,
-            storage_filesystem=filesystem,
-            failure_config=FailureConfig(max_failures=job.config.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=job.config.keep_checkpoints),
-        ),
-    )
-
-
-@contextmanager
-def _showing_progress(job: TrainingJob) -> Iterator[None]:
-    """While inside, prints what rank 0 tells, with a bar where someone is looking."""
-    import ray
-
-    ended = threading.Event()
-
-    def show() -> None:
-        shown = 0
-        with progress("Training", total=job.steps) as advance:
-            while not ended.wait(_NEWS_SECONDS):
-                step, news = ray.get(job.control.latest.remote())
-                if step > shown:
-                    print(f"step {step}/{job.steps}  {news}", flush=True)
-                    advance(step - shown)
-                    shown = step
-
-    watcher = threading.Thread(target=show, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
-
-
-@contextmanager
-def _stopping_on_sigterm(control: Any) -> Iterator[None]:
-    """While inside, SIGTERM (`ray job stop`) has the workers save a checkpoint and return."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        # From a thread: the main one may be inside Ray, which must not be entered twice.
-        threading.Thread(target=control.request_stop.remote, daemon=True).start()
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause of what Ray Train reports, in one line."""
-    failures = getattr(error, "worker_failures", None)
-    if failures:
-        return _reason(next(iter(failures.values())))
-    cause = getattr(error, "cause", None) or error.__cause__
-    return _reason(cause) if isinstance(cause, BaseException) else f"{type(error).__name__}: {error}"

@@ -33,7 +33,8 @@ class RunTracking:
 
     def open_for_worker(self, rank: int, pending: bytes | None, resume_step: int) -> Tracker:
         """For the first worker of a node; that of rank 0 takes up what a lost node had not sent."""
-        return self._open("worker", f"worker-{rank}", pending=pending, resume_step=resume_step)
+        resumption = {"pending": pending, "resume_step": resume_step} if rank == 0 else {}
+        return self._open("worker", f"worker-{rank}", **resumption)
 
     def _open(self, role: Any, spool_name: str, **resumption: Any) -> Tracker:
         spool = state_folder() / "spool" / self.run_key / spool_name

@@ -77,6 +77,8 @@ class _TrainingLoop:
             for domain in sorted(self.method.domains)
         }
         self.window.restart()
+        if self._stop_requested():
+            return
         while self.step < self.job.steps:
             self._update(streams)
             if self._finish_step():
@@ -99,21 +101,25 @@ class _TrainingLoop:
     def _finish_step(self) -> bool:
         """Logs, validates and saves as is due after a step; True where the run is to stop early."""
         last = self.step == self.job.steps
-        stopping = self.step % _STOP_CHECK_STEPS == 0 and self._stop_requested()
-        validating = self.validation.splits and self._due(self.config.validate_every, last)
-        saving = stopping or self._due(self.config.checkpoint_every, last)
-        if self._due(self.config.log_every, last) or validating or saving:
+        stopping = not last and self.step % _STOP_CHECK_STEPS == 0 and self._stop_requested()
+        validating = (
+            bool(self.validation.splits and self.config.validate_every)
+            and not stopping
+            and (last or self._due(self.config.validate_every))
+        )
+        saving = stopping or last or self._due(self.config.checkpoint_every)
+        if validating or saving or self._due(self.config.log_every):
             self._log_window()
         if validating or saving:
             self.method.synchronize_statistics()
-            scores = self._validate() if validating and not stopping else {}
+            scores = self._validate() if validating else {}
             if saving:
                 self._save(scores)
             self.window.restart()
         return stopping
 
-    def _due(self, every: int, last: bool) -> bool:
-        return last or (every > 0 and self.step % every == 0)
+    def _due(self, every: int) -> bool:
+        return every > 0 and self.step % every == 0
 
     def _stop_requested(self) -> bool:
         asked = float(ray.get(self.job.control.stop_requested.remote())) if self.rank == 0 else 0.0
@@ -124,7 +130,7 @@ class _TrainingLoop:
         throughput = {name: means.pop(name) for name in ("pairs_per_second", "data_wait_fraction") if means}
         metrics = {metric_path(name): value for name, value in means.items()}
         metrics |= {f"throughput/{name}": value for name, value in throughput.items()}
-        metrics |= {f"optim/lr_{name}": value for name, value in self.method.learning_rates.items()}
+        metrics["optim/lr"] = max(self.method.learning_rates.values())
         self.tracker.log_metrics(metrics, self.step)
         if self.rank == 0 and throughput:
             news = (
@@ -187,7 +193,8 @@ class _TrainingLoop:
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is None:
             if self.config.init:
-                self.method.warm_start(load_model(self.config.init))
+                tracking_uri = self.job.tracking.tracking_uri if self.job.tracking else None
+                self.method.warm_start(load_model(self.config.init, tracking_uri))
             return None
         with checkpoint.as_directory() as folder:
             self.step = load_into(Path(folder), self.method)["step"]

@@ -6,8 +6,10 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from charmnet.errors import NonFiniteLossError
@@ -44,16 +46,15 @@ class MetricWindow:
         Every worker has to call it at the same step.
 
         Raises:
-            NonFiniteLossError: on all workers at once, when a value was not finite on one of them; where the
-                step was this worker's, its samples are named.
+            NonFiniteLossError: on all workers at once, when a value was not finite on one of them; names the
+                values, the step and that worker's samples.
         """
         if not self._values:
             return {}
         values = torch.stack(self._values)  # [steps, metrics]
         means = dict(zip(self._names, mean_over_workers(values.mean(0)).tolist(), strict=True))
-        broken = sorted(name for name, value in means.items() if not math.isfinite(value))
-        if broken:
-            raise NonFiniteLossError(self._describe(values.cpu(), step, broken))
+        if not all(map(math.isfinite, means.values())):
+            raise NonFiniteLossError(self._blame(values.cpu(), step))
         seconds = time.perf_counter() - self._started
         steps = len(self._values)
         result = {
@@ -69,14 +70,27 @@ class MetricWindow:
         self._values, self._sample_ids, self._waited_seconds = [], [], 0.0
         self._started = time.perf_counter()
 
-    def _describe(self, values: Tensor, step: int, broken: list[str]) -> str:
-        steps = [index for index, row in enumerate(values) if not row.isfinite().all()]
-        if not steps:
-            return f"{', '.join(broken)} not finite within the steps up to {step}, on another worker"
-        first = steps[0]
-        names = [name for name, value in zip(self._names, values[first], strict=True) if not value.isfinite()]
-        return (
+    def _blame(self, values: Tensor, step: int) -> str:
+        """What all workers say alike: the first broken step of the worker where it began.
+
+        A gradient is averaged before anyone can look, so one worker's NaN is in everyone's norms within the
+        same step; but it is in more of the values of the one that has the samples.
+        """
+        finite = values.isfinite()
+        first = next((index for index, row in enumerate(finite) if not row.all()), len(finite))
+        names = [name for name, good in zip(self._names, finite[first], strict=True) if not good]
+        message = (
             f"{', '.join(names)} not finite at step {step - len(values) + first + 1}, samples "
             f"{', '.join(self._sample_ids[first])}; lower learning_rate, use precision=float32, or look at "
             "these samples with `charmnet inspect`"
         )
+        return min(_from_all_workers((first, -len(names), message)))[2]
+
+
+def _from_all_workers(value: Any) -> list[Any]:
+    """The value of every process of the default group."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values

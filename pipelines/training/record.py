@@ -33,7 +33,6 @@ def settle_earlier_runs(tracking: RunTracking) -> None:
     left = ship_leftovers(spools, uri, skip_run_key=tracking.run_key, timeout_seconds=_SETTLE_SECONDS)
     if left.kept:
         logger.warning("%d earlier runs have records that cannot be sent yet", len(left.kept))
-        return
     try:
         close_orphans(uri, tracking.experiment)
     except Exception as error:  # whatever the server says, it must not keep a run from starting
@@ -89,32 +88,34 @@ def ray_job_id() -> str | None:
     """The submission's id where `ray job submit` started this process, else Ray's own for the driver."""
     import ray
 
-    return os.environ.get("RAY_JOB_SUBMISSION_ID") or ray.get_runtime_context().get_job_id()
+    submission = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("metadata", {})
+    return submission.get("job_submission_id") or ray.get_runtime_context().get_job_id()
 
 
 def record_models(
-    tracker: Tracker, folder: RunFolder, final: Location, image_size: int, registered_name: str | None
+    tracker: Tracker, folder: RunFolder, final: str | None, registered_name: str | None
 ) -> None:
     """Logs the last model and, where there was validation, the best, which is registered before the last.
 
+    The run is complete without: what goes wrong here is logged.
+
     Args:
-        final: the run's last checkpoint.
+        final: the name of the run's last checkpoint.
     """
-    best = folder.best()
-    to_register = registered_name if best is None else None
-    _record_model(tracker, "final", final, {}, image_size, to_register)
-    if best:
-        place = folder.location / best["checkpoint"]
-        _record_model(tracker, "best", place, {best["metric"]: best["value"]}, image_size, registered_name)
+    try:
+        best = folder.best()
+        if final:
+            place = folder.location / final
+            _record_model(tracker, "final", place, {}, registered_name if best is None else None)
+        if best:
+            place = folder.location / best["checkpoint"]
+            _record_model(tracker, "best", place, {best["metric"]: best["value"]}, registered_name)
+    except Exception:
+        logger.exception("the models of %s were not logged; they lie in its folder", folder.location)
 
 
 def _record_model(
-    tracker: Tracker,
-    name: str,
-    checkpoint: Location,
-    metrics: dict[str, float],
-    image_size: int,
-    registered_name: str | None,
+    tracker: Tracker, name: str, checkpoint: Location, metrics: dict[str, float], registered_name: str | None
 ) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         checkpoint.download_folder(Path(temporary))
@@ -126,7 +127,6 @@ def _record_model(
         metadata["step"],
         metrics,
         metadata=metadata,
-        image_size=image_size,
         registered_name=registered_name,
         aliases=[name] if registered_name else [],
     )

@@ -26,13 +26,14 @@ class RunRecord:
         name: of the run's folder and of the MLflow run.
         run_key: names the run for good: the MLflow run is found by it, whatever happens to processes.
         config: what it was started with.
-        digests: of the data sets, by domain.
+        digests: of the data sets, by domain. experiment: that its MLflow run stands in.
     """
 
     name: str
     run_key: str
     config: dict[str, Any]
     digests: dict[str, str]
+    experiment: str
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class RunFolder:
     def of(cls, storage: str, name: str) -> RunFolder:
         return cls(Location.of(storage) / name)
 
-    def claim(self, name: str, config: TrainConfig, digests: Mapping[str, str]) -> RunRecord:
+    def claim(
+        self, name: str, config: TrainConfig, digests: Mapping[str, str], experiment: str = "charmnet"
+    ) -> RunRecord:
         """The identity of the run of this name: a new one, or that of the run that goes on.
 
         Raises:
@@ -54,7 +57,7 @@ class RunFolder:
         if not place.exists():
             if self.location.children():
                 raise StorageError(f"{self.location} holds something that is no run; choose another --name")
-            record = RunRecord(name, uuid.uuid4().hex, config.to_json(), dict(digests))
+            record = RunRecord(name, uuid.uuid4().hex, config.to_json(), dict(digests), experiment)
             place.write_json(asdict(record))
             return record
         record = _record(place)
@@ -63,6 +66,8 @@ class RunFolder:
             for domain in sorted({*digests, *record.digests})
             if digests.get(domain) != record.digests.get(domain)
         ]
+        if record.experiment != experiment:
+            differing.append(f"experiment: {record.experiment} -> {experiment}")
         if differing:
             raise ValueError(
                 f"the run {self.location} was started differently, and resuming it would mix two runs: "

@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 import torch
 
+from charmnet.augment import TRAINING_SIZE
 from charmnet.batch import HarmonizationBatch
 from charmnet.methods import Method
 from charmnet.metrics import ErrorSums, to_uint8
@@ -45,7 +46,7 @@ class Validation:
         cls, config: TrainConfig, datasets: Mapping[Domain, Dataset], rank: int, num_workers: int
     ) -> Validation:
         dataset = datasets.get(Domain.REAL)
-        shown = (config.validate_images, config.sample_rows, config.image_size)
+        shown = (config.validate_images, config.sample_rows, TRAINING_SIZE)
         return cls(config.validate, dataset, *shown, rank, num_workers)
 
     def score(self, method: Method, device: torch.device) -> dict[str, float]:
