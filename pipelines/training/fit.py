@@ -1,0 +1,195 @@
+"""Having Ray Train run the workers, while this process listens for signals and shows progress."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from charmnet.errors import CharmNetError
+from pipelines.ingest.window import StreamSpec
+from pipelines.progress import progress
+from pipelines.storage import Location
+from pipelines.training.job import TrainingJob
+from pipelines.training.placement import Placement
+
+_POLL_SECONDS = 0.5
+_STOP_GRACE_SECONDS = 100.0
+"""From the wish to stop to giving up on the workers: those that wait for a cluster to grow cannot hear it."""
+
+
+class TrainingFailedError(CharmNetError):
+    """The run ended before its last step, and not because it was asked to."""
+
+
+class StopRequest:
+    """Whether the run was asked to stop: SIGTERM (`ray job stop`) or SIGINT (Ctrl-C)."""
+
+    def __init__(self) -> None:
+        self.made_at: float | None = None
+
+    def make(self, *_: Any) -> None:
+        """Notes the wish; who polls passes it on, since a signal handler must not enter Ray."""
+        self.made_at = self.made_at or time.monotonic()
+
+    @property
+    def grace_is_over(self) -> bool:
+        return self.made_at is not None and time.monotonic() - self.made_at > _STOP_GRACE_SECONDS
+
+
+@contextmanager
+def stopping_on_signals() -> Iterator[StopRequest]:
+    """While inside, the two signals make the request instead of ending the process; main thread only."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.signal(number, request.make) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """
+    Attributes:
+        step: the last saved one; 0 where nothing was saved. metrics: of the last validation.
+        checkpoint: the last one's name in the run's folder, if there is one.
+    """
+
+    step: int
+    metrics: dict[str, float]
+    checkpoint: str | None
+
+
+def fit(
+    job: TrainingJob,
+    specs: dict[str, StreamSpec],
+    placement: Placement,
+    storage: str,
+    name: str,
+    stop: StopRequest,
+) -> Fitted:
+    """Runs the workers to the last step, or to where they are asked to stop.
+
+    Raises:
+        TrainingFailedError: they broke down more often than `max_failures` allows, or gave up.
+    """
+    import ray
+
+    from pipelines.training.loop import train_worker
+
+    trainer = _trainer(train_worker, job, specs, placement, storage, name)
+    try:
+        result = _watch(_in_thread(trainer.fit), job, stop)
+    except CharmNetError:
+        raise
+    except Exception as error:
+        raise TrainingFailedError(f"the run {job.run_folder} failed: {_reason(error)}") from error
+    failure = ray.get(job.control.failure.remote())
+    if failure:
+        raise TrainingFailedError(f"the run {job.run_folder} failed: {failure}")
+    if result is None or result.checkpoint is None:
+        return Fitted(0, {}, None)
+    metrics = dict(result.metrics or {})
+    return Fitted(int(metrics.pop("step", 0)), metrics, PurePosixPath(result.checkpoint.path).name)
+
+
+def _trainer(
+    train_worker: Any,
+    job: TrainingJob,
+    specs: dict[str, StreamSpec],
+    placement: Placement,
+    storage: str,
+    name: str,
+) -> Any:
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    from pipelines.ingest.lanes import LaneDataConfig
+
+    fewest, most = job.config.worker_range
+    filesystem, path = Location.of(storage).arrow()
+    resources = {"CPU": placement.cpus_per_worker} | ({"GPU": 1.0} if placement.use_gpu else {})
+    return TorchTrainer(
+        train_worker,
+        train_loop_config={"job": job},
+        datasets=specs,  # type: ignore[arg-type]  # LaneDataConfig makes shards of them
+        dataset_config=LaneDataConfig(placement.cpus_per_task, placement.cpus_per_domain),
+        scaling_config=ScalingConfig(
+            num_workers=fewest if fewest == most else (fewest, most),  # type: ignore[arg-type]
+            use_gpu=placement.use_gpu,
+            resources_per_worker=resources,
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=path,
+            storage_filesystem=filesystem,
+            failure_config=FailureConfig(max_failures=job.config.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=job.config.keep_checkpoints),
+        ),
+    )
+
+
+def _in_thread(call: Any) -> Future[Any]:
+    """The call's outcome, from a thread of its own: in the main one Ray Train would take over Ctrl-C."""
+    outcome: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="ray-train").start()
+    return outcome
+
+
+def _watch(outcome: Future[Any], job: TrainingJob, stop: StopRequest) -> Any:
+    """Shows what rank 0 tells and passes the wish to stop on, until the run ends; None if it was left."""
+    import ray
+
+    passed_on = False
+    with progress("Training", total=job.steps) as advance:
+        shown = 0
+        while True:
+            ended = _wait(outcome)
+            step, news = ray.get(job.control.latest.remote())
+            if step > shown:
+                print(f"step {step}/{job.steps}  {news}", flush=True)
+                advance(step - shown)
+                shown = step
+            if ended:
+                return outcome.result()
+            if stop.made_at and not passed_on:
+                ray.get(job.control.request_stop.remote())
+                passed_on = True
+            if stop.grace_is_over:
+                return None
+
+
+def _wait(outcome: Future[Any]) -> bool:
+    """Whether it ended within a moment."""
+    try:
+        outcome.exception(timeout=_POLL_SECONDS)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause of what Ray Train reports, without its stacks."""
+    failures = getattr(error, "worker_failures", None)
+    if failures:
+        return _reason(next(iter(failures.values())))
+    cause = getattr(error, "cause", None) or error.__cause__
+    return _reason(cause) if isinstance(cause, BaseException) else f"{type(error).__name__}: {error}"
