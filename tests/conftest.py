@@ -14,7 +14,6 @@ from pipelines.services import ObjectStore
 os.environ.update(
     OMP_NUM_THREADS="1",
     RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.2",
-    RAY_JOB_STOP_WAIT_TIME_S="60",
     MLFLOW_DISABLE_TELEMETRY="true",
 )
 

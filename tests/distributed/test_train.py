@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +13,7 @@ from pipelines.storage import Location
 from pipelines.tracking.server import connect
 from tests.fixtures.datasets import ShardedDatasets
 
-TINY = ("image_size=256", "pool_row_groups=2")
+TINY = ("pool_row_groups=2",)
 
 
 @pytest.fixture(autouse=True)
@@ -88,38 +83,40 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_weights(
         assert torch.equal(tensor, parts[name]), name
 
 
-def test_idih_trains_on_one_domain_and_warm_starts_charmnet(datasets: ShardedDatasets, s3) -> None:
+def test_idih_trains_on_either_domain_and_warm_starts_charmnet(
+    datasets: ShardedDatasets, s3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    none = ("--tracking", "none", "steps=2", "checkpoint_every=0")
+    monkeypatch.chdir(tmp_path)
+    idih = [
+        "train",
+        "--rendered",
+        datasets.rendered,
+        "--storage",
+        "runs",
+        "--name",
+        "idih",
+        "--recipe",
+        "debug",
+    ]
+    assert main([*idih, "--method", "idih", "idih_domain=rendered", *none]) == 0
+    assert main(arguments(datasets, "runs", "warm", *none, "--init", "runs/idih", "--workers", "1:2")) == 0
+    assert main(arguments(datasets, "runs", "wide", *none, "--init", "runs/idih", "width=16")) == 1
+    assert "block0" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "wide").exists()
+
+
+def test_a_run_that_diverges_ends_at_once_names_its_samples_and_saves_nothing(
+    datasets: ShardedDatasets, s3, capsys: pytest.CaptureFixture[str]
+) -> None:
     storage = s3.prefix()
-    none = ("--tracking", "none", "steps=2")
-    idih = ["train", "--real", datasets.real, "--storage", storage, "--name", "idih", "--recipe", "debug"]
-    assert main([*idih, "--method", "idih", *none, "domain_statistics=false"]) == 0
-    assert main(arguments(datasets, storage, "warm", *none, "--init", f"{storage}/idih")) == 0
-
-
-def test_sigterm_saves_a_checkpoint_and_says_so(datasets: ShardedDatasets, s3, tmp_path: Path) -> None:
-    import ray
-
-    storage = s3.prefix()
-    command = arguments(
-        datasets, storage, "stopped", "--tracking", "none", "steps=100000", "checkpoint_every=0"
-    )
-    environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
-    command = [sys.executable, "-m", "pipelines.cli", *command]
-    log = tmp_path / "log"
-    with log.open("w") as stream:
-        process = subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + 150
-        while "pairs/s" not in log.read_text() and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.3)
-        process.send_signal(signal.SIGTERM)
-        status = process.wait(timeout=100)
-    finally:
-        process.kill()
-        process.wait()
-    assert status == 143, log.read_text()
-    names = [child.name for child in (Location.of(storage) / "stopped").children()]
-    assert [name for name in names if name.startswith("checkpoint-")], log.read_text()
+    more = ("--tracking", "none", "--workers", "2", "learning_rate=1e30", "log_every=1")
+    assert main(arguments(datasets, storage, "run", *more)) == 1
+    message = capsys.readouterr().err
+    assert "not finite at step" in message
+    assert "HCOCO/" in message
+    names = [child.name for child in (Location.of(storage) / "run").children()]
+    assert not [name for name in names if name.startswith("checkpoint-")]
 
 
 @pytest.mark.parametrize(

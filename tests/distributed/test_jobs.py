@@ -1,0 +1,87 @@
+"""A run as a job: submitted to a Ray head of its own and stopped there."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pipelines.storage import Location
+from pipelines.tracking.server import connect
+from tests.fixtures.datasets import ShardedDatasets
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.fixture
+def head(datasets: ShardedDatasets, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address that takes jobs; started as infra/head.sh does it, with ports of its own."""
+    port = free_port()
+    ports = ["--port", str(free_port()), "--dashboard-port", str(port), "--dashboard-agent-listen-port", "0"]
+    folder = tmp_path_factory.mktemp("head")
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *ports]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, "--num-cpus", "2", "--dashboard-host", "127.0.0.1", "--disable-usage-stats"],
+            env={**os.environ, "RAY_JOB_STOP_WAIT_TIME_S": "90"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(timeout=60)
+
+
+def test_stopping_a_submitted_job_saves_a_checkpoint_and_closes_the_run(
+    datasets: ShardedDatasets, s3, mlflow_server: str, head: str
+) -> None:
+    from ray.job_submission import JobStatus, JobSubmissionClient
+
+    storage = s3.prefix()
+    command = [
+        *(sys.executable, "-m", "pipelines.train", "--real", datasets.real, "--rendered", datasets.rendered),
+        *("--storage", storage, "--name", "stopped", "--tracking", mlflow_server, "--experiment", "jobs"),
+        *("--recipe", "debug", "steps=100000", "checkpoint_every=0", "log_every=1"),
+    ]
+    jobs = when_it_answers(lambda: JobSubmissionClient(head))
+    job = when_it_answers(lambda: jobs.submit_job(entrypoint=shlex.join(command)))
+    wait_until(lambda: "pairs/s" in jobs.get_job_logs(job) or jobs.get_job_status(job).is_terminal(), 200)
+    jobs.stop_job(job)
+    wait_until(lambda: jobs.get_job_status(job).is_terminal(), 100)
+    log = jobs.get_job_logs(job)
+    assert jobs.get_job_status(job) == JobStatus.STOPPED, log
+    names = [child.name for child in (Location.of(storage) / "stopped").children()]
+    assert [name for name in names if name.startswith("checkpoint-")], log
+    client = connect(mlflow_server)
+    (run,) = client.search_runs([client.get_experiment_by_name("jobs").experiment_id])
+    assert run.info.status == "KILLED"
+    assert run.data.tags["ray_job_id"] == job
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
+def when_it_answers(call: Callable[[], Any], seconds: float = 60) -> Any:
+    """The call's result, once the head is up."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except (ConnectionError, RuntimeError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
