@@ -24,7 +24,7 @@ import psutil
 from charmnet.errors import StorageError
 
 LOOPBACK = "127.0.0.1"
-START_TIMEOUT_SECONDS = 90.0
+START_TIMEOUT_SECONDS = 180.0  # MLflow takes 8 s as a rule, and minutes where others use the machine
 STOP_GRACE_SECONDS = 20.0  # SeaweedFS waits up to 15 s for idle connections
 
 
