@@ -3,8 +3,8 @@
 Running statistics have no part in training, so one run serves for both. Each kind gathers its own anew from
 the training stream (rendered batch first, momentum 0.1, as in training), then the splits are scored.
 
-python -m tests.benchmarks.batch_norm_statistics --run s3://bucket/runs/NAME --real URI --rendered URI \\
-    --select "split == 'IHD_nonhuman_train'" --split IHD_nonhuman_test --split IHD_human_test --step 200 --step 400
+python -m tests.benchmarks.batch_norm_statistics --run URI --real URI --rendered URI \\
+    --select "split == 'IHD_nonhuman_train'" --split IHD_nonhuman_test --step 200 --step 400
 """
 
 from __future__ import annotations
