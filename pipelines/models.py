@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from charmnet.methods.charmnet import RELEASED_NAMES
 from charmnet.weights import CHECKPOINT_FILE, load_checkpoint, load_released, read_pth
 from pipelines.storage import Location
 from pipelines.tracking.models import resolve_model
+from pipelines.tracking.server import default_tracking_uri
 
-TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 _REGISTRY_SCHEME = "models:/"
 _PTH_SUFFIX = ".pth"
 _RELEASED_SUFFIX = f"_net_G{_PTH_SUFFIX}"
@@ -27,7 +26,7 @@ def load_model(uri: str, tracking_uri: str | None = None, to_harmonize: bool = F
         uri: a training run's folder (its best checkpoint, else its latest), a checkpoint's folder,
             `models:/NAME/VERSION` and its like, a folder with released `*_net_{G,D,SC1,SC2}.pth`, what
             stands before `_net_G.pth`, or another `.pth` file, which holds iDIH's weights.
-        tracking_uri: the server that knows `models:/`; by default `$MLFLOW_TRACKING_URI`.
+        tracking_uri: the server that knows `models:/`; by default the one that training uses.
         to_harmonize: of CharmNet's released files read G alone, which is all that `harmonize` needs.
 
     Raises:
@@ -38,7 +37,7 @@ def load_model(uri: str, tracking_uri: str | None = None, to_harmonize: bool = F
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if uri.startswith(_REGISTRY_SCHEME):
-            return load_checkpoint(resolve_model(uri, _server(uri, tracking_uri), folder))[0]
+            return load_checkpoint(resolve_model(uri, tracking_uri or default_tracking_uri(), folder))[0]
         place = Location.of(uri)
         if place.name.endswith(_PTH_SUFFIX) and not place.name.endswith(_RELEASED_SUFFIX):
             return IDIHMethod.from_released(read_pth(_fetched(place, folder)), source=str(place))
@@ -70,13 +69,6 @@ def checkpoint_of(uri: str) -> Location:
             f"{CHECKPOINT_FILE}, or released files *{_RELEASED_SUFFIX}"
         )
     return place / max(found, key=lambda path: (path.rpartition("/")[2], path))  # names end in the step
-
-
-def _server(uri: str, tracking_uri: str | None) -> str:
-    server = tracking_uri or os.environ.get(TRACKING_VARIABLE)
-    if not server:
-        raise ValueError(f"{uri} is a registered model: set {TRACKING_VARIABLE} to the server that knows it")
-    return server
 
 
 def _released_prefix(place: Location) -> Location | None:

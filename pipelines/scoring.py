@@ -227,8 +227,13 @@ class Report:
             for whose, prefix in (("harmonized", ""), ("composite", "composite_")):
                 for figure, value in sums[whose].means().items():
                     if value is not None:
-                        metrics[f"eval/{_UNUSUAL.sub('_', group)}/{prefix}{figure}"] = value
+                        metrics[f"eval/{metric_name(group)}/{prefix}{figure}"] = value
         return metrics
+
+
+def metric_name(name: str) -> str:
+    """A group's name as the tracking server takes it."""
+    return _UNUSUAL.sub("_", name)
 
 
 def _sort_key(group: tuple[str, str]) -> tuple[int, float, str]:

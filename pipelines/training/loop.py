@@ -24,6 +24,7 @@ from charmnet.vocabulary import Domain
 from charmnet.weights import load_into, save_checkpoint
 from pipelines.ingest.window import Block
 from pipelines.models import load_model
+from pipelines.scoring import metric_name
 from pipelines.tracking import NullTracker, SystemSampler, Tracker
 from pipelines.training.job import TrainingJob, method_of
 from pipelines.training.metric_window import MetricWindow
@@ -150,7 +151,7 @@ class _TrainingLoop:
 
     def _keep_best(self, scores: dict[str, float]) -> None:
         """Stores the model where it is better than the best so far, by the first validation split."""
-        metric = f"eval/{self.validation.splits[0]}/{self.config.best_metric}"
+        metric = f"eval/{metric_name(self.validation.splits[0])}/{self.config.best_metric}"
         if metric not in scores:
             return
         folder = RunFolder(self.job.run_folder)

@@ -15,7 +15,14 @@ from charmnet.methods import Method
 from charmnet.metrics import ErrorSums, to_uint8
 from charmnet.vocabulary import Domain
 from pipelines.config import TrainConfig
-from pipelines.scoring import EvaluationImage, Report, evaluate_images, row_images, selected_rows
+from pipelines.scoring import (
+    EvaluationImage,
+    Report,
+    evaluate_images,
+    metric_name,
+    row_images,
+    selected_rows,
+)
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.selection import Selection
 from pipelines.tracking.grids import sample_grid
@@ -63,7 +70,7 @@ class Validation:
                 report.merge(Report.over(evaluate_images(method, batch, device=device)))
             groups = self._groups(split)
             for (kind, name), sums in zip(groups, self._merged(report, groups, device), strict=True):
-                scores |= _named(f"{split}/{name}" if kind == "subset" else split, sums)
+                scores |= _named([split, name] if kind == "subset" else [split], sums)
         return scores
 
     def grids(self, method: Method, device: torch.device) -> dict[str, np.ndarray]:
@@ -74,7 +81,7 @@ class Validation:
             if split not in self._samples:
                 self._samples[split] = list(islice(self._images(split, 0, 1), self.sample_rows))
         return {
-            f"samples/{split}": sample_grid(_grid_rows(method, images, device))
+            f"samples/{metric_name(split)}": sample_grid(_grid_rows(method, images, device))
             for split, images in self._samples.items()
         }
 
@@ -111,7 +118,8 @@ class Validation:
         return [dict(zip(names, map(ErrorSums.from_list, group), strict=True)) for group in total.tolist()]
 
 
-def _named(group: str, sums: Mapping[str, ErrorSums]) -> dict[str, float]:
+def _named(groups: list[str], sums: Mapping[str, ErrorSums]) -> dict[str, float]:
+    group = "/".join(map(metric_name, groups))
     return {
         f"eval/{group}/{prefix}{figure}": value
         for whose, prefix in (("harmonized", ""), ("composite", "composite_"))

@@ -63,12 +63,6 @@ def test_what_holds_no_model_is_refused(tmp_path):
             load_model(str(place))
 
 
-def test_a_registered_model_needs_a_server(monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
-        load_model("models:/charmnet/1")
-
-
 def test_to_harmonize_the_released_generator_is_enough(tmp_path):
     save_released(method_of(1), tmp_path)
     for name in ("D", "SC1", "SC2"):
