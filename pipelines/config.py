@@ -71,7 +71,7 @@ class TrainConfig:
     checkpoint_every: int = 1000
     keep_checkpoints: int = 3
     log_every: int = 20
-    sample_rows: int = 4
+    sample_rows: int = 3
     workers: str = "1"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     cpus_per_worker: float = 0.0

@@ -6,7 +6,7 @@ RECIPES: dict[str, TrainConfig] = {
     # As the paper's authors released it; docs/departures.md lists what was mended.
     "released": TrainConfig(),
     # For CPUs and first looks: half the width, three times the learning rate, and both options that help a
-    # short run (docs/departures.md has what each is worth).
+    # short run (docs/benchmarks.md has what each is worth).
     "small": TrainConfig(
         width=32,
         learning_rate=3e-4,

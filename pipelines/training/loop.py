@@ -77,9 +77,11 @@ class _TrainingLoop:
             domain: ray.train.get_dataset_shard(domain.value).steps(self.step, self.job.steps)
             for domain in sorted(self.method.domains)
         }
-        self.window.restart()
         if self._stop_requested():
             return
+        if self.rank == 0 and self.step == 0:
+            self._log_samples()  # the pages begin their sliders at step 0
+        self.window.restart()
         while self.step < self.job.steps:
             self._update(streams)
             if self._finish_step():
@@ -144,10 +146,13 @@ class _TrainingLoop:
         scores = self.validation.score(self.method, self.device)
         self.tracker.log_metrics(scores, self.step)
         if self.rank == 0:
-            for key, grid in self.validation.grids(self.method, self.device).items():
-                self.tracker.log_image(grid, key, self.step)
+            self._log_samples()
             self._keep_best(scores)
         return scores
+
+    def _log_samples(self) -> None:
+        for key, grid in self.validation.grids(self.method, self.device).items():
+            self.tracker.log_image(grid, key, self.step)
 
     def _keep_best(self, scores: dict[str, float]) -> None:
         """Stores the model where it is better than the best so far, by the first validation split."""
