@@ -41,7 +41,7 @@ def place(config: TrainConfig, num_domains: int, cluster_cpus: float, cluster_gp
             "accelerator=cpu, or accelerator=gpu to wait for a cluster that grows"
         )
     cpus_per_task = config.data_cpus_per_task or 1.0
-    if config.accelerator == "gpu":
+    if config.accelerator == "gpu" and cluster_gpus < most:  # a cluster that grows
         return Placement(True, config.cpus_per_worker or 1.0, cpus_per_task, None)
     for_data = min(1.0, cluster_cpus / 2)
     cpus_per_worker = config.cpus_per_worker or min(1.0, _floor((cluster_cpus - for_data) / most))

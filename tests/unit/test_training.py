@@ -67,6 +67,10 @@ def test_a_group_that_would_starve_the_data_is_refused() -> None:
 def test_gpus_are_taken_where_there_are_enough() -> None:
     assert place(TrainConfig(workers="2"), 2, 16, 2).use_gpu
     assert not place(TrainConfig(workers="2", accelerator="cpu"), 2, 16, 2).use_gpu
+    waiting = place(TrainConfig(workers="2", accelerator="gpu"), 2, 2, 0)
+    assert waiting.use_gpu
+    assert waiting.cpus_per_domain is None
+    assert place(TrainConfig(workers="2", accelerator="gpu"), 2, 16, 2).cpus_per_domain == 7
     with pytest.raises(ValueError, match="the cluster has 1 GPUs"):
         place(TrainConfig(workers="2"), 2, 16, 1)
 
