@@ -78,8 +78,8 @@ def train(
     specs = stream_specs(config, datasets, method.domains)
     config = replace(config, steps=config.steps or released_steps(specs))
     _check_validation(config, datasets)
-    with stopping_on_signals() as stop:
-        connect()
+    connect()
+    with stopping_on_signals() as stop:  # after Ray, which takes SIGTERM for itself when it starts
         placement = _place(config, len(specs))
         folder = RunFolder.of(storage, name)
         digests = {domain.value: dataset.manifest.digest for domain, dataset in datasets.items()}
