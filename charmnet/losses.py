@@ -6,14 +6,10 @@ its underflow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
-
-from charmnet.errors import NonFiniteLossError
 
 MIN_FOREGROUND_AREA = 100.0
 """Pixels that a smaller foreground is counted as, so that it does not dominate the batch."""
@@ -81,14 +77,3 @@ def mean_over_workers(value: Tensor) -> Tensor:
     total = value.clone()
     dist.all_reduce(total)
     return total / dist.get_world_size()
-
-
-def check_finite(losses: Mapping[str, Tensor]) -> None:
-    """Raises NonFiniteLossError naming the values that are NaN or infinite; waits for the device once."""
-    values = torch.stack([value.detach().double() for value in losses.values()]).tolist()
-    bad = [f"{name} = {v}" for name, v in zip(losses, values, strict=True) if v - v != 0]
-    if bad:
-        raise NonFiniteLossError(
-            f"training diverged: {', '.join(bad)}; lower the learning rate, use precision=float32, "
-            "or look at the samples of this step"
-        )
