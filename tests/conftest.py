@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pipelines.services import ObjectStore
 
@@ -16,6 +17,10 @@ os.environ.update(
     RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.2",
     MLFLOW_DISABLE_TELEMETRY="true",
 )
+
+# How long an example takes says nothing on a machine that others use too.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 pytest_plugins = ["tests.fixtures.datasets", "tests.fixtures.mlflow"]
 
