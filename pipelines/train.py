@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -59,6 +60,7 @@ def configuration(arguments: argparse.Namespace) -> TrainConfig:
 def run(arguments: argparse.Namespace) -> int:
     config = configuration(arguments)
     if arguments.help_fields:
+        print(f"{inspect.getdoc(TrainConfig)}\n\nHere:")
         for field in dataclasses.fields(config):
             print(f"{field.name}={getattr(config, field.name)!r}  ({field.type})")
         return 0
