@@ -65,7 +65,7 @@ class Validation:
         scores: dict[str, float] = {}
         for split in self.splits:
             report = Report()
-            images = self._images(split, self.rank, self.num_workers)
+            images = self.split_images(split, self.rank, self.num_workers)
             while batch := list(islice(images, _BATCH_SIZE)):
                 report.merge(Report.over(evaluate_images(method, batch, device=device)))
             groups = self._groups(split)
@@ -79,13 +79,13 @@ class Validation:
             return {}
         for split in self.splits:
             if split not in self._samples:
-                self._samples[split] = list(islice(self._images(split, 0, 1), self.sample_rows))
+                self._samples[split] = list(islice(self.split_images(split, 0, 1), self.sample_rows))
         return {
             f"samples/{metric_name(split)}": sample_grid(_grid_rows(method, images, device))
             for split, images in self._samples.items()
         }
 
-    def _images(self, split: str, worker: int, num_workers: int) -> Iterator[EvaluationImage]:
+    def split_images(self, split: str, worker: int, num_workers: int) -> Iterator[EvaluationImage]:
         """Every `num_workers`-th image of the split, from the `worker`-th on, in file order."""
         assert self.dataset is not None
         selection = Selection(f"split == {split!r}")

@@ -1,0 +1,81 @@
+"""Validation in training: every image of a split is measured by exactly one worker."""
+
+import numpy as np
+import pytest
+import torch
+
+from charmnet.methods import CharmNetMethod
+from charmnet.vocabulary import Domain
+from pipelines.config import TrainConfig
+from pipelines.scoring import Report, evaluate_images, evaluation_images
+from pipelines.shards.entries import Rejection
+from pipelines.shards.iharmony4 import IHarmony4
+from pipelines.shards.job import EntriesTask
+from pipelines.shards.lists import Categories, read_list
+from pipelines.shards.manifest import Manifest
+from pipelines.shards.reading import Dataset
+from pipelines.shards.schema import RowKind
+from pipelines.shards.selection import Selection
+from pipelines.storage import Location
+from pipelines.training.validation import Validation
+from tests.factories import make_iharmony4
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("released")
+    make_iharmony4(folder, photographs=4)
+    source = Location.of(folder)
+    lists = tuple(read_list(f"{name}.txt", source) for name in ("IHD_train", "IHD_test"))
+    entries, rejected = IHarmony4(source, lists, Categories()).entries()
+    assert rejected == list[Rejection]()
+    task = EntriesTask(source, RowKind.PAIR, Domain.REAL, tuple(entries), None)
+    written = task.write(source / "shards", "part-0.parquet")
+    Manifest.merged([written.manifest], {}).save(source / "shards")
+    return Dataset.open(source / "shards")
+
+
+def validation(dataset: Dataset, rank: int, workers: int, **options: object) -> Validation:
+    config = TrainConfig(validate=("IHD_test",), **options)  # type: ignore[arg-type]
+    return Validation.of(config, {Domain.REAL: dataset}, rank, workers)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_each_image_is_one_workers_even_where_there_are_more_workers(dataset: Dataset, workers: int) -> None:
+    shares = [
+        [i.id for i in validation(dataset, r, workers).split_images("IHD_test", r, workers)]
+        for r in range(workers)
+    ]
+    together = sorted(image for share in shares for image in share)
+    assert together == sorted(set(together))
+    assert len(together) == 2
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_scores_are_those_of_evaluation(dataset: Dataset) -> None:
+    method = CharmNetMethod(width=8, seed=0)
+    scores = validation(dataset, 0, 1).score(method, torch.device("cpu"))
+    images = [
+        image
+        for shard, group, _ in dataset.manifest.groups()
+        for image in evaluation_images(dataset, Selection("split == 'IHD_test'"), shard, group)
+    ]
+    expected = Report.over(evaluate_images(method, images)).to_json()["all"]
+    for figure in ("mse", "fmse", "psnr"):
+        np.testing.assert_allclose(
+            scores[f"eval/IHD_test/{figure}"], expected["harmonized"][figure], rtol=1e-9
+        )
+        assert scores[f"eval/IHD_test/composite_{figure}"] == pytest.approx(expected["composite"][figure])
+
+
+def test_a_limit_takes_the_first_images_over_all_workers(dataset: Dataset) -> None:
+    limited = [validation(dataset, rank, 2, validate_images=1) for rank in range(2)]
+    assert [len(list(v.split_images("IHD_test", v.rank, 2))) for v in limited] == [1, 0]
+
+
+def test_grids_show_what_went_in_and_what_came_out(dataset: Dataset) -> None:
+    grids = validation(dataset, 0, 1, sample_rows=2).grids(CharmNetMethod(width=8), torch.device("cpu"))
+    (grid,) = grids.values()
+    assert list(grids) == ["samples/IHD_test"]
+    assert grid.shape[1] > 5 * 256
+    assert grid.dtype == np.uint8
