@@ -133,8 +133,13 @@ def test_a_picture_of_any_size_is_harmonized(background):
 def test_what_cannot_be_harmonized_is_refused():
     with pytest.raises(DataError, match="expected the same"):
         harmonize_full_size(Brighten(), PHOTOGRAPH, MASK[:-1])
-    with pytest.raises(DataError, match="none is left"):
+    with pytest.raises(DataError, match="no foreground"):
         harmonize_full_size(Brighten(), PHOTOGRAPH, np.zeros_like(MASK))
+    large = np.zeros((1100, 1100, 3), np.uint8)
+    one_pixel = np.zeros((1100, 1100), np.uint8)
+    one_pixel[1, 1] = 1
+    with pytest.raises(DataError, match="1 foreground pixels of which none is left"):
+        harmonize_full_size(Brighten(), large, one_pixel)
     with pytest.raises(ValueError, match="nothing of the region"):
         transfer_color_change(PHOTOGRAPH, MASK, resize(PHOTOGRAPH), resize(PHOTOGRAPH), resize(MASK) * 0)
 
