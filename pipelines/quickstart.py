@@ -178,7 +178,8 @@ class Quickstart:
             f"Runs, losses, sample pictures: {page}\n"
             f"One picture (composite, mask, harmonized, ground truth): {self.folder / 'comparison.jpg'}\n"
             f"To use the servers from a shell: source {self.services.environment_file}\n"
-            f"The servers stay up until: charmnet quickstart --stop"
+            "The servers stay up until: charmnet quickstart --stop "
+            "(in a checkout: ./infra/quickstart.sh --stop)"
         )
 
     def _plan(self, deadline: float) -> dict[str, Any]:
