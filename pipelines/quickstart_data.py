@@ -133,6 +133,6 @@ def _make_photographs(folder: Path) -> None:
 
 
 def _make_renderings(folder: Path) -> None:
-    from pipelines.render.plain_scene import PlainScene, write_scenes
+    from pipelines.rendering.plain_scene import PlainScene, write_scenes
 
     write_scenes(folder, [PlainScene(seed) for seed in range(RENDERED_SCENES)])

@@ -11,7 +11,7 @@ import pytest
 from charmnet.images import decode_mask, decode_rgb
 from charmnet.vocabulary import CaptureCondition
 from pipelines import photographs
-from pipelines.render.plain_scene import PlainScene, write_scenes
+from pipelines.rendering.plain_scene import PlainScene, write_scenes
 
 
 @pytest.fixture(scope="module")
