@@ -73,8 +73,13 @@ def connect() -> None:
         logging.getLogger(name).setLevel(level)
 
 
-def over_cluster(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+def over_cluster(
+    function: Callable[[T], R], items: Sequence[T], most_blocks: int = _MOST_BLOCKS
+) -> Iterator[R]:
     """Calls a function once for each item, in Ray Data's tasks; yields results as they come, in no order.
+
+    Items of one block run one after the other in a task that is retried as a whole: as many blocks as items
+    suit work of seconds, fewer suit work of milliseconds.
 
     A result that says what went wrong is better than an exception, which Ray prints with its own stack.
     """
@@ -85,7 +90,7 @@ def over_cluster(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         return {"result": [pickle.dumps(function(pickle.loads(item))) for item in batch["item"]]}
 
     pickled = [{"item": pickle.dumps(item)} for item in items]
-    blocks = min(len(pickled), _MOST_BLOCKS)
+    blocks = min(len(pickled), most_blocks)
     results = ray.data.from_items(pickled, override_num_blocks=blocks).map_batches(run, batch_size=1)
     for row in results.iter_rows():
         yield pickle.loads(row["result"])

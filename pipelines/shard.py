@@ -13,34 +13,28 @@ store come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_E
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from types import ModuleType
-
-from rich.table import Table
 
 from charmnet.vocabulary import CaptureCondition, Domain
 from pipelines.cli import module_main
-from pipelines.progress import results
 from pipelines.shards import iharmony4, rdharmony, webdataset
 from pipelines.shards.entries import Entry, Rejection
 from pipelines.shards.job import (
-    REJECTED_NAME,
+    DEFAULT_SHARD_SAMPLES,
     ArchiveTask,
     Destination,
     EntriesTask,
-    Outcome,
     Plan,
     entries_in_shards,
     make,
 )
 from pipelines.shards.lists import read_categories, read_lists
-from pipelines.shards.manifest import Manifest, Stratum
+from pipelines.shards.manifest import Stratum
+from pipelines.shards.report import show_finished, show_outcome
 from pipelines.shards.schema import RowKind
 from pipelines.storage import Location
 
-DEFAULT_SHARD_SAMPLES = 512
 PROJECT_ORDER = ",".join(condition.name for condition in CaptureCondition)
-_SHOWN_REJECTIONS = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -186,14 +180,14 @@ def _shard_entries(
     asked = {**data.identity(), "max_size": args.max_size, "shard_samples": args.shard_samples}
     destination = Destination(Location.of(args.dest), asked)
     if (manifest := destination.manifest()) is not None:
-        return _already_finished(destination, manifest)
+        return show_finished(destination, manifest)
     entries, rejected = data.entries()
     tasks = [
         EntriesTask(data.source, kind, domain, shard, args.max_size)
         for shard in entries_in_shards(entries, kind, args.shard_samples)
     ]
     plan = Plan(tasks, rejected, _items(entries, rejected))
-    return _summary(destination, make(destination, plan, args.max_rejected, args.retry_rejected))
+    return show_outcome(destination, make(destination, plan, args.max_rejected, args.retry_rejected))
 
 
 def _items(entries: list[Entry], rejected: list[Rejection]) -> int:
@@ -215,50 +209,11 @@ def _shard_webdataset(args: argparse.Namespace) -> int:
     asked = {**data.identity(), "in_place": args.in_place, "max_size": args.max_size}
     destination = Destination(Location.of(args.dest or args.source), asked, among_files=args.in_place)
     if (manifest := destination.manifest()) is not None:
-        return _already_finished(destination, manifest)
+        return show_finished(destination, manifest)
     tasks = [
         ArchiveTask(source, archive, data.defaults, args.max_size, args.in_place) for archive in data.archives
     ]
-    return _summary(destination, make(destination, Plan(tasks), args.max_rejected, args.retry_rejected))
-
-
-def _already_finished(destination: Destination, manifest: Manifest) -> int:
-    destination.clean()
-    results.print(f"{destination.location} is finished: {manifest.rows:,} rows in {_shards(manifest)}")
-    return 0
-
-
-def _summary(destination: Destination, outcome: Outcome) -> int:
-    manifest = outcome.manifest
-    table = Table(title=str(destination.location))
-    for column in ("", "name", "rows"):
-        table.add_column(column, justify="right" if column == "rows" else "left")
-    for field, totals in manifest.totals().items():
-        for index, (name, rows) in enumerate(totals.items()):
-            table.add_row(field if index == 0 else "", name, f"{rows:,}")
-    results.print(table)
-    results.print(
-        f"{manifest.rows:,} rows ({manifest.samples:,} samples an epoch) in {_shards(manifest)}, "
-        f"{manifest.bytes / 1e6:,.1f} MB"
-    )
-    _show_rejections(destination, outcome)
-    return 0
-
-
-def _shards(manifest: Manifest) -> str:
-    count = len(manifest.shards)
-    return f"{count} shard{'' if count == 1 else 's'}"
-
-
-def _show_rejections(destination: Destination, outcome: Outcome) -> None:
-    if not outcome.rejected:
-        return
-    kinds = Counter(rejection.reason.partition(":")[0] for rejection in outcome.rejected)
-    results.print(f"{len(outcome.rejected)} rejected, each in {destination.location / REJECTED_NAME}:")
-    for rejection in outcome.rejected[:_SHOWN_REJECTIONS]:
-        results.print(f"  {rejection.file}: {rejection.reason}")
-    if len(outcome.rejected) > _SHOWN_REJECTIONS:
-        results.print(f"  and more; by kind: {dict(kinds)}")
+    return show_outcome(destination, make(destination, Plan(tasks), args.max_rejected, args.retry_rejected))
 
 
 if __name__ == "__main__":

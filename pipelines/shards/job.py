@@ -28,6 +28,7 @@ from pipelines.storage import Location
 REJECTED_NAME = "rejected.jsonl"
 PLAN_NAME = "_plan.json"
 PARTS_NAME = "_parts"
+DEFAULT_SHARD_SAMPLES = 512
 
 
 class Task(Protocol):
@@ -76,11 +77,14 @@ class Plan:
     Attributes:
         tasks: in the order of the shards. rejected: what is unfit already by its list.
         items: how much was asked for (listed pictures); None if only the archives tell.
+        title: what the progress bar says. remedy: what to do where too much was rejected.
     """
 
     tasks: Sequence[Task]
     rejected: Sequence[Rejection] = ()
     items: int | None = None
+    title: str = "Sharding"
+    remedy: str = "mend the files and run again with --retry-rejected"
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ class Destination:
     def __init__(self, location: Location, identity: dict[str, Any], among_files: bool = False) -> None:
         self.location = location
         self.identity = json.loads(json.dumps(identity))  # as it comes back from a file
-        self._plan, self._parts = location / PLAN_NAME, location / PARTS_NAME
+        self.parts = location / PARTS_NAME  # goes away when the data set is finished
+        self._plan = location / PLAN_NAME
         self._in_place = among_files
         if self.manifest() is not None:
             return
@@ -133,7 +138,7 @@ class Destination:
     def begin(self) -> None:
         """Says what is being made here, and forgets what a plan that was taken away has left."""
         if not self._plan.exists():
-            self._parts.delete()
+            self.parts.delete()
             self._plan.write_json(self.identity)
 
     def manifest(self) -> Manifest | None:
@@ -174,13 +179,19 @@ class Destination:
         else:
             place.delete()
 
+    def read_rejected(self) -> list[Rejection]:
+        """What `write_rejected` wrote, each as one item."""
+        place = self.location / REJECTED_NAME
+        lines = place.read_bytes().decode().splitlines() if place.exists() else []
+        return [Rejection(**json.loads(line)) for line in lines]
+
     def clean(self) -> None:
         """Removes what only an unfinished data set needs."""
-        self._parts.delete()
+        self.parts.delete()
         self._plan.delete()
 
     def _part_place(self, index: int) -> Location:
-        return self._parts / f"part-{index:05d}.json"
+        return self.parts / f"part-{index:05d}.json"
 
     def _compare(self, found: Any, what: str) -> None:
         fields = {*self.identity, *(found if isinstance(found, dict) else ())}
@@ -216,7 +227,7 @@ def make(destination: Destination, plan: Plan, max_rejected: float, retry_reject
     parts = dict(zip(numbers, read_ahead(destination.part, numbers), strict=True))
     missing = [i for i, part in parts.items() if part is None or (retry_rejected and part.rejected)]
     if missing:
-        with progress("Sharding", total=len(numbers)) as advance:
+        with progress(plan.title, total=len(numbers)) as advance:
             advance(len(numbers) - len(missing))
             for index in _run_tasks(destination, plan, missing):
                 parts[index] = destination.part(index)
@@ -230,8 +241,7 @@ def make(destination: Destination, plan: Plan, max_rejected: float, retry_reject
         raise DataError(f"{len(plan.tasks)} archives and no sample in them; expected NAME.composite.jpg, ...")
     asked = rows + _lost(rejected) if plan.items is None else plan.items
     if rows == 0 or _lost(rejected) > max_rejected * asked:
-        remedy = "mend the files and run again with --retry-rejected"
-        raise _too_many_rejected(destination, rejected, asked, max_rejected, remedy)
+        raise _too_many_rejected(destination, rejected, asked, max_rejected, plan.remedy)
     manifest = Manifest.merged([part.manifest for part in written], destination.identity)
     manifest.save(destination.location)
     destination.clean()
@@ -241,7 +251,7 @@ def make(destination: Destination, plan: Plan, max_rejected: float, retry_reject
 def _run_tasks(destination: Destination, plan: Plan, indices: Sequence[int]) -> Iterator[int]:
     """Runs tasks through Ray Data; yields the index of each that is finished, as it finishes."""
     jobs = [(destination, index, plan.tasks[index]) for index in indices]
-    for index, error in over_cluster(_run_task, jobs):
+    for index, error in over_cluster(_run_task, jobs, most_blocks=len(jobs)):
         if error:
             raise StorageError(f"{error}; run the same command again to go on")
         yield index

@@ -1,0 +1,54 @@
+"""What a command that has made a data set says of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.table import Table
+
+from pipelines.progress import results
+from pipelines.shards.job import REJECTED_NAME, Destination, Outcome
+from pipelines.shards.manifest import Manifest
+
+_SHOWN_REJECTIONS = 10
+
+
+def show_finished(destination: Destination, manifest: Manifest) -> int:
+    """Of a data set that was there already; returns the exit code 0."""
+    destination.clean()
+    results.print(f"{destination.location} is finished: {manifest.rows:,} rows in {_shards(manifest)}")
+    return 0
+
+
+def show_outcome(destination: Destination, outcome: Outcome) -> int:
+    """Rows by stratum, size and what was rejected; returns the exit code 0."""
+    manifest = outcome.manifest
+    table = Table(title=str(destination.location))
+    for column in ("", "name", "rows"):
+        table.add_column(column, justify="right" if column == "rows" else "left")
+    for field, totals in manifest.totals().items():
+        for index, (name, rows) in enumerate(totals.items()):
+            table.add_row(field if index == 0 else "", name, f"{rows:,}")
+    results.print(table)
+    results.print(
+        f"{manifest.rows:,} rows ({manifest.samples:,} samples an epoch) in {_shards(manifest)}, "
+        f"{manifest.bytes / 1e6:,.1f} MB"
+    )
+    _show_rejections(destination, outcome)
+    return 0
+
+
+def _shards(manifest: Manifest) -> str:
+    count = len(manifest.shards)
+    return f"{count} shard{'' if count == 1 else 's'}"
+
+
+def _show_rejections(destination: Destination, outcome: Outcome) -> None:
+    if not outcome.rejected:
+        return
+    kinds = Counter(rejection.reason.partition(":")[0] for rejection in outcome.rejected)
+    results.print(f"{len(outcome.rejected)} rejected, each in {destination.location / REJECTED_NAME}:")
+    for rejection in outcome.rejected[:_SHOWN_REJECTIONS]:
+        results.print(f"  {rejection.file}: {rejection.reason}")
+    if len(outcome.rejected) > _SHOWN_REJECTIONS:
+        results.print(f"  and more; by kind: {dict(kinds)}")
