@@ -1,0 +1,69 @@
+"""Meshes of the user's own as closed surfaces, upright and of the height that was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from numpy.typing import NDArray
+
+from charmnet.errors import DataError
+from pipelines.rendering.description import MeshFile
+
+Y_UP_SUFFIXES = (".gltf", ".glb")  # by their specification; OBJ and PLY are taken as they are, z up
+
+
+def read_mesh(file: MeshFile) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Vertices [V, 3] in metres, standing on the origin, and outward faces [F, 3]; small holes are filled.
+
+    A hole would let light into the thing and its back be seen, so what stays open is refused.
+
+    Raises:
+        DataError: the file cannot be read, has no faces, is not finite, is flat, or is not closed.
+    """
+    mesh = _load(Path(file.path))
+    if Path(file.path).suffix.lower() in Y_UP_SUFFIXES:
+        mesh.apply_transform(trimesh.transformations.rotation_matrix(np.pi / 2, (1, 0, 0)))
+    extent = np.ptp(mesh.vertices, axis=0)
+    if not extent.min() > 1e-6 * extent.max():
+        raise DataError(f"{file.path}: the mesh is flat ({extent} along x, y and z); expected a solid body")
+    _close(mesh, file.path)
+    vertices = np.array(mesh.vertices) * (file.height / extent[2])
+    middle = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+    return vertices - (middle[0], middle[1], vertices[:, 2].min()), np.array(mesh.faces)
+
+
+def _load(path: Path) -> trimesh.Trimesh:
+    """All of the file's geometry as one mesh.
+
+    Raises:
+        DataError: see `read_mesh`.
+    """
+    try:
+        scene = trimesh.load_scene(path)
+        mesh = scene.to_mesh()
+    except Exception as error:  # whatever the format's reader stumbles over
+        raise DataError(
+            f"{path}: cannot be read as a mesh ({type(error).__name__}: {error}); expected OBJ, PLY or glTF"
+        ) from error
+    if not len(mesh.faces):
+        raise DataError(
+            f"{path}: the file has no faces; export it with its surface, not points or lines alone"
+        )
+    if not np.isfinite(mesh.vertices).all():
+        raise DataError(f"{path}: a vertex is not finite; export the mesh again")
+    return mesh
+
+
+def _close(mesh: trimesh.Trimesh, path: str) -> None:
+    mesh.merge_vertices(merge_tex=True, merge_norm=True)
+    mesh.update_faces(mesh.nondegenerate_faces())
+    if not mesh.is_watertight:
+        mesh.fill_holes()
+    if not mesh.is_watertight:
+        raise DataError(
+            f"{path}: the mesh is not watertight, light would leak through; close its holes (in Blender: "
+            "select its boundary, Face > Fill) and export it again"
+        )
+    mesh.fix_normals(multibody=True)
