@@ -100,7 +100,10 @@ class Blend:
 
 @dataclass(frozen=True)
 class Lathe:
-    """A profile of (radius, height) points, from bottom to top, turned about the z axis."""
+    """A profile of (radius, height) points, from bottom to top, turned about the z axis.
+
+    One that ends where it began, counter-clockwise, makes a ring with a hole in it.
+    """
 
     profile: tuple[tuple[float, float], ...]
     smooth: bool = True

@@ -245,8 +245,9 @@ def _arc(radius: float, start: float, end: float) -> Floats:
 
 
 def _turned(profile: Floats) -> tuple[Floats, Indices]:
-    """A profile turned about z, with flat ends where it does not begin and end on the axis."""
-    closed = np.concatenate([profile[:1] * (0, 1), profile, profile[-1:] * (0, 1)])
+    """A profile turned about z, with flat ends where it does not begin and end on the axis; or a ring."""
+    is_ring = (profile[0] == profile[-1]).all()
+    closed = profile if is_ring else np.concatenate([profile[:1] * (0, 1), profile, profile[-1:] * (0, 1)])
     angles = np.linspace(0, 2 * np.pi, LATHE_SEGMENTS, endpoint=False)
     radii, heights = closed[:, :1], closed[:, 1:]
     vertices = np.stack(
