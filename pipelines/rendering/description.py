@@ -90,11 +90,14 @@ class Blend:
     Attributes:
         smoothing_meters: over which neighbouring surfaces melt together.
         resolution_meters: of the grid that it is meshed on.
+        within: what is kept of it lies inside any of these too, as a coat's patches and a skirt cut at its
+            hem; empty keeps all.
     """
 
     tubes: tuple[Tube, ...]
     smoothing_meters: float
     resolution_meters: float
+    within: tuple[Tube, ...] = ()
     kind: Literal["blend"] = "blend"
 
 
@@ -121,6 +124,24 @@ class Extrusion:
 
 
 @dataclass(frozen=True)
+class Foliage:
+    """Leaves strewn within an ellipsoid about the origin, most of them near its surface.
+
+    Attributes:
+        leaf_meters: length of a leaf.
+        leaf_width_ratio: its width by its length.
+        seed: of where they lie.
+    """
+
+    radii: Vector
+    count: int
+    leaf_meters: float
+    seed: int
+    leaf_width_ratio: float = 0.55
+    kind: Literal["foliage"] = "foliage"
+
+
+@dataclass(frozen=True)
 class MeshFile:
     """A mesh of the user's own: OBJ, PLY or glTF, scaled to `height` and stood upon the origin."""
 
@@ -129,7 +150,9 @@ class MeshFile:
     kind: Literal["meshfile"] = "meshfile"
 
 
-Shape = Annotated[Box | Ball | Tube | Blend | Lathe | Extrusion | MeshFile, Field(discriminator="kind")]
+Shape = Annotated[
+    Box | Ball | Tube | Blend | Lathe | Extrusion | Foliage | MeshFile, Field(discriminator="kind")
+]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,19 @@ from scipy.sparse.csgraph import connected_components
 from skimage.measure import marching_cubes
 
 from pipelines.rendering.blending import signed_distances
-from pipelines.rendering.description import Ball, Blend, Box, Extrusion, Lathe, MeshFile, Pose, Shape, Tube
+from pipelines.rendering.description import (
+    Ball,
+    Blend,
+    Box,
+    Extrusion,
+    Foliage,
+    Lathe,
+    MeshFile,
+    Pose,
+    Shape,
+    Tube,
+)
+from pipelines.rendering.foliage import leaves
 from pipelines.rendering.mesh_files import read_mesh
 
 Floats = NDArray[np.float64]
@@ -144,6 +156,11 @@ def _(shape: Extrusion) -> Mesh:
     last = len(outline) * (len(layers) - 1)
     faces = np.concatenate([cap, cap[:, ::-1] + last, _walls(len(layers), len(outline))[:, ::-1]])
     return _shaded(np.concatenate(layers), faces)
+
+
+@to_mesh.register
+def _(shape: Foliage) -> Mesh:
+    return _shaded(*leaves(shape), HARD_CREASE_DEGREES)
 
 
 @to_mesh.register

@@ -9,7 +9,8 @@ import numpy as np
 from pipelines.rendering.description import (
     Ball,
     Color,
-    Lathe,
+    Extrusion,
+    Foliage,
     Material,
     Part,
     Pattern,
@@ -23,6 +24,7 @@ from pipelines.rendering.parts import ball, block, paint, pick, shade, tube, tur
 HAY_BALE_TOP_METERS = 0.5
 """Of `square_hay_bale`."""
 
+GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # turns by it never come to lie above each other
 LEAF_GREENS = tuple(paint(srgb) for srgb in ("4f6f2f", "5d7a33", "3f5f2c", "6f7f35", "48683a"))
 NEEDLE_GREENS = tuple(paint(srgb) for srgb in ("2f4a2c", "37523a", "3d5634"))
 BARKS = tuple(paint(srgb) for srgb in ("5b4a3a", "6b5a4a", "4a3d33", "7a7068"))
@@ -33,100 +35,94 @@ def broadleaf_tree(rng: np.random.Generator, height: float | None = None) -> Thi
     height = rng.uniform(5, 10) if height is None else height
     bark = _bark(rng)
     crown = (
-        height * rng.uniform(0.26, 0.34),
-        height * rng.uniform(0.26, 0.34),
-        height * rng.uniform(0.3, 0.36),
+        height * rng.uniform(0.24, 0.32),
+        height * rng.uniform(0.24, 0.32),
+        height * rng.uniform(0.27, 0.35),
     )
     middle = (0.0, 0.0, height - crown[2])
-    fork = (0.0, 0.0, middle[2] - crown[2] * 0.55)
-    radius = height * 0.022
-    parts = [
-        turned_profile(
-            ((0, -0.1), (radius * 1.7, -0.1), (radius, height * 0.06), (radius * 0.9, fork[2])),
-            (0, 0, 0),
-            bark,
-        ),
-        tube(fork, middle, radius * 0.9, bark, radius * 0.4),
-    ]
+    fork = (0.0, 0.0, middle[2] - crown[2] * 0.6)
+    radius = height * 0.018
+    trunk = ((radius * 1.8, -0.1), (radius * 1.1, height * 0.06), (radius * 0.9, fork[2]))
+    parts = [turned_profile(trunk, (0, 0, 0), bark), tube(fork, middle, radius * 0.9, bark, radius * 0.4)]
     for turn in range(5):
         angle = math.tau * (turn + rng.uniform(-0.3, 0.3)) / 5
-        end = (
-            math.cos(angle) * crown[0] * 0.7,
-            math.sin(angle) * crown[1] * 0.7,
-            middle[2] + rng.uniform(-0.3, 0.4) * crown[2],
-        )
-        parts.append(tube(fork, end, radius * 0.6, bark, radius * 0.2))
-    parts += _clumps(rng, middle, crown, pick(rng, LEAF_GREENS), count=70)
+        tip_height = middle[2] + rng.uniform(-0.4, 0.3) * crown[2]
+        tip = (math.cos(angle) * crown[0] * 0.65, math.sin(angle) * crown[1] * 0.65, tip_height)
+        parts.append(tube(fork, tip, radius * 0.6, bark, radius * 0.2))
+    parts += _clumps(rng, middle, crown, count=36, leaf_meters=height * 0.036)
     return Thing("tree", Role.VEGETATION, tuple(parts))
 
 
 def conifer(rng: np.random.Generator, height: float | None = None) -> Thing:
-    """A spruce: skirts of drooping branches, each narrower than the one beneath it; 5 to 12 m high."""
+    """A spruce: whorls of drooping sprays, each narrower than the one beneath it; 5 to 12 m high."""
     height = rng.uniform(5, 12) if height is None else height
     green = vary(rng, pick(rng, NEEDLE_GREENS))
-    base, radius = height * rng.uniform(0.06, 0.14), height * rng.uniform(0.16, 0.22)
-    parts = [tube((0, 0, 0), (0, 0, height * 0.9), height * 0.018, _bark(rng), 0.02)]
-    skirts = 11
-    for index in range(skirts):
-        fraction = index / skirts
-        width = radius * (1 - fraction) ** 0.85 + 0.08
-        bottom = base + (height - base) * fraction
-        tall = (height - base) / skirts * rng.uniform(1.9, 2.3)
-        tall = min(tall, height - bottom)
-        tint = _leaves(shade(green, rng.uniform(0.8, 1.25)), 0.12)
-        parts += _skirt(rng, width, tall, bottom, tint)
+    bottom, radius = height * rng.uniform(0.06, 0.14), height * rng.uniform(0.16, 0.22)
+    parts = [tube((0, 0, -0.1), (0, 0, height * 0.97), height * 0.018, _bark(rng), 0.02)]
+    whorls = 12
+    for index in range(whorls):
+        fraction = index / whorls
+        reach = radius * (1 - fraction) ** 0.9 + 0.06
+        tint = _leaves(shade(green, rng.uniform(0.8, 1.25)), 0.1)
+        parts += _whorl(rng, reach, bottom + (height - bottom) * fraction, height / whorls, tint)
+    spire = Foliage((height * 0.02, height * 0.02, height * 0.07), 60, height * 0.02, _seed(rng), 0.3)
+    parts.append(Part(spire, _leaves(green, 0.1), Pose((0, 0, height * 0.93))))
     return Thing("tree", Role.VEGETATION, tuple(parts))
 
 
-def _skirt(rng: np.random.Generator, width: float, tall: float, bottom: float, tint: Material) -> list[Part]:
-    """A ring of drooping fans about the trunk, and the cone that fills what is between them."""
-    cone = ((0.0, tall * 0.1), (width * 0.8, tall * 0.05), (width * 0.35, tall * 0.5), (0.0, tall))
-    parts = [Part(Lathe(cone), tint, Pose((0, 0, bottom), yaw_degrees=rng.uniform(0, 360)))]
-    fans = 9
-    for fan in range(fans):
-        angle = 360 * (fan + rng.uniform(-0.3, 0.3)) / fans
-        reach = width * rng.uniform(0.45, 0.58)
-        middle = (
-            math.cos(math.radians(angle)) * reach,
-            math.sin(math.radians(angle)) * reach,
-            bottom + tall * 0.16,
-        )
-        shape = Ball((width * 0.52, width * 0.2, tall * 0.12))
-        parts.append(Part(shape, tint, Pose(middle, yaw_degrees=angle, pitch_degrees=rng.uniform(12, 26))))
+def _whorl(rng: np.random.Generator, reach: float, level: float, gap: float, tint: Material) -> list[Part]:
+    """Sprays of needles about the trunk at one level, hanging outwards."""
+    parts = []
+    for spray in range(7):
+        angle = 360 * (spray + rng.uniform(-0.35, 0.35)) / 7
+        out = reach * rng.uniform(0.45, 0.58)
+        x, y = math.cos(math.radians(angle)) * out, math.sin(math.radians(angle)) * out
+        shape = Foliage((reach * 0.55, reach * 0.26, gap * 0.3), 130, gap * 0.42, _seed(rng), 0.25)
+        pose = Pose((x, y, level + gap * 0.4), yaw_degrees=angle, pitch_degrees=rng.uniform(14, 28))
+        parts.append(Part(shape, tint, pose))
     return parts
 
 
 def bush(rng: np.random.Generator, width: float | None = None) -> Thing:
     """Leafy clumps on the ground; 0.8 to 2 m wide and somewhat lower."""
     width = rng.uniform(0.8, 2) if width is None else width
-    half = (width / 2, width / 2 * rng.uniform(0.7, 1), width * rng.uniform(0.28, 0.42))
-    middle = (0.0, 0.0, half[2] * 0.9)
-    parts = _clumps(rng, middle, half, pick(rng, LEAF_GREENS), count=34, lowest=0.0)
+    half = (width / 2, width / 2 * rng.uniform(0.7, 1), width * rng.uniform(0.28, 0.4))
+    parts = _clumps(rng, (0, 0, half[2]), half, count=16, leaf_meters=0.085)
     return Thing("bush", Role.VEGETATION, tuple(parts))
 
 
 def hedge(rng: np.random.Generator, length: float, height: float = 1.2) -> Thing:
-    """A clipped row along x."""
+    """A clipped row along x, 0.7 m thick."""
     green = vary(rng, pick(rng, LEAF_GREENS))
-    parts = []
-    for index in range(max(1, round(length / 0.35))):
-        x = -length / 2 + 0.35 * (index + 0.5)
-        for level in (0.22, 0.55, 0.82):
-            middle = (x + rng.uniform(-0.08, 0.08), rng.uniform(-0.08, 0.08), height * level)
-            radii = (0.34, rng.uniform(0.3, 0.36), height * 0.2)
-            parts.append(ball(radii, middle, _leaves(shade(green, rng.uniform(0.75, 1.25)), 0.1)))
+    core = Material(shade(green, 0.3))
+    parts = [block((length - 0.3, 0.3, height - 0.25), (0, 0, 0), core)]
+    count = max(1, round(length / 0.4))
+    for index in range(count):
+        x = length * ((index + 0.5) / count - 0.5)
+        for level in (0.25, 0.5, 0.75):
+            tint = _leaves(shade(green, rng.uniform(0.8, 1.25)), 0.08)
+            shape = Foliage((0.3, 0.34, height * 0.26), 150, 0.11, _seed(rng))
+            parts.append(Part(shape, tint, Pose((x, 0, height * level))))
     return Thing("hedge", Role.VEGETATION, tuple(parts))
 
 
 def grass_tuft(rng: np.random.Generator) -> Thing:
-    """A handful of blades, 0.15 to 0.35 m high."""
+    """A handful of blades, 0.12 to 0.35 m high."""
     green = vary(rng, pick(rng, LEAF_GREENS))
     parts = []
-    for _ in range(int(rng.integers(9, 16))):
-        angle, lean, tall = rng.uniform(0, math.tau), rng.uniform(0.02, 0.16), rng.uniform(0.15, 0.35)
-        foot = (math.cos(angle) * 0.05, math.sin(angle) * 0.05, 0.0)
-        tip = (math.cos(angle) * (0.05 + lean), math.sin(angle) * (0.05 + lean), tall)
-        parts.append(tube(foot, tip, 0.008, Material(shade(green, rng.uniform(0.8, 1.4))), 0.002))
+    for _ in range(int(rng.integers(12, 20))):
+        tall, yaw = rng.uniform(0.12, 0.35), rng.uniform(0, 360)
+        lean = tall * rng.uniform(0.1, 0.6)
+        outline = (
+            (-0.006, 0.0),
+            (0.006, 0.0),
+            (lean * 0.4 + 0.004, tall * 0.65),
+            (lean, tall),
+            (lean * 0.4 - 0.005, tall * 0.66),
+        )
+        angle = math.radians(yaw)
+        pose = Pose((math.cos(angle) * 0.03, math.sin(angle) * 0.03, 0), yaw_degrees=yaw)
+        parts.append(Part(Extrusion(outline, 0.012), Material(shade(green, rng.uniform(0.8, 1.4))), pose))
     return Thing("grass", Role.VEGETATION, tuple(parts))
 
 
@@ -188,29 +184,26 @@ def _leaves(color: Color, grain: float) -> Material:
     return Material(color, pattern=Pattern.NOISE, second_color=shade(color, 0.45), pattern_meters=grain)
 
 
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**31))
+
+
 def _clumps(
-    rng: np.random.Generator, middle: Vector, half: Vector, green: Color, count: int, lowest: float = -0.75
+    rng: np.random.Generator, middle: Vector, half: Vector, count: int, leaf_meters: float
 ) -> list[Part]:
-    """Leafy balls strewn evenly near the surface of an ellipsoid, darker within and below, and its core."""
-    green = vary(rng, green)
-    tints = [_leaves(shade(green, factor), min(half) * 0.16) for factor in (0.6, 0.85, 1.0, 1.2)]
-    parts = [ball((half[0] * 0.7, half[1] * 0.7, half[2] * 0.7), middle, tints[0])]
+    """Tufts of leaves over an ellipsoid, darker below, about a core that keeps light out."""
+    green = vary(rng, pick(rng, LEAF_GREENS))
+    tints = [_leaves(shade(green, factor), leaf_meters) for factor in (1.0, 1.25, 1.5)]
+    core = Ball((half[0] * 0.5, half[1] * 0.5, half[2] * 0.55))
+    parts = [Part(core, Material(shade(green, 0.25)), Pose(middle))]
     for index in range(count):
-        up = lowest + (1 - lowest) * (index + 0.5) / count
-        angle = index * 2.39996  # the golden angle: no two above each other
-        out = math.sqrt(max(0.0, 1 - up * up)) * rng.uniform(0.68, 0.92)
-        size = rng.uniform(0.16, 0.3)
-        position = (
-            middle[0] + half[0] * out * math.cos(angle),
-            middle[1] + half[1] * out * math.sin(angle),
-            middle[2] + half[2] * up * rng.uniform(0.7, 0.88),
-        )
-        radii = (
-            half[0] * size * rng.uniform(0.8, 1.3),
-            half[1] * size,
-            half[2] * size * rng.uniform(0.6, 0.9),
-        )
-        tint = tints[min(3, int((up + 1) / 2 * 3 + rng.uniform(0, 1)))]
-        pose = Pose(position, rng.uniform(0, 180), rng.uniform(-30, 30), rng.uniform(-30, 30))
-        parts.append(Part(Ball(radii), tint, pose))
+        up = 2 * (index + 0.5) / count - 1
+        angle = index * GOLDEN_ANGLE
+        out = math.sqrt(1 - up * up) * rng.uniform(0.6, 0.78)
+        x, y = middle[0] + half[0] * out * math.cos(angle), middle[1] + half[1] * out * math.sin(angle)
+        z = middle[2] + half[2] * up * rng.uniform(0.6, 0.78)
+        size = rng.uniform(0.28, 0.42)
+        shape = Foliage((half[0] * size, half[1] * size, half[2] * size * 0.8), 150, leaf_meters, _seed(rng))
+        tint = tints[min(2, int((up + 1) * 1.2 + rng.uniform(0, 0.8)))]
+        parts.append(Part(shape, tint, Pose((x, y, z))))
     return parts
