@@ -1,0 +1,94 @@
+"""Exchange foregrounds between the capture conditions of rendered scenes and write the composites out.
+
+  charmnet compose --source s3://bucket/scenes --dest s3://bucket/pairs --pairs 10
+  charmnet compose --source s3://bucket/scenes --dest ./RdHarmony --pairs all --layout released
+
+Training needs neither: it makes composites from scene shards while it reads them. Pairs that are written out
+are fixed, can be looked at one by one and, in the released layout, read by other code. A run that was
+interrupted goes on when it is started again; one that is finished does nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from pipelines.cli import module_main
+from pipelines.progress import results
+from pipelines.rendering.composites import PAIRS_OF_A_SCENE, Composites, composites_of, write_released
+from pipelines.shards.job import Destination, Plan, make
+from pipelines.shards.reading import Dataset
+from pipelines.shards.report import show_finished, show_outcome
+from pipelines.storage import Location
+
+LAYOUTS = ("shards", "released")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", required=True, metavar="URI", help="a data set of scenes")
+    parser.add_argument("--dest", required=True, metavar="URI", help="folder or bucket for the composites")
+    parser.add_argument(
+        "--pairs",
+        required=True,
+        metavar="K",
+        help=f"composites of each 2D scene, drawn from its {PAIRS_OF_A_SCENE}, or `all` of them",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
+    parser.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        default=LAYOUTS[0],
+        help="shards: pair shards with a manifest; released: RdHarmony's folders and lists (default shards)",
+    )
+    parser.add_argument("--quality", type=int, default=95, help="of the composites' JPEG (default 95)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """
+    Raises:
+        DataError: the source holds no scenes, or the destination something else.
+        ValueError: a number is out of range.
+    """
+    pairs = _pairs(args.pairs)
+    if not 1 <= args.quality <= 100:
+        raise ValueError(f"--quality is {args.quality}, expected 1-100")
+    dataset = Dataset.open(args.source)
+    tasks = composites_of(dataset, pairs, args.seed, args.quality)
+    asked = {
+        "command": "compose",
+        "source": str(dataset.location),
+        "source_digest": dataset.manifest.digest,
+        "pairs": pairs,
+        "seed": args.seed,
+        "layout": args.layout,
+        "quality": args.quality,
+    }
+    destination = Destination(Location.of(args.dest), asked)
+    if args.layout == "released":
+        return _released(destination, dataset, tasks)
+    if (manifest := destination.manifest()) is not None:
+        return show_finished(destination, manifest)
+    plan = Plan(tasks, title="Composing")
+    return show_outcome(destination, make(destination, plan, max_rejected=0))
+
+
+def _pairs(text: str) -> int:
+    if text == "all":
+        return PAIRS_OF_A_SCENE
+    if not text.isdecimal() or not 1 <= int(text) <= PAIRS_OF_A_SCENE:
+        raise ValueError(f"--pairs is {text!r}, expected 1-{PAIRS_OF_A_SCENE} or all")
+    return int(text)
+
+
+def _released(destination: Destination, dataset: Dataset, tasks: list[Composites]) -> int:
+    subsets = sorted(dataset.manifest.totals()["subset"])
+    made = write_released(destination, subsets, tasks)
+    if not made:
+        results.print(f"{destination.location} is finished")
+        return 0
+    lists = ", ".join(f"{subset}/{subset}_all_labeled.txt" for subset in subsets)
+    results.print(f"{destination.location}: {made:,} composites, listed in {lists}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(module_main("compose"))

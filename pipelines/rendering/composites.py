@@ -1,0 +1,239 @@
+"""Foregrounds exchanged between the capture conditions of rendered scenes, written out.
+
+As pair shards for this project, or in the layout that RdHarmony is released in, for whatever reads that.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from charmnet.composition import exchange_foreground, soft_style_label
+from charmnet.errors import CharmNetError, DataError, StorageError
+from charmnet.images import decode_mask, decode_rgb, encode_jpeg
+from charmnet.vocabulary import NUM_CONDITIONS, Domain
+from pipelines.cluster import over_cluster
+from pipelines.ingest.permutation import seeded_rng
+from pipelines.progress import progress
+from pipelines.shards.entries import read_ahead
+from pipelines.shards.job import DEFAULT_SHARD_SAMPLES, Destination
+from pipelines.shards.reading import Dataset
+from pipelines.shards.rows import Row, pair_row, stratum_of
+from pipelines.shards.schema import RowKind
+from pipelines.shards.writer import Written, write_parquet
+from pipelines.storage import Location
+
+PAIRS_OF_A_SCENE = NUM_CONDITIONS * (NUM_CONDITIONS - 1)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """The foreground of one condition 0-9 before the background of another.
+
+    Attributes:
+        style: ten probabilities by condition.
+    """
+
+    foreground: int
+    background: int
+    style: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Composites:
+    """The composites of some row groups of scenes.
+
+    Attributes:
+        groups: (shard index, row group index) in `dataset`.
+        pairs: composites of each scene, `PAIRS_OF_A_SCENE` for all that there are.
+        quality: of the composites' JPEG files.
+    """
+
+    dataset: Dataset
+    groups: tuple[tuple[int, int], ...]
+    pairs: int
+    seed: int
+    quality: int
+
+    def write(self, destination: Location, path: str) -> Written:
+        """One shard of pairs."""
+        rows = (row for scene in self._scenes() for row in self._pair_rows(scene))
+        return write_parquet(destination, path, RowKind.PAIR, Domain.RENDERED, rows)
+
+    def write_released(self, destination: Location) -> dict[str, list[str]]:
+        """Pictures, masks and composites as RdHarmony's folders have them.
+
+        Returns:
+            The lines of the lists by subset.
+        """
+        lines = defaultdict(list)
+        for scene in self._scenes():
+            files = _released_files(scene)
+            for name, exchange, composite in self._composites(scene):
+                path = f"{scene['subset']}/composite_images/{name}.jpg"
+                files[path] = composite
+                lines[scene["subset"]].append(_line(path, exchange))
+            for _ in read_ahead(lambda file: (destination / file[0]).write_bytes(file[1]), files.items()):
+                pass
+        return dict(lines)
+
+    def _scenes(self) -> Iterator[Row]:
+        for shard, group in self.groups:
+            yield from self.dataset.read_row_group(shard, group).to_pylist()
+
+    def _pair_rows(self, scene: Row) -> Iterator[Row]:
+        for name, exchange, composite in self._composites(scene):
+            pictures = {
+                "composite": composite,
+                "ground_truth": scene["images"][exchange.background],
+                "foreground_mask": scene["foreground_mask"],
+            }
+            sample_id = f"{scene['subset']}/{name}"
+            yield pair_row(sample_id, stratum_of(scene), pictures, exchange.style, exchange.background)
+
+    def _composites(self, scene: Row) -> Iterator[tuple[str, Exchange, bytes]]:
+        """(file name without its extension, what was exchanged, JPEG)."""
+        chosen = exchanges(scene, self.pairs, self.seed)
+        name = scene_name(scene)
+        try:
+            mask = decode_mask(scene["foreground_mask"])
+            used = {condition for pair in chosen for condition in (pair.foreground, pair.background)}
+            images = {condition: decode_rgb(scene["images"][condition]) for condition in used}
+        except DataError as error:
+            raise DataError(f"{self.dataset.location}: scene {scene['id']}: {error}") from error
+        for pair in chosen:
+            composite = exchange_foreground(images[pair.foreground], images[pair.background], mask)
+            numbers = f"{pair.background + 1:02d}_{pair.foreground + 1:02d}"
+            yield f"{name}-{numbers}", pair, encode_jpeg(composite, self.quality)
+
+
+def exchanges(scene: Row, count: int, seed: int) -> list[Exchange]:
+    """Up to `count` of a scene's ordered pairs (or of those it lists), drawn without repetition."""
+    if scene["pairs"] is None:
+        possible = [
+            Exchange(inserted, background, tuple(_soft_label(inserted, background, scene)))
+            for background, inserted in np.ndindex(NUM_CONDITIONS, NUM_CONDITIONS)
+            if background != inserted
+        ]
+    else:
+        possible = [
+            Exchange(pair["foreground"], pair["background"], tuple(pair["composite_style"]))
+            for pair in scene["pairs"]
+        ]
+    drawn = seeded_rng("compose", seed, scene["id"]).permutation(len(possible))[:count]
+    return [possible[index] for index in sorted(drawn)]
+
+
+def scene_name(scene: Row) -> str:
+    """What a scene is called in its subset, as file names begin with it.
+
+    Raises:
+        DataError: its id does not tell.
+    """
+    name = scene["id"].removeprefix(f"{scene['subset']}/")
+    if "/" in name or not name:
+        raise DataError(f"scene {scene['id']!r} of subset {scene['subset']!r}: expected an id SUBSET/SCENE")
+    return name
+
+
+def composites_of(dataset: Dataset, pairs: int, seed: int, quality: int) -> list[Composites]:
+    """All of a data set's scenes, cut into shards of about `DEFAULT_SHARD_SAMPLES` pairs.
+
+    Raises:
+        DataError: its rows are no scenes.
+    """
+    manifest = dataset.manifest
+    if manifest.kind is not RowKind.SCENE:
+        raise DataError(
+            f"{dataset.location}: its rows are {manifest.kind}s; expected scenes, as made by "
+            "`charmnet render` or `charmnet shard rdharmony --layout scenes`"
+        )
+    runs: list[list[tuple[int, int]]] = []
+    room = 0
+    for shard, group, entry in manifest.groups():
+        if room <= 0:
+            runs.append([])
+            room = DEFAULT_SHARD_SAMPLES
+        runs[-1].append((shard, group))
+        room -= entry.rows * pairs
+    return [Composites(*_only(dataset, run), pairs, seed, quality) for run in runs]
+
+
+def write_released(destination: Destination, subsets: Sequence[str], tasks: Sequence[Composites]) -> int:
+    """Writes RdHarmony's layout, one task after the other being kept in `_parts/`; the lists come last.
+
+    `_plan.json` stays, and says what the folder was made of. Where the lists are there, nothing is done.
+
+    Returns:
+        The number of listed composites that were made now; 0 if it was finished before.
+
+    Raises:
+        StorageError: the store does not answer, or a scene is broken; what is finished stays.
+    """
+    lists = {subset: destination.location / subset / f"{subset}_all_labeled.txt" for subset in subsets}
+    made = 0
+    if not all(place.exists() for place in lists.values()):
+        destination.begin()
+        lines = _all_lines(destination, tasks)
+        for subset, place in lists.items():
+            place.write_bytes("".join(f"{line}\n" for line in lines[subset]).encode())
+        made = sum(map(len, lines.values()))
+    destination.parts.delete()
+    return made
+
+
+def _all_lines(destination: Destination, tasks: Sequence[Composites]) -> dict[str, list[str]]:
+    parts = [destination.parts / f"part-{index:05d}.json" for index in range(len(tasks))]
+    missing = [i for i, there in enumerate(read_ahead(Location.exists, parts)) if not there]
+    jobs = [(destination.location, parts[i], tasks[i]) for i in missing]
+    with progress("Composing", total=len(tasks)) as advance:
+        advance(len(tasks) - len(missing))
+        for error in over_cluster(_run, jobs, most_blocks=len(jobs)) if jobs else ():
+            if error:
+                raise StorageError(f"{error}; run the same command again to go on")
+            advance(1)
+    lines: dict[str, list[str]] = defaultdict(list)
+    for part in read_ahead(Location.read_json, parts):
+        for subset, found in part.items():
+            lines[subset] += found
+    return lines
+
+
+def _run(job: tuple[Location, Location, Composites]) -> str:
+    """What went wrong, or nothing."""
+    destination, part, task = job
+    try:
+        part.write_json(task.write_released(destination))
+    except CharmNetError as error:
+        return str(error)
+    return ""
+
+
+def _only(dataset: Dataset, groups: Sequence[tuple[int, int]]) -> tuple[Dataset, tuple[tuple[int, int], ...]]:
+    """The data set cut down to the shards of some row groups, for a task to carry, and their new numbers."""
+    shards = sorted({shard for shard, _ in groups})
+    manifest = replace(dataset.manifest, shards=tuple(dataset.manifest.shards[shard] for shard in shards))
+    renumbered = tuple((shards.index(shard), group) for shard, group in groups)
+    return Dataset(dataset.location, manifest), renumbered
+
+
+def _released_files(scene: Row) -> dict[str, bytes]:
+    folder, name = scene["subset"], scene_name(scene)
+    pictures = {
+        f"{folder}/real_images/{name}-{condition + 1:02d}.jpg": data
+        for condition, data in enumerate(scene["images"])
+    }
+    return {**pictures, f"{folder}/masks/{name}.png": scene["foreground_mask"]}
+
+
+def _soft_label(inserted: int, background: int, scene: Row) -> list[float]:
+    return soft_style_label(inserted, background, scene["foreground_ratio"]).tolist()
+
+
+def _line(path: str, exchange: Exchange) -> str:
+    """Labels in the shortest form that reads back as the same float32."""
+    label = "_".join(np.format_float_positional(np.float32(p), trim="-") for p in exchange.style)
+    return f"{path}\t{label}\t{exchange.background + 1}"
