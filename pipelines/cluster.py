@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import secrets
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -60,7 +61,10 @@ def connect() -> None:
     if not ray.is_initialized():
         # Workers' lines stay in Ray's own logs: what a person needs to know comes by progress and exceptions.
         try:
-            ray.init(address=_address(), logging_level=logging.WARNING, log_to_driver=False)
+            if _address() == LOCAL:
+                start_here()
+            else:
+                ray.init(address=_address(), logging_level=logging.WARNING, log_to_driver=False)
         except (OSError, RuntimeError, RayError) as error:  # ConnectionError is an OSError
             raise ClusterError(
                 f"{ADDRESS_VARIABLE}={_address()}: no Ray cluster to join ({type(error).__name__}: {error}); "
@@ -71,6 +75,31 @@ def connect() -> None:
     context.print_on_execution_start = False
     for name, level in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
+
+
+def start_here(**options: Any) -> None:
+    """Starts a Ray of this process's own, whose workers know which one is theirs.
+
+    Ray's state API goes by RAY_ADDRESS and without it by the last `ray start` on the machine. Asked about
+    another cluster, Ray Train takes its own controller for dead: it removes the run's workers, or waits 12 s
+    for an answer at the end.
+
+    Args:
+        options: of `ray.init`.
+    """
+    import ray
+
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port = probe.getsockname()[1]
+    own = {"RAY_GCS_SERVER_PORT": str(port), ADDRESS_VARIABLE: f"{ray.util.get_node_ip_address()}:{port}"}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)  # Ray's processes inherit it
+    try:
+        ray.init(address=LOCAL, **{"logging_level": logging.WARNING, "log_to_driver": False, **options})
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def over_cluster(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pipelines.cluster import start_here
 from pipelines.services import ObjectStore
 
 os.environ.update(
@@ -60,12 +61,6 @@ def ray_cluster(s3: ObjectStoreForTests) -> Iterator[None]:
     """A local Ray of four logical CPUs, started after the store so that its workers know the store."""
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=4,
-        object_store_memory=500_000_000,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+    start_here(num_cpus=4, object_store_memory=500_000_000, logging_level="ERROR")
     yield
     ray.shutdown()
