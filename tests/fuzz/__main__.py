@@ -1,0 +1,69 @@
+"""Feed the project's parsers with inputs that are almost valid, and see that nothing but its own errors comes out.
+
+  python -m tests.fuzz --inputs 1000000
+  python -m tests.fuzz --target tar --seed 7
+  python -m tests.fuzz --target tar --only 4711        one input again, with its traceback
+
+Inputs are spread evenly over the targets. An input may neither crash the process, nor take seconds, nor
+hundreds of megabytes. The exit code is 1 where something was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+import time
+from pathlib import Path
+
+from tests.fuzz.runner import Finding, Outcome, run_apart
+from tests.fuzz.targets import targets
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--inputs", type=int, default=100_000, metavar="N", help="over all targets (default 100,000)"
+    )
+    parser.add_argument("--target", action="append", metavar="NAME", help="only this one; repeat for several")
+    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument("--only", type=int, metavar="I", help="the input of this number, in this process")
+    arguments = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = targets(Path(folder), arguments.target)
+        if arguments.only is not None:
+            for target in chosen.values():
+                data = target.input(arguments.seed, arguments.only)
+                print(f"{target.name}: {len(data):,} bytes {data[:2000]!r}")
+                target.read(data)
+            return 0
+    each = -(-arguments.inputs // len(chosen))
+    found = [finding for name in chosen for finding in _run(name, arguments.seed, each)]
+    print(f"{each * len(chosen):,} inputs, {len(found)} findings")
+    return 1 if found else 0
+
+
+def _run(name: str, seed: int, inputs: int) -> list[Finding]:
+    found, total, started = [], Outcome(), time.monotonic()
+    for item in run_apart(name, seed, inputs):
+        if isinstance(item, Finding):
+            found.append(item)
+            print(
+                f"FOUND in {name}: {item.kind}\n{item.details}\n  again: --target '{name}' --seed {seed} --only {item.index}"
+            )
+        else:
+            total.refused += item.refused
+            total.grown_bytes = max(total.grown_bytes, item.grown_bytes)
+    print(
+        f"{name:20} {inputs:>9,} inputs  {total.refused:>9,} refused  {total.grown_bytes >> 20:>5,} MiB more at the peak  "
+        f"{time.monotonic() - started:6.0f} s  {len(found)} findings",
+        flush=True,
+    )
+    return found
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

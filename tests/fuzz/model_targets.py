@@ -1,0 +1,198 @@
+"""Models and what travels with them: checkpoints, released .pth files, the spool of unsent metrics."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+import shutil
+import zipfile
+import zlib
+from pathlib import Path
+
+import torch
+
+from charmnet.errors import WeightsError
+from charmnet.methods import IDIHMethod
+from charmnet.weights import (
+    CHECKPOINT_FILE,
+    MODEL_FILE,
+    load_checkpoint,
+    load_into,
+    read_pth,
+    save_checkpoint,
+)
+from pipelines.models import checkpoint_of
+from pipelines.tracking.mlflow_tracker import read_identity
+from pipelines.tracking.spool import Spool
+from tests.fuzz.mutation import mutate_json
+from tests.fuzz.targets import Target
+
+
+def _checkpoint_targets(folder: Path) -> list[Target]:
+    method = IDIHMethod(width=4)
+    checkpoint = folder / "checkpoint"
+    save_checkpoint(checkpoint, method, {"step": 3})
+    description = (checkpoint / CHECKPOINT_FILE).read_bytes()
+    model = (checkpoint / MODEL_FILE).read_bytes()
+
+    def read_description(data: bytes) -> None:
+        (checkpoint / MODEL_FILE).write_bytes(model)
+        (checkpoint / CHECKPOINT_FILE).write_bytes(data)
+        load_into(checkpoint, method)
+
+    def read_method(data: bytes) -> None:
+        (checkpoint / MODEL_FILE).write_bytes(model)
+        (checkpoint / CHECKPOINT_FILE).write_bytes(data)
+        load_checkpoint(checkpoint)
+
+    def read_tensors(data: bytes) -> None:
+        """With the size and checksum that the changed file has: what stands behind them is under test."""
+        whole = json.loads(description)
+        whole["files"][MODEL_FILE] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        (checkpoint / CHECKPOINT_FILE).write_text(json.dumps(whole))
+        (checkpoint / MODEL_FILE).write_bytes(data)
+        load_into(checkpoint, method)
+
+    numbers = (b"NaN", b"Infinity", b"-1", b"[" * 3000, b"9" * 5000)
+    tensors = (
+        b"F32",
+        b"BF16",
+        b"I64",
+        b"BOOL",
+        b'"shape":[',
+        b"data_offsets",
+        b"18446744073709551615",
+        b",",
+        b"}",
+    )
+    expected = (WeightsError,)
+    return [
+        Target("checkpoint", read_description, (description,), numbers, mutate_json, expected=expected),
+        Target("checkpoint method", read_method, (description,), numbers, mutate_json, expected=expected),
+        Target("safetensors", read_tensors, (model,), tensors, expected=expected),
+    ]
+
+
+def _pth(legacy: bool = False) -> bytes:
+    stream = io.BytesIO()
+    state = {"net.0.weight": torch.ones(2, 3), "net.0.bias": torch.zeros(3, dtype=torch.float16)}
+    torch.save(state, stream, _use_new_zipfile_serialization=not legacy)
+    return stream.getvalue()
+
+
+def _mutate_pth(rng: random.Random, data: bytes, tokens: tuple[bytes, ...]) -> bytes:
+    """Bytes of the file or, half of the time, of a member behind the archive's checksums."""
+    from tests.fuzz.mutation import mutate_bytes
+
+    if rng.random() < 0.5 or not data.startswith(b"PK"):
+        return mutate_bytes(rng, data, tokens)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(stream, "w") as after:
+        names = before.namelist()
+        chosen = rng.choice([names[0], rng.choice(names)])  # the first is the pickle
+        for name in names:
+            member = before.read(name)
+            after.writestr(name, mutate_bytes(rng, member, tokens) if name == chosen else member)
+    return stream.getvalue()
+
+
+def _pth_target(folder: Path) -> Target:
+    path = folder / "latest_net_G.pth"
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        read_pth(path)
+
+    tokens = (
+        b"cos\nsystem\n",
+        b"R.",
+        b"\x80\x02",
+        b"ctorch\nFloatStorage\n",
+        b"\x8a\x08" + b"\xff" * 8,
+        b"(",
+        b"tR",
+        b"Q",
+        b"M\xff\xff",
+    )
+    return Target(
+        "released pth", read, (_pth(), _pth(legacy=True)), tokens, _mutate_pth, expected=(WeightsError,)
+    )
+
+
+def _spool_targets(folder: Path) -> list[Target]:
+    state = json.dumps({"uid": "u", "sent": [0, 0], "cuts": [[2, 5]], "dropped": 0})
+    lines = "".join(
+        json.dumps({"op": "metrics", "time": 5, "step": step, "metrics": {"loss": 0.5}}) + "\n"
+        for step in range(3)
+    )
+    lines += json.dumps({"op": "artifact", "time": 5, "folder": "", "blob": "blobs/x"}) + "\n"
+    travelling = [
+        {"spool": "other"},
+        {"op": "tags", "time": 1, "tags": {}, "blob_name": "a.txt", "blob_base64": "YQ=="},
+    ]
+    outside = folder / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("kept")
+    identity = {"experiment": "e", "run_key": "k", "run_name": "n", "tracking_uri": "http://127.0.0.1:1"}
+
+    def read(data: bytes) -> None:
+        """A folder's state, lines and what travels, between separators."""
+        parts = [*data.split(b"\0\0"), b"", b"", b""]
+        place = folder / "spool"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        (place / "spool.json").write_bytes(parts[0])
+        (place / "000001.jsonl").write_bytes(parts[1])
+        spool = Spool(place, max_bytes=1 << 20)
+        try:
+            spool.adopt(zlib.compress(parts[2]))
+            while entries := spool.read(100):
+                spool.acknowledge(entries)
+            spool.pending()
+        finally:
+            spool.close()
+        assert {path.name for path in folder.iterdir()} == before
+        assert (outside / "kept").exists()
+
+    def read_run(data: bytes) -> None:
+        (folder / "identity").mkdir(exist_ok=True)
+        (folder / "identity" / "run.json").write_bytes(data)
+        read_identity(folder / "identity")
+
+    def read_best(data: bytes) -> None:
+        place = folder / "best"
+        place.mkdir(exist_ok=True)
+        (place / "best.json").write_bytes(data)
+        assert str(checkpoint_of(str(place)).local_path).startswith(f"{place}/")
+
+    for name in ("spool", "identity", "best"):
+        (folder / name).mkdir()
+    before = {path.name for path in folder.iterdir()}
+    travel = b"\n".join(json.dumps(line).encode() for line in travelling)
+    corpus = (b"\0\0".join([state.encode(), lines.encode(), travel]),)
+    tokens = (
+        b"../outside", b"/", b'"blob": "../outside", ', b'"blob_name": "../../x", ', b'"op"', b"\n", b"null\n", b"[]\n", b"-1", b"NaN",
+        b"[" * 3000, b"9" * 5000, b'"\\ud800"', b"\0\0",
+    )  # fmt: skip
+    best = json.dumps(
+        {"checkpoint": "best/checkpoint-000000003", "step": 3, "metric": "fmse", "value": 1.0}
+    ).encode()
+    return [
+        Target("spool", read, corpus, tokens, expected=()),
+        Target(
+            "spool identity",
+            read_run,
+            (json.dumps(identity).encode(),),
+            tokens,
+            mutate_json,
+            expected=(OSError, ValueError),
+        ),
+        Target("best", read_best, (best,), tokens, mutate_json),
+    ]
+
+
+def targets(folder: Path) -> list[Target]:
+    (folder / "spools").mkdir()
+    return [*_checkpoint_targets(folder), _pth_target(folder), *_spool_targets(folder / "spools")]
