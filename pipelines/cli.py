@@ -11,6 +11,9 @@ from charmnet.errors import CharmNetError
 
 COMMANDS = {
     "shard": "turn a released data set, or image shards, into parquet shards with a manifest",
+    "render": "make scenes of one's own under the ten capture conditions (rendered domain)",
+    "compose": "exchange foregrounds between a scene's conditions and write the composites out",
+    "compose-real": "make composites of one's own photographs and masks (real domain)",
     "inspect": "show what a data set holds, with a contact sheet; --verify checks every byte",
     "train": "train a method from data sets in object storage, tracked in MLflow",
     "evaluate": "measure a model on a data set: MSE, fMSE, PSNR beside the composites' own",
@@ -23,7 +26,7 @@ EXIT_USAGE = 2
 
 
 def _add_command(parser: argparse.ArgumentParser, name: str) -> None:
-    module = importlib.import_module(f"pipelines.{name}")
+    module = importlib.import_module(f"pipelines.{name.replace('-', '_')}")
     parser.description = module.__doc__
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     module.add_arguments(parser)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -159,7 +159,7 @@ def composites_of(dataset: Dataset, pairs: int, seed: int, quality: int) -> list
             room = DEFAULT_SHARD_SAMPLES
         runs[-1].append((shard, group))
         room -= entry.rows * pairs
-    return [Composites(*_only(dataset, run), pairs, seed, quality) for run in runs]
+    return [_task(dataset, run, pairs, seed, quality) for run in runs]
 
 
 def write_released(destination: Destination, subsets: Sequence[str], tasks: Sequence[Composites]) -> int:
@@ -212,12 +212,12 @@ def _run(job: tuple[Location, Location, Composites]) -> str:
     return ""
 
 
-def _only(dataset: Dataset, groups: Sequence[tuple[int, int]]) -> tuple[Dataset, tuple[tuple[int, int], ...]]:
-    """The data set cut down to the shards of some row groups, for a task to carry, and their new numbers."""
+def _task(
+    dataset: Dataset, groups: Sequence[tuple[int, int]], pairs: int, seed: int, quality: int
+) -> Composites:
     shards = sorted({shard for shard, _ in groups})
-    manifest = replace(dataset.manifest, shards=tuple(dataset.manifest.shards[shard] for shard in shards))
     renumbered = tuple((shards.index(shard), group) for shard, group in groups)
-    return Dataset(dataset.location, manifest), renumbered
+    return Composites(dataset.only(shards), renumbered, pairs, seed, quality)
 
 
 def _released_files(scene: Row) -> dict[str, bytes]:

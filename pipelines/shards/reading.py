@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +14,7 @@ from pipelines.shards.manifest import Container, Manifest, RowGroup, Stratum
 from pipelines.shards.schema import SCHEMAS
 from pipelines.shards.selection import Selection
 from pipelines.shards.tar import read_tar_rows
-from pipelines.storage import Location
+from pipelines.storage import Location, MissingError
 
 STRATUM_COLUMNS = ("domain", "subset", "category", "splits")
 
@@ -38,6 +38,11 @@ class Dataset:
         """
         location = Location.of(uri)
         return cls(location, Manifest.load(location))
+
+    def only(self, shards: Sequence[int]) -> Dataset:
+        """Some of its shards, for a task to carry; shard 0 is the first one named."""
+        chosen = tuple(self.manifest.shards[index] for index in shards)
+        return Dataset(self.location, replace(self.manifest, shards=chosen))
 
     def read_row_group(
         self, shard_index: int, group_index: int, columns: Sequence[str] | None = None
@@ -97,7 +102,7 @@ def _open_parquet(place: Location, part: str) -> Iterator[pq.ParquetFile]:
         with filesystem.open_input_file(path) as file:
             yield pq.ParquetFile(file, pre_buffer=True, page_checksum_verification=True)
     except FileNotFoundError as error:
-        raise StorageError(f"{place}: the shard is gone; restore it or shard the data again") from error
+        raise MissingError(f"{place}: the shard is gone; restore it or shard the data again") from error
     except OSError as error:
         # Parquet's complaints about content are plain OSErrors too: the store's have a number or a name.
         if error.errno is not None or type(error) is not OSError or "AWS Error" in str(error):

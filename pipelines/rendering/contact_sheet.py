@@ -1,0 +1,71 @@
+"""Scenes under all conditions in one picture: conditions down, scenes across, masks at the bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from charmnet.images import UInt8Array, decode_mask, decode_rgb
+from charmnet.vocabulary import CaptureCondition
+from pipelines.shards.contact_sheet import sample_rows
+from pipelines.shards.reading import Dataset
+from pipelines.shards.rows import Row
+from pipelines.shards.selection import EVERYTHING
+from pipelines.storage import Location
+
+MOST_SCENES = 8
+TILE_WIDTH = 256
+CAPTION_WIDTH, CAPTION_HEIGHT, GAP = 120, 22, 4
+PAPER, INK = (255, 255, 255), (40, 40, 40)
+FONT_SIZE = 14
+
+
+def write_sheet(dataset: Dataset, place: Location, scenes: int = MOST_SCENES) -> None:
+    """Writes the sheet of up to `scenes` scenes, spread over the data set, as PNG or (.jpg, .jpeg) JPEG.
+
+    Raises:
+        DataError: a picture cannot be decoded. StorageError: the place cannot be written.
+    """
+    rows = sorted(sample_rows(dataset, EVERYTHING, scenes), key=lambda row: row["id"])
+    data = BytesIO()
+    image_format = "JPEG" if place.name.lower().endswith((".jpg", ".jpeg")) else "PNG"
+    condition_sheet(rows).save(data, image_format)
+    place.write_bytes(data.getvalue())
+
+
+def condition_sheet(scenes: Sequence[Row]) -> Image.Image:
+    """The sheet of some rows of scenes, at least one; all tiles take the first one's shape."""
+    height = round(TILE_WIDTH * scenes[0]["height"] / scenes[0]["width"])
+    columns = [list(_tiles(scene, height)) for scene in scenes]
+    captions = [*map(_caption, CaptureCondition), "mask"]
+    width = CAPTION_WIDTH + len(columns) * (TILE_WIDTH + GAP)
+    sheet = Image.new("RGB", (width, CAPTION_HEIGHT + len(captions) * (height + GAP)), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_SIZE)
+    for line, caption in enumerate(captions):
+        middle = CAPTION_HEIGHT + line * (height + GAP) + height // 2
+        draw.text((GAP, middle), caption, INK, font, anchor="lm")
+    for column, (scene, tiles) in enumerate(zip(scenes, columns, strict=True)):
+        left = CAPTION_WIDTH + column * (TILE_WIDTH + GAP)
+        draw.text((left + TILE_WIDTH // 2, CAPTION_HEIGHT // 2), scene["id"], INK, font, anchor="mm")
+        for line, tile in enumerate(tiles):
+            sheet.paste(Image.fromarray(tile), (left, CAPTION_HEIGHT + line * (height + GAP)))
+    return sheet
+
+
+def _tiles(scene: Row, height: int) -> Iterator[UInt8Array]:
+    """Ten conditions, then the mask; [height, TILE_WIDTH, 3] each."""
+    mask = np.repeat(decode_mask(scene["foreground_mask"])[..., None] * np.uint8(255), 3, axis=2)
+    for image in (*map(decode_rgb, scene["images"]), mask):
+        yield cv2.resize(image, (TILE_WIDTH, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def _caption(condition: CaptureCondition) -> str:
+    """Time of day above, weather below."""
+    time, _, weather = condition.name.lower().replace("sunrise_sunset", "sunrise/sunset").partition("_")
+    if time == "other":  # OTHER_TIMES_CLEAR
+        time, weather = "other times", weather.removeprefix("times_")
+    return f"{time}\n{weather.replace('_', ' ')}".strip()
