@@ -26,6 +26,9 @@ from pipelines.ingest.permutation import Permutation, seeded_rng
 from pipelines.shards.manifest import Manifest
 from pipelines.shards.selection import EVERYTHING, Selection
 
+MOST_STAND_INS = 1000
+"""So many are tried for a sample that cannot be decoded; where all are broken, it is not the samples."""
+
 
 @dataclass(frozen=True)
 class SizeClass:
@@ -94,6 +97,19 @@ class EpochPlan:
             last = min(first + stop - start, self.num_samples)
             yield SampleRun(epoch, _Epoch(self, epoch).references(first, last))
             start += last - first
+
+    def stand_ins(self, position: int, distance: int) -> Iterator[tuple[int, int, int]]:
+        """What may stand for the sample at a position, in order: the same epoch's, round its end.
+
+        Args:
+            distance: how far on the first is; with the batch size it comes into another batch than its own
+                place, and mostly from row groups that are read for it anyway.
+        """
+        epoch_start = position - position % self.num_samples
+        for tries in range(min(self.num_samples, MOST_STAND_INS)):
+            place = epoch_start + (position + distance + tries) % self.num_samples
+            shard, group, offset = next(self.runs(place, place + 1)).references[0].tolist()
+            yield shard, group, offset
 
 
 class _Epoch:

@@ -10,7 +10,9 @@ number of workers, while every global batch keeps its samples.
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from functools import lru_cache
 from typing import Any
 
@@ -20,8 +22,10 @@ import ray.data
 from ray.train import DataConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from charmnet.errors import DataError
+from charmnet.errors import CharmNetError, DataError
 from pipelines.ingest.pacing import Pacer
+from pipelines.ingest.quarantine import Briefing
+from pipelines.ingest.source import SampleSource
 from pipelines.ingest.window import Block, StreamSpec, read_window
 
 MIN_PAIRS_PER_WORKER = 2
@@ -64,21 +68,28 @@ def stream_dataset(
     block_rows: int,
     num_cpus: float,
     max_cpus: float | None = None,
+    ledger: Any = None,
 ) -> ray.data.Dataset:
     """The steps as a Ray Data set that yields one block of `block_rows` rows per step and lane, in order.
 
     Args:
+        ledger: handle of the run's `Ledger` actor; without one, a picture that crashes the decoder has its
+            task started for ever.
         num_cpus: of a task.
         max_cpus: of all its tasks together. A finished block waits until it is taken, and its task keeps its
             CPUs: without a bound one domain could take them all, and workers wait for the other for ever.
     """
     windows = spec.windows(start_step, stop_step)
     spec_reference = ray.put(spec)  # a manifest may be large: once for all tasks
+    execution = uuid.uuid4().hex
 
     def read(batch: dict[str, Any]) -> Iterator[Block]:
         shared = _shared(spec_reference)
         for start, stop in zip(batch["start"].tolist(), batch["stop"].tolist(), strict=True):
-            yield from read_window(shared, start, stop, block_rows)
+            if ledger is None:
+                yield from read_window(shared, start, stop, block_rows)
+            else:
+                yield from _entered_window(shared, start, stop, block_rows, ledger, execution)
 
     read.__name__ = f"read_{spec.domain}"
     items = [{"start": start, "stop": stop} for start, stop in windows]
@@ -95,6 +106,26 @@ def stream_dataset(
     return dataset
 
 
+def _entered_window(
+    spec: StreamSpec, start_step: int, stop_step: int, block_rows: int, ledger: Any, execution: str
+) -> Iterator[Block]:
+    """`read_window` with its beginning, its end and what went wrong entered in the ledger."""
+    briefing: Briefing = ray.get(ledger.begin_window.remote(execution, str(spec.domain), start_step))
+    with closing(
+        SampleSource(
+            spec, briefing.crashers, briefing.careful, ledger.crashes.remote, tell=ledger.notice.remote
+        )
+    ) as source:
+        try:
+            if briefing.refusal:
+                raise DataError(briefing.refusal)
+            yield from read_window(spec, start_step, stop_step, block_rows, source)
+        except CharmNetError as error:
+            ray.get(ledger.fail.remote(str(error)))
+            raise
+    ledger.end_window.remote(execution, start_step)
+
+
 def _bytes_ahead(spec: StreamSpec) -> int:
     """How much decoded data may wait for the workers: some steps, not a share of the machine's memory."""
     step_bytes = spec.batch_size * spec.size * spec.size * _BYTES_PER_PIXEL
@@ -105,8 +136,10 @@ def _bytes_ahead(spec: StreamSpec) -> int:
 class _Coordinator:
     """Lets the ranks of one group meet, builds one execution for them and gives each its split."""
 
-    def __init__(self, spec: StreamSpec, num_workers: int, num_cpus: float, max_cpus: float | None) -> None:
-        self.spec, self.num_workers = spec, num_workers
+    def __init__(
+        self, spec: StreamSpec, num_workers: int, num_cpus: float, max_cpus: float | None, ledger: Any
+    ) -> None:
+        self.spec, self.num_workers, self.ledger = spec, num_workers, ledger
         self.num_cpus, self.max_cpus = num_cpus, max_cpus
         self.block_rows = lane_rows(spec.batch_size, num_workers)
         self.segment: tuple[int, int] | None = None
@@ -131,7 +164,13 @@ class _Coordinator:
 
     def _split(self, start_step: int, stop_step: int) -> list[Any]:
         dataset = stream_dataset(
-            self.spec, start_step, stop_step, self.block_rows, self.num_cpus, self.max_cpus
+            self.spec,
+            start_step,
+            stop_step,
+            self.block_rows,
+            self.num_cpus,
+            self.max_cpus,
+            self.ledger,
         )
         return dataset.streaming_split(self.num_workers, equal=False)
 
@@ -153,16 +192,30 @@ class LaneShard:
         Raises:
             DataError: Ray delivered another block than the plan says.
         """
-        segment_steps = self.spec.window_steps * _MAX_WINDOWS
-        while start_step < stop_step:
-            stop = min(start_step - start_step % segment_steps + segment_steps, stop_step)
-            yield from self._segment(start_step, stop)
-            start_step = stop
+        # Opened here and not with the first block, so that all domains start together.
+        return self._segments(start_step, stop_step, self._open(start_step, stop_step))
 
-    def _segment(self, start_step: int, stop_step: int) -> Iterator[Block]:
+    def _segments(self, start_step: int, stop_step: int, opened: Any) -> Iterator[Block]:
+        while start_step < stop_step:
+            stop = self._segment_end(start_step, stop_step)
+            yield from self._segment(start_step, stop, ray.get(opened))
+            start_step = stop
+            opened = self._open(start_step, stop_step)
+
+    def _segment_end(self, start_step: int, stop_step: int) -> int:
+        segment_steps = self.spec.window_steps * _MAX_WINDOWS
+        return min(start_step - start_step % segment_steps + segment_steps, stop_step)
+
+    def _open(self, start_step: int, stop_step: int) -> Any:
+        """Asks the coordinator for this worker's split of the segment that begins at a step."""
+        if start_step == stop_step:
+            return None
+        end = self._segment_end(start_step, stop_step)
+        return self.coordinator.open.remote(self.rank, start_step, end)
+
+    def _segment(self, start_step: int, stop_step: int, iterator: Any) -> Iterator[Block]:
         block_rows = lane_rows(self.spec.batch_size, self.num_workers)
         lanes = self.spec.batch_size // block_rows
-        iterator = ray.get(self.coordinator.open.remote(self.rank, start_step, stop_step))
         blocks = iter(
             iterator.iter_batches(
                 batch_size=block_rows, batch_format="numpy", prefetch_batches=_PREFETCHED_BLOCKS
@@ -193,12 +246,14 @@ class LaneDataConfig(DataConfig):
     """Gives every worker a `LaneShard` per domain; `datasets` of the trainer are `StreamSpec`s.
 
     Args:
-        cpus_per_task, cpus_per_domain: see `stream_dataset`.
+        cpus_per_task, cpus_per_domain, ledger: see `stream_dataset`.
     """
 
-    def __init__(self, cpus_per_task: float = 1.0, cpus_per_domain: float | None = None) -> None:
+    def __init__(
+        self, cpus_per_task: float = 1.0, cpus_per_domain: float | None = None, ledger: Any = None
+    ) -> None:
         super().__init__()
-        self.cpus_per_task, self.cpus_per_domain = cpus_per_task, cpus_per_domain
+        self.cpus_per_task, self.cpus_per_domain, self.ledger = cpus_per_task, cpus_per_domain, ledger
 
     def configure(  # type: ignore[override]
         self, datasets: dict[str, StreamSpec], world_size: int, *_: Any, **__: Any
@@ -208,7 +263,7 @@ class LaneDataConfig(DataConfig):
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         for name, spec in datasets.items():
             coordinator = _Coordinator.options(scheduling_strategy=here).remote(  # type: ignore[attr-defined]
-                spec, world_size, self.cpus_per_task, self.cpus_per_domain
+                spec, world_size, self.cpus_per_task, self.cpus_per_domain, self.ledger
             )
             for rank in range(world_size):
                 shards[rank][name] = LaneShard(coordinator, spec, rank, world_size)

@@ -21,7 +21,7 @@ from charmnet.errors import DataError
 from charmnet.images import decode_mask, decode_rgb
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.ingest.permutation import seeded_rng
-from pipelines.shards.reading import Dataset
+from pipelines.shards.reading import STRATUM_COLUMNS, Dataset
 from pipelines.shards.schema import RowKind, ground_truth_conditions
 from pipelines.shards.selection import Selection
 
@@ -62,11 +62,26 @@ class Sample:
 
 
 class RowGroupSamples:
-    """The samples of one row group that a selection leaves, by offset."""
+    """The samples of one row group that a selection leaves, by offset.
 
-    def __init__(self, dataset: Dataset, selection: Selection, shard_index: int, group_index: int) -> None:
+    Args:
+        ids_only: read no pictures; only `id` can be asked for.
+
+    Raises:
+        DataError, StorageError: as `Dataset.read_row_group`.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        selection: Selection,
+        shard_index: int,
+        group_index: int,
+        ids_only: bool = False,
+    ) -> None:
         self.kind = dataset.manifest.kind
-        self.table: pa.Table = dataset.read_row_group(shard_index, group_index)
+        columns = id_columns(self.kind) if ids_only else None
+        self.table: pa.Table = dataset.read_row_group(shard_index, group_index, columns)
         self.rows = dataset.selected_rows(self.table, selection)
         if self.kind is RowKind.SCENE:
             conditions = [ground_truth_conditions(self.table["pairs"][row].as_py()) for row in self.rows]
@@ -77,13 +92,34 @@ class RowGroupSamples:
         """The sample at an offset of the plan; a scene's foreground condition is drawn here."""
         if self.kind is RowKind.PAIR:
             return _pair(self._row(self.rows[offset]))
+        index, background = self._scene(offset)
+        return _exchange(self._row(self.rows[index]), background, seed, domain, epoch)
+
+    def id(self, offset: int) -> str:
+        """The id of the sample at an offset of the plan."""
+        if self.kind is RowKind.PAIR:
+            return str(self.table["id"][self.rows[offset]].as_py())
+        index, background = self._scene(offset)
+        return scene_sample_id(self.table["id"][self.rows[index]].as_py(), background)
+
+    def _scene(self, offset: int) -> tuple[int, int]:
+        """(index among the selected rows, condition of the ground truth)."""
         index = bisect_right(self.ends, offset)
         first = self.ends[index - 1] if index else 0
-        background = self.conditions[index][offset - first]
-        return _exchange(self._row(self.rows[index]), background, seed, domain, epoch)
+        return index, self.conditions[index][offset - first]
 
     def _row(self, row: int) -> dict[str, Any]:
         return self.table.slice(row, 1).to_pylist()[0]
+
+
+def id_columns(kind: RowKind) -> list[str]:
+    """What is read to know the ids of a row group's samples, and no picture."""
+    return ["id", *STRATUM_COLUMNS, *(["pairs"] if kind is RowKind.SCENE else [])]
+
+
+def scene_sample_id(scene: str, background: int) -> str:
+    """Of a scene's sample with this ground truth."""
+    return f"{scene}:{background}"
 
 
 def _pair(row: dict[str, Any]) -> EncodedSample:
@@ -100,7 +136,7 @@ def _pair(row: dict[str, Any]) -> EncodedSample:
 
 def _exchange(row: dict[str, Any], background: int, seed: int, domain: Domain, epoch: int) -> EncodedSample:
     """A scene's composite with this ground truth; the foreground's condition is drawn anew every epoch."""
-    sample_id = f"{row['id']}:{background}"
+    sample_id = scene_sample_id(row["id"], background)
     labels = {
         pair["foreground"]: pair["composite_style"]
         for pair in row["pairs"] or []
@@ -127,7 +163,7 @@ def decode(sample: EncodedSample, seed: int, domain: Domain, epoch: int, size: i
     """Decodes, composes and augments one sample.
 
     Raises:
-        DataError: a picture is broken or the sizes differ; names the sample.
+        DataError: a picture is broken, the sizes differ or a label is none; names the sample.
     """
     try:
         ground_truth = decode_rgb(sample.ground_truth)
@@ -139,6 +175,7 @@ def decode(sample: EncodedSample, seed: int, domain: Domain, epoch: int, size: i
             composite = exchange_foreground(decode_rgb(sample.foreground), ground_truth, foreground_mask)
         if not composite.shape[:2] == ground_truth.shape[:2] == foreground_mask.shape:
             raise DataError(f"sizes differ: {composite.shape}, {ground_truth.shape}, {foreground_mask.shape}")
+        _check_labels(sample)
     except (DataError, ValueError) as error:
         raise DataError(f"sample {sample.id!r} ({domain} domain): {error}") from error
     rng = seeded_rng("augment", seed, str(domain), epoch, sample.id)
@@ -151,3 +188,11 @@ def decode(sample: EncodedSample, seed: int, domain: Domain, epoch: int, size: i
         sample.composite_style,
         sample.ground_truth_style,
     )
+
+
+def _check_labels(sample: EncodedSample) -> None:
+    style, condition = sample.composite_style, sample.ground_truth_style
+    if style is not None and not (style.shape == (NUM_CONDITIONS,) and np.isfinite(style).all()):
+        raise DataError(f"composite_style is {style}, expected {NUM_CONDITIONS} numbers")
+    if condition is not None and not 0 <= condition < NUM_CONDITIONS:
+        raise DataError(f"ground_truth_style is {condition}, expected 0 to {NUM_CONDITIONS - 1}")

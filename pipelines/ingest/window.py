@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from charmnet.augment import TRAINING_SIZE
 from charmnet.vocabulary import Domain
 from pipelines.ingest.epoch_plan import EpochPlan
-from pipelines.ingest.samples import RowGroupSamples, Sample, decode
+from pipelines.ingest.source import Delivery, SampleSource
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import EVERYTHING, Selection
 
@@ -31,6 +31,7 @@ class StreamSpec:
         batch_size: samples of one global batch, over all workers.
         size: side in pixels of the training pictures.
         pool_row_groups: how many row groups the shuffle mixes.
+        patience_seconds: how long a store that does not answer is waited for.
     """
 
     dataset: Dataset
@@ -39,6 +40,7 @@ class StreamSpec:
     selection: Selection = EVERYTHING
     size: int = TRAINING_SIZE
     pool_row_groups: int = 4
+    patience_seconds: float = 600.0
 
     @property
     def domain(self) -> Domain:
@@ -66,47 +68,54 @@ class StreamSpec:
         return {key: value for key, value in self.__dict__.items() if key != "plan"}  # the plan is remade
 
 
-def read_window(spec: StreamSpec, start_step: int, stop_step: int, block_rows: int) -> Iterator[Block]:
+def read_window(
+    spec: StreamSpec, start_step: int, stop_step: int, block_rows: int, source: SampleSource | None = None
+) -> Iterator[Block]:
     """Blocks of `block_rows` samples in the order of the plan: every step's lanes, one after the other.
 
+    Args:
+        source: that makes the samples; a plain one if None.
+
     Yields:
-        composite, ground_truth [R,S,S,3] uint8; foreground_mask [R,S,S] uint8; id [R] str; step, lane, epoch
-        [R] int64; for the rendered domain composite_style [R,10] float32 and ground_truth_style [R] int64.
+        composite, ground_truth [R,S,S,3] uint8; foreground_mask [R,S,S] uint8; id [R] str; step, lane, index
+        (in the global batch), epoch [R] int64; quarantined [R] str: a `Quarantined` as JSON where the sample
+        stands for another, else empty; for the rendered domain composite_style [R,10] float32 and
+        ground_truth_style [R] int64.
 
     Raises:
-        DataError: a sample cannot be decoded; names it.
+        DataError: neither a sample nor one of its stand-ins can be decoded; names it.
         StorageError: a shard cannot be read; names it.
     """
     cv2.setNumThreads(0)  # tasks are the parallelism
-    groups: dict[tuple[int, int], RowGroupSamples] = {}
-    samples: list[tuple[int, Sample]] = []
-    step, lane = start_step, 0
-    for run in spec.plan.runs(start_step * spec.batch_size, stop_step * spec.batch_size):
-        for shard, group, offset in run.references.tolist():
-            if (shard, group) not in groups:
-                groups[shard, group] = RowGroupSamples(spec.dataset, spec.selection, shard, group)
-            encoded = groups[shard, group].sample(offset, spec.seed, spec.domain, run.epoch)
-            samples.append((run.epoch, decode(encoded, spec.seed, spec.domain, run.epoch, spec.size)))
-            if len(samples) == block_rows:
-                yield _block(samples, step, lane)
-                samples = []
-                lane += 1
-                if lane * block_rows == spec.batch_size:
-                    step, lane = step + 1, 0
+    source = source or SampleSource(spec)
+    deliveries: list[Delivery] = []
+    position = start_step * spec.batch_size
+    for run in spec.plan.runs(position, stop_step * spec.batch_size):
+        for reference in map(tuple, run.references.tolist()):
+            deliveries.append(source.deliver(position, run.epoch, reference))
+            position += 1
+            if len(deliveries) == block_rows:
+                yield _block(deliveries, position - block_rows, spec.batch_size)
+                deliveries = []
 
 
-def _block(samples: list[tuple[int, Sample]], step: int, lane: int) -> Block:
+def _block(deliveries: list[Delivery], position: int, batch_size: int) -> Block:
+    """The block whose first sample stands at this position of the stream."""
+    samples = [delivery.sample for delivery in deliveries]
+    step, first = divmod(position, batch_size)
     block: Block = {
-        "composite": np.stack([sample.composite for _, sample in samples]),
-        "ground_truth": np.stack([sample.ground_truth for _, sample in samples]),
-        "foreground_mask": np.stack([sample.foreground_mask for _, sample in samples]),
-        "id": np.array([sample.id for _, sample in samples]),
-        "epoch": np.array([epoch for epoch, _ in samples]),
+        "composite": np.stack([sample.composite for sample in samples]),
+        "ground_truth": np.stack([sample.ground_truth for sample in samples]),
+        "foreground_mask": np.stack([sample.foreground_mask for sample in samples]),
+        "id": np.array([sample.id for sample in samples]),
+        "epoch": np.array([delivery.epoch for delivery in deliveries]),
         "step": np.full(len(samples), step),
-        "lane": np.full(len(samples), lane),
+        "lane": np.full(len(samples), first // len(samples)),
+        "index": np.arange(first, first + len(samples)),
+        "quarantined": np.array([d.quarantined.to_json() if d.quarantined else "" for d in deliveries]),
     }
-    styles = [s.composite_style for _, s in samples if s.composite_style is not None]
+    styles = [s.composite_style for s in samples if s.composite_style is not None]
     if styles:
         block["composite_style"] = np.stack(styles)
-        block["ground_truth_style"] = np.array([s.ground_truth_style for _, s in samples])
+        block["ground_truth_style"] = np.array([s.ground_truth_style for s in samples])
     return block

@@ -1,0 +1,107 @@
+"""Decoding in a process of its own, to see whether a picture kills the decoder."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+
+from charmnet.errors import CharmNetError
+from charmnet.vocabulary import Domain
+from pipelines.ingest.samples import EncodedSample, decode
+
+_ALIVE = b"."
+_START_SECONDS = 120.0
+_DECODE_SECONDS = 60.0
+_TRIES = 2  # a process may also have been killed by somebody else
+
+
+class DecoderProbe:
+    """Tries samples in a helper process, which is started again when one kills it."""
+
+    def __init__(self) -> None:
+        self._helper: subprocess.Popen[bytes] | None = None
+
+    def crash(self, sample: EncodedSample, seed: int, domain: Domain, epoch: int, size: int) -> str | None:
+        """How decoding the sample ended a process, twice; None where a process outlived it."""
+        message = pickle.dumps((sample, seed, domain, epoch, size))
+        for _ in range(_TRIES):
+            end = self._try(message)
+            if end is None:
+                return None
+        return end
+
+    def close(self) -> None:
+        if self._helper is not None:
+            self._helper.kill()
+            self._helper.communicate()
+            self._helper = None
+
+    def _try(self, message: bytes) -> str | None:
+        helper = self._running()
+        assert helper.stdin is not None
+        with suppress(BrokenPipeError):  # it died while it was reading; how is seen below
+            helper.stdin.write(message)
+            helper.stdin.flush()
+        if _answers(helper, _DECODE_SECONDS):
+            return None
+        hangs = helper.poll() is None and not _ended(helper)
+        self.close()
+        return f"decoding takes more than {_DECODE_SECONDS:g} s" if hangs else _end_of(helper)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._helper is None:
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+            self._helper = subprocess.Popen(
+                [sys.executable, "-m", __name__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+            )
+            if not _answers(self._helper, _START_SECONDS):
+                self.close()
+                raise RuntimeError(f"`python -m {__name__}` did not start; see this task's log")
+        return self._helper
+
+
+def _answers(helper: subprocess.Popen[bytes], timeout_seconds: float) -> bool:
+    assert helper.stdout is not None
+    ready, _, _ = select.select([helper.stdout], [], [], timeout_seconds)
+    return bool(ready) and os.read(helper.stdout.fileno(), 1) == _ALIVE
+
+
+def _ended(helper: subprocess.Popen[bytes]) -> bool:
+    try:
+        helper.wait(timeout=1.0)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _end_of(helper: subprocess.Popen[bytes]) -> str:
+    status = helper.returncode
+    how = signal.Signals(-status).name if status < 0 else f"status {status}"
+    return f"decoding it ends the process ({how})"
+
+
+def main() -> None:
+    """The helper: decodes what it is sent, and says after each that it is alive."""
+    sys.stdout.buffer.write(_ALIVE)
+    sys.stdout.buffer.flush()
+    while True:
+        try:
+            sample, seed, domain, epoch, size = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        with suppress(CharmNetError):  # an error is no crash; who asks will meet it too
+            decode(sample, seed, domain, epoch, size)
+        sys.stdout.buffer.write(_ALIVE)
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Making the samples of a stream, and finding what stands for those that cannot be made."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from charmnet.errors import DataError, StorageError
+from pipelines.ingest.probe import DecoderProbe
+from pipelines.ingest.quarantine import Quarantined
+from pipelines.ingest.samples import EncodedSample, RowGroupSamples, Sample, decode
+from pipelines.patience import patiently
+
+if TYPE_CHECKING:
+    from pipelines.ingest.window import StreamSpec
+
+Reference = tuple[int, int, int]
+"""(shard index, row group index, sample offset) as the plan gives them."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What stands at a position of the stream.
+
+    Attributes:
+        quarantined: the planned sample, where `sample` is another that stands for it.
+    """
+
+    epoch: int
+    sample: Sample
+    quarantined: Quarantined | None = None
+
+
+class SampleSource:
+    """Row groups are read once and kept, so one source serves one window of steps.
+
+    Args:
+        crashers: reasons by fingerprint of pictures that are known to crash the decoder.
+        careful: decode in a process of its own first, since some sample may crash the decoder.
+        on_crash: is told (fingerprint, reason) of those that do.
+        tell: is told where the store does not answer.
+    """
+
+    def __init__(
+        self,
+        spec: StreamSpec,
+        crashers: Mapping[str, str] | None = None,
+        careful: bool = False,
+        on_crash: Callable[[str, str], object] = lambda fingerprint, reason: None,
+        tell: Callable[[str], object] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.crashers = dict(crashers or {})
+        self.probe = DecoderProbe() if careful else None
+        self.on_crash, self.tell = on_crash, tell
+        self.groups: dict[tuple[int, int], RowGroupSamples | DataError] = {}
+
+    def close(self) -> None:
+        if self.probe is not None:
+            self.probe.close()
+
+    def deliver(self, position: int, epoch: int, reference: Reference) -> Delivery:
+        """The sample at a position of the endless stream, or the first stand-in that can be decoded.
+
+        Raises:
+            DataError: neither it nor any of its stand-ins can be decoded.
+            StorageError: a shard is gone, is not what the manifest says, or its store does not answer.
+        """
+        try:
+            return Delivery(epoch, self._sample(epoch, reference))
+        except DataError as error:
+            problem = error
+        stand_ins = self.spec.plan.stand_ins(position, self.spec.batch_size)
+        for tries, stand_in in enumerate(stand_ins, start=1):
+            try:
+                sample = self._sample(epoch, stand_in)
+            except DataError:
+                continue
+            return Delivery(epoch, sample, self._quarantined(position, epoch, reference, tries, problem))
+        raise DataError(
+            f"neither this sample nor any of its stand-ins can be decoded: {problem}"
+        ) from problem
+
+    def _sample(self, epoch: int, reference: Reference) -> Sample:
+        spec = self.spec
+        encoded = self._encoded(epoch, reference)
+        if self.crashers and (reason := self.crashers.get(fingerprint(encoded))):
+            raise _CrashError(reason, fingerprint(encoded))
+        if self.probe and (reason := self.probe.crash(encoded, spec.seed, spec.domain, epoch, spec.size)):
+            self.crashers[fingerprint(encoded)] = reason
+            self.on_crash(fingerprint(encoded), reason)
+            raise _CrashError(reason, fingerprint(encoded))
+        return decode(encoded, spec.seed, spec.domain, epoch, spec.size)
+
+    def _encoded(self, epoch: int, reference: Reference) -> EncodedSample:
+        shard, group, offset = reference
+        samples = self._group(shard, group)
+        return samples.sample(offset, self.spec.seed, self.spec.domain, epoch)
+
+    def _group(self, shard: int, group: int) -> RowGroupSamples:
+        if (shard, group) not in self.groups:
+            try:
+                self.groups[shard, group] = self._read_group(shard, group)
+            except DataError as error:
+                self._check_bytes(shard)
+                self.groups[shard, group] = error
+        found = self.groups[shard, group]
+        if isinstance(found, DataError):
+            raise found
+        return found
+
+    def _read_group(self, shard: int, group: int, ids_only: bool = False) -> RowGroupSamples:
+        spec = self.spec
+        return patiently(
+            lambda: RowGroupSamples(spec.dataset, spec.selection, shard, group, ids_only),
+            spec.patience_seconds,
+            self.tell,
+        )
+
+    def _check_bytes(self, shard_index: int) -> None:
+        """A damaged row group is the data's fault; a file of another size is not the shard at all."""
+        shard = self.spec.dataset.manifest.shards[shard_index]
+        place = self.spec.dataset.location / shard.path
+        got = patiently(place.size_bytes, self.spec.patience_seconds, self.tell)
+        if got != shard.bytes:
+            raise StorageError(
+                f"{place}: {got:,} bytes, the manifest says {shard.bytes:,}: not the shard that it was; "
+                "restore it or shard the data again"
+            )
+
+    def _quarantined(
+        self, position: int, epoch: int, reference: Reference, tries: int, problem: DataError
+    ) -> Quarantined:
+        shard, group, offset = reference
+        return Quarantined(
+            domain=str(self.spec.domain),
+            shard=self.spec.dataset.manifest.shards[shard].path,
+            row_group=group,
+            offset=offset,
+            id=self._id(reference),
+            reason=str(problem),
+            epoch=epoch,
+            step=position // self.spec.batch_size + 1,
+            tries=tries,
+            fingerprint=problem.fingerprint if isinstance(problem, _CrashError) else "",
+        )
+
+    def _id(self, reference: Reference) -> str:
+        """The sample's; of a row group whose pictures cannot be read perhaps from the column of ids."""
+        shard, group, offset = reference
+        samples = self.groups[shard, group]
+        try:
+            if isinstance(samples, DataError):
+                samples = self._read_group(shard, group, ids_only=True)
+            return samples.id(offset)
+        except DataError:
+            return place_name(self.spec, reference)
+
+
+def place_name(spec: StreamSpec, reference: Reference) -> str:
+    """What stands for the id of a sample whose id cannot be read."""
+    shard, group, offset = reference
+    return f"{spec.dataset.manifest.shards[shard].path}#{group}:{offset}"
+
+
+def fingerprint(sample: EncodedSample) -> str:
+    """Of everything that is decoded for a sample."""
+    digest = hashlib.blake2b(digest_size=16)
+    for picture in (sample.ground_truth, sample.foreground_mask, sample.composite, sample.foreground):
+        digest.update(hashlib.blake2b(picture or b"").digest())
+    return digest.hexdigest()
+
+
+class _CrashError(DataError):
+    def __init__(self, reason: str, fingerprint: str) -> None:
+        super().__init__(reason)
+        self.fingerprint = fingerprint
