@@ -77,7 +77,8 @@ class Plan:
     Attributes:
         tasks: in the order of the shards. rejected: what is unfit already by its list.
         items: how much was asked for (listed pictures); None if only the archives tell.
-        title: what the progress bar says. remedy: what to do where too much was rejected.
+        title: what the progress bar says. remedy: what to do where too much was rejected, `plan_remedy` where
+            that is known before anything is made.
     """
 
     tasks: Sequence[Task]
@@ -85,6 +86,7 @@ class Plan:
     items: int | None = None
     title: str = "Sharding"
     remedy: str = "mend the files and run again with --retry-rejected"
+    plan_remedy: str = "mend the lists and run again"
 
 
 @dataclass(frozen=True)
@@ -271,8 +273,7 @@ def _check_planned(destination: Destination, plan: Plan, max_rejected: float) ->
     """Lists that are unfit by themselves are refused before anything is made, so that they can be mended."""
     if not plan.tasks or (plan.items and _lost(plan.rejected) > max_rejected * plan.items):
         destination.write_rejected(plan.rejected)
-        remedy = "mend the lists and run again"
-        raise _too_many_rejected(destination, plan.rejected, plan.items or 0, max_rejected, remedy)
+        raise _too_many_rejected(destination, plan.rejected, plan.items or 0, max_rejected, plan.plan_remedy)
 
 
 def _lost(rejected: Sequence[Rejection]) -> int:

@@ -1,0 +1,252 @@
+"""Giving a foreground the colours of another one: four published transfers of colour statistics.
+
+iHarmony4 (Cong et al., CVPR 2020) made its composites with these: a foreground takes the colours of another
+foreground of its category. Every transfer maps colours alone, [N,3] to [N,3], RGB on the scale 0-1, and knows
+nothing of where in the picture they stand. Results may lie outside the cube; `recolor` clips them.
+
+Sums are numpy's own (einsum) and not a threaded library's, so that the same colours give the same bits
+whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charmnet.images import UInt8Array
+
+FloatArray = NDArray[np.float64]
+
+FLAT_DEVIATION = 0.25 / 255
+"""A direction of colour with less spread than this (RGB on 0-1) is but rounding, and is not scaled."""
+
+FLAT_LAB_DEVIATION = 0.1
+"""The same for a channel of CIE Lab (L in 0..100)."""
+
+CLIPPING_TOLERANCE = 4 / 255
+"""A colour counts as clipped where a channel lies further outside the cube than this."""
+
+PALETTE_COLORS = 4096  # at most, of each foreground, that the iterative transfer learns from
+ITERATIONS = 12  # of the iterative transfer; then marginals differ by about one level of 255
+_LEVELS = np.linspace(0, 1, 257)  # quantiles by which two distributions of one dimension are matched
+
+# sRGB (IEC 61966-2-1) to CIE XYZ, by row, each divided by the white point D65.
+_RGB_TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
+_RGB_TO_XYZ /= _RGB_TO_XYZ.sum(axis=1, keepdims=True)
+_XYZ_TO_RGB = np.linalg.inv(_RGB_TO_XYZ)
+_LAB_JOINT = 6 / 29  # where Lab's cube root becomes a line
+
+
+class ColorTransfer(StrEnum):
+    """
+    Members:
+        REINHARD: Reinhard et al., "Color Transfer between Images", IEEE CG&A 2001.
+        XIAO: Xiao and Ma, "Color transfer in correlated color space", VRCIA 2006.
+        MONGE_KANTOROVITCH: Pitié and Kokaram, "The linear Monge-Kantorovitch linear colour mapping for
+            example-based colour transfer", CVMP 2007.
+        ITERATIVE_DISTRIBUTION: Pitié, Kokaram and Dahyot, "N-dimensional probability density function
+            transfer and its application to colour transfer", ICCV 2005.
+    """
+
+    REINHARD = "reinhard"
+    XIAO = "xiao"
+    MONGE_KANTOROVITCH = "monge_kantorovitch"
+    ITERATIVE_DISTRIBUTION = "iterative_distribution"
+
+
+@dataclass(frozen=True)
+class ColorStatistics:
+    """What the three transfers in closed form need of a set of colours.
+
+    Attributes:
+        lab_mean, lab_deviation: [3] of L (0..100), a and b. mean: [3] and covariance: [3,3] of RGB on 0-1.
+    """
+
+    lab_mean: FloatArray
+    lab_deviation: FloatArray
+    mean: FloatArray
+    covariance: FloatArray
+
+    @classmethod
+    def of(cls, colors: FloatArray) -> ColorStatistics:
+        """
+        Raises:
+            ValueError: there is no colour.
+        """
+        if not len(colors):
+            raise ValueError("no colours: nothing of the mask is set")
+        lab = lab_of_rgb(colors)
+        mean, covariance = _moments(colors)
+        return cls(lab.mean(axis=0), lab.std(axis=0), mean, covariance)
+
+
+@dataclass(frozen=True)
+class Recolored:
+    """
+    Attributes:
+        image: [H,W,3] uint8. clipped_share: of the foreground's pixels, whose new colour is outside the cube.
+    """
+
+    image: UInt8Array
+    clipped_share: float
+
+
+def foreground_colors(image: UInt8Array, foreground_mask: UInt8Array) -> FloatArray:
+    """[N,3] RGB on 0-1 of the pixels where the mask is set, row by row."""
+    return image[foreground_mask != 0] / 255.0
+
+
+def recolor(
+    image: UInt8Array, foreground_mask: UInt8Array, transfer: Callable[[FloatArray], FloatArray]
+) -> Recolored:
+    """The picture with its foreground's colours transferred; the background keeps every bit.
+
+    Args:
+        image: [H,W,3] uint8 RGB. foreground_mask: [H,W] uint8, 1 in the foreground, which is not empty.
+        transfer: one of this module's functions with its reference bound.
+    """
+    colors = transfer(foreground_colors(image, foreground_mask))
+    outside = np.maximum(-colors, colors - 1).max(axis=1)
+    result = image.copy()
+    result[foreground_mask != 0] = np.rint(colors.clip(0, 1) * 255).astype(np.uint8)
+    return Recolored(result, float((outside > CLIPPING_TOLERANCE).mean()))
+
+
+def reinhard(colors: FloatArray, reference: ColorStatistics) -> FloatArray:
+    """Mean and standard deviation of each channel in CIE Lab become the reference's.
+
+    The paper's own space is l-alpha-beta; CIE Lab decorrelates as well and does not stretch the dark end,
+    which a logarithm does. A flat channel takes the mean and stays flat.
+    """
+    lab = lab_of_rgb(colors)
+    mean, deviation = lab.mean(axis=0), lab.std(axis=0)
+    scale = np.where(
+        deviation > FLAT_LAB_DEVIATION, reference.lab_deviation / np.maximum(deviation, 1e-12), 1
+    )
+    return rgb_of_lab((lab - mean) * scale + reference.lab_mean)
+
+
+def xiao(colors: FloatArray, reference: ColorStatistics) -> FloatArray:
+    """Principal axes in RGB, by falling spread, are turned into the reference's and scaled to their spread.
+
+    An axis has no direction of its own; the sign nearer to the source's is taken, so that colours are turned
+    by no more than it needs. A flat axis is turned but not scaled.
+    """
+    mean, covariance = _moments(colors)
+    variances, axes = np.linalg.eigh(covariance)
+    wanted, reference_axes = np.linalg.eigh(reference.covariance)
+    agreement = np.einsum("ci,ci->i", axes, reference_axes)
+    reference_axes = reference_axes * np.where(agreement < 0, -1.0, 1.0)
+    flat = variances < FLAT_DEVIATION**2
+    scale = np.where(flat, 1.0, np.sqrt(wanted.clip(0) / np.where(flat, 1.0, variances)))
+    matrix = np.einsum("ij,j,kj->ik", reference_axes, scale, axes)
+    return _apply(matrix, colors - mean) + reference.mean
+
+
+def monge_kantorovitch(colors: FloatArray, reference: ColorStatistics) -> FloatArray:
+    """The linear map that gives the reference's covariance and moves colours least (in squared distance).
+
+    For covariances A and B it is A^-1/2 (A^1/2 B A^1/2)^1/2 A^-1/2. Flat directions stay as they are.
+    """
+    mean, covariance = _moments(colors)
+    variances, axes = np.linalg.eigh(covariance)
+    flat = variances < FLAT_DEVIATION**2
+    spread = np.sqrt(np.where(flat, 1.0, variances))
+    root = np.einsum("ij,j,kj->ik", axes, np.where(flat, 0.0, spread), axes)
+    inverse_root = np.einsum("ij,j,kj->ik", axes, np.where(flat, 0.0, 1 / spread), axes)
+    middle = _square_root(root @ reference.covariance @ root)
+    still = np.einsum("ij,j,kj->ik", axes, flat.astype(np.float64), axes)
+    return _apply(inverse_root @ middle @ inverse_root + still, colors - mean) + reference.mean
+
+
+def iterative_distribution(
+    colors: FloatArray, reference_colors: FloatArray, rng: np.random.Generator
+) -> FloatArray:
+    """The whole distribution becomes the reference's, by matching it along random axes again and again.
+
+    In every iteration both sets of colours are turned by the same random rotation, and along each axis the
+    quantiles of the one are moved to those of the other. The maps are learnt from `PALETTE_COLORS` of each at
+    most; beyond the outermost quantiles a map is a shift.
+
+    Args:
+        reference_colors: [M,3] of the reference. rng: gives the rotations; the first is none.
+    """
+    moved, learnt, reference = (np.array(c.T) for c in (colors, palette(colors), palette(reference_colors)))
+    rotation = np.eye(3)
+    for _ in range(ITERATIONS):
+        turned, turned_learnt, turned_reference = (_turn(rotation, c) for c in (moved, learnt, reference))
+        for axis in range(3):
+            positions, shifts = _quantile_shifts(turned_learnt[axis], turned_reference[axis])
+            for values in (turned[axis], turned_learnt[axis]):
+                values += np.interp(values, positions, shifts)
+        moved, learnt = _turn(rotation.T, turned), _turn(rotation.T, turned_learnt)
+        rotation = _random_rotation(rng)
+    return np.ascontiguousarray(moved.T)
+
+
+def palette(colors: FloatArray) -> FloatArray:
+    """At most `PALETTE_COLORS` of them, evenly spaced in their order."""
+    count = min(len(colors), PALETTE_COLORS)
+    return colors[np.linspace(0, len(colors) - 1, count).astype(int)]
+
+
+def lab_of_rgb(colors: FloatArray) -> FloatArray:
+    """[N,3] sRGB on 0-1 to CIE Lab (D65): L in 0..100, a, b."""
+    linear = np.where(
+        colors <= 0.04045, colors / 12.92, (np.maximum(colors, 0) / 1.055 + 0.055 / 1.055) ** 2.4
+    )
+    xyz = _apply(_RGB_TO_XYZ, linear)
+    root = np.where(xyz > _LAB_JOINT**3, np.cbrt(xyz), xyz / (3 * _LAB_JOINT**2) + 4 / 29)
+    x, y, z = root.T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+
+
+def rgb_of_lab(lab: FloatArray) -> FloatArray:
+    """[N,3] CIE Lab to sRGB on 0-1; colours that sRGB does not hold come out below 0 or above 1."""
+    y = (lab[:, 0] + 16) / 116
+    root = np.stack([y + lab[:, 1] / 500, y, y - lab[:, 2] / 200], axis=1)
+    xyz = np.where(root > _LAB_JOINT, root**3, 3 * _LAB_JOINT**2 * (root - 4 / 29))
+    linear = _apply(_XYZ_TO_RGB, xyz)
+    curved = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
+    return np.where(linear <= 0.0031308, 12.92 * linear, curved)
+
+
+def _moments(colors: FloatArray) -> tuple[FloatArray, FloatArray]:
+    mean = colors.mean(axis=0)
+    centred = colors - mean
+    return mean, np.einsum("ni,nj->ij", centred, centred) / len(colors)
+
+
+def _apply(matrix: FloatArray, colors: FloatArray) -> FloatArray:
+    return np.einsum("ij,nj->ni", matrix, colors)
+
+
+def _turn(rotation: FloatArray, colors: FloatArray) -> FloatArray:
+    """`_apply` for [3,N]: channels that lie together are faster to work on one by one."""
+    return np.einsum("ij,jn->in", rotation, colors)
+
+
+def _square_root(matrix: FloatArray) -> FloatArray:
+    """Of a symmetric matrix without negative eigenvalues (but for rounding)."""
+    values, axes = np.linalg.eigh((matrix + matrix.T) / 2)
+    return np.einsum("ij,j,kj->ik", axes, np.sqrt(values.clip(0)), axes)
+
+
+def _quantile_shifts(values: FloatArray, reference: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Positions, ascending, and how far a value there is moved; equal quantiles share their mean shift."""
+    quantiles = np.quantile(values, _LEVELS)
+    positions, index, counts = np.unique(quantiles, return_inverse=True, return_counts=True)
+    shifts = np.bincount(index, weights=np.quantile(reference, _LEVELS) - quantiles)
+    return positions, shifts / counts
+
+
+def _random_rotation(rng: np.random.Generator) -> FloatArray:
+    """Uniform over all orientations: the axes of a Gaussian matrix, by QR with its signs undone."""
+    axes, upper = np.linalg.qr(rng.standard_normal((3, 3)))
+    return axes * np.sign(np.diag(upper))

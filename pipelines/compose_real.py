@@ -1,0 +1,166 @@
+"""Make composites of one's own photographs and masks, as iHarmony4 was made (real domain).
+
+  charmnet compose-real --photos s3://bucket/photos --masks s3://bucket/masks --per-mask 3 --dest s3://bucket/real
+  charmnet compose-real --photos ./photos --masks ./masks --categories categories.tsv --per-mask 3 \\
+                        --layout released --dest ./Own
+
+The masks of NAME.jpg are NAME.png or NAME_1.png, NAME_2.png, ...; white is foreground. A foreground takes
+the colours of another one of its category in another photograph, by one of four transfers; the photograph
+itself is the ground truth. What would look unnatural is left out. A run that was interrupted goes on when it
+is started again; one that is finished does nothing. The same seed gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from charmnet.errors import DataError
+from pipelines.cli import module_main
+from pipelines.progress import console, results
+from pipelines.real_composites.foregrounds import Folders, find
+from pipelines.real_composites.job import Request, is_released, make_released, make_shards
+from pipelines.shards.job import DEFAULT_SHARD_SAMPLES, REJECTED_NAME, Destination, Outcome
+from pipelines.shards.lists import Categories, read_categories
+from pipelines.shards.report import show_finished, show_outcome
+from pipelines.storage import Location
+
+LAYOUTS = ("shards", "released")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--photos", required=True, metavar="URI", help="folder or bucket with photographs")
+    add("--masks", required=True, metavar="URI", help="folder or bucket with their masks, PNG")
+    add("--categories", metavar="FILE", help="lines of a mask's or photograph's path, tab, category")
+    add("--per-mask", required=True, type=int, metavar="K", help="composites of each foreground at most")
+    add("--dest", required=True, metavar="URI", help="folder or bucket for the composites")
+    add("--seed", type=int, default=0, help="of every draw (default 0)")
+    add(
+        "--layout",
+        choices=LAYOUTS,
+        default=LAYOUTS[0],
+        help="shards: pair shards with a manifest; released: iHarmony4's folders and lists (default shards)",
+    )
+    add(
+        "--test-fraction",
+        type=float,
+        default=0.2,
+        metavar="F",
+        help="of the photographs, for the split `test`; the others are `train` (default 0.2)",
+    )
+    add("--subset", metavar="NAME", help="of the composites (default: the photographs' folder)")
+    add(
+        "--max-size",
+        type=int,
+        default=1024,
+        metavar="N",
+        help="shrink photographs to at most N pixels on the longer side (default 1024)",
+    )
+    add(
+        "--foreground-ratio",
+        type=float,
+        nargs=2,
+        default=(0.01, 0.8),
+        metavar=("LOW", "HIGH"),
+        help="share of the picture that a foreground may have (default 0.01 0.8)",
+    )
+    add(
+        "--max-rejected",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="fail where more of the masks give no composite (default 0.1)",
+    )
+    add(
+        "--retry-rejected",
+        action="store_true",
+        help="begin an unfinished data set anew, since files were mended",
+    )
+    add(
+        "--shard-samples",
+        type=int,
+        default=DEFAULT_SHARD_SAMPLES,
+        metavar="N",
+        help=f"composites in a shard, about (default {DEFAULT_SHARD_SAMPLES})",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises what `job.make_shards` raises, and ValueError; 0 when the data set is complete."""
+    _check(args)
+    photos, masks = Location.of(args.photos), Location.of(args.masks)
+    if photos == masks:
+        raise ValueError(f"--photos and --masks are both {photos}; expected a folder for each")
+    categories = read_categories(args.categories, None, masks)
+    names = {"photos": photos.walk_files(), "masks": masks.walk_files()}
+    subset = args.subset or photos.name
+    asked = {**_asked(args, subset, categories), "photos": str(photos), "masks": str(masks)}
+    asked |= {f"names_of_{folder}": _digest(listed) for folder, listed in names.items()}
+    destination = Destination(Location.of(args.dest), asked)
+    if args.layout == "released" and is_released(destination):
+        results.print(f"{destination.location} is finished")
+        return 0
+    if (manifest := destination.manifest()) is not None:
+        return show_finished(destination, manifest)
+    if args.retry_rejected:
+        destination.parts.delete()
+    foregrounds, rejected = find(names["photos"], names["masks"], categories, args.test_fraction, args.seed)
+    if not foregrounds and not rejected:
+        raise DataError(f"{masks}: no mask there; expected NAME.png or NAME_1.png, ... for NAME.jpg")
+    folders = Folders(photos, masks, args.max_size, tuple(args.foreground_ratio))
+    request = Request(folders, foregrounds, rejected, args.per_mask, args.seed, subset, args.shard_samples)
+    return _make(args, destination, request)
+
+
+def _make(args: argparse.Namespace, destination: Destination, request: Request) -> int:
+    if args.layout == "released":
+        outcome, warnings = make_released(destination, request, args.max_rejected)
+        _show_released(destination, outcome)
+    else:
+        outcome, warnings = make_shards(destination, request, args.max_rejected)
+        show_outcome(destination, outcome)
+    _show_warnings(warnings)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name in ("per_mask", "max_size", "shard_samples"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}, expected at least 1")
+    if not 0 <= args.test_fraction < 1:
+        raise ValueError(f"--test-fraction is {args.test_fraction}, expected 0 or above and below 1")
+    if not 0 <= args.max_rejected <= 1:
+        raise ValueError(f"--max-rejected is {args.max_rejected}, expected a share in 0..1")
+    low, high = args.foreground_ratio
+    if not 0 < low < high <= 1:
+        raise ValueError(f"--foreground-ratio is {low:g} {high:g}, expected 0 < LOW < HIGH <= 1")
+
+
+def _asked(args: argparse.Namespace, subset: str, categories: Categories) -> dict[str, Any]:
+    names = ("layout", "per_mask", "seed", "test_fraction", "max_size", "foreground_ratio", "shard_samples")
+    options = {name: getattr(args, name) for name in names}
+    return {"command": "compose-real", "subset": subset, **options, "categories": categories.sha256}
+
+
+def _digest(names: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def _show_released(destination: Destination, outcome: Outcome) -> None:
+    splits = outcome.manifest.totals()["split"]
+    lists = ", ".join(f"{rows:,} in {split}.txt" for split, rows in splits.items())
+    results.print(f"{destination.location}: {outcome.manifest.rows:,} composites, {lists}")
+    if outcome.rejected:
+        results.print(f"{len(outcome.rejected)} rejected, each in {destination.location / REJECTED_NAME}")
+
+
+def _show_warnings(warnings: Sequence[str]) -> None:
+    if warnings:
+        console.print(f"{len(warnings)} odd masks were taken, such as {warnings[0]}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(module_main("compose_real"))

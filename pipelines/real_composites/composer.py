@@ -1,0 +1,132 @@
+"""Composites of a foreground: its colours taken from foregrounds of its category in other photographs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+
+from charmnet.errors import DataError
+from charmnet.images import UInt8Array, encode_jpeg, encode_png
+from charmnet.recoloring import (
+    ColorTransfer,
+    FloatArray,
+    foreground_colors,
+    iterative_distribution,
+    monge_kantorovitch,
+    palette,
+    recolor,
+    reinhard,
+    xiao,
+)
+from charmnet.vocabulary import Domain
+from pipelines.ingest.permutation import seeded_rng
+from pipelines.real_composites.acceptance import reason_against
+from pipelines.real_composites.foregrounds import Folders, Foreground, Measured
+from pipelines.shards.entries import Rejection, finished
+from pipelines.shards.manifest import Stratum
+from pipelines.shards.rows import Row, pair_row
+
+TRIES_PER_COMPOSITE = 8
+
+_CLOSED_FORMS = {
+    ColorTransfer.REINHARD: reinhard,
+    ColorTransfer.XIAO: xiao,
+    ColorTransfer.MONGE_KANTOROVITCH: monge_kantorovitch,
+}
+
+
+class Composer:
+    """Makes a foreground's composites; what it makes depends on the arguments alone, not on the order.
+
+    Args:
+        measured: all foregrounds that are fit, in one order for one result.
+        per_mask: how many composites of each foreground, if that many are found in `TRIES_PER_COMPOSITE`
+            tries each.
+        subset: of the rows.
+    """
+
+    def __init__(
+        self, folders: Folders, measured: Sequence[Measured], per_mask: int, seed: int, subset: str
+    ) -> None:
+        self._folders, self._per_mask, self._seed, self._subset = folders, per_mask, seed, subset
+        self._by_category: dict[str | None, list[Measured]] = {}
+        for entry in measured:
+            self._by_category.setdefault(entry.foreground.category, []).append(entry)
+
+    def rows(self, foreground: Foreground) -> list[Row] | Rejection:
+        """One to `per_mask` pair rows, or why there is none.
+
+        Raises:
+            StorageError: the store does not answer.
+        """
+        try:
+            image, mask, _ = self._folders.read(foreground)
+            reasons: Counter[str] = Counter()
+            composites = self._composites(foreground, image, mask, reasons)
+            rows = [
+                self._row(foreground, variant, image, mask, composite)
+                for variant, composite in enumerate(composites, start=1)
+            ]
+        except DataError as error:
+            return Rejection(foreground.name, foreground.mask, str(error))
+        return rows or Rejection(foreground.name, foreground.mask, _nothing(foreground, reasons))
+
+    def _composites(
+        self, foreground: Foreground, image: UInt8Array, mask: UInt8Array, reasons: Counter[str]
+    ) -> Iterator[UInt8Array]:
+        """Acceptable ones, each by a reference and a method of its own; counts why others are not."""
+        rng = seeded_rng("compose-real", self._seed, foreground.name)
+        methods = list(ColorTransfer)
+        for reference in self._references(foreground, rng):
+            method = methods[rng.integers(len(methods))]
+            recolored = recolor(image, mask, self._transfer(method, reference, rng))
+            reason = reason_against(image, mask, recolored)
+            reasons[reason or ""] += 1
+            if reason is None:
+                yield recolored.image
+            if reasons[""] == self._per_mask or reasons.total() == self._per_mask * TRIES_PER_COMPOSITE:
+                return
+
+    def _references(self, foreground: Foreground, rng: np.random.Generator) -> Iterator[Measured]:
+        """Foregrounds of the category in other photographs, in the seed's order."""
+        alike = self._by_category.get(foreground.category, [])
+        for index in rng.permutation(len(alike)):
+            if alike[index].foreground.photograph != foreground.photograph:
+                yield alike[index]
+
+    def _transfer(
+        self, method: ColorTransfer, reference: Measured, rng: np.random.Generator
+    ) -> Callable[[FloatArray], FloatArray]:
+        if method is ColorTransfer.ITERATIVE_DISTRIBUTION:
+            image, mask, _ = self._folders.read(reference.foreground)
+            colors = palette(foreground_colors(image, mask))
+            return partial(iterative_distribution, reference_colors=colors, rng=rng)
+        return partial(_CLOSED_FORMS[method], reference=reference.statistics)
+
+    def _row(
+        self,
+        foreground: Foreground,
+        variant: int,
+        image: UInt8Array,
+        mask: UInt8Array,
+        composite: UInt8Array,
+    ) -> Row:
+        """Composite and ground truth go through the same JPEG compression: backgrounds stay alike."""
+        stratum = Stratum(Domain.REAL, self._subset, foreground.category, (foreground.split,))
+        pictures = {
+            "composite": encode_jpeg(composite),
+            "ground_truth": encode_jpeg(image),
+            "foreground_mask": encode_png(mask * np.uint8(255)),
+        }
+        return finished(pair_row(f"{self._subset}/{foreground.name}_{variant}", stratum, pictures), None)
+
+
+def _nothing(foreground: Foreground, reasons: Counter[str]) -> str:
+    if not reasons:
+        kind = "" if foreground.category is None else f" of category {foreground.category!r}"
+        return f"no reference: no other photograph with a foreground{kind}"
+    found = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    return f"no acceptable composite: of {reasons.total()} tries {found}"
