@@ -1,0 +1,115 @@
+"""Who and what else is there: figures of the foreground's categories, and furniture that small ones stand on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipelines.rendering import figures
+from pipelines.rendering.description import Color, Role, Thing, Vector
+from pipelines.rendering.parts import pick
+from pipelines.rendering.scenes.backdrop import bright
+from pipelines.rendering.scenes.stage import Place, Stage, Use, moved
+from pipelines.rendering.surroundings import buildings, furniture, nature, street
+
+SMALL_CATEGORIES = ("bottle", "cake", "apple")
+
+
+def figure(stage: Stage, category: str) -> Thing:
+    """Another one of a foreground category."""
+    return figures.build(category, stage.rng)
+
+
+def people(stage: Stage, count: int, place: Place) -> None:
+    """Up to `count` people somewhere on a place, facing anywhere."""
+    stage.strew(lambda rng: figures.build("human", rng), count, place, role=Role.FIGURE)
+
+
+def animals(stage: Stage, category: str, count: int, place: Place) -> None:
+    """Up to `count` dogs or cows somewhere on a place."""
+    stage.strew(lambda rng: figures.build(category, rng), count, place, role=Role.FIGURE)
+
+
+def vehicle(stage: Stage, category: str, at: Vector, heading: float) -> bool:
+    """A car or motorcycle, unless its place is taken."""
+    yaw = heading + stage.rng.normal(0, 2)
+    return stage.put_if_free(figure(stage, category), at, yaw, Role.FIGURE)
+
+
+@dataclass(frozen=True)
+class Top:
+    """What small things stand on.
+
+    Attributes:
+        middle: of the free part of its top, in the thing's own frame.
+        half: half its lengths along x and y, metres.
+    """
+
+    thing: Thing
+    middle: Vector
+    half: tuple[float, float]
+
+
+def bench(stage: Stage) -> Top:
+    return Top(street.bench(stage.rng), (0, -0.05, street.BENCH_TOP_METERS), (0.5, 0.04))
+
+
+def table(stage: Stage, width: float = 1.5, depth: float = 0.85) -> Top:
+    thing = furniture.table(stage.rng, width, depth)
+    return Top(thing, (0, 0, furniture.TABLE_TOP_METERS), (width / 2 - 0.25, depth / 2 - 0.25))
+
+
+def round_table(stage: Stage) -> Top:
+    return Top(furniture.round_table(stage.rng), (0, 0, furniture.TABLE_TOP_METERS), (0.12, 0.12))
+
+
+def low_table(stage: Stage) -> Top:
+    return Top(furniture.low_table(stage.rng), (0, 0, furniture.LOW_TABLE_TOP_METERS), (0.28, 0.1))
+
+
+def sideboard(stage: Stage, width: float = 1.5) -> Top:
+    thing = furniture.sideboard(stage.rng, width)
+    return Top(thing, (0, -0.02, furniture.SIDEBOARD_TOP_METERS), (width / 2 - 0.25, 0.03))
+
+
+def crate(stage: Stage) -> Top:
+    return Top(street.crate(stage.rng), (0, 0, street.CRATE_TOP_METERS), (0.1, 0.03))
+
+
+def low_wall(stage: Stage, length: float) -> Top:
+    thing = buildings.low_wall(stage.rng, length)
+    return Top(thing, (0, 0, buildings.LOW_WALL_TOP_METERS), (length / 2 - 1, 0.03))
+
+
+def hay_bale(stage: Stage) -> Top:
+    return Top(nature.square_hay_bale(stage.rng), (0, 0, nature.HAY_BALE_TOP_METERS), (0.25, 0.08))
+
+
+def put_top(stage: Stage, top: Top, at: Vector, yaw: float, others: int = 0) -> bool:
+    """Puts it down if there is room, offers its top to small foregrounds, and lays it with a few small things."""
+    if not stage.put_if_free(top.thing, at, yaw):
+        return False
+    x, y, z = top.middle
+    middle = moved((at[0], at[1], at[2] + z), x, y, yaw)
+    place = stage.offer(Use.TABLETOP, middle, top.half, yaw)
+    for _ in range(others):
+        small = figure(stage, pick(stage.rng, SMALL_CATEGORIES))
+        stage.put_if_free(small, place.point(stage.rng), stage.rng.uniform(0, 360), Role.FIGURE)
+    return True
+
+
+def seats_at_table(stage: Stage, at: Vector, yaw: float, count: int, apart: float = 0.75) -> None:
+    """Chairs at the sides of a table, facing it."""
+    for index in range(count):
+        side = (-1) ** index
+        along = 0.0 if count <= 2 else 0.38 * (-1) ** (index // 2)
+        spot = moved(at, along, side * apart, yaw)
+        # A thing at yaw 0 faces -y: one on the +y side of the table does so already.
+        facing = yaw + (0 if side > 0 else 180) + stage.rng.normal(0, 8)
+        stage.put_if_free(figure(stage, "chair"), spot, facing, Role.FIGURE)
+
+
+def lit(stage: Stage, thing: Thing, light: Vector, at: Vector, yaw: float, color: Color, intensity: float) -> None:
+    """A street lamp or floodlight and its light, unless its place is taken."""
+    if stage.put_if_free(thing, at, yaw):
+        x, y, z = light
+        stage.lamp(moved((at[0], at[1], at[2] + z), x, y, yaw), 0.12, bright(color, intensity))

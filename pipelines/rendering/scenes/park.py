@@ -1,0 +1,107 @@
+"""A park: a winding path through lawns and trees."""
+
+from __future__ import annotations
+
+import math
+
+from pipelines.rendering.parts import pick
+from pipelines.rendering.scenes import cast
+from pipelines.rendering.scenes.backdrop import (
+    COOL_WHITE,
+    GRASSES,
+    SOILS,
+    WARM_WHITE,
+    land,
+    mingled,
+    ribbon,
+    woods_around,
+)
+from pipelines.rendering.scenes.stage import Stage, Use
+from pipelines.rendering.surroundings import buildings, nature, street
+
+REACH = 70.0
+
+
+def build(stage: Stage) -> None:
+    """A path along x that swings from side to side, benches and lamps beside it, people and dogs."""
+    rng = stage.rng
+    land(stage, pick(rng, GRASSES), 0.8)
+    woods_around(stage, 45, 80, 8)
+    path = _Path(rng.uniform(1.5, 5), rng.uniform(35, 60), rng.uniform(0, math.tau), rng.uniform(2.2, 3.4))
+    soil = pick(rng, SOILS)
+    line = [(x, path.middle(x)) for x in range(-int(REACH), int(REACH) + 1, 2)]
+    stage.put(ribbon("path", line, path.width, mingled(soil, pick(rng, SOILS), 0.12)), (0, 0, 0.015))
+    _beside_path(stage, path)
+    _on_lawns(stage, path)
+    _offer(stage, path)
+    for index in (0, 2, -1):
+        cast.people(stage, 1, stage.places[index])
+    cast.animals(stage, "dog", int(rng.integers(1, 3)), stage.places[1])
+
+
+class _Path:
+    def __init__(self, swing: float, period: float, phase: float, width: float) -> None:
+        self.swing, self.period, self.phase, self.width = swing, period, phase, width
+
+    def middle(self, x: float) -> float:
+        """The y of the path's middle at x."""
+        return float(self.swing * (math.sin(math.tau * x / self.period + self.phase) - math.sin(self.phase)))
+
+    def yaw(self, x: float) -> float:
+        """The path's direction at x, degrees from the x axis."""
+        return math.degrees(math.atan2(self.middle(x + 0.1) - self.middle(x - 0.1), 0.2))
+
+
+def _offer(stage: Stage, path: _Path) -> None:
+    """First pieces of the path, then lawns."""
+    for x in (-9.0, -4.0, 0.0, 4.0, 9.0):
+        at, yaw = (x, path.middle(x), 0.015), path.yaw(x)
+        stage.offer(Use.WALKING, at, (2, path.width / 2 - 0.4), yaw)
+        stage.offer(Use.DRIVING, at, (1.5, 0.2), yaw, heading=yaw + stage.rng.choice([90, 270]))
+        stage.offer(Use.SITTING, at, (2, path.width / 2 - 0.4), yaw)
+    for side in (-1, 1):
+        lawn = (0, side * (path.swing + path.width / 2 + 4), 0)
+        for use in (Use.WALKING, Use.SITTING, Use.GRAZING, Use.DRIVING):
+            stage.offer(use, lawn, (12, 3.5))
+
+
+def _beside_path(stage: Stage, path: _Path) -> None:
+    rng = stage.rng
+    color = pick(rng, (WARM_WHITE, COOL_WHITE))
+    lamp, first = street.post_lamp(rng), rng.uniform(-4, 4)
+    for index in range(-2, 3):
+        x, side = first + 14 * index, (-1) ** index
+        at = (x, path.middle(x) + side * (path.width / 2 + 0.6), 0)
+        cast.lit(stage, lamp, street.POST_LAMP_LIGHT, at, 0, color, 8)
+    for index in range(-1, 2):
+        x = first + 14 * index + rng.uniform(4, 10)
+        side = rng.choice([-1, 1])
+        at = (x, path.middle(x) + side * (path.width / 2 + 0.7), 0)
+        cast.put_top(stage, cast.bench(stage), at, path.yaw(x) + (0 if side > 0 else 180))
+        beside = (x + 1.4, path.middle(x + 1.4) + side * (path.width / 2 + 0.5), 0)
+        if rng.random() < 0.4:
+            stage.put_if_free(street.litter_bin(rng), beside)
+
+
+def _on_lawns(stage: Stage, path: _Path) -> None:
+    """A picnic table, a wall; trees, bushes and a house or two further off."""
+    rng = stage.rng
+    side = rng.choice([-1, 1])
+    table = (rng.uniform(-8, 8), side * (path.swing + path.width / 2 + rng.uniform(2.5, 5)), 0)
+    cast.put_top(stage, cast.table(stage), table, rng.uniform(0, 180), others=2)
+    at = (rng.uniform(-8, 8), -side * (path.swing + path.width / 2 + rng.uniform(2, 5)), 0)
+    cast.put_top(stage, cast.low_wall(stage, rng.uniform(3, 5)), at, rng.uniform(-20, 20))
+    trees = [nature.broadleaf_tree(rng), nature.broadleaf_tree(rng), nature.conifer(rng)]
+    bushes = [nature.bush(rng), nature.bush(rng)]
+    for _ in range(14):
+        x, off = rng.uniform(-40, 40), path.width / 2 + rng.uniform(3.5, 24)
+        at = (x, path.middle(x) + rng.choice([-1, 1]) * off, 0)
+        stage.put_if_free(pick(rng, trees), at, rng.uniform(0, 360))
+    for _ in range(6):
+        x, off = rng.uniform(-20, 20), path.width / 2 + rng.uniform(2, 12)
+        at = (x, path.middle(x) + rng.choice([-1, 1]) * off, 0)
+        stage.put_if_free(pick(rng, bushes), at, rng.uniform(0, 360))
+    for _ in range(2):
+        home = buildings.house(rng, rng.uniform(8, 14), 8, int(rng.integers(1, 3)))
+        at = (rng.uniform(-40, 40), rng.choice([-1, 1]) * rng.uniform(34, 44), 0)
+        stage.put_if_free(home, at, 0 if at[1] > 0 else 180)

@@ -1,0 +1,222 @@
+"""Where the foreground stands and where the camera is, as a photographer would choose them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from pipelines.rendering.description import Camera, Pose, Role, Thing, Vector
+from pipelines.rendering.scenes.space import Solids, around, solids_of, upright_box
+from pipelines.rendering.scenes.stage import STEP_METERS, Content, Place
+
+ASPECT = 16 / 9
+"""Width by height of the pictures that views are framed for; a squarer one shows more above and below."""
+MARGIN = 0.03
+TRIALS = 400
+CHOICES = 6
+COVERAGE = (0.025, 0.4)
+MOST_HIDDEN = 0.12
+MOST_CLUTTER = 0.2
+CAMERA_CLEARANCE_METERS = 0.25
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """How a category is photographed; ranges are of uniform draws.
+
+    Attributes:
+        fill: the share of the picture's height or (times 0.8) width, whichever is reached first.
+        angles: camera's angles off the foreground's front, to either side; degrees.
+        eye: height of the camera above the ground, metres; None where `elevation` counts.
+        elevation: degrees by which the camera looks down upon what stands on a table.
+    """
+
+    fill: tuple[float, float]
+    angles: tuple[float, float]
+    eye: tuple[float, float] | None = (0.9, 1.9)
+    elevation: tuple[float, float] = (8, 32)
+    field_of_view: tuple[float, float] = (42, 62)
+
+
+PERSON = Portrait((0.5, 0.92), (0, 60), (0.9, 1.8))
+SMALL = Portrait((0.36, 0.7), (0, 180), None, field_of_view=(34, 50))
+PORTRAITS = {
+    "human": PERSON,
+    "dog": Portrait((0.4, 0.75), (25, 80), (0.6, 1.3)),
+    "cow": Portrait((0.45, 0.8), (25, 85), (1.0, 1.8)),
+    "car": Portrait((0.45, 0.8), (20, 75), (0.9, 1.9)),
+    "motorcycle": Portrait((0.5, 0.85), (35, 85), (0.8, 1.6)),
+    "couch": Portrait((0.5, 0.85), (0, 50), (0.9, 1.7)),
+    "chair": Portrait((0.5, 0.8), (10, 60), (0.9, 1.6)),
+    "knife": replace(SMALL, fill=(0.6, 0.95), elevation=(24, 50)),
+}
+
+
+def find_view(
+    content: Content, foreground: Thing, places: Sequence[Place], rng: np.random.Generator
+) -> tuple[Thing, Camera] | None:
+    """The liveliest of a few views that show the foreground whole and unhidden; None if there is no such view.
+
+    Args:
+        foreground: at the origin, standing on z = 0, facing -y.
+        places: where it may stand.
+    """
+    small = float(np.ptp(around(foreground).bounds(), axis=0).max()) <= 0.6
+    portrait = PORTRAITS.get(foreground.category, SMALL if small else PERSON)
+    found: list[tuple[float, Thing, Camera]] = []
+    for _ in range(TRIALS if places else 0):
+        view = _draw(content, foreground, places[int(rng.integers(len(places)))], portrait, rng)
+        if view is not None:
+            found.append((_liveliness(content, *view), *view))
+        if len(found) == CHOICES:
+            break
+    return max(found, key=lambda view: view[0])[1:] if found else None
+
+
+def coverage(solids: Solids, camera: Camera) -> float:
+    """About the share of the picture that the boxes fill, hidden parts included."""
+    height = 90
+    picture = np.zeros((height, round(height * ASPECT)), np.uint8)
+    scale = np.array([picture.shape[1], height]) / 2
+    for corners in solids.corners():
+        points = (project(camera, corners) * (1, -1) + 1) * scale
+        cv2.fillConvexPoly(picture, cv2.convexHull(points.round().astype(np.int32)), 1)
+    return float(picture.mean())
+
+
+def project(camera: Camera, points: np.ndarray) -> np.ndarray:
+    """Where points are in the picture: float64 [N, 2], right and up, the edges at -1 and 1."""
+    right, up, ahead = _frame(camera)
+    offsets = points - np.array(camera.position)
+    depth = np.maximum(offsets @ ahead, 1e-3)
+    half_width = math.tan(math.radians(camera.field_of_view_degrees) / 2)
+    return np.asarray(
+        np.stack([offsets @ right / half_width, offsets @ up / half_width * ASPECT], -1) / depth[:, None]
+    )
+
+
+def _draw(
+    content: Content, foreground: Thing, place: Place, portrait: Portrait, rng: np.random.Generator
+) -> tuple[Thing, Camera] | None:
+    """One trial; None if it is no good picture."""
+    free = place.heading_degrees is None
+    yaw = rng.uniform(0, 360) if free else (place.heading_degrees or 0.0) + rng.normal(0, 4)
+    standing = replace(foreground, pose=Pose(place.point(rng), float(yaw)))
+    camera = _point_camera(standing, portrait, rng)
+    if not _is_free(content, standing) or not _may_stand(content, camera):
+        return None
+    low, high = COVERAGE
+    if not low <= coverage(solids_of(standing), camera) <= high or _is_hidden(content, standing, camera):
+        return None
+    return standing, camera
+
+
+def _point_camera(standing: Thing, portrait: Portrait, rng: np.random.Generator) -> Camera:
+    """As near as the portrait asks for, looking a little past the foreground's middle."""
+    solids = solids_of(standing)
+    lowest, highest = solids.bounds()
+    middle = (lowest + highest) / 2
+    angle = rng.uniform(*portrait.angles) * rng.choice([-1, 1])
+    azimuth = math.radians(standing.pose.yaw_degrees - 90 + angle)
+    eye = None if portrait.eye is None else standing.pose.position[2] + rng.uniform(*portrait.eye)
+    rise = math.tan(math.radians(rng.uniform(*portrait.elevation)))
+    fill, field_of_view = rng.uniform(*portrait.fill), rng.uniform(*portrait.field_of_view)
+    aside = rng.normal(0, [0.25, 0.08])
+
+    def camera(distance: float) -> Camera:
+        height = middle[2] + distance * rise if eye is None else eye
+        position = (middle[0] + distance * math.cos(azimuth), middle[1] + distance * math.sin(azimuth), height)
+        return Camera(_vector(position), _vector(middle), float(field_of_view))
+
+    corners = solids.corners().reshape(-1, 3)
+    nearest = float(np.linalg.norm(highest - lowest)) / 2
+    near, far = nearest, 60 * nearest
+    for _ in range(24):
+        distance = (near + far) / 2
+        spread = np.ptp(project(camera(distance), corners), axis=0) / 2
+        near, far = (distance, far) if max(spread[0] * 1.25, spread[1]) > fill else (near, distance)
+    return _look_aside(camera(far), corners, aside)
+
+
+def _look_aside(camera: Camera, corners: np.ndarray, aside: np.ndarray) -> Camera:
+    """Moves the foreground off the middle by a share of the picture's half, as far as all of it stays inside."""
+    seen = project(camera, corners)
+    least, most = MARGIN - 1 - seen.min(0), 1 - MARGIN - seen.max(0)
+    shift = np.clip(aside, np.minimum(least, 0), np.maximum(most, 0))
+    right, up, _ = _frame(camera)
+    middle = np.array(camera.target)
+    half_width = math.tan(math.radians(camera.field_of_view_degrees) / 2) * np.linalg.norm(
+        middle - np.array(camera.position)
+    )
+    return replace(
+        camera, target=_vector(middle - half_width * (shift[0] * right + shift[1] / ASPECT * up))
+    )
+
+
+def _is_free(content: Content, standing: Thing) -> bool:
+    raised = replace(
+        standing, pose=replace(standing.pose, position=_raised(standing.pose.position, STEP_METERS))
+    )
+    return not around(raised).touches(content.solids)
+
+
+def _may_stand(content: Content, camera: Camera) -> bool:
+    """Whether the camera is in the room, off the ground and clear of everything."""
+    position = np.array(camera.position)
+    if content.room is not None and not (
+        (position > content.room[0]).all() and (position < content.room[1]).all()
+    ):
+        return False
+    reach = CAMERA_CLEARANCE_METERS
+    return bool(position[2] > 0.15) and not upright_box(position - reach, position + reach).touches(content.solids)
+
+
+def _is_hidden(content: Content, standing: Thing, camera: Camera) -> bool:
+    """Whether others stand before the foreground, or fill the picture from nearer by."""
+    eye = np.array(camera.position)
+    solids = solids_of(standing)
+    points = np.concatenate([solids.centers, solids.corners().reshape(-1, 3)])
+    points = eye + 0.98 * (points[:: max(1, len(points) // 60)] - eye)
+    if content.solids.hidden(eye, points).mean() > MOST_HIDDEN:
+        return True
+    right, up, ahead = _frame(camera)
+    half_width = math.tan(math.radians(camera.field_of_view_degrees) / 2)
+    across, above = (values.ravel() for values in np.meshgrid(np.linspace(-0.9, 0.9, 8), np.linspace(-0.9, 0.9, 5)))
+    rays = ahead + half_width * (across[:, None] * right + above[:, None] / ASPECT * up)
+    depth = 0.8 * float(np.linalg.norm(np.array(camera.target) - eye))
+    return bool(content.solids.hidden(eye, eye + depth * rays).mean() > MOST_CLUTTER)
+
+
+def _liveliness(content: Content, standing: Thing, camera: Camera) -> float:
+    """How much there is to see beside the foreground."""
+    eye = np.array(camera.position)
+    _, _, ahead = _frame(camera)
+    worth = {Role.FIGURE: 1.5, Role.PROP: 0.6, Role.STRUCTURE: 0.5, Role.VEGETATION: 0.4}
+    total = 0.0
+    for thing in content.things:
+        middle = np.array(thing.pose.position) + (0, 0, 0.5)
+        distance = float((middle - eye) @ ahead)
+        if 1 < distance < 70 and np.abs(project(camera, middle[None])).max() < 1:
+            total += worth.get(thing.role, 0.0)
+    return total
+
+
+def _frame(camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The camera's directions to the right, up and ahead."""
+    ahead = np.array(camera.target) - np.array(camera.position)
+    ahead /= np.linalg.norm(ahead)
+    right = np.cross(ahead, (0, 0, 1))
+    right /= np.linalg.norm(right)
+    return right, np.cross(right, ahead), ahead
+
+
+def _raised(point: Vector, by: float) -> Vector:
+    return (point[0], point[1], point[2] + by)
+
+
+def _vector(values: Sequence[float] | np.ndarray) -> Vector:
+    return (float(values[0]), float(values[1]), float(values[2]))
