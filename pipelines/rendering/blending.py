@@ -27,6 +27,10 @@ def signed_distances(blend: Blend) -> tuple[Floats, Field]:
         window = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
         grid = [axis[part] for axis, part in zip(axes, window, strict=True)]
         field[window] = _smooth_minimum(field[window], _tube_distances(tube, grid), smoothing)
+    if blend.within:
+        field = np.maximum(field, np.minimum.reduce([_tube_distances(tube, axes) for tube in blend.within]))
+    for tube in blend.without:
+        field = np.maximum(field, -_tube_distances(tube, axes))
     return origin, field
 
 

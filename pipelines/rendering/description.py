@@ -90,14 +90,15 @@ class Blend:
     Attributes:
         smoothing_meters: over which neighbouring surfaces melt together.
         resolution_meters: of the grid that it is meshed on.
-        within: what is kept of it lies inside any of these too, as a coat's patches and a skirt cut at its
-            hem; empty keeps all.
+        within: only what lies inside any of these is kept, as of a skirt that ends at its hem; empty keeps all.
+        without: what lies inside any of these is cut away, as from a jacket that stands open.
     """
 
     tubes: tuple[Tube, ...]
     smoothing_meters: float
     resolution_meters: float
     within: tuple[Tube, ...] = ()
+    without: tuple[Tube, ...] = ()
     kind: Literal["blend"] = "blend"
 
 
@@ -115,11 +116,16 @@ class Lathe:
 
 @dataclass(frozen=True)
 class Extrusion:
-    """A simple polygon of (x, z) points, counter-clockwise, drawn out over `width` along y about y = 0."""
+    """A simple polygon of (x, z) points, counter-clockwise, drawn out over `width` along y about y = 0.
+
+    Attributes:
+        lean: by which either side leans inwards, metres per metre above the outline's z = 0.
+    """
 
     outline: tuple[tuple[float, float], ...]
     width: float
     bevel_meters: float = 0.0
+    lean: float = 0.0
     kind: Literal["extrusion"] = "extrusion"
 
 

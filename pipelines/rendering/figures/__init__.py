@@ -7,8 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from pipelines.rendering.description import Thing
+from pipelines.rendering.figures import living
 
-BUILDERS: dict[str, Callable[[np.random.Generator], Thing]] = {}
+BUILDERS: dict[str, Callable[[np.random.Generator], Thing]] = {
+    "human": living.human,
+}
 
 
 def build(category: str, rng: np.random.Generator) -> Thing:
