@@ -155,9 +155,10 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 def _kinds_by_category(args: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     """The kinds that suit each category that is asked for."""
+    from pipelines.rendering.assets import asset_categories
     from pipelines.rendering.scenes import KINDS, kinds_for
 
-    asked = _names("--category", args.category, RDHARMONY_CATEGORIES)
+    asked = _names("--category", args.category, [*RDHARMONY_CATEGORIES, *asset_categories(args.assets)])
     kinds = _names("--kinds", args.kinds, KINDS) if args.kinds else tuple(KINDS)
     suited = {}
     for category in asked:

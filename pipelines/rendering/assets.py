@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import colorsys
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import trimesh
 
 from charmnet.errors import DataError
 from pipelines.rendering.description import Material, MeshFile, Part, Role, Thing
+from pipelines.rendering.mesh_files import Y_UP_SUFFIXES
 from pipelines.rendering.shapes import to_mesh
 
 SUFFIXES = (".obj", ".ply", ".gltf", ".glb")
@@ -33,52 +36,79 @@ HEIGHTS: dict[str, tuple[float, float]] = {
 
 
 @dataclass(frozen=True)
+class Asset:
+    """
+    Attributes:
+        path: absolute; every machine that renders must be able to read it.
+        heights: metres, the range that a height is drawn from.
+    """
+
+    path: str
+    heights: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Assets:
     """
     Attributes:
-        files: absolute paths by category, which every machine that renders must be able to read.
-        sha256: of the files' names and bytes; None where there are none.
+        meshes: by category. sha256: of the files' names and bytes; None where there are none.
     """
 
-    files: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    meshes: dict[str, tuple[Asset, ...]] = field(default_factory=dict)
     sha256: str | None = None
 
     def foreground(self, category: str, rng: np.random.Generator) -> Thing | None:
         """One of the category's meshes at a size and in a colour of its own; None where there is none."""
-        files = self.files.get(category)
-        if files is None:
+        if category not in self.meshes:
             return None
-        path = files[int(rng.integers(len(files)))]
+        asset = self.meshes[category][int(rng.integers(len(self.meshes[category])))]
         color = colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.05, 0.75), rng.uniform(0.2, 0.7))
         material = Material(color, roughness=float(rng.uniform(0.4, 1.0)))
-        shape = MeshFile(path, float(rng.uniform(*HEIGHTS[category])))
+        shape = MeshFile(asset.path, float(rng.uniform(*asset.heights)))
         return Thing(category, Role.FOREGROUND, (Part(shape, material),))
+
+
+def asset_categories(folder: str | None) -> list[str]:
+    """The categories that a folder of assets has or adds: its folders named in lower-case letters."""
+    root = Path(folder or "").expanduser()
+    folders = sorted(root.iterdir()) if folder and root.is_dir() else []
+    return [path.name for path in folders if path.is_dir() and re.fullmatch("[a-z]+", path.name)]
 
 
 def read_assets(folder: str, categories: Sequence[str]) -> Assets:
     """The meshes of the categories that the folder has; each is read once to see that it is fit.
+
+    Known categories have heights of their own; of any other the mesh's is taken, in metres.
 
     Raises:
         DataError: the folder has none of the categories, a category's folder no mesh, or a mesh cannot be
             read, has no faces or is not closed; names it.
     """
     root = Path(folder).expanduser().resolve()
-    found = {category: _meshes(root / category) for category in categories if (root / category).is_dir()}
+    found = {category: _files(root / category) for category in categories if (root / category).is_dir()}
     if not found:
         expected = ", ".join(f"{category}/" for category in categories)
         raise DataError(f"--assets {root}: no folder of a category there; expected {expected} with meshes")
     digest = hashlib.sha256()
     for category, paths in sorted(found.items()):
         for path in paths:
-            to_mesh(MeshFile(str(path), HEIGHTS[category][0]))
             digest.update(f"{category}/{path.name}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
-    files = {category: tuple(map(str, paths)) for category, paths in found.items()}
-    return Assets(files, digest.hexdigest())
+    meshes = {category: tuple(_asset(category, path) for path in paths) for category, paths in found.items()}
+    return Assets(meshes, digest.hexdigest())
 
 
-def _meshes(folder: Path) -> list[Path]:
+def _files(folder: Path) -> list[Path]:
     meshes = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not meshes:
         raise DataError(f"--assets {folder}: no mesh there; expected files of {', '.join(SUFFIXES)}")
     return meshes
+
+
+def _asset(category: str, path: Path) -> Asset:
+    to_mesh(MeshFile(str(path), 1.0))  # raises where it is unfit
+    if category in HEIGHTS:
+        return Asset(str(path), HEIGHTS[category])
+    up = 1 if path.suffix.lower() in Y_UP_SUFFIXES else 2
+    height = float(trimesh.load_scene(path).extents[up])
+    return Asset(str(path), (height, height))

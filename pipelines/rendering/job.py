@@ -142,19 +142,19 @@ def views_of(
 
 def fit_scene(view: View, settings: Settings) -> Scene | Rejection:
     """The view as it is first drawn with a foreground neither too small nor too large."""
-    seen = []
+    reason = ""
     for attempt in range(ATTEMPTS):
         foreground = settings.assets.foreground(view.category, view.rng("asset", attempt))
-        scene = scenes.describe(view.kind, view.category, view.scene, view.view, attempt, foreground)
+        try:
+            scene = scenes.describe(view.kind, view.category, view.scene, view.view, attempt, foreground)
+        except ValueError as error:  # no room for such a foreground
+            reason = str(error)
+            continue
         coverage = foreground_coverage(scene, settings.width, settings.height)
         if COVERAGE[0] <= coverage <= COVERAGE[1]:
             return scene
-        seen.append(coverage)
-    reason = (
-        f"foreground: drawn {ATTEMPTS} times, it covered {min(seen):.1%} to {max(seen):.1%} of the picture; "
-        f"expected {COVERAGE[0]:.0%} to {COVERAGE[1]:.0%}"
-    )
-    return Rejection(view.id, view.id, reason)
+        reason = f"its foreground covers {coverage:.1%}, expected {COVERAGE[0]:.0%} to {COVERAGE[1]:.0%}"
+    return Rejection(view.id, view.id, f"foreground: drawn {ATTEMPTS} times, at last: {reason}")
 
 
 def render(destination: Destination, views: list[View], settings: Settings, max_rejected: float) -> Outcome:
