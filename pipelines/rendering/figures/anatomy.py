@@ -1,6 +1,7 @@
 """Human proportions, postures, and the tubes of a body that stands in one.
 
-Segment lengths and breadths as fractions of stature follow Drillis and Contini, "Body segment parameters", 1966.
+Segment lengths and breadths as fractions of stature follow Drillis and Contini, "Body Segment
+Parameters", 1966.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.rendering.description import Tube
-from pipelines.rendering.figures.flesh import Point, limb, lump
+from pipelines.rendering.figures.flesh import Point, limb, lump, shifted
 
 SIDES = (1, -1)  # left is at +x, since a figure faces -y
 UPPER_ARM, FOREARM, SHANK = 0.172, 0.146, 0.246
-ANKLE, WAIST, CHEST, SHOULDER, NECK, CHIN = 0.045, 0.61, 0.72, 0.812, 0.832, 0.872
+ANKLE, WAIST, CHEST, SHOULDER, NECK, CHIN = 0.045, 0.61, 0.72, 0.802, 0.832, 0.872
 Angles = tuple[float, float]  # degrees: forward from hanging down, outward from the body
 
 
@@ -170,12 +171,12 @@ def stand(physique: Physique, posture: Posture) -> Body:
     lean = np.radians(posture.lean)
     up = np.array([0, -np.sin(lean), np.cos(lean)]) * physique.height * (1 - physique.legs) / 0.478
     waist, chest, shoulder, neck = (pelvis + up * (level - 0.522) for level in (WAIST, CHEST, SHOULDER, NECK))
-    reach = physique.height * (0.108 - 0.012 * physique.feminine)
+    reach = physique.height * (0.103 - 0.012 * physique.feminine)
     left, right = (
         _arm(physique.height, shoulder + _turned(side * reach, posture.twist), limb_, side)
         for side, limb_ in zip(SIDES, posture.arms, strict=True)
     )
-    chin = neck + (0, -0.012, physique.height * (CHIN - NECK))
+    chin = shifted(neck, y=-0.012, z=physique.height * (CHIN - NECK))
     return Body(physique, pelvis, waist, chest, neck, chin, (left, right), _legs(physique, posture, pelvis))
 
 
@@ -184,18 +185,24 @@ def torso(body: Body) -> tuple[Tube, ...]:
     physique, size = body.physique, body.physique.height
     thick = size * physique.girth
     middle = (body.arms[0].shoulder + body.arms[1].shoulder) / 2
-    tubes = []
+    tubes = list(shoulders(body))
     for side, joints in zip(SIDES, body.arms, strict=True):
         chest = body.chest + 0.38 * (joints.shoulder - middle)
-        waist = body.waist + (side * 0.028 * thick, 0, 0)
+        waist = shifted(body.waist, side * 0.028 * thick)
         tubes += [
-            limb(chest + (0, 0, 0.035 * size), waist, 0.061 * thick, _waist(physique)),
-            limb(body.neck - (0, 0, 0.012 * size), joints.shoulder, 0.034 * size, 0.035 * body.thickness),
-            limb(chest + (0, 0, 0.045 * size), joints.shoulder, 0.045 * thick, 0.03 * size),
+            limb(shifted(chest, z=0.03 * size), waist, 0.06 * thick, _waist(physique)),
+            limb(shifted(chest, z=0.035 * size), joints.shoulder, 0.046 * thick, 0.024 * size),
         ]
         if physique.feminine > 0.5:
-            tubes.append(lump(chest + (0, -0.04 * thick, 0.002 * size), 0.036 * thick))
+            tubes.append(lump(shifted(chest, y=-0.04 * thick, z=0.002 * size), 0.035 * thick))
     return tuple(tubes)
+
+
+def shoulders(body: Body) -> tuple[Tube, ...]:
+    """What slopes from the neck to the arms."""
+    size = body.physique.height
+    base = shifted(body.neck, z=-0.012 * size)
+    return tuple(limb(base, joints.shoulder, 0.033 * size, 0.024 * body.thickness) for joints in body.arms)
 
 
 def seat(body: Body) -> tuple[Tube, ...]:
@@ -205,11 +212,11 @@ def seat(body: Body) -> tuple[Tube, ...]:
     hips = (0.054 + 0.004 * physique.feminine) * thick
     tubes = []
     for side, joints in zip(SIDES, body.legs, strict=True):
-        waist = body.waist + (side * 0.028 * thick, 0, 0)
-        hip = (joints.hip + body.pelvis) / 2 + (side * 0.014 * thick, 0.01 * size, 0.012 * size)
+        waist = shifted(body.waist, side * 0.028 * thick)
+        hip = shifted((joints.hip + body.pelvis) / 2, side * 0.014 * thick, 0.01 * size, 0.012 * size)
         tubes.append(limb(waist, hip, _waist(physique), hips))
     belly = max(0.0, physique.girth - 1.0) * 0.12 * size
-    return (*tubes, lump((body.waist + body.pelvis) / 2 + (0, -belly, 0.01 * size), 0.06 * thick))
+    return (*tubes, lump(shifted((body.waist + body.pelvis) / 2, y=-belly, z=0.01 * size), 0.06 * thick))
 
 
 def _waist(physique: Physique) -> float:
@@ -218,16 +225,14 @@ def _waist(physique: Physique) -> float:
 
 def neck(body: Body) -> tuple[Tube, ...]:
     size = body.thickness * (0.0335 - 0.005 * body.physique.feminine)
-    return (
-        limb(body.neck - (0, 0, 0.02), body.chin + (0, 0.02, 0.25 * body.physique.head), 1.1 * size, size),
-    )
+    return (limb(body.neck, shifted(body.chin, y=0.02, z=0.25 * body.physique.head), 1.1 * size, size),)
 
 
 def arm(body: Body, index: int, reach: float = 2.0) -> tuple[Tube, ...]:
     """From the shoulder to where `reach` says: 1 is the elbow, 2 the wrist."""
     joints, size = body.arms[index], body.thickness * (1 - 0.12 * body.physique.feminine)
     return _chain(
-        (joints.shoulder, joints.elbow, joints.wrist), ((0.031, 0.024), (0.0255, 0.0165)), size, reach
+        (joints.shoulder, joints.elbow, joints.wrist), ((0.0275, 0.0235), (0.0245, 0.0165)), size, reach
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from pipelines.rendering.description import Box, Color, Material, Part, Pattern, Pose, Tube
 from pipelines.rendering.figures.anatomy import ANKLE, Body, Leg, arm, leg, seat, torso, upward
-from pipelines.rendering.figures.flesh import Point, beyond, blended, grown, limb, lump, vector
+from pipelines.rendering.figures.flesh import Point, beyond, blended, grown, limb, lump, shifted, vector
 from pipelines.rendering.parts import paint, pick, shade, vary
 
 RESOLUTION_METERS = 0.014
@@ -27,27 +27,40 @@ SHOES = tuple(map(paint, ("141414", "4a2c1a", "e6e3dc", "7a1f1f", "2a3550", "8a6
 LEATHER = paint("2e1d12")
 
 
-def dress(rng: np.random.Generator, body: Body) -> tuple[tuple[Part, ...], float]:
-    """Clothes of one person, and how far down the arms the skin is covered: see `anatomy.arm`."""
+@dataclass(frozen=True)
+class Outfit:
+    """
+    Attributes:
+        sleeve: how far down the arms are covered: see `anatomy.arm`.
+    """
+
+    parts: tuple[Part, ...]
+    sleeve: float
+    bare_legs: bool
+
+
+def dress(rng: np.random.Generator, body: Body) -> Outfit:
+    """Clothes of one person."""
     feminine = body.physique.feminine > 0.5 or (body.physique.child and rng.random() < 0.4)
     cloth = _cloth(rng, TOPS)
     sleeve = float(
         pick(rng, (0.0, 0.55, 0.6, 0.6, 1.5, 1.97, 1.97) if feminine else (0.6, 0.6, 0.65, 1.97, 1.97))
     )
     style = pick(rng, ("trousers", "trousers", "dress", "skirt")) if feminine else "trousers"
-    hem = body.pelvis + (0, 0, float(pick(rng, (0.0, 0.01, 0.075))) * body.physique.height)
+    shorts = style == "trousers" and rng.random() < (0.5 if body.physique.child else 0.15)
     if style == "dress":
         parts = [_top(body, cloth, sleeve, 0.009, skirt=_skirt(body, rng.uniform(0.75, 1.5)))]
     elif style == "skirt":
         parts = [_top(body, cloth, sleeve, 0.008, hem=body.waist), _skirt_alone(rng, body)]
     else:
-        parts = [_top(body, cloth, sleeve, 0.010, hem=hem), *_trousers(rng, body)]
+        hem = shifted(body.pelvis, z=pick(rng, (0.0, 0.01, 0.075)) * body.physique.height)
+        parts = [_top(body, cloth, sleeve, 0.010, hem=hem), *_trousers(rng, body, shorts)]
     if rng.random() < 0.28:
         parts.append(_jacket(rng, body))
         sleeve = 1.97
     if rng.random() < 0.1:
         parts += _backpack(rng, body)
-    return (*parts, *_shoes(rng, body)), sleeve
+    return Outfit((*parts, *_shoes(rng, body)), sleeve, shorts or style != "trousers")
 
 
 def _cloth(rng: np.random.Generator, colors: Sequence[Color]) -> Material:
@@ -76,25 +89,25 @@ def _top(
     size = body.physique.height
     sleeves = [grown(arm(body, index, sleeve), ease + 0.006) for index in (0, 1)] if sleeve else []
     covered = [tube for chain in sleeves for tube in chain]
-    collar = limb(body.neck - (0, 0, 0.03 * size), body.neck + (0, 0, 0.006 * size), 0.037 * size)
+    collar = limb(shifted(body.neck, z=-0.03 * size), shifted(body.neck, z=0.006 * size), 0.037 * size)
     tubes = (*grown((*torso(body), *seat(body)), ease), *covered, *skirt, collar)
     within = (beyond(_hem(skirt) if hem is None else hem, (0, 0, 1)), *grown(covered, 0.02))
     cuffs = tuple(_end_of(chain[-1]) for chain in sleeves)
     return blended(tubes, cloth, SMOOTHING_METERS, RESOLUTION_METERS, within, cuffs)
 
 
-def _trousers(rng: np.random.Generator, body: Body) -> list[Part]:
+def _trousers(rng: np.random.Generator, body: Body, shorts: bool) -> list[Part]:
     """Long ones or shorts, with a belt now and then."""
     cloth = Material(vary(rng, pick(rng, TROUSERS)), 0.95)
-    reach = 0.75 if rng.random() < (0.5 if body.physique.child else 0.15) else 1.98
+    reach = 0.75 if shorts else 1.98
     ease = float(rng.uniform(0.006, 0.016))
-    legs = [grown(leg(body, index, reach), ease + 0.012 * (reach < 1)) for index in (0, 1)]
+    legs = [grown(leg(body, index, reach), ease + 0.012 * shorts) for index in (0, 1)]
     tubes = (*grown(seat(body), ease), *legs[0], *legs[1])
-    waistband = body.waist - (0, 0, 0.015 * body.physique.height)
+    waistband = shifted(body.waist, z=-0.015 * body.physique.height)
     below, cuffs = beyond(waistband, (0, 0, -1)), tuple(_end_of(chain[-1]) for chain in legs)
     parts = [blended(tubes, cloth, SMOOTHING_METERS, RESOLUTION_METERS, (below,), cuffs)]
     if rng.random() < 0.4:
-        lower = beyond(waistband - (0, 0, 0.04), (0, 0, -1))
+        lower = beyond(shifted(waistband, z=-0.04), (0, 0, -1))
         belt = grown(seat(body), ease + 0.005)
         parts.append(blended(belt, Material(LEATHER, 0.4), SMOOTHING_METERS, 0.01, (below,), (lower,)))
     return parts
@@ -110,8 +123,8 @@ def _skirt(body: Body, length: float) -> tuple[Tube, ...]:
         limb(body.pelvis, between, 0.07 * size),
     ]
     for side, knee in zip((1, -1), knees, strict=True):
-        top = body.pelvis + (side * 0.03 * size, 0, 0.02 * size)
-        tubes.append(limb(top, knee + (side * 0.02 * size, 0, 0), 0.068 * size, 0.075 * size))
+        top = shifted(body.pelvis, side * 0.03 * size, z=0.02 * size)
+        tubes.append(limb(top, shifted(knee, side * 0.02 * size), 0.068 * size, 0.075 * size))
     return tuple(tubes)
 
 
@@ -121,7 +134,7 @@ def _hem(skirt: Sequence[Tube]) -> Point:
 
 def _skirt_alone(rng: np.random.Generator, body: Body) -> Part:
     tubes = (*_skirt(body, rng.uniform(0.7, 1.4)), *grown(seat(body), 0.012))
-    below = beyond(body.waist + (0, 0, 0.01), (0, 0, 1))
+    below = beyond(shifted(body.waist, z=0.01), (0, 0, 1))
     cloth = _cloth(rng, (*TROUSERS, *TOPS))
     return blended(tubes, cloth, 0.05, RESOLUTION_METERS, (beyond(_hem(tubes[:4]), (0, 0, 1)),), (below,))
 
@@ -132,10 +145,12 @@ def _jacket(rng: np.random.Generator, body: Body) -> Part:
     cloth = Material(vary(rng, pick(rng, JACKETS)), float(pick(rng, (0.5, 0.9, 0.95))))
     sleeves = [grown(arm(body, index, 1.95), ease + 0.003) for index in (0, 1)]
     covered = (*sleeves[0], *sleeves[1])
-    collar = limb(body.neck - (0, -0.01, 0.02 * size), body.neck + (0, 0.01, 0.018 * size), 0.042 * size)
-    hem = body.pelvis - (0, 0, rng.uniform(-0.02, 0.06) * size)
+    collar = limb(
+        shifted(body.neck, y=0.01, z=-0.02 * size), shifted(body.neck, y=0.01, z=0.018 * size), 0.042 * size
+    )
+    hem = shifted(body.pelvis, z=-rng.uniform(-0.02, 0.06) * size)
     ahead = np.array([0, -0.125 * size * body.physique.girth, 0])
-    gap = limb(body.neck + ahead * 0.55, hem + ahead - (0, 0, 0.1), 0.045 * size, 0.02 * size)
+    gap = limb(body.neck + ahead * 0.55, shifted(hem + ahead, z=-0.1), 0.045 * size, 0.02 * size)
     return blended(
         (*grown((*torso(body), *seat(body)), ease), *covered, collar),
         cloth,
@@ -156,16 +171,17 @@ def _end_of(tube: Tube) -> Tube:
 def _backpack(rng: np.random.Generator, body: Body) -> list[Part]:
     size = body.physique.height
     cloth = Material(vary(rng, pick(rng, JACKETS)), 0.9)
-    back = body.chest + (0, 0.075 * size * body.physique.girth + 0.07, -0.03 * size)
+    back = shifted(body.chest, y=0.075 * size * body.physique.girth + 0.07, z=-0.03 * size)
     parts = [Part(Box(vector((0.17 * size, 0.15, 0.25 * size)), 0.05), cloth, Pose(vector(back)))]
     for joints in body.arms:
         over = body.neck + 0.62 * (joints.shoulder - body.neck)
+        aside = over[0] - body.neck[0]
         path = [
-            back + (over[0] - body.neck[0], -0.06, 0.1 * size),
-            over + (0, 0, 0.03 * size),
-            over - (0, 0.07 * size, 0.03 * size),
-            over - (-0.2 * (over[0] - body.neck[0]), 0.075 * size, 0.1 * size),
-            back + (1.2 * (over[0] - body.neck[0]), -0.06, -0.1 * size),
+            shifted(back, aside, -0.06, 0.1 * size),
+            shifted(over, z=0.03 * size),
+            shifted(over, y=-0.07 * size, z=-0.03 * size),
+            shifted(over, 0.2 * aside, -0.075 * size, -0.1 * size),
+            shifted(back, 1.2 * aside, -0.06, -0.1 * size),
         ]
         strap = [limb(start, end, 0.017) for start, end in pairwise(path)]
         parts.append(blended(strap, replace(cloth, color=shade(cloth.color, 0.6)), 0.01, 0.008))

@@ -20,6 +20,10 @@ def vector(point: ArrayLike) -> Vector:
     return (x, y, z)
 
 
+def shifted(point: Point, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Point:
+    return point + np.array([x, y, z])
+
+
 def limb(start: ArrayLike, end: ArrayLike, start_radius: float, end_radius: float | None = None) -> Tube:
     end_radius = start_radius if end_radius is None else end_radius
     return Tube(vector(start), vector(end), round(float(start_radius), 5), round(float(end_radius), 5))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from pipelines.rendering.description import Ball, Lathe, Material, Part, Pattern, Pose, Tube
-from pipelines.rendering.figures.anatomy import Physique
-from pipelines.rendering.figures.flesh import Point, beyond, blended, grown, limb, lump, vector
+from pipelines.rendering.figures.anatomy import SIDES, Physique
+from pipelines.rendering.figures.flesh import Point, beyond, blended, grown, limb, lump, shifted, vector
 from pipelines.rendering.parts import paint, pick, shade, vary
 
 HAIR_COLORS = tuple(
@@ -32,8 +33,9 @@ FACE = (
     limb((0, -0.38, 0.53), (0, -0.455, 0.365), 0.03, 0.042),
     limb((0.035, -0.40, 0.345), (-0.035, -0.40, 0.345), 0.034),
 )
-EARS = tuple(limb((side * 0.325, 0.03, 0.42), (side * 0.35, 0.06, 0.55), 0.032, 0.048) for side in (1, -1))
-HAIRLINE, ABOVE_THE_HAIRLINE = (0, -0.36, 0.82), (0, 0.60, 0.66)
+EARS = tuple(limb((side * 0.325, 0.03, 0.42), (side * 0.35, 0.06, 0.55), 0.032, 0.048) for side in SIDES)
+HAIR_GROWS = beyond((0, -0.05, 0.47), (0, 0.35, 0.45))  # above a line from the sideburns to the nape
+FACE_IS_FREE = lump((0, -0.62, 0.43), 0.56)
 BACK_OF_THE_HEAD = beyond((0, 0.0, 0), (0, 1, 0.05))
 NAPE = limb((0, 0.18, 0.5), (0, 0.16, 0.28), 0.24, 0.19)
 
@@ -61,11 +63,17 @@ class Place:
         )
 
     def blend(
-        self, local: Iterable[Tube], material: Material, smoothing: float = 0.05, within: Iterable[Tube] = ()
+        self,
+        local: Iterable[Tube],
+        material: Material,
+        smoothing: float = 0.05,
+        within: Iterable[Tube] = (),
+        without: Iterable[Tube] = (),
+        resolution: float = 0.03,
     ) -> Part:
-        return blended(
-            self.tubes(local), material, smoothing * self.height, 0.027 * self.height, self.tubes(within)
-        )
+        size = self.height
+        cut = (self.tubes(within), self.tubes(without))
+        return blended(self.tubes(local), material, smoothing * size, resolution * size, *cut)
 
     def ball(self, center: Iterable[float], radii: tuple[float, float, float], material: Material) -> Part:
         pose = Pose(vector(self.point(center)), self.yaw_degrees)
@@ -88,57 +96,72 @@ def head(rng: np.random.Generator, physique: Physique, chin: Point, skin: Materi
 
 
 def _features(rng: np.random.Generator, place: Place, skin: Material, hair: Material) -> list[Part]:
-    white, iris = Material((0.75, 0.73, 0.7), 0.2), Material(pick(rng, EYE_COLORS), 0.1)
+    white, iris = Material((0.62, 0.6, 0.57), 0.3), Material(pick(rng, EYE_COLORS), 0.1)
     brow = replace(hair, color=shade(hair.color, 0.7))
     red, green, blue = (0.5 * (a + b) for a, b in zip(skin.color, LIPS, strict=True))
+    shadow = Material(shade(skin.color, 0.3), 0.8)
     lips = Material((0.9 * red, 0.8 * green, 0.8 * blue), 0.5)
-    parts = [
-        place.blend(
-            (
-                limb((0.09, -0.335, 0.222), (0, -0.352, 0.222), 0.02, 0.03),
-                limb((-0.09, -0.335, 0.222), (0, -0.352, 0.222), 0.02, 0.03),
-            ),
-            lips,
-            0.01,
-        )
-    ]
-    for side in (1, -1):
+    mouth = [limb((side * 0.09, -0.335, 0.222), (0, -0.352, 0.222), 0.02, 0.03) for side in SIDES]
+    parts = [place.blend(mouth, lips, 0.01, resolution=0.02)]
+    for side in SIDES:
+        eyebrow = limb((side * 0.075, -0.397, 0.61), (side * 0.225, -0.342, 0.622), 0.024, 0.014)
+        lid = limb((side * 0.085, -0.36, 0.525), (side * 0.21, -0.325, 0.52), 0.016, 0.014)
         parts += [
-            place.ball((side * 0.14, -0.318, 0.5), (0.066, 0.05, 0.036), white),
-            place.ball((side * 0.14, -0.345, 0.5), (0.033, 0.03, 0.033), iris),
-            place.blend(
-                (limb((side * 0.07, -0.375, 0.592), (side * 0.21, -0.325, 0.605), 0.02, 0.014),), brow, 0.01
-            ),
+            place.ball((side * 0.148, -0.322, 0.498), (0.062, 0.045, 0.03), white),
+            place.ball((side * 0.148, -0.349, 0.499), (0.028, 0.022, 0.028), iris),
+            place.blend((eyebrow,), brow, 0.01, resolution=0.02),
+            place.blend((lid,), shadow, 0.01, resolution=0.02),
         ]
     return parts
 
 
 def _hair(rng: np.random.Generator, place: Place, hair: Material, long: bool, hat: bool) -> list[Part]:
-    """Cropped, short, full or curly; long hair falls loose, to a tail or into a knot."""
-    top = (beyond(HAIRLINE, ABOVE_THE_HAIRLINE),)
-    thickness = 0.035 if hat else pick(rng, (0.02, 0.04, 0.055, 0.07))
-    cap = grown((*CRANIUM, NAPE), thickness)
-    if not long:
-        if rng.random() < 0.12 and not hat:
-            cap = grown((*CRANIUM, NAPE), 0.14)
-        return [place.blend(cap, hair, 0.06, top)]
+    """Cropped, combed or curly; long hair falls loose, to a tail or into a knot."""
+    if long:
+        return [_long_hair(rng, place, hair, hat)]
+    style = "cropped" if hat else pick(rng, ("cropped", "combed", "combed", "curly"))
+    cap = grown((*CRANIUM, NAPE), {"cropped": 0.02, "combed": 0.03, "curly": 0.1}[style])
+    if style == "combed":
+        cap += _combed(rng)
+    return [place.blend(cap, hair, 0.03, (HAIR_GROWS,), (FACE_IS_FREE,), 0.035)]
+
+
+def _combed(rng: np.random.Generator) -> tuple[Tube, ...]:
+    """Locks from a parting over to the other side, or straight back from the forehead."""
+    side, turns = pick(rng, SIDES), np.radians([-25, 15, 50, 80])
+    volume = rng.uniform(0.0, 0.04)
+    locks = []
+    for y in np.linspace(-0.3, 0.3, 7):
+        reach = np.sqrt(0.36**2 - 0.55 * y * y) + volume + rng.uniform(-0.01, 0.015)
+        path = [(side * reach * np.sin(turn), y + 0.03 * turn, 0.64 + reach * np.cos(turn)) for turn in turns]
+        locks += [limb(start, end, 0.05) for start, end in pairwise(path)]
+    return tuple(locks)
+
+
+def _long_hair(rng: np.random.Generator, place: Place, hair: Material, hat: bool) -> Part:
+    cap = grown((*CRANIUM, NAPE), 0.03)
     style = pick(rng, ("loose", "loose", "bob", "tail", "knot"))
     if style == "tail":
-        tail = (
-            limb((0, 0.46, 0.72), (0, 0.56, 0.5), 0.07, 0.1),
-            limb((0, 0.56, 0.5), (0, 0.5, -0.05), 0.1, 0.04),
+        cap += (
+            limb((0, 0.46, 0.72), (0, 0.58, 0.5), 0.07, 0.1),
+            limb((0, 0.58, 0.5), (0, 0.52, -0.1), 0.1, 0.04),
         )
-        return [place.blend((*cap, *tail), hair, 0.06, (*top, BACK_OF_THE_HEAD))]
-    if style == "knot":
-        return [place.blend((*cap, lump((0, 0.4, 0.84), 0.15)), hair, 0.04, top)]
-    end = 0.1 if style == "bob" else rng.uniform(-0.75, -0.2)
-    fall = [limb((0, 0.2, 0.6), (0, 0.27, end), 0.27, 0.14)]
-    for side in (1, -1):
-        fall += [
-            limb((side * 0.25, 0.05, 0.7), (side * 0.28, 0.06, 0.2), 0.12, 0.11),
-            limb((side * 0.28, 0.06, 0.2), (side * 0.2, 0.2, end), 0.11, 0.09),
-        ]
-    return [place.blend((*cap, *fall), hair, 0.06, (*top, BACK_OF_THE_HEAD))]
+    elif style == "knot":
+        cap += (lump((0, 0.4, 0.5 if hat else 0.84), 0.15),)
+    else:
+        end = 0.12 if style == "bob" else rng.uniform(-0.6, -0.15)
+        for angle in np.radians(np.linspace(-105, 105, 11)):
+            out = np.array([np.sin(angle), np.cos(angle), 0])
+            wave, last = rng.uniform(-0.02, 0.03), end + rng.uniform(-0.05, 0.05)
+            path = [
+                shifted(0.33 * out, y=0.05, z=0.68),
+                shifted((0.37 + wave) * out, y=0.04, z=0.4),
+                shifted((0.34 + wave) * out, y=0.07, z=last),
+            ]
+            cap += tuple(limb(start, end, 0.075, 0.06) for start, end in pairwise(path))
+    if style != "knot" and not hat:
+        cap += _combed(rng)
+    return place.blend(cap, hair, 0.03, (HAIR_GROWS, BACK_OF_THE_HEAD), (FACE_IS_FREE,), 0.035)
 
 
 def _beard(rng: np.random.Generator, place: Place, hair: Material) -> Part:

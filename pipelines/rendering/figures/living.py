@@ -14,10 +14,10 @@ from pipelines.rendering.figures.anatomy import (
     draw_posture,
     leg,
     neck,
+    shoulders,
     stand,
-    torso,
 )
-from pipelines.rendering.figures.clothing import RESOLUTION_METERS, SMOOTHING_METERS, dress
+from pipelines.rendering.figures.clothing import RESOLUTION_METERS, SMOOTHING_METERS, Outfit, dress
 from pipelines.rendering.figures.flesh import Point, blended, limb
 from pipelines.rendering.figures.head import head
 from pipelines.rendering.parts import paint, pick, vary
@@ -29,21 +29,22 @@ def human(rng: np.random.Generator) -> Thing:
     """A man, a woman or a child, dressed, standing, walking, running or waving."""
     body = stand(draw_physique(rng), draw_posture(rng))
     skin = Material(vary(rng, pick(rng, SKINS), 0.08), 0.7)
-    clothes, sleeve = dress(rng, body)
+    outfit = dress(rng, body)
     parts = (
         *head(rng, body.physique, body.chin, skin),
-        _skin(body, skin, sleeve),
+        _skin(body, skin, outfit),
         *(_hand(body, joints, side, skin) for side, joints in zip(SIDES, body.arms, strict=True)),
-        *clothes,
+        *outfit.parts,
     )
     return Thing("human", Role.FOREGROUND, parts)
 
 
-def _skin(body: Body, skin: Material, sleeve: float) -> Part:
-    """What clothes may leave bare."""
-    tubes = [*neck(body), *torso(body), *leg(body, 0), *leg(body, 1)]
-    if sleeve < 1.9:
-        tubes += [*arm(body, 0), *arm(body, 1)]
+def _skin(body: Body, skin: Material, outfit: Outfit) -> Part:
+    """What the clothes leave bare."""
+    tubes = [*neck(body), *shoulders(body)]
+    for index in (0, 1):
+        tubes += leg(body, index) if outfit.bare_legs else ()
+        tubes += arm(body, index) if outfit.sleeve < 1.9 else arm(body, index)[1:]
     return blended(tubes, skin, SMOOTHING_METERS, RESOLUTION_METERS)
 
 
