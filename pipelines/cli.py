@@ -16,6 +16,7 @@ COMMANDS = {
     "compose-real": "make composites of one's own photographs and masks (real domain)",
     "inspect": "show what a data set holds, with a contact sheet; --verify checks every byte",
     "train": "train a method from data sets in object storage, tracked in MLflow",
+    "audit": "prove that a run was given every sample of each epoch once",
     "evaluate": "measure a model on a data set: MSE, fMSE, PSNR beside the composites' own",
     "harmonize": "apply a model to one picture or to a whole bucket of them",
     "quickstart": "see the whole of it work on this machine, on pictures that it makes itself",

@@ -14,9 +14,19 @@ Schedule = Literal["constant", "linear"]
 Precision = Literal["float32", "bf16"]
 
 MAY_CHANGE = frozenset(
-    {"steps", "workers", "accelerator", "cpus_per_worker", "data_cpus_per_task", "max_failures"}
+    {
+        "steps",
+        "workers",
+        "accelerator",
+        "cpus_per_worker",
+        "data_cpus_per_task",
+        "max_failures",
+        "max_quarantined",
+        "storage_patience_seconds",
+        "audit",
+    }
 )
-"""What a resumed run may change: how far it goes and where it runs."""
+"""What a resumed run may change: how far it goes, where it runs and what it bears."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,10 @@ class TrainConfig:
         workers: how many, or MIN:MAX. accelerator: `auto` takes GPUs where the cluster has them.
         cpus_per_worker, data_cpus_per_task: CPUs that Ray sets aside; 0 is what suits the cluster.
         max_failures: how often a broken worker group is started again before the run fails.
+        max_quarantined: how many samples of a domain may be replaced by others since they cannot be decoded:
+            below 1 a share of them (one at least), from 1 on a number; 0 bears none.
+        storage_patience_seconds: how long a store that does not answer is waited for.
+        audit: log every sample that is delivered, for `charmnet audit`.
     """
 
     method: Literal["charmnet", "idih"] = "charmnet"
@@ -77,6 +91,9 @@ class TrainConfig:
     cpus_per_worker: float = 0.0
     data_cpus_per_task: float = 0.0
     max_failures: int = 3
+    max_quarantined: float = 0.01
+    storage_patience_seconds: float = 600.0
+    audit: bool = False
 
     def __post_init__(self) -> None:
         for name in ("width", "batch_size", "log_every", "keep_checkpoints", "pool_row_groups"):
@@ -85,7 +102,7 @@ class TrainConfig:
             self._at_least(name, 0)
         if self.steps is not None:
             self._at_least("steps", 1)
-        for name in ("cpus_per_worker", "data_cpus_per_task"):
+        for name in ("cpus_per_worker", "data_cpus_per_task", "max_quarantined", "storage_patience_seconds"):
             self._at_least(name, 0)
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate={self.learning_rate}: expected a number above 0")

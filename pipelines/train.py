@@ -13,17 +13,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from charmnet.vocabulary import Domain
 from pipelines.cli import module_main
 from pipelines.config import TrainConfig
+from pipelines.ingest.quarantine import Quarantined
 from pipelines.recipes import RECIPES, recipe
 from pipelines.tracking.server import default_tracking_uri, plain_tracking_uri
 
 EXIT_STOPPED = 143
 """The run was asked to stop and saved a checkpoint."""
+
+_NAMED = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", default="released", help=f"{', '.join(RECIPES)} (default: released)")
     parser.add_argument("--method", help="charmnet or idih")
     parser.add_argument("--workers", metavar="N|MIN:MAX", help="how many training workers")
+    parser.add_argument(
+        "--max-quarantined", metavar="SHARE|N", help="how many samples of a domain may be undecodable (0.01)"
+    )
+    parser.add_argument("--audit", action="store_true", help="log what is delivered, for `charmnet audit`")
     parser.add_argument("--init", metavar="MODEL", help="start from the weights of another run or model")
     parser.add_argument(
         "--tracking",
@@ -52,7 +60,7 @@ def configuration(arguments: argparse.Namespace) -> TrainConfig:
     Raises:
         ValueError: names the field that is wrong.
     """
-    flags = ("method", "workers", "init")
+    flags = ("method", "workers", "init", "max_quarantined", "audit")
     chosen = [f"{flag}={getattr(arguments, flag)}" for flag in flags if getattr(arguments, flag)]
     return recipe(arguments.recipe).override([*chosen, *arguments.overrides])
 
@@ -89,7 +97,17 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"MLflow: {result.page}")
     for metric, value in sorted(result.metrics.items()):
         print(f"  {metric} {value:.2f}")
+    if result.quarantined:
+        print(quarantine_report(result.quarantined, result.run_folder))
     return 0 if result.status == "FINISHED" else EXIT_STOPPED
+
+
+def quarantine_report(entries: Sequence[Quarantined], run_folder: str) -> str:
+    """The samples that others stood for, named with their reasons (the first of them)."""
+    lines = [f"  {entry.domain} {entry.id}: {entry.reason}" for entry in entries[:_NAMED]]
+    more = [f"  and {len(entries) - _NAMED} more"] if len(entries) > _NAMED else []
+    head = f"{len(entries)} samples could not be decoded; others stood for them ({run_folder}/quarantine):"
+    return "\n".join([head, *lines, *more])
 
 
 def _tracking_uri(chosen: str | None) -> str | None:

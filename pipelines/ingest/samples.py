@@ -61,6 +61,14 @@ class Sample:
     ground_truth_style: int | None
 
 
+class SampleError(DataError):
+    """A sample cannot be decoded, for a reason that does not name it again."""
+
+    def __init__(self, sample_id: str, domain: Domain, reason: str) -> None:
+        super().__init__(f"sample {sample_id!r} ({domain} domain): {reason}")
+        self.reason = reason
+
+
 class RowGroupSamples:
     """The samples of one row group that a selection leaves, by offset.
 
@@ -117,6 +125,16 @@ def id_columns(kind: RowKind) -> list[str]:
     return ["id", *STRATUM_COLUMNS, *(["pairs"] if kind is RowKind.SCENE else [])]
 
 
+def sample_ids(table: pa.Table, kind: RowKind, rows: list[int]) -> list[str]:
+    """Of all samples of some rows, in their order; the table has `id_columns`."""
+    picked = table.take(pa.array(rows, pa.int64()))
+    ids: list[str] = picked["id"].to_pylist()
+    if kind is RowKind.PAIR:
+        return ids
+    conditions = [ground_truth_conditions(pairs) for pairs in picked["pairs"].to_pylist()]
+    return [scene_sample_id(scene, c) for scene, mine in zip(ids, conditions, strict=True) for c in mine]
+
+
 def scene_sample_id(scene: str, background: int) -> str:
     """Of a scene's sample with this ground truth."""
     return f"{scene}:{background}"
@@ -163,7 +181,7 @@ def decode(sample: EncodedSample, seed: int, domain: Domain, epoch: int, size: i
     """Decodes, composes and augments one sample.
 
     Raises:
-        DataError: a picture is broken, the sizes differ or a label is none; names the sample.
+        SampleError: a picture is broken, the sizes differ or a label is none; names the sample.
     """
     try:
         ground_truth = decode_rgb(sample.ground_truth)
@@ -177,7 +195,7 @@ def decode(sample: EncodedSample, seed: int, domain: Domain, epoch: int, size: i
             raise DataError(f"sizes differ: {composite.shape}, {ground_truth.shape}, {foreground_mask.shape}")
         _check_labels(sample)
     except (DataError, ValueError) as error:
-        raise DataError(f"sample {sample.id!r} ({domain} domain): {error}") from error
+        raise SampleError(sample.id, domain, str(error)) from error
     rng = seeded_rng("augment", seed, str(domain), epoch, sample.id)
     augmentation = draw_augmentation(rng, foreground_mask, size)
     return Sample(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from charmnet.errors import DataError, StorageError
 from pipelines.ingest.probe import DecoderProbe
 from pipelines.ingest.quarantine import Quarantined
-from pipelines.ingest.samples import EncodedSample, RowGroupSamples, Sample, decode
+from pipelines.ingest.samples import EncodedSample, RowGroupSamples, Sample, SampleError, decode
 from pipelines.patience import patiently
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class SampleSource:
             row_group=group,
             offset=offset,
             id=self._id(reference),
-            reason=str(problem),
+            reason=problem.reason if isinstance(problem, SampleError) else str(problem),
             epoch=epoch,
             step=position // self.spec.batch_size + 1,
             tries=tries,

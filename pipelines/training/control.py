@@ -1,32 +1,30 @@
-"""Words between the driver and the workers of a run: please stop; this cannot go on; so far have we come."""
+"""Words between the driver, the workers and the data tasks of a run, in an actor that outlives the latter."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import ray
+
+from pipelines.ingest.quarantine import Ledger, Quarantined
 
 
 @ray.remote(num_cpus=0)
-class Control:
-    """Holds the driver's wish to stop, the workers' reason to give up and the latest news."""
+class Control(Ledger):
+    """Holds the wish to stop, the latest news and, as a `Ledger`, what cannot be delivered or go on."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Mapping[str, int], known: Iterable[Quarantined] = ()) -> None:
         self._step, self._news = 0, ""
         self._stop = False
-        self._failure: str | None = None
+        super().__init__(limits, known)
 
     def request_stop(self) -> None:
         """The workers save a checkpoint and return."""
         self._stop = True
 
     def stop_requested(self) -> bool:
-        return self._stop
-
-    def fail(self, message: str) -> None:
-        """The run cannot go on, and starting it again would not help."""
-        self._failure = self._failure or message
-
-    def failure(self) -> str | None:
-        return self._failure
+        """Whether somebody asked for it, or the run cannot go on."""
+        return self._stop or self.failure() is not None
 
     def tell(self, step: int, news: str) -> None:
         """Rank 0 has finished a step."""

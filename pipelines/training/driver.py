@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from charmnet.methods import Method
 from charmnet.vocabulary import Domain
 from pipelines.cluster import connect
 from pipelines.config import TrainConfig
+from pipelines.ingest.quarantine import Quarantined, quarantine_limit
 from pipelines.ingest.window import StreamSpec
 from pipelines.models import load_model
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
 from pipelines.storage import Location
 from pipelines.tracking import NullTracker, RunStatus, Tracker
+from pipelines.training.deliveries import read_quarantine
 from pipelines.training.fit import StopRequest, fit, stopping_on_signals
 from pipelines.training.job import RunTracking, TrainingJob, method_of
 from pipelines.training.placement import Placement, place
@@ -40,6 +43,7 @@ class RunResult:
         step: the last one that is saved. run_folder: URI.
         metrics: of the last validation.
         page: the run's in MLflow; None if its server was not reached.
+        quarantined: samples that others stood for since they cannot be decoded.
     """
 
     status: RunStatus
@@ -47,6 +51,7 @@ class RunResult:
     run_folder: str
     metrics: dict[str, float]
     page: str | None
+    quarantined: list[Quarantined]
 
 
 def train(
@@ -85,7 +90,8 @@ def train(
         digests = {domain.value: dataset.manifest.digest for domain, dataset in datasets.items()}
         record = folder.claim(name, config, digests, experiment)
         tracking = RunTracking(tracking_uri, experiment, record.run_key, name) if tracking_uri else None
-        job = TrainingJob(config, folder.location, record.run_key, datasets, tracking, _control())
+        control = _control(config, specs, folder)
+        job = TrainingJob(config, folder.location, record.run_key, datasets, tracking, control)
         return _tracked_run(job, specs, placement, storage, name, registered_name, stop)
 
 
@@ -99,6 +105,8 @@ def _tracked_run(
     stop: StopRequest,
 ) -> RunResult:
     """Fits, and tells the tracker how it was started, what came out and how it ended."""
+    import ray
+
     tracker: Tracker = NullTracker()
     if job.tracking:
         settle_earlier_runs(job.tracking)
@@ -112,13 +120,24 @@ def _tracked_run(
             record_models(tracker, RunFolder(job.run_folder), fitted.checkpoint, registered_name)
     finally:
         tracker.close(status)
-    return RunResult(status, fitted.step, str(job.run_folder), fitted.metrics, tracker.page)
+    quarantined = ray.get(job.control.quarantined.remote())
+    return RunResult(status, fitted.step, str(job.run_folder), fitted.metrics, tracker.page, quarantined)
 
 
-def _control() -> object:
+def _control(config: TrainConfig, specs: Mapping[str, StreamSpec], folder: RunFolder) -> Any:
+    """The run's control, on this node: it must not be lost with another."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
     from pipelines.training.control import Control
 
-    return Control.remote()  # type: ignore[attr-defined]
+    limits = {
+        domain: quarantine_limit(config.max_quarantined, spec.plan.num_samples)
+        for domain, spec in specs.items()
+    }
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor = Control.options(scheduling_strategy=here)  # type: ignore[attr-defined]
+    return actor.remote(limits, read_quarantine(folder.location))
 
 
 def _checked_init(config: TrainConfig, method: Method, tracking_uri: str | None) -> str | None:
@@ -160,6 +179,7 @@ def stream_specs(
             seed=config.seed,
             selection=Selection(selections[domain]),
             pool_row_groups=config.pool_row_groups,
+            patience_seconds=config.storage_patience_seconds,
         )
         for domain in sorted(domains)
     }

@@ -94,7 +94,8 @@ def fit(
     except CharmNetError:
         raise
     except Exception as error:
-        raise TrainingFailedError(f"the run {job.run_folder} failed: {_reason(error)}") from error
+        reason = ray.get(job.control.failure.remote()) or _reason(error)
+        raise TrainingFailedError(f"the run {job.run_folder} failed: {reason}") from error
     failure = ray.get(job.control.failure.remote())
     if failure:
         raise TrainingFailedError(f"the run {job.run_folder} failed: {failure}")
@@ -124,7 +125,7 @@ def _trainer(
         train_worker,
         train_loop_config={"job": job},
         datasets=specs,  # type: ignore[arg-type]  # LaneDataConfig makes shards of them
-        dataset_config=LaneDataConfig(placement.cpus_per_task, placement.cpus_per_domain),
+        dataset_config=LaneDataConfig(placement.cpus_per_task, placement.cpus_per_domain, job.control),
         scaling_config=ScalingConfig(
             num_workers=fewest if fewest == most else (fewest, most),  # type: ignore[arg-type]
             use_gpu=placement.use_gpu,
@@ -164,12 +165,16 @@ def _watch(outcome: Future[Any], job: TrainingJob, stop: StopRequest) -> Any:
         while True:
             ended = _wait(outcome)
             step, news = ray.get(job.control.latest.remote())
+            for notice in ray.get(job.control.take_notices.remote()):
+                print(notice, flush=True)
             if step > shown:
                 print(f"step {step}/{job.steps}  {news}", flush=True)
                 advance(step - shown)
                 shown = step
             if ended:
                 return outcome.result()
+            if ray.get(job.control.failure.remote()):
+                stop.make()
             if stop.made_at and not passed_on:
                 ray.get(job.control.request_stop.remote())
                 passed_on = True

@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 import ray.train
+import ray.train.collective
 import ray.train.torch
 import torch
 from torch.nn.parallel import DistributedDataParallel
@@ -26,6 +27,8 @@ from pipelines.ingest.window import Block
 from pipelines.models import load_model
 from pipelines.scoring import metric_name
 from pipelines.tracking import NullTracker, SystemSampler, Tracker
+from pipelines.training.attempts import begin_attempt
+from pipelines.training.deliveries import DeliveryLog
 from pipelines.training.job import TrainingJob, method_of
 from pipelines.training.metric_window import MetricWindow
 from pipelines.training.run_folder import RunFolder
@@ -40,7 +43,9 @@ def train_worker(loop_config: dict[str, Any]) -> None:
     """Entry point of a Ray Train worker; `loop_config["job"]` is a `TrainingJob`."""
     workers_here = ray.train.get_context().get_local_world_size()
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // workers_here))
-    _TrainingLoop(loop_config["job"]).run()
+    job: TrainingJob = loop_config["job"]
+    if ray.get(job.control.failure.remote()) is None:  # else the group before this one found it out
+        _TrainingLoop(job).run()
 
 
 class _TrainingLoop:
@@ -51,7 +56,8 @@ class _TrainingLoop:
         self.device = ray.train.torch.get_device()
         self.method = method_of(job.config).to(self.device)
         self.step = 0
-        pending = self._restore()
+        pending, parent = self._restore()
+        self.deliveries = self._open_log(parent)
         if self.num_workers > 1:
             self.method.distribute(partial(DistributedDataParallel, forward_sync_buffers=False))
         self.node_tracker: Tracker = NullTracker()  # of the first worker of every node
@@ -98,6 +104,7 @@ class _TrainingLoop:
         share = len(next(iter(batches.values()))) * self.num_workers / self.config.batch_size
         metrics = self.method.update(batches, share)
         self.step += 1
+        self.deliveries.add(self.step, blocks)
         sample_ids = [str(sample_id) for block in blocks.values() for sample_id in block["id"]]
         self.window.add(metrics, sample_ids, waited_seconds, share)
 
@@ -134,6 +141,9 @@ class _TrainingLoop:
         metrics = {metric_path(name): value for name, value in means.items()}
         metrics |= {f"throughput/{name}": value for name, value in throughput.items()}
         metrics["optim/lr"] = max(self.method.learning_rates.values())
+        if self.rank == 0:
+            quarantined = ray.get(self.job.control.quarantined_counts.remote())
+            metrics |= {f"data/quarantined/{domain}": float(count) for domain, count in quarantined.items()}
         self.tracker.log_metrics(metrics, self.step)
         if self.rank == 0 and throughput:
             news = (
@@ -171,6 +181,7 @@ class _TrainingLoop:
         seen = self.step * self.config.batch_size
         return {
             "step": self.step,
+            "attempt": self.deliveries.attempt,
             "epochs": {
                 domain.value: seen / ray.train.get_dataset_shard(domain.value).samples_per_epoch
                 for domain in sorted(self.method.domains)
@@ -185,6 +196,7 @@ class _TrainingLoop:
     def _save(self, scores: dict[str, float]) -> None:
         """Registers a checkpoint with Ray Train, which uploads it to the run's folder; all workers meet."""
         name = f"checkpoint-{self.step:09d}"
+        self.deliveries.flush()
         with tempfile.TemporaryDirectory() as temporary:
             checkpoint = None
             if self.rank == 0:
@@ -194,17 +206,28 @@ class _TrainingLoop:
             ray.train.report({"step": self.step, **scores}, checkpoint, checkpoint_dir_name=name)
         self.tracker.log_checkpoint(f"{self.job.run_folder}/{name}", self.step, scores)
 
-    def _restore(self) -> bytes | None:
-        """Goes on from the run's last checkpoint or starts from `init`; returns the tracker's unsent part."""
+    def _restore(self) -> tuple[bytes | None, int | None]:
+        """Goes on from the run's last checkpoint or starts from `init`.
+
+        Returns:
+            The tracker's unsent part and the attempt that saved the checkpoint.
+        """
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is None:
             if self.config.init:
                 tracking_uri = self.job.tracking.tracking_uri if self.job.tracking else None
                 self.method.warm_start(load_model(self.config.init, tracking_uri))
-            return None
+            return None, None
         with checkpoint.as_directory() as folder:
-            self.step = load_into(Path(folder), self.method)["step"]
-            return (Path(folder) / _SPOOL_FILE).read_bytes()
+            metadata = load_into(Path(folder), self.method)
+            self.step = metadata["step"]
+            return (Path(folder) / _SPOOL_FILE).read_bytes(), metadata.get("attempt")
+
+    def _open_log(self, parent: int | None) -> DeliveryLog:
+        """The log of this worker's deliveries, in an attempt of the group's own."""
+        attempt = begin_attempt(self.job, self.step, parent, self.num_workers) if self.rank == 0 else None
+        number: int = ray.train.collective.broadcast_from_rank_zero(attempt)
+        return DeliveryLog.of(self.job, number, self.rank)
 
 
 def to_batch(block: Block, device: torch.device) -> HarmonizationBatch:

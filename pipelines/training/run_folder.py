@@ -75,6 +75,14 @@ class RunFolder:
             )
         return record
 
+    def record(self) -> RunRecord:
+        """Who the run is.
+
+        Raises:
+            StorageError: the folder is no run's.
+        """
+        return _record(self.location / "run.json")
+
     def save_best(self, folder: Path, step: int, metric: str, value: float) -> None:
         """Stores a checkpoint as the best; the one before is removed once the new one stands."""
         before = self.best()
@@ -94,6 +102,9 @@ class RunFolder:
 def _record(place: Location) -> RunRecord:
     value = place.read_json()
     try:
-        return RunRecord(**value)
+        record = RunRecord(**value)
     except TypeError as error:
         raise StorageError(f"{place}: no run of this project ({error}); choose another --name") from error
+    if not (isinstance(record.config, dict) and isinstance(record.digests, dict)):
+        raise StorageError(f"{place}: no run of this project; choose another --name")
+    return record

@@ -1,0 +1,68 @@
+"""The starts of a run's worker group, numbered: which of them a step counts for.
+
+STORAGE/NAME/attempts/000002.json: the second start, where it went on from and with what.
+
+A checkpoint says which attempt saved it, and an attempt which one's checkpoint it went on from: that chain is
+the history which the final weights descend from. Steps that were run and lost are those of no link of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from charmnet.errors import StorageError
+from pipelines.patience import patiently
+from pipelines.storage import Location
+from pipelines.training.job import TrainingJob
+
+FOLDER = "attempts"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """
+    Attributes:
+        number: from 1, ascending. start_step: of the checkpoint that it goes on from, or 0.
+        parent: the attempt that saved that checkpoint, if one did. workers: how many.
+        audited: whether it logs what it delivers. datasets: URIs by domain.
+    """
+
+    number: int
+    start_step: int
+    parent: int | None
+    workers: int
+    audited: bool
+    datasets: dict[str, str]
+
+
+def begin_attempt(job: TrainingJob, start_step: int, parent: int | None, workers: int) -> int:
+    """The number of a run's next attempt, which is written down; one process of a worker group does this.
+
+    Raises:
+        StorageError: the run's folder cannot be used.
+    """
+
+    def begin() -> int:
+        number = max(read_attempts(job.run_folder), default=0) + 1
+        datasets = {domain.value: str(dataset.location) for domain, dataset in job.datasets.items()}
+        attempt = Attempt(number, start_step, parent, workers, job.config.audit, datasets)
+        (job.run_folder / FOLDER / f"{number:06d}.json").write_json(asdict(attempt))
+        return number
+
+    return patiently(begin, job.config.storage_patience_seconds, job.control.notice.remote)
+
+
+def read_attempts(run_folder: Location) -> dict[int, Attempt]:
+    """By number.
+
+    Raises:
+        StorageError: one of them is something else, or cannot be read.
+    """
+    attempts = {}
+    for place in (run_folder / FOLDER).children():
+        try:
+            attempt = Attempt(**place.read_json())
+        except TypeError as error:
+            raise StorageError(f"{place}: no attempt of a run of this project ({error})") from error
+        attempts[attempt.number] = attempt
+    return attempts

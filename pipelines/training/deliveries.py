@@ -1,0 +1,144 @@
+"""What a worker was given, written to the run's folder before the checkpoint that learned from it.
+
+STORAGE/NAME/audit/000002-001-000000300.parquet         attempt 2, rank 1, from step 300 on (with `audit`)
+STORAGE/NAME/quarantine/000002-001-000000300.jsonl      samples that others stood for
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from charmnet.errors import StorageError
+from charmnet.vocabulary import Domain
+from pipelines.ingest.quarantine import Quarantined
+from pipelines.ingest.window import Block
+from pipelines.patience import patiently
+from pipelines.storage import Location
+from pipelines.training.job import TrainingJob
+
+AUDIT_FOLDER = "audit"
+QUARANTINE_FOLDER = "quarantine"
+
+AUDIT_SCHEMA = pa.schema(
+    [
+        pa.field("attempt", pa.int32(), nullable=False),
+        pa.field("step", pa.int64(), nullable=False),  # from 1, as in MLflow
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("epoch", pa.int64(), nullable=False),
+        pa.field("index", pa.int32(), nullable=False),  # place in the global batch
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("substitute_for", pa.string()),  # the planned sample's id; null where it is that one
+        pa.field("tries", pa.int32(), nullable=False),  # which stand-in of the plan this is; 0 is none
+    ]
+)
+
+_MOST_ROWS = 1 << 16  # held in memory
+
+
+@dataclass
+class DeliveryLog:
+    """One worker's; every step costs it a few references to arrays.
+
+    Args:
+        audited: whether deliveries are logged; quarantined samples always are.
+        ledger: handle of the actor that counts quarantined samples (see `Ledger`).
+        patience_seconds: how long the store is waited for.
+    """
+
+    run_folder: Location
+    attempt: int
+    rank: int
+    audited: bool
+    ledger: Any
+    patience_seconds: float
+    _blocks: list[tuple[int, Domain, Block]] = field(default_factory=list)
+    _rows: int = 0
+    _quarantined: list[Quarantined] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, job: TrainingJob, attempt: int, rank: int) -> DeliveryLog:
+        config = job.config
+        return cls(job.run_folder, attempt, rank, config.audit, job.control, config.storage_patience_seconds)
+
+    def add(self, step: int, blocks: Mapping[Domain, Block]) -> None:
+        """What step `step` (from 1) was made of."""
+        for domain, block in blocks.items():
+            found = [Quarantined.from_json(text) for text in block["quarantined"].tolist() if text]
+            if found:
+                self._quarantined += found
+                self.ledger.quarantine.remote(found)
+            if self.audited:
+                columns = {name: block[name] for name in ("epoch", "index", "id", "quarantined")}
+                self._blocks.append((step, domain, columns))
+                self._rows += len(block["id"])
+        if self._rows >= _MOST_ROWS:
+            self._flush_audit()
+
+    def flush(self) -> None:
+        """Writes all; to be called by every worker before a checkpoint is registered.
+
+        Raises:
+            StorageError: the store did not answer for as long as it is waited for.
+        """
+        self._flush_audit()
+        if self._quarantined:
+            lines = "".join(f"{entry.to_json()}\n" for entry in self._quarantined)
+            first_step = min(entry.step for entry in self._quarantined)
+            self._write(QUARANTINE_FOLDER, f"{self._name(first_step)}.jsonl", lines.encode())
+            self._quarantined = []
+
+    def _flush_audit(self) -> None:
+        if not self._blocks:
+            return
+        table = _table(self.attempt, self._blocks)
+        data = io.BytesIO()
+        pq.write_table(table, data, compression="zstd")
+        self._write(AUDIT_FOLDER, f"{self._name(self._blocks[0][0])}.parquet", data.getvalue())
+        self._blocks, self._rows = [], 0
+
+    def _name(self, first_step: int) -> str:
+        return f"{self.attempt:06d}-{self.rank:03d}-{first_step:09d}"
+
+    def _write(self, folder: str, name: str, data: bytes) -> None:
+        place = self.run_folder / folder / name
+        patiently(partial(place.write_bytes, data), self.patience_seconds, self.ledger.notice.remote)
+
+
+def _table(attempt: int, blocks: list[tuple[int, Domain, Block]]) -> pa.Table:
+    rows = [len(block["id"]) for _, _, block in blocks]
+    block = {name: np.concatenate([part[name] for _, _, part in blocks]) for name in blocks[0][2]}
+    stood_for = [Quarantined.from_json(text) if text else None for text in block["quarantined"].tolist()]
+    columns = {
+        "attempt": np.full(sum(rows), attempt),
+        "step": np.repeat([step for step, _, _ in blocks], rows),
+        "domain": np.repeat([str(domain) for _, domain, _ in blocks], rows).tolist(),
+        "epoch": block["epoch"],
+        "index": block["index"],
+        "id": block["id"].tolist(),
+        "substitute_for": [entry.id if entry else None for entry in stood_for],
+        "tries": [entry.tries if entry else 0 for entry in stood_for],
+    }
+    return pa.table(columns, schema=AUDIT_SCHEMA)
+
+
+def read_quarantine(run_folder: Location) -> list[Quarantined]:
+    """Every sample that the run's workers wrote down as quarantined, each time that it was.
+
+    Raises:
+        StorageError: a file holds something else, or cannot be read.
+    """
+    entries = []
+    for place in (run_folder / QUARANTINE_FOLDER).children():
+        try:
+            entries += [Quarantined.from_json(line) for line in place.read_bytes().decode().splitlines()]
+        except (ValueError, TypeError) as error:
+            raise StorageError(f"{place}: no list of quarantined samples ({error})") from error
+    return entries

@@ -1,0 +1,181 @@
+"""The audit holds for what was delivered once, and names whatever else its logs say."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from charmnet.vocabulary import Domain
+from pipelines.cli import main
+from pipelines.config import TrainConfig
+from pipelines.ingest.quarantine import Ledger
+from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.storage import Location
+from pipelines.training.attempts import Attempt
+from pipelines.training.deliveries import AUDIT_SCHEMA, DeliveryLog
+from pipelines.training.driver import stream_specs
+from pipelines.training.run_folder import RunFolder
+from tests.planted import pair_rows, scene_rows, write_dataset
+
+BATCH, LANE, STEPS = 4, 2, 13
+Rows = list[dict]
+
+
+class Run:
+    """A run's folder as workers leave it, written by the workers' own log from windows that are read here."""
+
+    def __init__(self, folder: Location, broken: bool = False) -> None:
+        self.folder = folder / "run"
+        real, rendered = pair_rows(17), scene_rows(2)
+        if broken:
+            real[5]["composite"] = real[5]["composite"][:-30]
+        self.datasets = {
+            Domain.REAL: write_dataset(folder / "real", real, rows_per_shard=3),
+            Domain.RENDERED: write_dataset(folder / "rendered", rendered, rows_per_shard=1),
+        }
+        config = TrainConfig(batch_size=BATCH, width=8, pool_row_groups=2, seed=3, steps=STEPS, audit=True)
+        self.specs = stream_specs(config, self.datasets, frozenset(self.datasets))
+        digests = {domain.value: dataset.manifest.digest for domain, dataset in self.datasets.items()}
+        RunFolder(self.folder).claim("run", config, digests)
+        self.ledger = Ledger({"real": 1, "rendered": 1})
+
+    def attempt(
+        self, number: int, parent: int | None, start: int, stop: int, saved: int, workers: int
+    ) -> None:
+        """Steps start+1..stop, of which those up to `saved` reached a checkpoint."""
+        uris = {domain.value: str(dataset.location) for domain, dataset in self.datasets.items()}
+        attempt = Attempt(number, start, parent, workers, True, uris)
+        (self.folder / f"attempts/{number:06d}.json").write_json(asdict(attempt))
+        handle = SimpleNamespace(
+            quarantine=SimpleNamespace(remote=self.ledger.quarantine),
+            notice=SimpleNamespace(remote=self.ledger.notice),
+        )
+        logs = [DeliveryLog(self.folder, number, rank, True, handle, 1.0) for rank in range(workers)]
+        for step in range(start + 1, stop + 1):
+            for lane in range(BATCH // LANE):
+                blocks = {Domain(name): lane_of(spec, step, lane) for name, spec in self.specs.items()}
+                logs[lane % workers].add(step, blocks)
+        for log in logs:
+            log.flush()
+        if saved > start:
+            metadata = {"step": saved, "attempt": number}
+            place = self.folder / f"checkpoint-{saved:09d}/checkpoint.json"
+            place.write_json({"metadata": metadata})
+
+    def audit(self, tmp_path: Path) -> tuple[int, dict]:
+        code = main(["audit", str(self.folder), "--json", str(tmp_path / "audit.json")])
+        return code, json.loads((tmp_path / "audit.json").read_text())
+
+    def rewrite(self, name: str, change: Callable[[Rows], Rows]) -> None:
+        place = self.folder / "audit" / name
+        rows = change(pq.read_table(io.BytesIO(place.read_bytes())).to_pylist())
+        data = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows, AUDIT_SCHEMA), data)
+        place.write_bytes(data.getvalue())
+
+
+def lane_of(spec: StreamSpec, step: int, lane: int) -> dict:
+    return list(read_window(spec, step - 1, step, LANE))[lane]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(Location.of(tmp_path))
+
+
+def test_a_history_of_several_attempts_holds(run: Run, tmp_path: Path, capsys) -> None:
+    run.attempt(1, None, 0, 7, saved=5, workers=1)  # steps 6 and 7 were lost
+    run.attempt(2, 1, 5, 5, saved=0, workers=2)  # died before it did anything
+    run.attempt(3, 1, 5, STEPS, saved=STEPS, workers=2)
+    code, report = run.audit(tmp_path)
+    assert code == 0
+    assert report["attempts"] == [1, 3]
+    assert report["superseded_steps"] == 2
+    real, rendered = report["domains"]
+    assert (real["epochs"], real["samples"], real["rows"]) == (4, 17, STEPS * BATCH)
+    assert (rendered["epochs"], rendered["samples"], rendered["rows"]) == (3, 20, STEPS * BATCH)
+    assert "exactly once: holds" in capsys.readouterr().out
+
+
+def without_a_row(rows: Rows) -> Rows:
+    return [row for row in rows if (row["step"], row["domain"], row["index"]) != (2, "real", 1)]
+
+
+def with_one_twice(rows: Rows) -> Rows:
+    ids = {(row["step"], row["domain"], row["index"]): row["id"] for row in rows}
+    moved = ids[1, "rendered", 0]
+    return [
+        {**row, "id": moved} if (row["step"], row["domain"], row["index"]) == (2, "rendered", 1) else row
+        for row in rows
+    ]
+
+
+def with_a_stranger(rows: Rows) -> Rows:
+    return [{**row, "id": "HCOCO/other"} if row["step"] == 3 and row["index"] == 0 else row for row in rows]
+
+
+def with_a_false_substitute(rows: Rows) -> Rows:
+    return [{**rows[0], "substitute_for": rows[0]["id"], "tries": 2, "id": rows[1]["id"]}, *rows[1:]]
+
+
+def with_a_false_epoch(rows: Rows) -> Rows:
+    return [{**rows[0], "epoch": 7}, *rows[1:]]
+
+
+def without_a_step(rows: Rows) -> Rows:
+    return [row for row in rows if row["step"] != 4]
+
+
+@pytest.mark.parametrize(
+    ("change", "domain", "figures", "message"),
+    [
+        (without_a_row, 0, {"missing": 1, "twice": 0}, "step 2: 3 samples logged, expected 4"),
+        (with_one_twice, 1, {"missing": 1, "twice": 1}, "came twice"),
+        (with_a_stranger, 0, {"missing": 1}, "step 3: HCOCO/other (not in the data set) at place 0"),
+        (with_a_false_substitute, 0, {"substitutes": 1}, "which the quarantine list does not name"),
+        (with_a_false_epoch, 0, {"missing": 0}, "is logged in epoch 7, the plan says 0"),
+        (without_a_step, 1, {"missing": 4}, "step 4 has no sample logged"),
+    ],
+)
+def test_what_is_wrong_in_a_log_is_named(
+    run: Run, tmp_path: Path, capsys, change: Callable[[Rows], Rows], domain: int, figures: dict, message: str
+) -> None:
+    run.attempt(1, None, 0, STEPS, saved=STEPS, workers=1)
+    run.rewrite("000001-000-000000001.parquet", change)
+    code, report = run.audit(tmp_path)
+    assert code == 1
+    assert {name: report["domains"][domain][name] for name in figures} == figures
+    assert message in capsys.readouterr().out
+
+
+def test_a_lost_log_of_one_worker_is_missed(run: Run, tmp_path: Path, capsys) -> None:
+    run.attempt(1, None, 0, STEPS, saved=STEPS, workers=2)
+    (run.folder / "audit/000001-001-000000001.parquet").delete()
+    assert run.audit(tmp_path)[0] == 1
+    assert "step 1: 2 samples logged, expected 4, at places [0, 1]" in capsys.readouterr().out
+
+
+def test_a_chain_that_is_broken_is_refused(run: Run, capsys) -> None:
+    run.attempt(2, 1, 5, STEPS, saved=STEPS, workers=1)
+    assert main(["audit", str(run.folder)]) == 1
+    assert "the checkpoint of step 5 says attempt 1" in capsys.readouterr().err
+
+
+def test_a_substitute_stands_for_the_broken_sample_and_counts_for_it_alone(tmp_path: Path) -> None:
+    run = Run(Location.of(tmp_path), broken=True)
+    run.attempt(1, None, 0, STEPS, saved=STEPS, workers=2)
+    code, report = run.audit(tmp_path)
+    assert code == 0
+    assert [domain["substitutes"] for domain in report["domains"]] == [3, 0]  # one in each finished epoch
+    assert [domain["twice"] for domain in report["domains"]] == [0, 0]
+    (entry,) = run.ledger.quarantined()
+    assert entry.id == "HCOCO/c05"
+    assert "cut short or broken" in entry.reason
