@@ -17,6 +17,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charmnet.errors import CharmNetError
@@ -31,8 +32,8 @@ from pipelines.storage import Location
 if TYPE_CHECKING:  # the renderer is an extra
     from pipelines.rendering.job import Settings
 
-DEFAULT_SAMPLES = 64
-EXTRA_PACKAGES = ("mitsuba", "trimesh", "skimage", "mapbox_earcut")
+DEFAULT_SAMPLES = 16
+EXTRA_PACKAGES = ("mitsuba", "pyoidn", "trimesh", "skimage", "mapbox_earcut")
 _SIDES = range(16, 8193)
 
 
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=DEFAULT_SAMPLES,
         metavar="SPP",
-        help=f"light paths per pixel: time against noise (default {DEFAULT_SAMPLES})",
+        help=f"light paths per pixel and source of light: time against noise (default {DEFAULT_SAMPLES})",
     )
     parser.add_argument("--quality", type=int, default=95, help="of the JPEG files (default 95)")
     parser.add_argument(
@@ -185,7 +186,7 @@ def _settings(args: argparse.Namespace, categories: list[str]) -> Settings:
     from pipelines.rendering.job import Settings
 
     width, height = parse_size(args.size)
-    conditions = Conditions.load(args.conditions)
+    conditions = Conditions.load(Path(args.conditions) if args.conditions else None)
     assets = read_assets(args.assets, categories) if args.assets else Assets()
     return Settings(width, height, args.samples, args.quality, conditions, assets)
 

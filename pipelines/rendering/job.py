@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import drjit
 import numpy as np
 
 from charmnet.images import encode_jpeg, encode_png
-from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition, Domain
+from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.ingest.permutation import seeded_rng
 from pipelines.rendering import scenes
 from pipelines.rendering.assets import Assets
@@ -87,6 +88,7 @@ class RenderTask:
     settings: Settings
 
     def write(self, destination: Location, path: str) -> Written:
+        drjit.set_thread_count(1)  # others render on the other cores
         return write_parquet(destination, path, RowKind.SCENE, Domain.RENDERED, [self._row()])
 
     def _row(self) -> Row | Rejection:
@@ -94,10 +96,7 @@ class RenderTask:
         scene = fit_scene(view, settings)
         if isinstance(scene, Rejection):
             return scene
-        lightings = {
-            condition: settings.conditions.draw(condition, view.rng("light", int(condition)))
-            for condition in CaptureCondition
-        }
+        lightings = settings.conditions.draw(view.rng("light"))
         seed = int(view.rng("samples").integers(2**31))
         rendered = render_view(scene, lightings, settings.width, settings.height, settings.samples, seed)
         pictures = {
@@ -147,7 +146,7 @@ def fit_scene(view: View, settings: Settings) -> Scene | Rejection:
         foreground = settings.assets.foreground(view.category, view.rng("asset", attempt))
         try:
             scene = scenes.describe(view.kind, view.category, view.scene, view.view, attempt, foreground)
-        except ValueError as error:  # no room for such a foreground
+        except scenes.NoViewError as error:
             reason = str(error)
             continue
         coverage = foreground_coverage(scene, settings.width, settings.height)

@@ -53,6 +53,10 @@ _USES = {
 LARGEST_SMALL_METERS = 0.6
 
 
+class NoViewError(ValueError):
+    """A scene has no place from which such a foreground is seen whole; another attempt may find one."""
+
+
 def kinds_for(category: str) -> tuple[str, ...]:
     """The kinds of scene that a category is at home in; all of them for one that is not known."""
     return _KINDS_BY_CATEGORY.get(category, KINDS)
@@ -70,7 +74,7 @@ def describe(
         foreground: stands in for one that is built; at the origin, standing on z = 0, facing -y.
 
     Raises:
-        ValueError: the kind is unknown, or has no room for such a foreground.
+        ValueError: the kind is unknown. NoViewError: it has no room for such a foreground.
     """
     if kind not in BUILDERS:
         raise ValueError(f"unknown kind of scene {kind!r}; expected one of {', '.join(KINDS)}")
@@ -80,7 +84,7 @@ def describe(
     thing = replace(thing, role=Role.FOREGROUND)
     found = find_view(content, thing, _places(content, thing), rng)
     if found is None:
-        raise ValueError(
+        raise NoViewError(
             f"{kind} {seed}: no view shows a {category} whole; expected one of the kinds "
             f"{', '.join(kinds_for(category))}, another seed or a smaller foreground"
         )
