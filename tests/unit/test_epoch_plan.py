@@ -6,11 +6,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from charmnet.vocabulary import Domain
 from pipelines.ingest.epoch_plan import EpochPlan
+from pipelines.ingest.lanes import lane_rows
 from pipelines.ingest.permutation import Permutation
 from pipelines.shards.manifest import Container, Manifest, RowGroup, Shard, Stratum
 from pipelines.shards.schema import RowKind
@@ -76,6 +77,39 @@ def test_any_cut_gives_the_same_stream(shards: list[list[int]], seed: int, cuts:
     cuts = sorted(cuts)
     pieces = [sample for a, b in itertools.pairwise(cuts) for sample in stream(plan, a, b)]
     assert pieces == stream(plan, cuts[0], cuts[-1])
+
+
+@given(shard_sizes, st.integers(0, 99), st.integers(2, 24), st.integers(2, 8))
+@settings(max_examples=30)
+def test_workers_get_disjoint_lanes_of_the_same_batches(
+    shards: list[list[int]], seed: int, batch_size: int, workers: int
+) -> None:
+    assume(any(batch_size % rows == 0 and batch_size // rows // workers * rows >= 2 for rows in range(1, 25)))
+    plan = EpochPlan(manifest_of(shards), seed=seed)
+    steps = 2 * plan.num_samples // batch_size + 1
+    rows = lane_rows(batch_size, workers)
+    whole = stream(plan, 0, steps * batch_size)
+    lanes = [whole[start : start + rows] for start in range(0, len(whole), rows)]
+    shares = [sorted(sample for lane in lanes[rank::workers] for sample in lane) for rank in range(workers)]
+    assert sorted(itertools.chain(*shares)) == sorted(whole)
+    assert len(set(whole)) == len(whole)  # no sample of an epoch stands in two lanes
+    for step in range(steps):  # any other number of workers is given the same batch
+        batch = lanes[step * batch_size // rows : (step + 1) * batch_size // rows]
+        assert list(itertools.chain(*batch)) == stream(plan, step * batch_size, (step + 1) * batch_size)
+
+
+@given(shard_sizes, st.integers(0, 99), st.integers(0, 500), st.integers(1, 12))
+@settings(max_examples=30)
+def test_every_other_sample_of_the_epoch_may_stand_in(
+    shards: list[list[int]], seed: int, position: int, distance: int
+) -> None:
+    plan = EpochPlan(manifest_of(shards), seed=seed)
+    stand_ins = list(plan.stand_ins(position, distance))
+    n = plan.num_samples
+    start = position - position % n
+    epoch = [reference[1:] for reference in stream(plan, start, start + n)]
+    first = (position + distance) % n
+    assert stand_ins == epoch[first:] + epoch[:first]
 
 
 @given(shard_sizes.filter(lambda shards: sum(map(sum, shards)) > 20), st.integers(0, 99))
