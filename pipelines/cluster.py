@@ -103,7 +103,10 @@ def start_here(**options: Any) -> None:
 
 
 def over_cluster(
-    function: Callable[[T], R], items: Sequence[T], most_blocks: int = _MOST_BLOCKS
+    function: Callable[[T], R],
+    items: Sequence[T],
+    most_blocks: int = _MOST_BLOCKS,
+    gpus_of_a_task: float = 0,
 ) -> Iterator[R]:
     """Calls a function once for each item, in Ray Data's tasks; yields results as they come, in no order.
 
@@ -120,7 +123,8 @@ def over_cluster(
 
     pickled = [{"item": pickle.dumps(item)} for item in items]
     blocks = min(len(pickled), most_blocks)
-    results = ray.data.from_items(pickled, override_num_blocks=blocks).map_batches(run, batch_size=1)
+    source = ray.data.from_items(pickled, override_num_blocks=blocks)
+    results = source.map_batches(run, batch_size=1, num_gpus=gpus_of_a_task or None)
     for row in results.iter_rows():
         yield pickle.loads(row["result"])
 

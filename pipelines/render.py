@@ -32,7 +32,6 @@ from pipelines.storage import Location
 if TYPE_CHECKING:  # the renderer is an extra
     from pipelines.rendering.job import Settings
 
-DEFAULT_SAMPLES = 16
 EXTRA_PACKAGES = ("mitsuba", "pyoidn", "trimesh", "skimage", "mapbox_earcut")
 _SIDES = range(16, 8193)
 
@@ -44,9 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples",
         type=int,
-        default=DEFAULT_SAMPLES,
         metavar="SPP",
-        help=f"light paths per pixel and source of light: time against noise (default {DEFAULT_SAMPLES})",
+        help="light paths per pixel and source of light: time against noise (default: enough to see none)",
+    )
+    parser.add_argument(
+        "--variant",
+        metavar="NAME",
+        help="of Mitsuba, such as cuda_ad_rgb where there is a GPU (default: one for any CPU)",
     )
     parser.add_argument("--quality", type=int, default=95, help="of the JPEG files (default 95)")
     parser.add_argument(
@@ -149,6 +152,8 @@ def _check_numbers(args: argparse.Namespace) -> None:
     }
     for name, (least, most) in limits.items():
         value = getattr(args, name)
+        if value is None:
+            continue
         if value < least or (most is not None and value > most):
             expected = f"at least {least}" if most is None else f"{least} to {most}"
             raise ValueError(f"--{name.replace('_', '-')} is {value}, expected {expected}")
@@ -181,14 +186,19 @@ def _names(option: str, text: str, known: Any) -> tuple[str, ...]:
 
 
 def _settings(args: argparse.Namespace, categories: list[str]) -> Settings:
+    import mitsuba
+
     from pipelines.rendering.assets import Assets, read_assets
     from pipelines.rendering.conditions import Conditions
     from pipelines.rendering.job import Settings
+    from pipelines.rendering.mitsuba_renderer import SAMPLES_PER_PIXEL, VARIANT
 
     width, height = parse_size(args.size)
+    samples, variant = args.samples or SAMPLES_PER_PIXEL, args.variant or VARIANT
+    _names("--variant", variant, mitsuba.variants())
     conditions = Conditions.load(Path(args.conditions) if args.conditions else None)
     assets = read_assets(args.assets, categories) if args.assets else Assets()
-    return Settings(width, height, args.samples, args.quality, conditions, assets)
+    return Settings(width, height, samples, args.quality, conditions, assets, variant)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -223,6 +233,7 @@ def _identity(
         "quality": settings.quality,
         "conditions": hashlib.sha256(repr(settings.conditions).encode()).hexdigest(),
         "assets": settings.assets.sha256,
+        "variant": settings.variant,
         "mitsuba": importlib.metadata.version("mitsuba"),
     }
 

@@ -34,6 +34,7 @@ from pipelines.storage import Location
 
 COVERAGE = (0.01, 0.6)
 ATTEMPTS = 12
+GPUS_OF_A_TASK = 0.25  # cutting meshes and denoising are the CPU's work; several views keep a GPU busy
 SPLIT = "render"
 SCENES_OF_A_SEED = 10_000
 SCENES_OF_A_SHARD = DEFAULT_SHARD_SAMPLES // NUM_CONDITIONS
@@ -69,7 +70,7 @@ class View:
 class Settings:
     """
     Attributes:
-        width, height: pixels. samples: per pixel. quality: of the JPEG files.
+        width, height: pixels. samples: per pixel and source of light. quality: of the JPEG files. variant: of Mitsuba.
     """
 
     width: int
@@ -78,6 +79,11 @@ class Settings:
     quality: int
     conditions: Conditions
     assets: Assets
+    variant: str
+
+    @property
+    def gpus_of_a_task(self) -> float:
+        return GPUS_OF_A_TASK if self.variant.startswith("cuda") else 0
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,9 @@ class RenderTask:
             return scene
         lightings = settings.conditions.draw(view.rng("light"))
         seed = int(view.rng("samples").integers(2**31))
-        rendered = render_view(scene, lightings, settings.width, settings.height, settings.samples, seed)
+        rendered = render_view(
+            scene, lightings, settings.width, settings.height, settings.samples, seed, settings.variant
+        )
         pictures = {
             f"images[{condition}]": encode_jpeg(image, settings.quality)
             for condition, image in enumerate(rendered.images)
@@ -149,7 +157,7 @@ def fit_scene(view: View, settings: Settings) -> Scene | Rejection:
         except scenes.NoViewError as error:
             reason = str(error)
             continue
-        coverage = foreground_coverage(scene, settings.width, settings.height)
+        coverage = foreground_coverage(scene, settings.width, settings.height, settings.variant)
         if COVERAGE[0] <= coverage <= COVERAGE[1]:
             return scene
         reason = f"its foreground covers {coverage:.1%}, expected {COVERAGE[0]:.0%} to {COVERAGE[1]:.0%}"
@@ -167,7 +175,8 @@ def render(destination: Destination, views: list[View], settings: Settings, max_
     if single.manifest() is None:
         tasks = [RenderTask(view, settings) for view in views]
         remedy = "ask for another --seed or other --kinds"
-        make(single, Plan(tasks, items=len(tasks), title="Rendering", remedy=remedy), max_rejected)
+        plan = Plan(tasks, (), len(tasks), "Rendering", remedy, settings.gpus_of_a_task)
+        make(single, plan, max_rejected)
     rendered = Dataset.open(single.location)
     order = list(in_stable_disorder([shard.path for shard in rendered.manifest.shards]))
     runs = [order[start : start + SCENES_OF_A_SHARD] for start in range(0, len(order), SCENES_OF_A_SHARD)]

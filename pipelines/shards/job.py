@@ -86,6 +86,7 @@ class Plan:
     items: int | None = None
     title: str = "Sharding"
     remedy: str = "mend the files and run again with --retry-rejected"
+    gpus_of_a_task: float = 0
     plan_remedy: str = "mend the lists and run again"
 
 
@@ -253,7 +254,7 @@ def make(destination: Destination, plan: Plan, max_rejected: float, retry_reject
 def _run_tasks(destination: Destination, plan: Plan, indices: Sequence[int]) -> Iterator[int]:
     """Runs tasks through Ray Data; yields the index of each that is finished, as it finishes."""
     jobs = [(destination, index, plan.tasks[index]) for index in indices]
-    for index, error in over_cluster(_run_task, jobs, most_blocks=len(jobs)):
+    for index, error in over_cluster(_run_task, jobs, len(jobs), plan.gpus_of_a_task):
         if error:
             raise StorageError(f"{error}; run the same command again to go on")
         yield index
