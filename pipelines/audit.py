@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, dataclass, replace
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
@@ -88,6 +89,7 @@ def audit(folder: Location) -> Report:
     with progress("Auditing", total=step) as advance:
         for span in spans:
             for first, last, rows in rows_of(files.get(span.attempt, []), span, chunk_steps):
+                _refuse_strangers(rows["domain"], list(audits))
                 for domain, domain_audit in audits.items():
                     domain_audit.check(rows.filter(pc.equal(rows["domain"], domain)), first, last)
                 advance(last - first + 1)
@@ -113,6 +115,12 @@ def _specs(record: RunRecord, attempt: Attempt) -> dict[str, StreamSpec]:
                 f"{dataset.location}: another data set than the run's by now; the plan cannot be known"
             )
     return stream_specs(config, datasets, method_of(config).domains)
+
+
+def _refuse_strangers(domains: pa.ChunkedArray, known: list[str]) -> None:
+    strangers = sorted(set(pc.unique(domains).to_pylist()) - set(known))
+    if strangers:
+        raise DataError(f"the logs speak of the domains {strangers}, the run trains on {known}")
 
 
 def _print(report: Report) -> None:

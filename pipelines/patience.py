@@ -24,7 +24,7 @@ def patiently(
 
     Args:
         patience_seconds: how long at most; a file that is gone is waited for 15 s at most.
-        tell: is told of every failed try that is followed by another.
+        tell: is told that there is waiting, once, and for what.
 
     Raises:
         StorageError: the last try's, when patience ends. Other errors pass through at once.
@@ -38,7 +38,7 @@ def patiently(
             limit = min(patience_seconds, _MISSING_SECONDS) if missing else patience_seconds
             if time.monotonic() + pause - started > limit:
                 raise
-            if tell is not None:
+            if tell is not None and pause == _FIRST_PAUSE_SECONDS:
                 tell(f"waiting: {error}")
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

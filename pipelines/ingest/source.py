@@ -101,15 +101,22 @@ class SampleSource:
 
     def _group(self, shard: int, group: int) -> RowGroupSamples:
         if (shard, group) not in self.groups:
-            try:
-                self.groups[shard, group] = self._read_group(shard, group)
-            except DataError as error:
-                self._check_bytes(shard)
-                self.groups[shard, group] = error
+            self.groups[shard, group] = self._readable_group(shard, group)
         found = self.groups[shard, group]
         if isinstance(found, DataError):
             raise found
         return found
+
+    def _readable_group(self, shard: int, group: int) -> RowGroupSamples | DataError:
+        """The samples, or what is wrong with the row group; that is said of what was fetched twice."""
+        try:
+            return self._read_group(shard, group)
+        except DataError:
+            self._check_bytes(shard)
+        try:
+            return self._read_group(shard, group)
+        except DataError as error:
+            return error
 
     def _read_group(self, shard: int, group: int, ids_only: bool = False) -> RowGroupSamples:
         spec = self.spec

@@ -43,7 +43,8 @@ def begin_attempt(job: TrainingJob, start_step: int, parent: int | None, workers
     """
 
     def begin() -> int:
-        number = max(read_attempts(job.run_folder), default=0) + 1
+        taken = [place.name for place in (job.run_folder / FOLDER).children()]
+        number = max((int(name[:6]) for name in taken if name[:6].isdecimal()), default=0) + 1
         datasets = {domain.value: str(dataset.location) for domain, dataset in job.datasets.items()}
         attempt = Attempt(number, start_step, parent, workers, job.config.audit, datasets)
         (job.run_folder / FOLDER / f"{number:06d}.json").write_json(asdict(attempt))
