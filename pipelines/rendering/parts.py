@@ -126,9 +126,23 @@ def side_view(
     middle: Vector,
     material: Material,
     bevel: float = 0.0,
+    lean: float = 0.0,
 ) -> Part:
     """An outline of (y, z) points, seen from +x, drawn out along x."""
-    return Part(Extrusion(tuple(outline), width, bevel), material, Pose(middle, yaw_degrees=90))
+    return Part(Extrusion(tuple(outline), width, bevel, lean), material, Pose(middle, yaw_degrees=90))
+
+
+def top_view(
+    outline: Iterable[tuple[float, float]],
+    height: float,
+    base: Vector,
+    material: Material,
+    bevel: float = 0.0,
+) -> Part:
+    """An outline of (x, y) points, seen from above, drawn out upwards from `base`."""
+    x, y, z = base
+    mirrored = tuple((px, -py) for px, py in outline)[::-1]
+    return Part(Extrusion(mirrored, height, bevel), material, Pose((x, y, z + height / 2), roll_degrees=-90))
 
 
 def placed(parts: Iterable[Part], by: Vector = (0.0, 0.0, 0.0), yaw: float = 0.0) -> tuple[Part, ...]:

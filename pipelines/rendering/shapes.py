@@ -38,7 +38,7 @@ NO_CREASE_DEGREES = 180.0
 LATHE_SEGMENTS = 48
 ARC_SEGMENTS = 10  # of half a circle, at most
 BEVEL_SEGMENTS = 3
-BALL_SUBDIVISIONS = 4
+BALL_SUBDIVISIONS = 3
 WELD_METERS = 1e-7
 
 
@@ -155,7 +155,9 @@ def _(shape: Extrusion) -> Mesh:
     cap = _triangulate(rings[0])
     last = len(outline) * (len(layers) - 1)
     faces = np.concatenate([cap, cap[:, ::-1] + last, _walls(len(layers), len(outline))[:, ::-1]])
-    return _shaded(np.concatenate(layers), faces)
+    vertices = np.concatenate(layers)
+    vertices[:, 1] *= 1 - shape.lean * vertices[:, 2] / (shape.width / 2)
+    return _shaded(vertices, faces)
 
 
 @to_mesh.register

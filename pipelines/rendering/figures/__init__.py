@@ -7,10 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from pipelines.rendering.description import Thing
-from pipelines.rendering.figures import living
+from pipelines.rendering.figures import cattle, dogs, people
 
 BUILDERS: dict[str, Callable[[np.random.Generator], Thing]] = {
-    "human": living.human,
+    "human": people.human,
+    "cow": cattle.cow,
+    "dog": dogs.dog,
 }
 
 
