@@ -15,7 +15,7 @@ from pipelines.rendering.figures.flesh import Point, limb, lump, shifted
 
 SIDES = (1, -1)  # left is at +x, since a figure faces -y
 UPPER_ARM, FOREARM, SHANK = 0.172, 0.146, 0.246
-ANKLE, WAIST, CHEST, SHOULDER, NECK, CHIN = 0.045, 0.61, 0.72, 0.802, 0.832, 0.872
+ANKLE, WAIST, CHEST, SHOULDER, NECK, CHIN = 0.045, 0.61, 0.72, 0.797, 0.832, 0.872
 Angles = tuple[float, float]  # degrees: forward from hanging down, outward from the body
 
 
@@ -202,7 +202,14 @@ def shoulders(body: Body) -> tuple[Tube, ...]:
     """What slopes from the neck to the arms."""
     size = body.physique.height
     base = shifted(body.neck, z=-0.012 * size)
-    return tuple(limb(base, joints.shoulder, 0.033 * size, 0.024 * body.thickness) for joints in body.arms)
+    tubes = []
+    for joints in body.arms:
+        nape, middle = shifted(body.neck, z=0.014 * size), body.neck + 0.62 * (joints.shoulder - body.neck)
+        tubes += [
+            limb(base, joints.shoulder, 0.033 * size, 0.023 * body.thickness),
+            limb(nape, shifted(middle, z=0.004 * size), 0.026 * size, 0.024 * body.thickness),
+        ]
+    return tuple(tubes)
 
 
 def seat(body: Body) -> tuple[Tube, ...]:

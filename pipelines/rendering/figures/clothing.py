@@ -13,7 +13,7 @@ from pipelines.rendering.figures.anatomy import ANKLE, Body, Leg, arm, leg, seat
 from pipelines.rendering.figures.flesh import Point, beyond, blended, grown, limb, lump, shifted, vector
 from pipelines.rendering.parts import paint, pick, shade, vary
 
-RESOLUTION_METERS = 0.014
+RESOLUTION_METERS = 0.016
 SMOOTHING_METERS = 0.03
 TOPS = tuple(map(paint, (
     "e8e4da", "c23b2e", "2f5d8c", "e0b23c", "3c7a52", "1d1f24", "7a3b6a", "d9782f", "8fb4cf", "5b6068",
@@ -92,7 +92,7 @@ def _top(
     collar = limb(shifted(body.neck, z=-0.03 * size), shifted(body.neck, z=0.006 * size), 0.037 * size)
     tubes = (*grown((*torso(body), *seat(body)), ease), *covered, *skirt, collar)
     within = (beyond(_hem(skirt) if hem is None else hem, (0, 0, 1)), *grown(covered, 0.02))
-    cuffs = tuple(_end_of(chain[-1]) for chain in sleeves)
+    cuffs = tuple(_end_of(chain[-1]) for chain in sleeves if sleeve < 1)
     return blended(tubes, cloth, SMOOTHING_METERS, RESOLUTION_METERS, within, cuffs)
 
 
@@ -140,7 +140,7 @@ def _skirt_alone(rng: np.random.Generator, body: Body) -> Part:
 
 
 def _jacket(rng: np.random.Generator, body: Body) -> Part:
-    """Open in front, from a narrow gap at the hem to a wide one at the collar."""
+    """Open in front, from the collar down to its buttons."""
     size, ease = body.physique.height, 0.022
     cloth = Material(vary(rng, pick(rng, JACKETS)), float(pick(rng, (0.5, 0.9, 0.95))))
     sleeves = [grown(arm(body, index, 1.95), ease + 0.003) for index in (0, 1)]
@@ -148,16 +148,25 @@ def _jacket(rng: np.random.Generator, body: Body) -> Part:
     collar = limb(
         shifted(body.neck, y=0.01, z=-0.02 * size), shifted(body.neck, y=0.01, z=0.018 * size), 0.042 * size
     )
-    hem = shifted(body.pelvis, z=-rng.uniform(-0.02, 0.06) * size)
-    ahead = np.array([0, -0.125 * size * body.physique.girth, 0])
-    gap = limb(body.neck + ahead * 0.55, shifted(hem + ahead, z=-0.1), 0.045 * size, 0.02 * size)
+    hem = shifted(body.pelvis, z=rng.uniform(-0.07, 0.02) * size)
+    tails = [
+        limb(body.pelvis, joints.hip + 0.4 * (joints.knee - joints.hip), 0.07 * body.thickness)
+        for joints in body.legs
+    ]
+    depth = 0.075 * size * body.physique.girth
+    path = [
+        shifted(body.neck, y=-0.03 * size),
+        shifted(body.chest, y=-1.3 * depth),
+        shifted(body.waist, y=-2.4 * depth - 0.03),
+    ]
+    gap = [limb(start, end, 0.045 * size) for start, end in pairwise(path)]
     return blended(
-        (*grown((*torso(body), *seat(body)), ease), *covered, collar),
+        (*grown((*torso(body), *seat(body)), ease), *covered, *tails, collar),
         cloth,
         SMOOTHING_METERS,
         RESOLUTION_METERS,
         (beyond(hem, (0, 0, 1)), *grown(covered, 0.02)),
-        (gap, *(_end_of(chain[-1]) for chain in sleeves)),
+        gap,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,3 +60,41 @@ def blended(
     """A part of tubes grown together; see `Blend`."""
     shape = Blend(tuple(tubes), round(smoothing, 5), round(resolution, 5), tuple(within), tuple(without))
     return Part(shape, material)
+
+
+def path(points: Iterable[ArrayLike], radii: Iterable[float]) -> tuple[Tube, ...]:
+    """Tubes end to end, with a radius for each point."""
+    stations = tuple(zip(points, radii, strict=True))
+    return tuple(limb(start, end, wide, narrow) for (start, wide), (end, narrow) in pairwise(stations))
+
+
+def mirrored(tubes: Iterable[Tube]) -> tuple[Tube, ...]:
+    """The tubes of the left side and those of the right."""
+    left = tuple(tubes)
+    flip = np.array([-1, 1, 1])
+    return left + tuple(limb(flip * t.start, flip * t.end, t.start_radius, t.end_radius) for t in left)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Where an animal's head is and how it looks: local points are (to its left, ahead, above) in `unit` metres."""
+
+    origin: Point
+    yaw_degrees: float
+    nod_degrees: float
+    unit: float = 1.0
+
+    def point(self, local: ArrayLike) -> Point:
+        yaw, nod = np.radians([self.yaw_degrees, self.nod_degrees])
+        left = np.array([np.cos(yaw), np.sin(yaw), 0])
+        level = np.array([np.sin(yaw), -np.cos(yaw), 0])
+        ahead = np.cos(nod) * level - np.array([0, 0, np.sin(nod)])
+        above = np.sin(nod) * level + np.array([0, 0, np.cos(nod)])
+        return self.origin + self.unit * (np.asarray(local) @ np.stack([left, ahead, above]))
+
+    def tubes(self, local: Iterable[Tube]) -> tuple[Tube, ...]:
+        unit = self.unit
+        return tuple(
+            limb(self.point(t.start), self.point(t.end), unit * t.start_radius, unit * t.end_radius)
+            for t in local
+        )

@@ -85,7 +85,8 @@ def head(rng: np.random.Generator, physique: Physique, chin: Point, skin: Materi
     place = Place(chin, physique.head, round(float(rng.normal(0, 14)), 2))
     hat = rng.random() < 0.2
     old = not physique.child and rng.random() < 0.15
-    hair = Material(vary(rng, pick(rng, OLD_HAIR_COLORS if old else HAIR_COLORS)), 0.6)
+    colors = HAIR_COLORS if skin.color[0] > 0.4 else HAIR_COLORS[:3]  # dark skin goes with dark hair
+    hair = Material(vary(rng, pick(rng, OLD_HAIR_COLORS if old else colors)), 0.6)
     parts = [place.blend((*CRANIUM, *FACE, *EARS), skin), *_features(rng, place, skin, hair)]
     parts += _hair(rng, place, hair, physique.feminine > 0.5 or (physique.child and rng.random() < 0.5), hat)
     if physique.feminine < 0.3 and not physique.child and rng.random() < 0.35:
@@ -123,7 +124,7 @@ def _hair(rng: np.random.Generator, place: Place, hair: Material, long: bool, ha
     cap = grown((*CRANIUM, NAPE), {"cropped": 0.02, "combed": 0.03, "curly": 0.1}[style])
     if style == "combed":
         cap += _combed(rng)
-    return [place.blend(cap, hair, 0.03, (HAIR_GROWS,), (FACE_IS_FREE,), 0.035)]
+    return [place.blend(cap, hair, 0.03, (HAIR_GROWS,), (FACE_IS_FREE,), 0.04)]
 
 
 def _combed(rng: np.random.Generator) -> tuple[Tube, ...]:
@@ -161,7 +162,7 @@ def _long_hair(rng: np.random.Generator, place: Place, hair: Material, hat: bool
             cap += tuple(limb(start, end, 0.075, 0.06) for start, end in pairwise(path))
     if style != "knot" and not hat:
         cap += _combed(rng)
-    return place.blend(cap, hair, 0.03, (HAIR_GROWS, BACK_OF_THE_HEAD), (FACE_IS_FREE,), 0.035)
+    return place.blend(cap, hair, 0.03, (HAIR_GROWS, BACK_OF_THE_HEAD), (FACE_IS_FREE,), 0.04)
 
 
 def _beard(rng: np.random.Generator, place: Place, hair: Material) -> Part:

@@ -1,4 +1,4 @@
-"""People and animals: living things of the foreground."""
+"""People: a body in a posture, its head and hands, and what it wears."""
 
 from __future__ import annotations
 
