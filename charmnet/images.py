@@ -26,11 +26,18 @@ UInt8Array = npt.NDArray[np.uint8]
 MAX_PIXELS = 178_956_970
 """Pictures above this (Pillow's own limit against decompression bombs) are refused before decoding."""
 
+MAX_JPEG_SCANS = 100
+"""Progressive files have about ten; each costs a pass over all pixels, however few bytes it has."""
+
 MAX_JPEG_SIDE = 65_535
 """Pixels: the format holds no more."""
 
 _GREY_TOLERANCE = 16  # between the channels of a grey mask: what a JPEG's compression may make of it
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+# What a picture of one colour can shrink to, from a size on that a decoder's memory shows.
+_BOMB_PIXELS = 1 << 24
+_PIXELS_PER_BYTE = {"JPEG": 1_000, "PNG": 10_000, "WEBP": 10_000, "BMP": 10_000}
+_PNG_SIGNATURE, _PNG_CHUNK_OVERHEAD = b"\x89PNG\r\n\x1a\n", 12  # length, kind and checksum
 _STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -54,7 +61,7 @@ def decode_rgb(data: bytes, upright: bool = False) -> UInt8Array:
     Raises:
         DataError: no picture, broken, cut short or too large.
     """
-    size = image_size(data)
+    size = _size_to_decode(data)
     image = _decode(data, cv2.IMREAD_COLOR_RGB if upright else _STORED, size).astype(np.uint8, copy=False)
     if not upright and image.shape[:2] != size:
         raise DataError(
@@ -86,7 +93,7 @@ def decode_user_mask(data: bytes) -> tuple[UInt8Array, str | None]:
         DataError: no picture, broken, cut short or too large; or in colour, or with a transparency that
             varies, so that what is meant to be foreground cannot be told.
     """
-    size = image_size(data)
+    size = _size_to_decode(data)
     _refuse_varying_alpha(_decode(data, cv2.IMREAD_UNCHANGED, size))
     pixels = _decode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH, size)
     warnings_found = []
@@ -154,6 +161,32 @@ def open_header(data: bytes) -> Image.Image:
     except (OSError, ValueError, SyntaxError) as error:
         got = f"{len(data):,} bytes that are no picture ({type(error).__name__})"
         raise DataError(f"{got}; expected {', '.join(_FORMATS)}") from error
+
+
+def _size_to_decode(data: bytes) -> tuple[int, int]:
+    """`image_size` of a whole file; DataError where decoding costs far more than its bytes are worth."""
+    with open_header(data) as header:
+        width, height = header.size
+    pixels = height * width
+    if pixels > max(_BOMB_PIXELS, _PIXELS_PER_BYTE[str(header.format)] * len(data)):
+        raise DataError(f"{pixels:,} pixels in {len(data):,} bytes: a broken header, or made to harm")
+    if header.format == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+        raise DataError(f"a JPEG of more than {MAX_JPEG_SCANS} scans; save it again")
+    if header.format == "PNG":
+        _check_chunks(data)
+    return height, width
+
+
+def _check_chunks(data: bytes) -> None:
+    """Refuses a PNG with a chunk that its bytes do not hold: OpenCV sets the room aside before it reads."""
+    at, kind = len(_PNG_SIGNATURE), b""
+    while kind != b"IEND":
+        if at + _PNG_CHUNK_OVERHEAD > len(data):
+            raise DataError("a PNG that is cut short or broken")
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        at += _PNG_CHUNK_OVERHEAD + length
+    if at > len(data):
+        raise DataError("a PNG that is cut short or broken")
 
 
 def _refuse_varying_alpha(stored: npt.NDArray) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ MODEL_FILE = "model.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
 CHECKPOINT_FILE = "checkpoint.json"
 FORMAT = 1
+MAX_DESCRIPTION_BYTES = 16 << 20
 _FIELDS = {"format": int, "method": str, "options": dict, "optimizers": dict, "metadata": dict, "files": dict}
 
 
@@ -98,8 +100,12 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[M
     if description["method"] not in METHODS:
         raise WeightsError(f"{folder / CHECKPOINT_FILE}: unknown method {description['method']!r}")
     try:
+        with torch.device("meta"):
+            _require_tensors(
+                folder, build_method(description["method"], **description["options"]), description
+            )
         method = build_method(description["method"], **description["options"]).to(device)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # torch's own is a RuntimeError
         raise WeightsError(f"{folder / CHECKPOINT_FILE}: the options do not build it: {error}") from error
     return method, _load(folder, description, method)
 
@@ -127,6 +133,17 @@ def _load(folder: Path, description: Mapping[str, Any], method: Method) -> dict[
     except WeightsError as error:
         raise WeightsError(f"{folder}: {error}") from error
     return description["metadata"]
+
+
+def _require_tensors(folder: Path, method: Method, description: Mapping[str, Any]) -> None:
+    """Refuses options that would take more memory than the file beside them can fill."""
+    tensors = (tensor for network in method.modules.values() for tensor in network.state_dict().values())
+    expected, held = sum(tensor.nbytes for tensor in tensors), description["files"][MODEL_FILE]["bytes"]
+    if expected > held:
+        raise WeightsError(
+            f"{folder / CHECKPOINT_FILE}: its options are of networks of {expected:,} bytes, "
+            f"{MODEL_FILE} holds {held:,}"
+        )
 
 
 def _split_optimizers(method: Method) -> tuple[dict[str, Tensor], dict[str, list[dict[str, Any]]]]:
@@ -185,8 +202,8 @@ def _read_tensors(folder: Path, name: str, description: Mapping[str, Any]) -> di
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / CHECKPOINT_FILE
     try:
-        description = json.loads(_read_bytes(path))
-    except ValueError as error:
+        description = json.loads(_read_bytes(path, MAX_DESCRIPTION_BYTES))
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is not JSON; it is torn or changed: {error}") from error
     _require_fields(description, _FIELDS, str(path))
     if description["format"] != FORMAT:
@@ -208,8 +225,10 @@ def _require_fields(value: object, types: Mapping[str, type], where: str) -> Non
         raise WeightsError(f"{where} is not a checkpoint's description: missing or wrong: {', '.join(wrong)}")
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(path: Path, limit_bytes: int | None = None) -> bytes:
     try:
+        if limit_bytes is not None and path.stat().st_size > limit_bytes:
+            raise WeightsError(f"{path} has {path.stat().st_size:,} bytes, the limit is {limit_bytes:,}")
         return path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
@@ -221,6 +240,7 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: it cannot be read or holds anything else than tensors by name; names the file.
     """
+    _refuse_compressed(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -236,3 +256,14 @@ def read_pth(path: Path) -> dict[str, Tensor]:
                 f"{path}: expected a mapping of names to tensors, got {type(value).__name__} at {key!r}"
             )
     return dict(state)
+
+
+def _refuse_compressed(path: Path) -> None:
+    """A `.pth` is an archive of members as they are; compressed ones could hold a thousand times its size."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            compressed = [m.filename for m in archive.infolist() if m.compress_type != zipfile.ZIP_STORED]
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return  # the old format, or nothing that `torch.load` takes either
+    if compressed:
+        raise WeightsError(f"{path} is no file of weights: {compressed[0]} in it is compressed")

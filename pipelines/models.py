@@ -60,7 +60,7 @@ def checkpoint_of(uri: str) -> Location:
     if (place / CHECKPOINT_FILE).exists():
         return place
     if (place / _BEST_FILE).exists():
-        return place / (place / _BEST_FILE).read_json()["checkpoint"]
+        return _best_of(place)
     suffix = f"/{CHECKPOINT_FILE}"
     found = [path.removesuffix(suffix) for path in place.walk_files() if path.endswith(suffix)]
     if not found:
@@ -69,6 +69,15 @@ def checkpoint_of(uri: str) -> Location:
             f"{CHECKPOINT_FILE}, or released files *{_RELEASED_SUFFIX}"
         )
     return place / max(found, key=lambda path: (path.rpartition("/")[2], path))  # names end in the step
+
+
+def _best_of(run_folder: Location) -> Location:
+    best = run_folder / _BEST_FILE
+    value = best.read_json()
+    name = value.get("checkpoint") if isinstance(value, dict) else None
+    if not isinstance(name, str) or not name:
+        raise StorageError(f"{best}: names no checkpoint; expected one as `charmnet train` writes it")
+    return run_folder / name
 
 
 def _released_prefix(place: Location) -> Location | None:

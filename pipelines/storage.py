@@ -25,6 +25,8 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from charmnet.errors import StorageError
 
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
+MAX_JSON_BYTES = 16 << 20
+"""Of a JSON file, unless its reader allows more: read, it takes many times its bytes."""
 
 
 class MissingError(StorageError):
@@ -171,10 +173,18 @@ class Location:
             temporary.write_bytes(data)
             temporary.replace(path)
 
-    def read_json(self) -> Any:
+    def read_json(self, limit_bytes: int = MAX_JSON_BYTES) -> Any:
+        """
+        Raises:
+            StorageError: it cannot be read, is no JSON, or is larger than `limit_bytes`.
+        """
+        with self.open("rb") as stream:
+            data = stream.read(limit_bytes + 1)
+        if len(data) > limit_bytes:
+            raise StorageError(f"{self}: more than {limit_bytes:,} bytes, the limit for this file")
         try:
-            return json.loads(self.read_bytes())
-        except ValueError as error:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
             raise StorageError(f"{self}: not valid JSON ({error})") from error
 
     def write_json(self, value: Any) -> None:

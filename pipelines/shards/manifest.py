@@ -21,6 +21,8 @@ from pipelines.shards.schema import SCHEMA_VERSION, RowKind
 from pipelines.storage import Location
 
 MANIFEST_NAME = "manifest.json"
+MAX_MANIFEST_BYTES = 1 << 29  # a hundred million rows take half of it
+_MOST = 2**53  # counts and sizes above are nonsense, and overflow elsewhere
 
 
 class Container(StrEnum):
@@ -192,7 +194,7 @@ class Manifest:
                 domain=Domain(value["domain"]),
                 strata=tuple(_stratum(entry) for entry in value["strata"]),
                 shards=tuple(_shard(entry) for entry in value["shards"]),
-                conditions={int(k): int(v) for k, v in value["conditions"].items()},
+                conditions={int(k): _count(v) for k, v in value["conditions"].items()},
                 source=dict(value["source"]),
                 tar_defaults=None if value["tar_defaults"] is None else _stratum(value["tar_defaults"]),
             )
@@ -218,7 +220,7 @@ class Manifest:
             raise DataError(
                 f"{folder}: no {MANIFEST_NAME} there; expected a data set made by `charmnet shard`"
             )
-        return cls.from_json(place.read_json(), str(place))
+        return cls.from_json(place.read_json(MAX_MANIFEST_BYTES), str(place))
 
 
 def _stratum(entry: dict[str, Any]) -> Stratum:
@@ -234,11 +236,12 @@ def _stratum(entry: dict[str, Any]) -> Stratum:
 def _name(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"expected a name, got {value!r}")
+    value.encode()  # JSON can spell half a character, which no column, log or terminal takes
     return value
 
 
 def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
         raise ValueError(f"expected a count, got {value!r}")
     return value
 

@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache
 from pipelines.shards.manifest import Stratum
 
 FIELDS = ("split", "subset", "category", "domain")
+_MOST_CHARACTERS, _DEEPEST = 100_000, 50
 _HELP = f"expected comparisons (==, !=, in, not in) of {', '.join(FIELDS)} with quoted names; and, or, not"
 
 _Predicate = Callable[[Stratum], bool]
@@ -49,19 +50,23 @@ class Selection:
 def _compile(expression: str) -> _Predicate:
     if not expression.strip():
         return lambda stratum: True
+    if len(expression) > _MOST_CHARACTERS:
+        raise ValueError(f"--select: {len(expression):,} characters, expected at most {_MOST_CHARACTERS:,}")
     try:
         return _node(ast.parse(expression.strip(), mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"--select {expression!r}: {error}; {_HELP}") from None
 
 
-def _node(node: ast.expr) -> _Predicate:
+def _node(node: ast.expr, depth: int = 0) -> _Predicate:
+    if depth > _DEEPEST:
+        raise ValueError(f"nested more than {_DEEPEST} deep")
     if isinstance(node, ast.BoolOp):
-        parts = [_node(value) for value in node.values]
+        parts = [_node(value, depth + 1) for value in node.values]
         combine = all if isinstance(node.op, ast.And) else any
         return lambda stratum: combine(part(stratum) for part in parts)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        inner = _node(node.operand)
+        inner = _node(node.operand, depth + 1)
         return lambda stratum: not inner(stratum)
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         return _comparison(node)

@@ -1,7 +1,7 @@
 """Image shards in the WebDataset convention, whole or by byte range.
 
 The convention is told in `webdataset.py`. Archives are not trusted: nothing is unpacked, names that leave
-the archive, links and sparse files are refused, and no header can have more read than a row group's limit.
+the archive, links and sparse files are refused, and headers and members have limits of size.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _ROLES = {"composite": "composite", "ground_truth": "ground_truth", "mask": "for
 _JSON_FIELDS = {"domain", "subset", "category", "splits", "composite_style", "ground_truth_style"}
 _CHUNK_BYTES = 1 << 20
 _BLOCK_BYTES = tarfile.BLOCKSIZE
+_HEADER_BYTES = 1 << 16  # of long names and attributes; tarfile searches them in more than linear time
+_BROKEN = (tarfile.TarError, EOFError, ValueError, LookupError, RecursionError, OverflowError)
 
 
 @dataclass
@@ -49,11 +51,11 @@ class HashingReader:
     """What `tarfile` needs of a file, reading each byte once and hashing it: archives are taken in one pass.
 
     Raises:
-        DataError: a header asks for more than `limit_bytes` at once or for a jump back.
+        DataError: a header asks for more than `_HEADER_BYTES` at once or for a jump back.
     """
 
-    def __init__(self, stream: IO[bytes], limit_bytes: int = ROW_GROUP_BYTES) -> None:
-        self._stream, self._limit_bytes = stream, limit_bytes
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
         self._hash = hashlib.sha256()
         self._hashed_bytes = self._position = 0
         self._last = b""  # tarfile steps back one byte to see that a member is complete
@@ -62,10 +64,23 @@ class HashingReader:
         return self._position
 
     def read(self, size: int) -> bytes:
-        if not 0 <= size <= self._limit_bytes:
-            raise DataError(
-                f"a member asks for {size:,} bytes at once, the limit is {self._limit_bytes:,}; shrink it"
-            )
+        if not 0 <= size <= _HEADER_BYTES:
+            raise DataError(f"a header asks for {size:,} bytes at once, the limit is {_HEADER_BYTES:,}")
+        return self._read(size)
+
+    def read_member(self, member: tarfile.TarInfo) -> bytes:
+        """A member's content.
+
+        Raises:
+            DataError: the archive ends before.
+        """
+        self.seek(member.offset_data)
+        data = self._read(member.size)
+        if len(data) < member.size:
+            raise DataError(f"not a whole tar archive: it ends in {member.name}")
+        return data
+
+    def _read(self, size: int) -> bytes:
         again = self._last if self._position < self._hashed_bytes else b""
         data = (again + self._take(size - len(again)))[:size] if size else b""
         self._position += len(data)
@@ -102,7 +117,8 @@ def tar_samples(reader: HashingReader) -> Iterator[TarSample]:
     """
     current: TarSample | None = None
     try:
-        with tarfile.open(fileobj=reader, mode="r:") as archive:  # type: ignore[call-overload]
+        # Names that are no UTF-8 are spelled with replacement characters: no column or terminal takes others.
+        with tarfile.open(fileobj=reader, mode="r:", errors="replace") as archive:  # type: ignore[call-overload]
             for member in archive:
                 if member.isdir() or _is_apple_double(member):
                     continue
@@ -111,8 +127,8 @@ def tar_samples(reader: HashingReader) -> Iterator[TarSample]:
                     if current is not None:
                         yield current
                     current = TarSample(name, member.offset, member.offset)
-                _add_member(current, archive, member, part)
-    except (tarfile.TarError, EOFError, UnicodeError) as error:
+                _add_member(current, reader, member, part)
+    except _BROKEN as error:  # tarfile lets through what its own parsing of numbers and lists raises
         raise DataError(f"not a whole, uncompressed tar archive ({error})") from error
     if current is not None:
         yield current
@@ -129,7 +145,7 @@ def _split_name(path: str) -> tuple[str, str, str]:
     return f"{folder}{slash}{name}", dot, part
 
 
-def _add_member(sample: TarSample, archive: tarfile.TarFile, member: tarfile.TarInfo, part: str) -> None:
+def _add_member(sample: TarSample, reader: HashingReader, member: tarfile.TarInfo, part: str) -> None:
     sample.end = member.offset_data + -(-member.size // _BLOCK_BYTES) * _BLOCK_BYTES
     sample.problem = sample.problem or _refusal(member)
     role, _, suffix = part.lower().rpartition(".")
@@ -139,9 +155,7 @@ def _add_member(sample: TarSample, archive: tarfile.TarFile, member: tarfile.Tar
     if key in sample.files:
         sample.problem = f"{member.name}: a second {key} under one name"
         return
-    file = archive.extractfile(member)
-    assert file is not None  # `_refusal` lets only regular files through
-    sample.files[key] = file.read()
+    sample.files[key] = reader.read_member(member)
 
 
 def _refusal(member: tarfile.TarInfo) -> str | None:
@@ -152,6 +166,11 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     if not 0 <= member.size <= ROW_GROUP_BYTES:
         return f"{member.name}: {member.size:,} bytes, a row group holds {ROW_GROUP_BYTES:,}; shrink it"
     return None
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be encoded: JSON can spell half a character."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def sample_row(sample: TarSample, shard_path: str, defaults: Stratum) -> Row:
@@ -194,15 +213,18 @@ def _facts(text: bytes | None, defaults: Stratum) -> dict[str, Any]:
 
 
 def _check_types(facts: dict[str, Any]) -> None:
+    def text(value: Any) -> bool:
+        return isinstance(value, str) and _is_text(value)
+
     def strings(value: Any) -> bool:
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+        return isinstance(value, list) and all(text(item) for item in value)
 
     def numbers(value: Any) -> bool:
         return isinstance(value, list) and all(type(item) in (int, float) for item in value)
 
     expected = {
-        "subset": isinstance(facts["subset"], str),
-        "category": facts["category"] is None or isinstance(facts["category"], str),
+        "subset": text(facts["subset"]),
+        "category": facts["category"] is None or text(facts["category"]),
         "splits": strings(facts["splits"]),
         "composite_style": facts["composite_style"] is None or numbers(facts["composite_style"]),
         "ground_truth_style": facts["ground_truth_style"] is None or type(facts["ground_truth_style"]) is int,

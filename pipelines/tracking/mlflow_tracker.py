@@ -260,6 +260,12 @@ def read_identity(spool_folder: Path) -> tuple[RunIdentity, str]:
     Raises:
         OSError, ValueError: there is none, or it is unreadable.
     """
-    fields = json.loads((spool_folder / IDENTITY_NAME).read_text())
-    tracking_uri = fields.pop("tracking_uri")
-    return RunIdentity(**fields), tracking_uri
+    try:
+        fields = json.loads((spool_folder / IDENTITY_NAME).read_text())
+        tracking_uri = fields.pop("tracking_uri")
+        identity = RunIdentity(**fields)
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not as `write_identity` wrote it ({type(error).__name__}: {error})") from error
+    if not all(isinstance(value, str) for value in (tracking_uri, *fields.values())):
+        raise ValueError("not as `write_identity` wrote it: expected texts")
+    return identity, tracking_uri

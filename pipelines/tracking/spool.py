@@ -13,6 +13,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import shutil
 import threading
 import uuid
@@ -23,11 +24,19 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipelines.tracking.server import redact
+from pipelines.tracking.spool_entries import (
+    MOST_PENDING_BYTES,
+    checked_entry,
+    checked_state,
+    inflated,
+    unpacked,
+)
 
 logger = logging.getLogger(__name__)
 
 STATE_NAME = "spool.json"
 _SMALL_BYTES = 1 << 16
+_SEGMENT = re.compile(r"\d{6,18}")
 
 
 class SpoolInUseError(Exception):
@@ -98,10 +107,10 @@ class Spool:
     def _load_state(self) -> dict[str, Any]:
         empty = {"uid": uuid.uuid4().hex, "sent": [0, 0], "cuts": [], "dropped": 0}
         try:
-            return empty | json.loads((self.folder / STATE_NAME).read_bytes())
+            return checked_state(empty | json.loads((self.folder / STATE_NAME).read_bytes()))
         except (FileNotFoundError, NotADirectoryError):
             return empty
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError) as error:
             logger.warning(
                 "%s is unreadable (%s): the whole spool is sent again.", self.folder / STATE_NAME, error
             )
@@ -137,6 +146,8 @@ class Spool:
             return True
 
     def _store(self, blob: bytes | Path, place: Path, name: str) -> None:
+        if Path(name).name != name:
+            raise ValueError(f"a file's name is {name!r}, expected one without folders")
         size = len(blob) if isinstance(blob, bytes) else _size(blob)
         self._require_room(size)
         place.mkdir(parents=True)
@@ -229,8 +240,8 @@ class Spool:
 
     def _parse(self, line: bytes, segment: int) -> dict[str, Any] | None:
         try:
-            data = json.loads(line)
-        except ValueError as error:
+            data = checked_entry(json.loads(line))
+        except (ValueError, RecursionError) as error:
             self.count_dropped(1, f"unreadable line in {self._segment_path(segment)}: {error}")
             return None
         step = data.get("step", -1)
@@ -272,14 +283,15 @@ class Spool:
             )
 
     def _segments(self) -> list[int]:
-        return sorted(int(path.stem) for path in self.folder.glob("*.jsonl"))
+        stems = (path.stem for path in self.folder.glob("*.jsonl"))
+        return sorted(int(stem) for stem in stems if _SEGMENT.fullmatch(stem))
 
     def _segment_path(self, segment: int) -> Path:
         return self.folder / f"{segment:06d}.jsonl"
 
     # -- travelling
 
-    def pending(self, max_bytes: int = 16 << 20) -> bytes:
+    def pending(self, max_bytes: int = MOST_PENDING_BYTES) -> bytes:
         """The unsent entries with their files, small ones first, while they fit; for another's `adopt`."""
         with self._guard:
             lines = [self._portable(entry.data) for entry in self._unsent() if entry.data is not None]
@@ -307,19 +319,20 @@ class Spool:
         return json.dumps({**data, "blob_name": files[0].name, "blob_base64": content}).encode()
 
     def adopt(self, pending: bytes) -> None:
-        """Appends what `pending` gave elsewhere; nothing if it came from this folder, which holds it all."""
+        """Appends what `pending` gave elsewhere; nothing if it came from this folder, which holds it all.
+
+        It came with a checkpoint, so it is not trusted: it can neither name files nor unfold without end.
+        """
         try:
-            header, *lines = zlib.decompress(pending).split(b"\n")
+            header, *lines = inflated(pending).split(b"\n")
             if json.loads(header)["spool"] == self.uid:
                 return
-            entries = [json.loads(line) for line in lines]
-        except (zlib.error, ValueError, KeyError) as error:
+            entries = [unpacked(json.loads(line)) for line in lines]
+        except (zlib.error, ValueError, TypeError, KeyError, RecursionError) as error:
             self.count_dropped(1, f"what travelled with the checkpoint is unreadable: {error}")
             return
-        for entry in entries:
-            content = entry.pop("blob_base64", None)
-            name = entry.pop("blob_name", "blob")
-            self.append(entry, None if content is None else base64.b64decode(content), name)
+        for entry, content, name in entries:
+            self.append(entry, content, name)
 
     def close(self) -> None:
         """Gives the folder free; what is unsent stays in it."""

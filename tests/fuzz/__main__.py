@@ -1,4 +1,4 @@
-"""Feed the project's parsers with inputs that are almost valid, and see that nothing but its own errors comes out.
+"""Feed the project's parsers with inputs that are almost valid: nothing but its own errors may come out.
 
   python -m tests.fuzz --inputs 1000000
   python -m tests.fuzz --target tar --seed 7
@@ -52,13 +52,15 @@ def _run(name: str, seed: int, inputs: int) -> list[Finding]:
         if isinstance(item, Finding):
             found.append(item)
             print(
-                f"FOUND in {name}: {item.kind}\n{item.details}\n  again: --target '{name}' --seed {seed} --only {item.index}"
+                f"FOUND in {name}: {item.kind}\n{item.details}\n"
+                f"  again: --target '{name}' --seed {seed} --only {item.index}"
             )
         else:
             total.refused += item.refused
             total.grown_bytes = max(total.grown_bytes, item.grown_bytes)
     print(
-        f"{name:20} {inputs:>9,} inputs  {total.refused:>9,} refused  {total.grown_bytes >> 20:>5,} MiB more at the peak  "
+        f"{name:20} {inputs:>9,} inputs  {total.refused:>9,} refused  "
+        f"{total.grown_bytes >> 20:>5,} MiB more at the peak  "
         f"{time.monotonic() - started:6.0f} s  {len(found)} findings",
         flush=True,
     )

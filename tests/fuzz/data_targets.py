@@ -144,8 +144,8 @@ def _tar_target() -> Target:
         _tar(tarfile.GNU_FORMAT, "n" * 120),
     )
     tokens = (
-        b"../", b"/", b"\0", b"\\", b"11 path=x\n", b"30 GNU.sparse.major=1\n", b"22 size=99999999999\n", b"ustar", b"\x80",
-        b"x", b"L", b"S", b"\xff\xfe", b'"\\ud800"',
+        b"../", b"/", b"\0", b"\\", b"11 path=x\n", b"30 GNU.sparse.major=1\n", b"22 size=99999999999\n",
+        b"ustar", b"\x80", b"x", b"L", b"S", b"\xff\xfe", b'"\\ud800"',
     )  # fmt: skip
     return Target("tar", read, corpus, tokens, repair=_repair_tar)
 

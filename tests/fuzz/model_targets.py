@@ -9,6 +9,7 @@ import random
 import shutil
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ from charmnet.weights import (
 from pipelines.models import checkpoint_of
 from pipelines.tracking.mlflow_tracker import read_identity
 from pipelines.tracking.spool import Spool
-from tests.fuzz.mutation import mutate_json
+from tests.fuzz.mutation import mutate_bytes, mutate_json
 from tests.fuzz.targets import Target
 
 
@@ -82,10 +83,8 @@ def _pth(legacy: bool = False) -> bytes:
     return stream.getvalue()
 
 
-def _mutate_pth(rng: random.Random, data: bytes, tokens: tuple[bytes, ...]) -> bytes:
+def _mutate_pth(rng: random.Random, data: bytes, tokens: Sequence[bytes]) -> bytes:
     """Bytes of the file or, half of the time, of a member behind the archive's checksums."""
-    from tests.fuzz.mutation import mutate_bytes
-
     if rng.random() < 0.5 or not data.startswith(b"PK"):
         return mutate_bytes(rng, data, tokens)
     stream = io.BytesIO()
@@ -173,8 +172,8 @@ def _spool_targets(folder: Path) -> list[Target]:
     travel = b"\n".join(json.dumps(line).encode() for line in travelling)
     corpus = (b"\0\0".join([state.encode(), lines.encode(), travel]),)
     tokens = (
-        b"../outside", b"/", b'"blob": "../outside", ', b'"blob_name": "../../x", ', b'"op"', b"\n", b"null\n", b"[]\n", b"-1", b"NaN",
-        b"[" * 3000, b"9" * 5000, b'"\\ud800"', b"\0\0",
+        b"../outside", b"/", b'"blob": "../outside", ', b'"blob_name": "../../x", ', b'"op"', b"\n",
+        b"null\n", b"[]\n", b"-1", b"NaN", b"[" * 3000, b"9" * 5000, b'"\\ud800"', b"\0\0",
     )  # fmt: skip
     best = json.dumps(
         {"checkpoint": "best/checkpoint-000000003", "step": 3, "metric": "fmse", "value": 1.0}

@@ -1,4 +1,4 @@
-"""Inputs that are almost valid: what a valid one becomes by a few random changes, the same for the same seed."""
+"""Inputs that are almost valid: a few random changes of a valid one, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ _NUMBERS = (
     2**64 - 1,
 )
 _VALUES: tuple[Any, ...] = (
-    None, True, 0, -1, 1, 2**31, 2**63, 10**400, 1e308, float("inf"), float("nan"), "", "..", "../x", "/x", "a\0b",
-    "s3://other/x", "%2e%2e/x", "..\\x", "\ud800", "x" * 5000, [], {}, [[]], [None], {"": {}}, {"0": [1, 1]}, ["x"],
+    None, True, 0, -1, 1, 2**31, 2**63, 10**400, 1e308, float("inf"), float("nan"), "", "..", "../x", "/x",
+    "a\0b", "s3://other/x", "%2e%2e/x", "..\\x", "\ud800", "x" * 5000, [], {}, [[]], [None], {"": {}},
+    {"0": [1, 1]}, ["x"],
 )  # fmt: skip
 _MOST_BYTES = 1 << 16
 

@@ -85,7 +85,8 @@ def _read_picture(data: bytes) -> None:
             image = read(data)
     with contextlib.suppress(DataError):
         image = decode_rgb(data, upright=True)
-        assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+        assert image.dtype == np.uint8
+        assert image.shape[2:] == (3,)
 
 
 def targets(folder: Path) -> list[Target]:

@@ -1,4 +1,4 @@
-"""What reads bytes that others wrote: every parser with valid inputs to start from and the errors it may raise."""
+"""What reads bytes that others wrote: each parser, valid inputs to start from, the errors it may raise."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Target:
     """
     Attributes:
         read: what is under test. corpus: valid inputs. tokens: what the format is made of.
-        mutate: how inputs are made from valid ones. repair: makes checksums right again, now and then, so that
-            changes reach what lies behind them.
+        mutate: how inputs are made from valid ones. repair: makes checksums right again, now and then, so
+            that changes reach what lies behind them.
         expected: what it may raise; anything else is a finding.
     """
 
