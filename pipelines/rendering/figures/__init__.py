@@ -7,12 +7,20 @@ from collections.abc import Callable
 import numpy as np
 
 from pipelines.rendering.description import Thing
-from pipelines.rendering.figures import cattle, dogs, people
+from pipelines.rendering.figures import cakes, cars, living, motorcycles, objects, seats
 
 BUILDERS: dict[str, Callable[[np.random.Generator], Thing]] = {
     "human": people.human,
+    "bottle": objects.bottle,
+    "cake": cakes.cake,
+    "motorcycle": motorcycles.motorcycle,
     "cow": cattle.cow,
+    "couch": seats.couch,
+    "apple": objects.apple,
+    "car": cars.car,
+    "chair": seats.chair,
     "dog": dogs.dog,
+    "knife": objects.knife,
 }
 
 

@@ -202,12 +202,9 @@ def _tank_and_seat(rng: np.random.Generator, build: _Build, coat: Material) -> l
     rear = build.wheelbase / 2 - 0.08
     hump = seat + (0.1 if build.faired else 0.06)
     cushion = (
-        (0.02, seat - 0.06),
-        (rear, seat - 0.03),
-        (rear + 0.03, hump - 0.01),
-        (rear - 0.04, hump + 0.01),
-    )
-    cushion += ((0.36, seat + 0.03), (0.26, seat), (0.1, seat + 0.01), (0.02, seat + 0.03))
+        (0.02, seat - 0.06), (rear, seat - 0.03), (rear + 0.03, hump - 0.01), (rear - 0.04, hump + 0.01),
+        (0.36, seat + 0.03), (0.26, seat), (0.1, seat + 0.01), (0.02, seat + 0.03),
+    )  # fmt: skip
     cap = ball((0.03, 0.03, 0.012), (0, y + 0.2, z + 0.105), CHROME)
     panels = [ball((0.02, 0.12, 0.08), (sign * 0.1, 0.3, seat - 0.16), coat) for sign in (-1, 1)]
     return [tank, cap, side_view(cushion, 0.25, (0, 0, 0), LEATHER, bevel=0.022), *panels]
