@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pipelines.rendering.description import Thing
-from pipelines.rendering.figures import cakes, cars, living, motorcycles, objects, seats
+from pipelines.rendering.figures import cakes, cars, cattle, dogs, motorcycles, objects, people, seats
 
 BUILDERS: dict[str, Callable[[np.random.Generator], Thing]] = {
     "human": people.human,
