@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipelines.rendering import figures
 from pipelines.rendering.description import Color, Role, Thing, Vector
@@ -16,23 +16,18 @@ SMALL_CATEGORIES = ("bottle", "cake", "apple")
 
 def figure(stage: Stage, category: str) -> Thing:
     """Another one of a foreground category."""
-    return figures.build(category, stage.rng)
+    return replace(figures.build(category, stage.rng), role=Role.FIGURE)
 
 
-def people(stage: Stage, count: int, place: Place) -> None:
-    """Up to `count` people somewhere on a place, facing anywhere."""
-    stage.strew(lambda rng: figures.build("human", rng), count, place, role=Role.FIGURE)
-
-
-def animals(stage: Stage, category: str, count: int, place: Place) -> None:
-    """Up to `count` dogs or cows somewhere on a place."""
-    stage.strew(lambda rng: figures.build(category, rng), count, place, role=Role.FIGURE)
+def strew(stage: Stage, category: str, count: int, place: Place) -> None:
+    """Up to `count` figures somewhere on a place, facing anywhere."""
+    stage.strew(lambda _: figure(stage, category), count, place)
 
 
 def vehicle(stage: Stage, category: str, at: Vector, heading: float) -> bool:
     """A car or motorcycle, unless its place is taken."""
     yaw = heading + stage.rng.normal(0, 2)
-    return stage.put_if_free(figure(stage, category), at, yaw, Role.FIGURE)
+    return stage.put_if_free(figure(stage, category), at, yaw)
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,7 @@ def put_top(stage: Stage, top: Top, at: Vector, yaw: float, others: int = 0) -> 
     place = stage.offer(Use.TABLETOP, middle, top.half, yaw)
     for _ in range(others):
         small = figure(stage, pick(stage.rng, SMALL_CATEGORIES))
-        stage.put_if_free(small, place.point(stage.rng), stage.rng.uniform(0, 360), Role.FIGURE)
+        stage.put_if_free(small, place.point(stage.rng), stage.rng.uniform(0, 360))
     return True
 
 
@@ -105,7 +100,7 @@ def seats_at_table(stage: Stage, at: Vector, yaw: float, count: int, apart: floa
         spot = moved(at, along, side * apart, yaw)
         # A thing at yaw 0 faces -y: one on the +y side of the table does so already.
         facing = yaw + (0 if side > 0 else 180) + stage.rng.normal(0, 8)
-        stage.put_if_free(figure(stage, "chair"), spot, facing, Role.FIGURE)
+        stage.put_if_free(figure(stage, "chair"), spot, facing)
 
 
 def lit(stage: Stage, thing: Thing, light: Vector, at: Vector, yaw: float, color: Color, intensity: float) -> None:

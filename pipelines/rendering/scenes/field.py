@@ -86,5 +86,5 @@ def _offer(stage: Stage) -> None:
         stage.offer(Use.DRIVING, meadow.center, (8, 1))
     track = stage.offer(Use.WALKING, (0, 0, 0.015), (10, 0.8))
     stage.offer(Use.DRIVING, track.center, (9, 0.2), heading=float(stage.rng.choice([90, 270])))
-    cast.animals(stage, "cow", 3, pick(stage.rng, meadows))
-    cast.people(stage, 2, track)
+    cast.strew(stage, "cow", 3, pick(stage.rng, meadows))
+    cast.strew(stage, "human", 2, track)

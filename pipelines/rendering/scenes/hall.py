@@ -46,7 +46,7 @@ def build(stage: Stage) -> None:
         stage.offer(Use.WALKING, (0, y, FLOOR_METERS), (width / 2 - 3, 0.8))
         stage.offer(Use.SITTING, (0, y, FLOOR_METERS), (width / 2 - 3, 0.8))
     stage.offer(Use.SITTING, aisle.center, aisle.half)
-    cast.people(stage, 4, aisle)
+    cast.strew(stage, "human", 4, aisle)
 
 
 def _flooring(stage: Stage) -> Material:
@@ -91,7 +91,7 @@ def _lobby(stage: Stage, sides: tuple[Side, ...], width: float, depth: float) ->
         stage.put(furniture.rug(rng, 3, 2.4), (x, y, FLOOR_METERS), 0, Role.GROUND)
         cast.put_top(stage, cast.low_table(stage), (x, y, FLOOR_METERS), 0, others=1)
         couch = cast.figure(stage, "couch")
-        stage.put_if_free(couch, (x, y + 1.3, FLOOR_METERS), 0, Role.FIGURE)
+        stage.put_if_free(couch, (x, y + 1.3, FLOOR_METERS), 0)
     desk = cast.sideboard(stage, 2.2)
     cast.put_top(stage, desk, (rng.uniform(-3, 3), sides[0].distance - 2.2, FLOOR_METERS), 0, others=1)
 

@@ -34,9 +34,10 @@ def build(stage: Stage) -> None:
     _beside_path(stage, path)
     _on_lawns(stage, path)
     _offer(stage, path)
-    for index in (0, 2, -1):
-        cast.people(stage, 1, stage.places[index])
-    cast.animals(stage, "dog", int(rng.integers(1, 3)), stage.places[1])
+    walks = stage.places_for(Use.WALKING)
+    for index in (0, 3, -1):
+        cast.strew(stage, "human", 1, walks[index])
+    cast.strew(stage, "dog", int(rng.integers(1, 3)), pick(rng, walks))
 
 
 class _Path:

@@ -36,8 +36,8 @@ def build(stage: Stage) -> None:
     _behind(stage, stand_side, width / 2)
     _offer(stage, width)
     _traffic(stage, width)
-    for side in (-1, 1):
-        cast.people(stage, 2, stage.places[0 if side < 0 else 1])
+    for verge in stage.places_for(Use.WALKING)[:2]:
+        cast.strew(stage, "human", 2, verge)
 
 
 def _barriers(stage: Stage, side: int, y: float) -> None:

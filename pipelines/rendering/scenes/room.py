@@ -73,7 +73,7 @@ def build(stage: Stage) -> None:
     _corners(stage, width, depth)
     middle = stage.offer(Use.WALKING, (0, 0, FLOOR_METERS), (width / 2 - 0.6, depth / 2 - 0.6))
     stage.offer(Use.SITTING, middle.center, middle.half)
-    cast.people(stage, int(rng.integers(1, 3)), middle)
+    cast.strew(stage, "human", int(rng.integers(1, 3)), middle)
 
 
 def walls(width: float, depth: float) -> tuple[Side, Side, Side, Side]:
@@ -113,7 +113,7 @@ def _sitting_corner(stage: Stage, side: Side, height: float) -> None:
     along = rng.uniform(-0.2, 0.2) * side.length / 2
     stage.put(furniture.rug(rng), side.at(along, 2.9), side.yaw, Role.GROUND)
     if rng.random() < 0.75:
-        stage.put_if_free(cast.figure(stage, "couch"), side.at(along, 1.05), side.yaw, Role.FIGURE)
+        stage.put_if_free(cast.figure(stage, "couch"), side.at(along, 1.05), side.yaw)
     else:
         stage.offer(Use.SITTING, side.at(along, 1.1), (0.3, 0.02), side.yaw, heading=side.yaw)
     at = side.at(along + rng.uniform(-0.2, 0.2), 3.1)

@@ -94,14 +94,12 @@ class Stage:
         self.put(thing, at, yaw, role)
         return True
 
-    def strew(
-        self, build: Builder, count: int, place: Place, yaw: tuple[float, float] = (0, 360), role: Role | None = None
-    ) -> None:
+    def strew(self, build: Builder, count: int, place: Place) -> None:
         """Up to `count` things at free spots of a place; each spot is tried for a few times."""
         for _ in range(count):
             thing = build(self.rng)
             for _ in range(6):
-                if self.put_if_free(thing, place.point(self.rng), self.rng.uniform(*yaw), role):
+                if self.put_if_free(thing, place.point(self.rng), self.rng.uniform(0, 360)):
                     break
 
     def offer(
@@ -116,6 +114,10 @@ class Stage:
         place = Place(use, _plain(center), (float(half[0]), float(half[1])), float(yaw), heading)
         self.places.append(place)
         return place
+
+    def places_for(self, use: Use) -> list[Place]:
+        """The places of a use that were offered so far, in their order."""
+        return [place for place in self.places if place.use is use]
 
     def lamp(self, at: Vector, radius: float, color: Color, night_only: bool = True) -> None:
         self.lamps.append(Lamp(_plain(at), float(radius), color, night_only))

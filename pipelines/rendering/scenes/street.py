@@ -33,9 +33,8 @@ def build(stage: Stage) -> None:
             _gardens(stage, side, edge)
     _furnish(stage, width, walk)
     _traffic(stage, width)
-    for side in (-1, 1):
-        pavement = stage.places[0 if side < 0 else 1]
-        cast.people(stage, 2, pavement)
+    for pavement in stage.places_for(Use.WALKING):
+        cast.strew(stage, "human", 2, pavement)
     stage.offer(Use.WALKING, (0, 0, 0.01), (14, width / 2 - 1.2))
 
 

@@ -17,7 +17,7 @@ ASPECT = 16 / 9
 """Width by height of the pictures that views are framed for; a squarer one shows more above and below."""
 MARGIN = 0.03
 TRIALS = 400
-CHOICES = 6
+CHOICES = 8
 COVERAGE = (0.025, 0.4)
 MOST_HIDDEN = 0.12
 MOST_CLUTTER = 0.2
@@ -33,26 +33,28 @@ class Portrait:
         angles: camera's angles off the foreground's front, to either side; degrees.
         eye: height of the camera above the ground, metres; None where `elevation` counts.
         elevation: degrees by which the camera looks down upon what stands on a table.
+        lowered: share of half the picture's height by which it is below the middle, about.
     """
 
     fill: tuple[float, float]
     angles: tuple[float, float]
     eye: tuple[float, float] | None = (0.9, 1.9)
-    elevation: tuple[float, float] = (8, 32)
+    elevation: tuple[float, float] = (3, 18)
     field_of_view: tuple[float, float] = (42, 62)
+    lowered: float = 0.0
 
 
 PERSON = Portrait((0.5, 0.92), (0, 60), (0.9, 1.8))
-SMALL = Portrait((0.36, 0.7), (0, 180), None, field_of_view=(34, 50))
+SMALL = Portrait((0.3, 0.6), (0, 180), None, field_of_view=(42, 60), lowered=0.3)
 PORTRAITS = {
     "human": PERSON,
-    "dog": Portrait((0.4, 0.75), (25, 80), (0.6, 1.3)),
+    "dog": Portrait((0.4, 0.75), (25, 80), (0.4, 1.0), lowered=0.15),
     "cow": Portrait((0.45, 0.8), (25, 85), (1.0, 1.8)),
     "car": Portrait((0.45, 0.8), (20, 75), (0.9, 1.9)),
     "motorcycle": Portrait((0.5, 0.85), (35, 85), (0.8, 1.6)),
-    "couch": Portrait((0.5, 0.85), (0, 50), (0.9, 1.7)),
-    "chair": Portrait((0.5, 0.8), (10, 60), (0.9, 1.6)),
-    "knife": replace(SMALL, fill=(0.6, 0.95), elevation=(24, 50)),
+    "couch": Portrait((0.5, 0.85), (0, 50), (0.8, 1.5), lowered=0.1),
+    "chair": Portrait((0.45, 0.8), (10, 60), (0.7, 1.4), lowered=0.1),
+    "knife": replace(SMALL, fill=(0.6, 0.9), elevation=(15, 40)),
 }
 
 
@@ -109,8 +111,10 @@ def _draw(
     camera = _point_camera(standing, portrait, rng)
     if not _is_free(content, standing) or not _may_stand(content, camera):
         return None
+    solids = solids_of(standing)
     low, high = COVERAGE
-    if not low <= coverage(solids_of(standing), camera) <= high or _is_hidden(content, standing, camera):
+    is_inside = np.abs(project(camera, solids.corners().reshape(-1, 3))).max() <= 1
+    if not is_inside or not low <= coverage(solids, camera) <= high or _is_hidden(content, standing, camera):
         return None
     return standing, camera
 
@@ -125,7 +129,7 @@ def _point_camera(standing: Thing, portrait: Portrait, rng: np.random.Generator)
     eye = None if portrait.eye is None else standing.pose.position[2] + rng.uniform(*portrait.eye)
     rise = math.tan(math.radians(rng.uniform(*portrait.elevation)))
     fill, field_of_view = rng.uniform(*portrait.fill), rng.uniform(*portrait.field_of_view)
-    aside = rng.normal(0, [0.25, 0.08])
+    aside = rng.normal((0, -portrait.lowered), (0.25, 0.08))
 
     def camera(distance: float) -> Camera:
         height = middle[2] + distance * rise if eye is None else eye
