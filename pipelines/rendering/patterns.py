@@ -1,0 +1,74 @@
+"""Patterns of materials as small pictures that repeat without seams."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.rendering.description import Material, Pattern
+
+NOISE_PERIODS = 8  # of pattern_meters before the noise repeats
+BRICKS = (
+    2,
+    6,
+)  # along and upwards in a repeat: a brick, one pattern_meters long, is three times as long as high
+JOINT_SHARE = 0.05  # of a brick's length
+NOISE_PIXELS = 256
+
+Floats = NDArray[np.float32]
+
+
+def picture(material: Material) -> tuple[Floats, float]:
+    """The pattern's colours, float32 [H,W,3] linear reflectances, and the metres that one repeat of it spans."""
+    share = _share(material.pattern)[..., None]
+    color, second = np.array(material.color), np.array(material.second_color)
+    periods = {Pattern.NOISE: NOISE_PERIODS, Pattern.BRICKS: BRICKS[0]}.get(material.pattern, 1)
+    pixels = (share * second + (1 - share) * color).astype(np.float32)
+    return pixels, periods * material.pattern_meters
+
+
+@lru_cache
+def _share(pattern: Pattern) -> Floats:
+    """Share of the second colour, [H,W] of 0..1."""
+    if pattern is Pattern.CHECKER:
+        return np.kron(np.eye(2)[::-1], np.ones((16, 16))).astype(np.float32)
+    if pattern is Pattern.STRIPES:
+        return np.repeat(np.arange(32) >= 16, 4).reshape(32, 4).astype(np.float32)
+    if pattern is Pattern.BRICKS:
+        return _joints()
+    return fractal_noise(NOISE_PIXELS, NOISE_PERIODS, octaves=5, seed=0).clip(0, 1)
+
+
+def _joints(pixels: int = 192) -> Floats:
+    """Joints of a running bond."""
+    v, u = np.mgrid[:pixels, :pixels] / pixels
+    course = v * BRICKS[1]
+    along = u * BRICKS[0] + 0.5 * (np.floor(course) % 2)
+    joint = (course % 1 < JOINT_SHARE * BRICKS[1] / BRICKS[0]) | (along % 1 < JOINT_SHARE)
+    return joint.astype(np.float32)
+
+
+def fractal_noise(pixels: int, periods: int, octaves: int, seed: int) -> Floats:
+    """[pixels,pixels] smooth noise that repeats without seams, about 0.5 with standard deviation 0.25.
+
+    Octaves of random lattices with half the amplitude and twice the frequency each, made smooth in between.
+    """
+    rng = np.random.default_rng([seed, periods])
+    total = np.zeros((pixels, pixels))
+    for octave in range(octaves):
+        cells = min(periods * 2**octave, pixels)
+        total += _interpolated(rng.normal(size=(cells, cells)), pixels) / 2**octave
+    return (0.5 + 0.25 * (total - total.mean()) / total.std()).astype(np.float32)
+
+
+def _interpolated(lattice: NDArray[np.float64], pixels: int) -> NDArray[np.float64]:
+    cells = len(lattice)
+    place = np.arange(pixels) / pixels * cells
+    low = np.floor(place).astype(int)
+    share = place - low
+    share = share * share * (3 - 2 * share)
+    high = (low + 1) % cells
+    rows = lattice[low] * (1 - share)[:, None] + lattice[high] * share[:, None]
+    return rows[:, low] * (1 - share) + rows[:, high] * share

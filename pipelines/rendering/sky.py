@@ -1,0 +1,142 @@
+"""Sun and sky: how much light they give, from which direction, and how they look.
+
+Radiances are in the kilolux that make a white matt surface as bright. Directions are of the world, with z up,
+azimuths counter-clockwise from x.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import mitsuba as mi
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.rendering.patterns import fractal_noise
+
+KILOLUX = 75.0  # of Mitsuba's sunsky per unit: brings a clear noon with the sun at 60 degrees to about 100
+SUN_RADIUS_DEGREES = 0.2679
+SHOWN_SUN_RADIUS_DEGREES = 0.6  # as glare makes it look
+MAP_SHAPE = (64, 256)  # of the upper half of the sky: elevation from the zenith down, azimuth
+CLOUD_PERIODS = 4
+CLOUD_PIXELS = 512
+CLOUD_EDGE = 0.14  # in the noise: how soft the clouds' edges are
+CLOUD_ALBEDO = 0.55
+LOWEST_CLOUD_SINE = 0.035  # clouds melt into the haze at about 2 degrees
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClearSky:
+    """A cloudless sky and its sun: Mitsuba's `sunsky` (Hosek and Wilkie 2012)."""
+
+    elevation_degrees: float
+    turbidity: float
+
+    def sun_kilolux(self) -> Floats:
+        """[3] on a surface that faces the sun."""
+        sun = _emitter(self, {"sky_scale": 0.0})
+        elevation = math.radians(self.elevation_degrees)
+        solid_angle = 2 * math.pi * (1 - math.cos(math.radians(SUN_RADIUS_DEGREES)))
+        return KILOLUX * solid_angle * _radiance(sun, math.cos(elevation), 0.0, math.sin(elevation))
+
+    def radiance(self) -> NDArray[np.float32]:
+        """float32 [MAP_SHAPE,3] of the sky without its sun, which stands at azimuth 0 (`directions`)."""
+        return _clear_radiance(self)
+
+
+@lru_cache(maxsize=32)
+def _clear_radiance(sky: ClearSky) -> NDArray[np.float32]:
+    emitter = _emitter(sky, {"sun_scale": 0.0})
+    values = [_radiance(emitter, *direction) for direction in directions(MAP_SHAPE).reshape(-1, 3)]
+    radiance = (math.pi * KILOLUX * np.array(values)).reshape(*MAP_SHAPE, 3).astype(np.float32)
+    radiance.flags.writeable = False
+    return radiance
+
+
+def _emitter(sky: ClearSky, scale: dict[str, float]) -> Any:
+    elevation = math.radians(sky.elevation_degrees)
+    toward = [math.cos(elevation), 0.0, math.sin(elevation)]
+    return mi.load_dict({"type": "sunsky", "sun_direction": toward, "turbidity": sky.turbidity, **scale})
+
+
+def _radiance(emitter: Any, x: float, y: float, z: float) -> Floats:
+    seen = mi.SurfaceInteraction3f()
+    seen.wi = [-x, -y, -z]
+    return np.array(emitter.eval(seen), np.float64).reshape(3)
+
+
+def directions(shape: tuple[int, int]) -> Floats:
+    """[H,W,3] unit vectors of the middles of a map's cells; azimuths rise from 0 along its rows."""
+    height, width = shape
+    zenith = (np.arange(height) + 0.5) / height * math.pi / 2
+    azimuth = (np.arange(width) + 0.5) / width * 2 * math.pi
+    sine = np.sin(zenith)[:, None]
+    upward = np.broadcast_to(np.cos(zenith)[:, None], shape)
+    return np.stack([sine * np.cos(azimuth), sine * np.sin(azimuth), upward], axis=-1)
+
+
+def overcast(upward: Floats) -> Floats:
+    """Radiance by the sine of the elevation of a closed cover that gives 1 on the ground (CIE, Moon and Spencer)."""
+    return (1 + 2 * np.maximum(upward, 0.0)) * 3 / 7
+
+
+def look_up(radiance: NDArray[np.float32], toward: Floats, sun_azimuth: float) -> Floats:
+    """The map's radiance in directions [...,3], bilinear; below the horizon it is as at the horizon."""
+    height, width = radiance.shape[:2]
+    zenith = np.arccos(np.clip(toward[..., 2], 0.0, 1.0)) / (math.pi / 2)
+    azimuth = (np.arctan2(toward[..., 1], toward[..., 0]) - sun_azimuth) / (2 * math.pi)
+    row = np.clip(zenith * height - 0.5, 0, height - 1)
+    column = (azimuth * width - 0.5) % width
+    top, left = np.minimum(row.astype(int), height - 2), column.astype(int) % width
+    down, across = (row - top)[..., None], (column - left)[..., None]
+    right = (left + 1) % width
+    upper = radiance[top, left] * (1 - across) + radiance[top, right] * across
+    lower = radiance[top + 1, left] * (1 - across) + radiance[top + 1, right] * across
+    return upper * (1 - down) + lower * down
+
+
+def sun_disc(toward: Floats, sun: Floats) -> Floats:
+    """Radiance [...,1] in directions of a sun that gives 1 kilolux face on, glare included."""
+    angle = np.degrees(np.arccos(np.clip(toward @ sun, -1.0, 1.0)))
+    solid_angle = 2 * math.pi * (1 - math.cos(math.radians(SHOWN_SUN_RADIUS_DEGREES)))
+    edge = np.clip((SHOWN_SUN_RADIUS_DEGREES - angle) / 0.2 + 0.5, 0.0, 1.0)
+    return edge[..., None] * math.pi / solid_angle
+
+
+def clouds(toward: Floats, cover: float, seed: int) -> tuple[Floats, Floats]:
+    """A layer of clouds as seen: (share of each direction that they hide, how thick they are), both [...] 0..1.
+
+    Fractal noise on a plane overhead, so that they shrink towards the horizon and melt into its haze.
+    """
+    noise = _cloud_noise(seed)
+    upward = np.maximum(toward[..., 2], LOWEST_CLOUD_SINE)
+    u, v = (toward[..., axis] / upward / CLOUD_PERIODS / 2 for axis in (0, 1))
+    value = _wrapped(noise, u, v)
+    threshold = float(np.quantile(noise, 1 - cover)) if cover > 0 else math.inf
+    if cover >= 1:
+        threshold = -math.inf
+    hidden = np.clip((value - threshold) / CLOUD_EDGE + 0.5, 0.0, 1.0)
+    hidden = hidden * hidden * (3 - 2 * hidden)
+    return hidden, np.clip(value, 0.0, 1.0)
+
+
+@lru_cache(maxsize=16)
+def _cloud_noise(seed: int) -> NDArray[np.float32]:
+    return fractal_noise(CLOUD_PIXELS, CLOUD_PERIODS, octaves=6, seed=seed)
+
+
+def _wrapped(noise: NDArray[np.float32], u: Floats, v: Floats) -> Floats:
+    """Bilinear values of a picture that repeats over 0..1."""
+    size = len(noise)
+    x, y = u * size % size, v * size % size
+    left, top = x.astype(int) % size, y.astype(int) % size
+    right, bottom = (left + 1) % size, (top + 1) % size
+    across, down = x % 1, y % 1
+    upper = noise[top, left] * (1 - across) + noise[top, right] * across
+    lower = noise[bottom, left] * (1 - across) + noise[bottom, right] * across
+    return upper * (1 - down) + lower * down

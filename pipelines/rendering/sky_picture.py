@@ -1,0 +1,33 @@
+"""The sky as a camera sees it: without noise, with its clouds and its sun."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.rendering import sky
+from pipelines.rendering.conditions import Lighting
+from pipelines.rendering.light_mixing import Mix
+
+Floats = NDArray[np.float64]
+
+SHADED_CLOUD = 0.5  # of a sunlit cloud's brightness, where it is thickest
+
+
+def sky_picture(rays: Floats, mix: Mix, lighting: Lighting) -> Floats:
+    """[H,W,3] radiance of the sky along unit rays, in kilolux as `sky` counts it."""
+    azimuth = np.radians(mix.sky.azimuth_degrees)
+    clear = sky.look_up(mix.sky.clear.radiance(), rays, azimuth)
+    behind = clear + mix.sun_kilolux * sky.sun_disc(rays, mix.sun_direction)
+    hidden, thickness = (
+        part[..., None] for part in sky.clouds(rays, lighting.cloud_cover, lighting.cloud_seed)
+    )
+    return behind + hidden * (_cloud(rays, thickness, mix, lighting) - behind)
+
+
+def _cloud(rays: Floats, thickness: Floats, mix: Mix, lighting: Lighting) -> Floats:
+    """What clouds send on: their cover's even light, and the sun's that falls on them."""
+    cover = sky.overcast(rays[..., 2:]) * lighting.cloud_kilolux * np.array(lighting.cloud_color)
+    sunlit = sky.CLOUD_ALBEDO * mix.sun_kilolux * (1 - SHADED_CLOUD * thickness)
+    texture = 1 + lighting.cloud_contrast * (0.5 - thickness)
+    return (cover + sunlit) * texture
