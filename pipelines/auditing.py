@@ -130,8 +130,8 @@ class DomainAudit:
         """All rows that count for the steps first..last, in any order."""
         batch_size = self.spec.batch_size
         base = (first_step - 1) * batch_size
-        places = table["index"].to_numpy()
-        outside = (places < 0) | (places >= batch_size)
+        places, steps = table["index"].to_numpy(), table["step"].to_numpy()
+        outside = (places < 0) | (places >= batch_size) | (steps < first_step) | (steps > last_step)
         wrong = table.filter(outside).to_pylist()
         self.report.differ(
             len(wrong), (f"step {r['step']}: {r['id']} at place {r['index']} of {batch_size}" for r in wrong)
@@ -180,8 +180,8 @@ class DomainAudit:
         )
         for epoch in range(epochs[0], epochs[-1] + 1):
             here = delivered[(epochs[positions] == epoch) & (delivered >= 0)]
-            counts = np.bincount(here, minlength=len(self._delivered)) + self._delivered
-            self._delivered = counts.clip(max=2).astype(np.uint8)
+            numbers, counts = np.unique(here, return_counts=True)
+            self._delivered[numbers] = np.minimum(2, self._delivered[numbers] + counts)
             self.report.epochs = epoch + 1
             if end >= (epoch + 1) * len(self._delivered):
                 self._finish_epoch(epoch)

@@ -17,7 +17,7 @@ from charmnet.vocabulary import Domain
 from pipelines.cli import main
 from pipelines.config import TrainConfig
 from pipelines.ingest.quarantine import Ledger
-from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.ingest.window import read_window
 from pipelines.storage import Location
 from pipelines.training.attempts import Attempt
 from pipelines.training.deliveries import AUDIT_SCHEMA, DeliveryLog
@@ -42,10 +42,11 @@ class Run:
             Domain.RENDERED: write_dataset(folder / "rendered", rendered, rows_per_shard=1),
         }
         config = TrainConfig(batch_size=BATCH, width=8, pool_row_groups=2, seed=3, steps=STEPS, audit=True)
-        self.specs = stream_specs(config, self.datasets, frozenset(self.datasets))
+        specs = stream_specs(config, self.datasets, frozenset(self.datasets))
         digests = {domain.value: dataset.manifest.digest for domain, dataset in self.datasets.items()}
         RunFolder(self.folder).claim("run", config, digests)
         self.ledger = Ledger({"real": 1, "rendered": 1})
+        self.lanes = {Domain(d): list(read_window(s, 0, STEPS, LANE)) for d, s in specs.items()}
 
     def attempt(
         self, number: int, parent: int | None, start: int, stop: int, saved: int, workers: int
@@ -61,8 +62,8 @@ class Run:
         logs = [DeliveryLog(self.folder, number, rank, True, handle, 1.0) for rank in range(workers)]
         for step in range(start + 1, stop + 1):
             for lane in range(BATCH // LANE):
-                blocks = {Domain(name): lane_of(spec, step, lane) for name, spec in self.specs.items()}
-                logs[lane % workers].add(step, blocks)
+                number = (step - 1) * (BATCH // LANE) + lane
+                logs[lane % workers].add(step, {d: lanes[number] for d, lanes in self.lanes.items()})
         for log in logs:
             log.flush()
         if saved > start:
@@ -80,10 +81,6 @@ class Run:
         data = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, AUDIT_SCHEMA), data)
         place.write_bytes(data.getvalue())
-
-
-def lane_of(spec: StreamSpec, step: int, lane: int) -> dict:
-    return list(read_window(spec, step - 1, step, LANE))[lane]
 
 
 @pytest.fixture
@@ -130,6 +127,10 @@ def with_a_false_epoch(rows: Rows) -> Rows:
     return [{**rows[0], "epoch": 7}, *rows[1:]]
 
 
+def with_a_step_out_of_order(rows: Rows) -> Rows:
+    return [{**rows[0], "step": 0}, *rows[1:]]
+
+
 def without_a_step(rows: Rows) -> Rows:
     return [row for row in rows if row["step"] != 4]
 
@@ -142,6 +143,7 @@ def without_a_step(rows: Rows) -> Rows:
         (with_a_stranger, 0, {"missing": 1}, "step 3: HCOCO/other (not in the data set) at place 0"),
         (with_a_false_substitute, 0, {"substitutes": 1}, "which the quarantine list does not name"),
         (with_a_false_epoch, 0, {"missing": 0}, "is logged in epoch 7, the plan says 0"),
+        (with_a_step_out_of_order, 0, {"missing": 1}, "step 0: HCOCO/"),
         (without_a_step, 1, {"missing": 4}, "step 4 has no sample logged"),
     ],
 )
