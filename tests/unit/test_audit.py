@@ -62,8 +62,8 @@ class Run:
         logs = [DeliveryLog(self.folder, number, rank, True, handle, 1.0) for rank in range(workers)]
         for step in range(start + 1, stop + 1):
             for lane in range(BATCH // LANE):
-                number = (step - 1) * (BATCH // LANE) + lane
-                logs[lane % workers].add(step, {d: lanes[number] for d, lanes in self.lanes.items()})
+                block = (step - 1) * (BATCH // LANE) + lane
+                logs[lane % workers].add(step, {d: lanes[block] for d, lanes in self.lanes.items()})
         for log in logs:
             log.flush()
         if saved > start:
