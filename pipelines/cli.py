@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from charmnet.errors import CharmNetError
+from pipelines.redaction import redact
 
 COMMANDS = {
     "shard": "turn a released data set, or image shards, into parquet shards with a manifest",
@@ -45,10 +46,10 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
     try:
         return int(parsed.run(parsed))
     except ValueError as error:
-        print(f"charmnet: error: {error}", file=sys.stderr)
+        print(f"charmnet: error: {redact(str(error))}", file=sys.stderr)
         return EXIT_USAGE
     except CharmNetError as error:
-        print(f"charmnet: error: {error}", file=sys.stderr)
+        print(f"charmnet: error: {redact(str(error))}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         print("charmnet: interrupted", file=sys.stderr)

@@ -1,10 +1,11 @@
 """What a run tells about itself: the tracker's protocol, and MLflow behind a spool on disk."""
 
+from pipelines.redaction import redact
 from pipelines.tracking.grids import sample_grid
 from pipelines.tracking.leftovers import Leftovers, ship_leftovers
 from pipelines.tracking.mlflow_tracker import MlflowTracker, open_tracker
 from pipelines.tracking.runs import close_orphans
-from pipelines.tracking.server import experiment_link, redact, run_link
+from pipelines.tracking.server import experiment_link, run_link
 from pipelines.tracking.system_metrics import SystemSampler
 from pipelines.tracking.tracker import NullTracker, RunStatus, Tracker
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from pipelines.tracking.server import connect, local_artifacts, redact
+from pipelines.redaction import redact
+from pipelines.tracking.server import connect, local_artifacts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

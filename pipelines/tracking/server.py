@@ -1,28 +1,18 @@
-"""The tracking server as seen from here: its client, its errors, its pages, and what is not written down."""
+"""The tracking server as seen from here: its client, its errors, its pages."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from pipelines.redaction import redact
 from pipelines.services import state_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s@\"']*:[^/\s@\"']*(?=@)")
-_SECRET_VARIABLES = (
-    "MLFLOW_TRACKING_PASSWORD",
-    "MLFLOW_TRACKING_TOKEN",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-)
-# Shorter values would blot out ordinary words.
-_SHORTEST_SECRET = 8
 # The shipper has its own patience: a request should fail soon, and once. The links that MLflow prints lack
 # what makes the page show a training run. A user's own settings win.
 _CLIENT_DEFAULTS = {
@@ -31,16 +21,6 @@ _CLIENT_DEFAULTS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _TRANSIENT_CLIENT_ERRORS = (401, 403, 408, 429)
-
-
-def redact(text: str) -> str:
-    """The text without the credentials of URLs and without the values of the known secret variables."""
-    text = _URL_CREDENTIALS.sub("***", text)
-    for name in _SECRET_VARIABLES:
-        value = os.environ.get(name, "")
-        if len(value) >= _SHORTEST_SECRET:
-            text = text.replace(value, "***").replace(json.dumps(value)[1:-1], "***")
-    return text
 
 
 def plain_tracking_uri(tracking_uri: str) -> str:
