@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from typing import Literal
 
-from pipelines.redaction import redact
 from pipelines.tracking.run_writer import METRICS_PER_REQUEST, RunWriter
 from pipelines.tracking.runs import (
     HEARTBEAT_SECONDS,
@@ -19,7 +18,7 @@ from pipelines.tracking.runs import (
     find_runs,
     heartbeat_tags,
 )
-from pipelines.tracking.server import connect, is_transient, run_link
+from pipelines.tracking.server import connect, is_transient, redact, run_link
 from pipelines.tracking.spool import Entry, Spool
 
 logger = logging.getLogger(__name__)
@@ -33,6 +32,7 @@ FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
 _ENTRIES_PER_READ = 2000
 _LAST_REQUEST_SECONDS = 1.0
+UNREACHABLE_SECONDS = 15.0
 
 
 class RunMissingError(OSError):
@@ -69,9 +69,14 @@ class Shipper(threading.Thread):
         self.page: str | None = None
 
     def finish(self, timeout_seconds: float) -> bool:
-        """Sends the rest; whether all of it was sent in time. The spool is given free in either case."""
+        """Sends the rest; whether all of it was sent in time. The spool is given free in either case.
+
+        A server that is slow gets all of the time, one that does not answer `UNREACHABLE_SECONDS` of it.
+        """
         self._closing.set()
-        self.join(timeout_seconds)
+        self.join(min(timeout_seconds, UNREACHABLE_SECONDS))
+        if not self._failures:
+            self.join(max(0.0, timeout_seconds - UNREACHABLE_SECONDS))
         self._abandoned.set()
         self.join(_LAST_REQUEST_SECONDS)
         return not self.is_alive() and self._spool.drained

@@ -86,19 +86,22 @@ class Validation:
         }
 
     def split_images(self, split: str, worker: int, num_workers: int) -> Iterator[EvaluationImage]:
-        """Every `num_workers`-th image of the split, from the `worker`-th on, in file order."""
+        """A worker's share of the split's images, consecutive in file order: it reads no one else's."""
         assert self.dataset is not None
         selection = Selection(f"split == {split!r}")
-        index = 0
-        for shard_index, group_index, group in self.dataset.manifest.groups():
-            if not selected_counts(self.dataset.manifest, group, selection)[0]:
-                continue
-            for row in selected_rows(self.dataset, selection, shard_index, group_index):
-                if self.images and index >= self.images:
-                    return
-                if index % num_workers == worker:
+        groups = [
+            (shard, group, selected_counts(self.dataset.manifest, row_group, selection)[0])
+            for shard, group, row_group in self.dataset.manifest.groups()
+        ]
+        images = sum(count for _, _, count in groups)
+        images = min(images, self.images) if self.images else images
+        start, stop = (images * (worker + end) // num_workers for end in (0, 1))
+        for shard, group, count in groups:
+            if count and start < count and stop > 0:
+                rows = selected_rows(self.dataset, selection, shard, group)
+                for row in islice(rows, max(start, 0), stop):
                     yield from row_images(row, self.size)
-                index += 1
+            start, stop = start - count, stop - count
 
     def _groups(self, split: str) -> list[tuple[str, str]]:
         """All images, and each subset where there are several: the same on every worker."""

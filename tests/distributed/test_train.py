@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from mlflow import MlflowClient
+from mlflow.entities import Run
 from safetensors.torch import load_file
 
+from charmnet.weights import load_checkpoint
 from pipelines.cli import main
+from pipelines.services import TrackingServer
 from pipelines.storage import Location
 from pipelines.tracking.server import connect
 from tests.fixtures.datasets import ShardedDatasets
@@ -29,58 +34,88 @@ def arguments(datasets: ShardedDatasets, storage: str, name: str, *more: str) ->
     ]
 
 
+def finished_run(client: MlflowClient, name: str) -> Run:
+    experiment = client.get_experiment_by_name("charmnet")
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.mlflow.runName = '{name}'")
+    assert run.info.status == "FINISHED"
+    return run
+
+
+def points(client: MlflowClient, run: Run, metric: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, metric)]
+
+
 def final_weights(storage: str, name: str, step: int, folder: Path) -> dict[str, torch.Tensor]:
     (Location.of(storage) / name / f"checkpoint-{step:09d}").download_folder(folder)
     return load_file(folder / "model.safetensors")
 
 
-def test_a_run_with_two_workers_is_tracked_and_resumed(
-    datasets: ShardedDatasets, s3, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-    storage = s3.prefix()
-    more = ("validate=IHD_test", "--workers", "2", "--register", "tiny")
-    assert main(arguments(datasets, storage, "run", *more)) == 0
-    client = connect(mlflow_server)
-    experiment = client.get_experiment_by_name("charmnet")
-    (run,) = client.search_runs([experiment.experiment_id])
-    assert run.info.status == "FINISHED"
-    losses = client.get_metric_history(run.info.run_id, "loss/total")
-    assert [point.step for point in losses] == [2, 3, 4, 6]
-    scores = client.get_metric_history(run.info.run_id, "eval/IHD_test/fmse")
-    assert [point.step for point in scores] == [3, 6]
-    assert "eval/IHD_test/composite_fmse" in run.data.metrics
-    assert client.list_artifacts(run.info.run_id, "config")
-    assert client.get_model_version_by_alias("tiny", "best").version == "1"
-    folder = Location.of(storage) / "run"
-    assert [child.name for child in folder.children() if child.name.startswith("checkpoint-")] == [
-        "checkpoint-000000003",
-        "checkpoint-000000006",
-    ]
-    assert (folder / "best.json").read_json()["metric"] == "eval/IHD_test/fmse"
+@pytest.fixture
+def frail_server(tmp_path: Path) -> Iterator[TrackingServer]:
+    """A server that the test itself stops and starts."""
+    server = TrackingServer(tmp_path / "mlflow")
+    server.start()
+    yield server
+    server.stop(grace_seconds=1)
 
-    assert main(arguments(datasets, storage, "run", *more, "seed=1")) == 2
+
+def test_a_run_that_was_cut_in_two_with_its_server_away_ends_as_one_that_was_not(
+    datasets: ShardedDatasets, s3, frail_server: TrackingServer, tmp_path: Path, capsys
+) -> None:
+    storage, server = s3.prefix(), frail_server
+    more = ("validate=IHD_test", "--workers", "2", "--tracking", server.url)
+    assert main(arguments(datasets, storage, "whole", *more, "--register", "tiny")) == 0
+    server.stop(grace_seconds=1)
+    assert main(arguments(datasets, storage, "parts", *more, "steps=3")) == 0
+    server.start()
+    assert main(arguments(datasets, storage, "parts", *more, "seed=1")) == 2
     assert "seed: 0 -> 1" in capsys.readouterr().err
+    assert main(arguments(datasets, storage, "parts", *more)) == 0
 
-    assert main(arguments(datasets, storage, "run", *more, "steps=8")) == 0
-    (run,) = client.search_runs([experiment.experiment_id])
-    losses = client.get_metric_history(run.info.run_id, "loss/total")
-    assert [point.step for point in losses] == [2, 3, 4, 6, 8]
+    weights = [final_weights(storage, name, 6, tmp_path / name) for name in ("whole", "parts")]
+    assert weights[0].keys() == weights[1].keys()
+    for name, tensor in weights[0].items():
+        assert torch.equal(tensor, weights[1][name]), name
+
+    client = connect(server.url)
+    whole, parts = (finished_run(client, name) for name in ("whole", "parts"))
+    assert points(client, whole, "loss/total") == points(client, parts, "loss/total")
+    assert [step for step, _ in points(client, whole, "loss/total")] == [2, 3, 4, 6]
+    assert points(client, whole, "eval/IHD_test/fmse") == points(client, parts, "eval/IHD_test/fmse")
+    assert [step for step, _ in points(client, whole, "eval/IHD_test/fmse")] == [3, 6]
+    assert "eval/IHD_test/composite_fmse" in whole.data.metrics
 
 
-def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_weights(
-    datasets: ShardedDatasets, s3, tmp_path: Path
+def test_a_run_leaves_what_it_was_made_of(
+    datasets: ShardedDatasets, s3, mlflow_server: str, tmp_path: Path
 ) -> None:
     storage = s3.prefix()
-    none = ("--tracking", "none", "--workers", "2", "schedule=constant")
-    assert main(arguments(datasets, storage, "whole", *none, "steps=5")) == 0
-    assert main(arguments(datasets, storage, "parts", *none, "steps=3")) == 0
-    assert main(arguments(datasets, storage, "parts", *none, "steps=5")) == 0
-    whole = final_weights(storage, "whole", 5, tmp_path / "whole")
-    parts = final_weights(storage, "parts", 5, tmp_path / "parts")
-    assert whole.keys() == parts.keys()
-    for name, tensor in whole.items():
-        assert torch.equal(tensor, parts[name]), name
+    more = ("validate=IHD_test", "--tracking", mlflow_server, "--register", "tiny", "schedule=linear")
+    kept = ("steps=4", "checkpoint_every=1", "keep_checkpoints=2", "precision=bf16")
+    assert main(arguments(datasets, storage, "run", *more, *kept)) == 0
+    client = connect(mlflow_server)
+    run = finished_run(client, "run")
+    folder = Location.of(storage) / "run"
+
+    assert run.data.tags["run_folder"] == str(folder)
+    assert run.data.tags["ray_job_id"]
+    assert {entry.dataset.name for entry in run.inputs.dataset_inputs} == {"real", "rendered"}
+    files = {file.path for file in client.list_artifacts(run.info.run_id, "config")}
+    assert files == {"config/config.json", "config/environment.json"}
+    assert client.list_artifacts(run.info.run_id, "images")
+    assert client.get_model_version_by_alias("tiny", "best").version == "1"
+
+    names = sorted(child.name for child in folder.children() if child.name.startswith("checkpoint-"))
+    assert names == ["checkpoint-000000003", "checkpoint-000000004"]
+    assert (folder / "best.json").read_json()["metric"] == "eval/IHD_test/fmse"
+    (folder / names[0]).download_folder(tmp_path / "checkpoint")
+    method, metadata = load_checkpoint(tmp_path / "checkpoint")
+    assert metadata["step"] == 3
+    assert metadata["mlflow_run_id"] == run.info.run_id
+    assert metadata["config"]["schedule"] == "linear"
+    rates = dict(points(client, run, "optim/lr"))
+    assert rates[2] > rates[4] > 0
+    assert method.name == "charmnet"
 
 
 def test_idih_trains_on_either_domain_and_warm_starts_charmnet(

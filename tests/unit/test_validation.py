@@ -24,14 +24,18 @@ from tests.factories import make_iharmony4
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("released")
-    make_iharmony4(folder, photographs=4)
+    make_iharmony4(folder, photographs=8)
     source = Location.of(folder)
     lists = tuple(read_list(f"{name}.txt", source) for name in ("IHD_train", "IHD_test"))
     entries, rejected = IHarmony4(source, lists, Categories()).entries()
     assert rejected == list[Rejection]()
-    task = EntriesTask(source, RowKind.PAIR, Domain.REAL, tuple(entries), None)
-    written = task.write(source / "shards", "part-0.parquet")
-    Manifest.merged([written.manifest], {}).save(source / "shards")
+    parts = [
+        EntriesTask(source, RowKind.PAIR, Domain.REAL, (entry,), None).write(
+            source / "shards", f"{i}.parquet"
+        )
+        for i, entry in enumerate(entries)
+    ]
+    Manifest.merged([part.manifest for part in parts], {}).save(source / "shards")
     return Dataset.open(source / "shards")
 
 
@@ -48,8 +52,23 @@ def test_each_image_is_one_workers_even_where_there_are_more_workers(dataset: Da
     ]
     together = sorted(image for share in shares for image in share)
     assert together == sorted(set(together))
-    assert len(together) == 2
+    assert len(together) == 4
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_worker_reads_only_the_row_groups_of_its_share(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    whole = Dataset.read_row_group
+    monkeypatch.setattr(
+        Dataset,
+        "read_row_group",
+        lambda self, shard, group: (read.append(shard), whole(self, shard, group))[1],
+    )
+    for rank in range(2):
+        list(validation(dataset, rank, 2).split_images("IHD_test", rank, 2))
+    assert len(read) == len(set(read)) == 4
 
 
 def test_scores_are_those_of_evaluation(dataset: Dataset) -> None:
@@ -70,7 +89,7 @@ def test_scores_are_those_of_evaluation(dataset: Dataset) -> None:
 
 def test_a_limit_takes_the_first_images_over_all_workers(dataset: Dataset) -> None:
     limited = [validation(dataset, rank, 2, validate_images=1) for rank in range(2)]
-    assert [len(list(v.split_images("IHD_test", v.rank, 2))) for v in limited] == [1, 0]
+    assert [len(list(v.split_images("IHD_test", v.rank, 2))) for v in limited] == [0, 1]
 
 
 def test_grids_show_what_went_in_and_what_came_out(dataset: Dataset) -> None:
