@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Literal
 
+from pipelines.redaction import redact
 from pipelines.tracking.run_writer import METRICS_PER_REQUEST, RunWriter
 from pipelines.tracking.runs import (
     HEARTBEAT_SECONDS,
@@ -18,7 +19,7 @@ from pipelines.tracking.runs import (
     find_runs,
     heartbeat_tags,
 )
-from pipelines.tracking.server import connect, is_transient, redact, run_link
+from pipelines.tracking.server import connect, is_transient, run_link
 from pipelines.tracking.spool import Entry, Spool
 
 logger = logging.getLogger(__name__)
