@@ -56,6 +56,16 @@ def vary(rng: np.random.Generator, color: Color, spread: float = 0.15) -> Color:
     return (red, green, blue)
 
 
+def softened(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """An open polyline with its corners cut twice (Chaikin's scheme), its ends kept."""
+    curve = np.array(points)
+    for _ in range(2):
+        before, after = curve[:-1], curve[1:]
+        cut = np.stack([0.75 * before + 0.25 * after, 0.25 * before + 0.75 * after], axis=1).reshape(-1, 2)
+        curve = np.concatenate([curve[:1], cut, curve[-1:]])
+    return tuple((float(first), float(second)) for first, second in curve)
+
+
 def block(size: Vector, base: Vector, material: Material, bevel: float = 0.0, yaw: float = 0.0) -> Part:
     """A box whose underside has its middle at `base`."""
     x, y, z = base

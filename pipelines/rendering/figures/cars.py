@@ -70,7 +70,7 @@ class _Body:
 
 BODIES = (
     _Body(3.95, 1.7, 1.48, 2.5, 0.3, 0.18, 0.93, 0.68, 0.93, (-0.95, -0.25), (1.25, 1.72)),  # hatchback
-    _Body(4.6, 1.8, 1.44, 2.72, 0.32, 0.17, 0.92, 0.68, 0.98, (-0.85, -0.1), (0.95, 1.6)),  # saloon
+    _Body(4.6, 1.8, 1.44, 2.72, 0.32, 0.17, 0.92, 0.68, 0.98, (-0.85, -0.1), (0.75, 1.45)),  # saloon
     _Body(4.65, 1.8, 1.46, 2.72, 0.32, 0.17, 0.92, 0.68, 0.94, (-0.9, -0.15), (1.85, 2.16), 3),  # estate
     _Body(4.5, 1.86, 1.72, 2.68, 0.38, 0.25, 1.08, 0.88, 1.08, (-0.98, -0.35), (1.8, 2.08), 3),  # off-roader
     _Body(4.85, 1.9, 1.98, 3.0, 0.34, 0.2, 1.12, 0.85, 1.12, (-1.7, -1.0), (2.2, 2.34), 3),  # van
@@ -135,8 +135,11 @@ def _cabin(body: _Body, coat: Material) -> list[Part]:
     (foot, top), (rear_top, rear_foot) = body.screen, body.back
     base = (0.0, 0.0, body.belt)
     middle = (top + rear_top) / 2
-    outline = [(foot, -0.1), (rear_foot, -0.1), (rear_foot, 0.0), (rear_top, rise - 0.05)]
-    outline += [(middle + 0.35, rise - 0.005), (middle - 0.35, rise), (top, rise - 0.04), (foot, 0.0)]
+    # Roof and windows meet in two gentle edges each: smooth shading over a single one would spread far.
+    outline = [(foot, -0.1), (rear_foot, -0.1), (rear_foot, 0.0)]
+    outline += [_between((rear_top, rise - 0.05), (rear_foot, 0.0), 0.08), (rear_top - 0.1, rise - 0.035)]
+    outline += [(middle + 0.35, rise - 0.005), (middle - 0.35, rise)]
+    outline += [(top + 0.1, rise - 0.03), _between((top, rise - 0.04), (foot, 0.0), 0.08), (foot, 0.0)]
     parts = [side_view(outline, width, base, coat, bevel=0.04, lean=LEAN)]
     parts += [side_view(window, width + 0.012, base, GLASS, lean=LEAN) for window in _side_windows(body)]
     screen = _pane((foot, 0.0), (top, rise - 0.04), outward=-0.012)
@@ -146,12 +149,13 @@ def _cabin(body: _Body, coat: Material) -> list[Part]:
     return parts
 
 
+def _between(start: tuple[float, float], end: tuple[float, float], share: float) -> tuple[float, float]:
+    return (start[0] + (end[0] - start[0]) * share, start[1] + (end[1] - start[1]) * share)
+
+
 def _pane(foot: tuple[float, float], top: tuple[float, float], outward: float) -> Points:
     """A window across the car between two points of the outline, standing out a little."""
-    (y0, z0), (y1, z1) = foot, top
-    low, high = 0.08, 0.9
-    a = (y0 + (y1 - y0) * low, z0 + (z1 - z0) * low)
-    b = (y0 + (y1 - y0) * high, z0 + (z1 - z0) * high)
+    a, b = _between(foot, top, 0.08), _between(foot, top, 0.9)
     inner = -4 * outward
     points = [(a[0] + outward, a[1]), (a[0] + inner, a[1]), (b[0] + inner, b[1]), (b[0] + outward, b[1])]
     return points if outward < 0 else points[::-1]

@@ -23,6 +23,7 @@ from pipelines.rendering.parts import (
     paint,
     pick,
     placed,
+    softened,
     top_view,
     vary,
 )
@@ -163,7 +164,7 @@ def apple(rng: np.random.Generator) -> Thing:
             ("a5161f", "c0301f"),
             ("b0201c", "d8a03a"),
             ("7a9a2a", "95b03a"),
-            ("c9a83a", "c0502a"),
+            ("b8ad3a", "b5823a"),
             ("8a1220", "b02a2a"),
         ),
     )
@@ -175,7 +176,7 @@ def apple(rng: np.random.Generator) -> Thing:
         pattern_meters=radius * 0.8,
     )
     tall = radius * rng.uniform(0.85, 1.0)
-    body = tuple((r * radius, z * tall) for r, z in _softened(APPLE))
+    body = tuple((r * radius, z * tall) for r, z in softened(APPLE))
     wood = Material(paint("4a3520"))
     lean = rng.uniform(0.1, 0.3) * radius
     stem = bent_tube(
@@ -185,16 +186,6 @@ def apple(rng: np.random.Generator) -> Thing:
     if rng.random() < 0.75:
         parts += _leaf(rng, (lean * 0.5, 0, 2.0 * tall), radius)
     return Thing("apple", Role.FOREGROUND, tuple(parts))
-
-
-def _softened(points: Profile) -> list[tuple[float, float]]:
-    """The polyline with its corners cut twice (Chaikin's scheme), its ends kept."""
-    curve = np.array(points)
-    for _ in range(2):
-        before, after = curve[:-1], curve[1:]
-        cut = np.stack([0.75 * before + 0.25 * after, 0.25 * before + 0.75 * after], axis=1).reshape(-1, 2)
-        curve = np.concatenate([curve[:1], cut, curve[-1:]])
-    return [(float(r), float(z)) for r, z in curve]
 
 
 def _leaf(rng: np.random.Generator, base: Vector, length: float) -> list[Part]:

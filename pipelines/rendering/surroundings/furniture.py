@@ -6,9 +6,20 @@ import math
 
 import numpy as np
 
-from pipelines.rendering.description import Material, Part, Pattern, Role, Thing, Vector
-from pipelines.rendering.parts import ball, block, cylinder, paint, pick, shade, tube, turned_profile, vary
-from pipelines.rendering.surroundings.nature import LEAF_GREENS
+from pipelines.rendering.description import Extrusion, Material, Part, Pattern, Pose, Role, Thing, Vector
+from pipelines.rendering.parts import (
+    ball,
+    block,
+    cylinder,
+    paint,
+    pick,
+    shade,
+    softened,
+    tube,
+    turned_profile,
+    vary,
+)
+from pipelines.rendering.surroundings.nature import GOLDEN_ANGLE, LEAF_GREENS
 from pipelines.rendering.surroundings.street import wooden
 
 TABLE_TOP_METERS = 0.75
@@ -21,6 +32,7 @@ CLOTHS = tuple(
     paint(srgb) for srgb in ("8c3b3b", "3f5f7a", "5b6b4a", "b39a6b", "7a6a85", "a8663f", "55585c", "c9bda6")
 )
 STEEL = Material(paint("b8bcc0"), roughness=0.3, metallic=True)
+TURNS = tuple(float(turn) for turn in np.radians(np.linspace(0, 130, 8)))
 
 
 def table(rng: np.random.Generator, width: float = 1.6, depth: float = 0.9) -> Thing:
@@ -51,7 +63,14 @@ def _table(rng: np.random.Generator, width: float, depth: float, top: float) -> 
 
 def round_table(rng: np.random.Generator, radius: float = 0.4) -> Thing:
     """A cafe table on one foot; its top is at TABLE_TOP_METERS."""
-    board = pick(rng, (wooden(rng, 0.4), Material(paint("d9d4ca"), 0.25), Material(paint("3a3c3e"), 0.4)))
+    board = pick(
+        rng,
+        (
+            wooden(rng, 0.4),
+            Material(vary(rng, paint("d0cabd")), 0.25),
+            Material(vary(rng, paint("3a3c3e")), 0.4),
+        ),
+    )
     iron, top = Material(paint("2b2b2d"), 0.4), TABLE_TOP_METERS
     parts = (
         turned_profile(
@@ -121,9 +140,7 @@ def _books(rng: np.random.Generator, width: float, base: float, room: float) -> 
     while x < end - 0.05:
         thick, tall, deep = rng.uniform(0.018, 0.05), room * rng.uniform(0.6, 0.92), rng.uniform(0.15, 0.22)
         cover = Material(vary(rng, pick(rng, CLOTHS), 0.35), 0.5)
-        parts.append(
-            block((thick, deep, tall), (x + thick / 2, 0.04 - deep / 2 + 0.05, base), cover, bevel=0.002)
-        )
+        parts.append(block((thick, deep, tall), (x + thick / 2, 0.04 - deep / 2 + 0.05, base), cover))
         x += thick + 0.002
     if width / 2 - x > 0.25:
         parts += _vase(rng, (x + 0.14, 0.0, base), room * 0.6)
@@ -133,15 +150,8 @@ def _books(rng: np.random.Generator, width: float, base: float, room: float) -> 
 def _vase(rng: np.random.Generator, base: Vector, height: float) -> list[Part]:
     glaze = Material(vary(rng, pick(rng, CLOTHS), 0.3), 0.15)
     belly = height * rng.uniform(0.25, 0.4)
-    profile = (
-        (0, 0),
-        (belly * 0.6, 0),
-        (belly, height * 0.4),
-        (belly * 0.45, height * 0.8),
-        (belly * 0.6, height),
-        (0, height * 0.97),
-    )
-    return [turned_profile(profile, base, glaze)]
+    wall = ((belly * 0.6, 0.0), (belly, height * 0.4), (belly * 0.4, height * 0.8), (belly * 0.6, height))
+    return [turned_profile(softened(wall), base, glaze)]
 
 
 def vase(rng: np.random.Generator) -> Thing:
@@ -199,28 +209,24 @@ def potted_plant(rng: np.random.Generator, height: float | None = None) -> Thing
         cylinder(radius * 0.85, 0.01, (0, 0, pot_height * 0.95), soil),
     ]
     green = vary(rng, pick(rng, LEAF_GREENS))
-    for index in range(16):
-        angle, up = index * 2.39996, rng.uniform(0.45, 1.0)
-        parts += _long_leaf(
-            angle,
-            height * rng.uniform(0.2, 0.45),
-            pot_height,
-            height * up,
-            Material(shade(green, rng.uniform(0.7, 1.4)), 0.5),
+    for index in range(22):
+        leaf = Material(shade(green, rng.uniform(0.8, 1.6)), 0.5)
+        rise = (height - pot_height) * rng.uniform(0.4, 1.0)
+        shape = _strap(rise, reach=height * rng.uniform(0.15, 0.4), width=0.025 + 0.03 * height)
+        parts.append(
+            Part(shape, leaf, Pose((0, 0, pot_height * 0.9), yaw_degrees=math.degrees(index * GOLDEN_ANGLE)))
         )
     return Thing("plant", Role.VEGETATION, tuple(parts))
 
 
-def _long_leaf(angle: float, reach: float, low: float, high: float, leaf: Material) -> list[Part]:
-    """A stem that rises and a leaf that arches over from it."""
-    across, along = math.cos(angle), math.sin(angle)
-    high = max(high, low + 0.1)
-    bend = (across * reach * 0.35, along * reach * 0.35, low + (high - low) * 0.8)
-    tip = (across * reach, along * reach, high - 0.02)
-    return [
-        tube((0, 0, low - 0.05), bend, 0.006, leaf, 0.02),
-        tube(bend, tip, 0.03, leaf, 0.004),
+def _strap(rise: float, reach: float, width: float) -> Extrusion:
+    """A long leaf that stands up, then arches over towards +x."""
+    half = reach / 1.64  # an arc of an ellipse, ended at 130 degrees
+    arcs = [
+        [(half - (half + thick) * math.cos(turn), (rise + thick) * math.sin(turn)) for turn in TURNS]
+        for thick in (0.0, 0.004)
     ]
+    return Extrusion((*arcs[0], *arcs[1][::-1]), width)
 
 
 def floor_lamp(rng: np.random.Generator) -> Thing:

@@ -122,7 +122,7 @@ def _iron_bars(rng: np.random.Generator, length: float) -> list[Part]:
     count = max(2, int(length / 0.14))
     for index in range(count):
         x = -length / 2 + length * (index + 0.5) / count
-        parts.append(tube((x, 0, 0.1), (x, 0, 1.25), 0.009, paintwork))
+        parts.append(block((0.018, 0.018, 1.15), (x, 0, 0.1), paintwork))
     return parts + [block((length, 0.03, 0.035), (0, 0, z), paintwork) for z in (0.15, 1.1)]
 
 
