@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,24 +16,36 @@ Field = NDArray[np.float32]
 def signed_distances(blend: Blend) -> tuple[Floats, Field]:
     """The grid's first corner, and the smooth union's approximate signed distances on the grid."""
     step, smoothing = blend.resolution_meters, blend.smoothing_meters
-    bounds = np.array([_bounds(tube) for tube in blend.tubes])
+    low, high = np.array([_bounds(tube) for tube in blend.tubes]).transpose(1, 0, 2)
     reach = smoothing + 2 * step
     # Off the descriptions' round numbers: a surface through grid points would have collapsed triangles.
-    origin = bounds[:, 0].min(axis=0) - reach - 0.382 * step
-    shape = np.ceil((bounds[:, 1].max(axis=0) + reach - origin) / step).astype(int) + 1
-    field = np.full(shape, reach, np.float32)
-    axes = [(origin[axis] + step * np.arange(shape[axis])).astype(np.float32) for axis in range(3)]
-    for tube, (low, high) in zip(blend.tubes, bounds, strict=True):
-        first = np.floor((low - reach - origin) / step).astype(int).clip(0)
-        last = np.ceil((high + reach - origin) / step).astype(int) + 1
-        window = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
-        grid = [axis[part] for axis, part in zip(axes, window, strict=True)]
-        field[window] = _smooth_minimum(field[window], _tube_distances(tube, grid), smoothing)
+    origin = low.min(axis=0) - reach - 0.382 * step
+    counts = np.ceil((high.max(axis=0) + reach - origin) / step).astype(int) + 1
+    grid = [
+        (first + step * np.arange(count)).astype(np.float32)
+        for first, count in zip(origin, counts, strict=True)
+    ]
+    field = _union(blend.tubes, grid, smoothing, step)
     if blend.within:
-        field = np.maximum(field, np.minimum.reduce([_tube_distances(tube, axes) for tube in blend.within]))
-    for tube in blend.without:
-        field = np.maximum(field, -_tube_distances(tube, axes))
+        field = np.maximum(field, _union(blend.within, grid, 0.0, step))
+    if blend.without:
+        field = np.maximum(field, -_union(blend.without, grid, 0.0, step))
     return origin, field
+
+
+def _union(tubes: Sequence[Tube], grid: list[Field], smoothing: float, step: float) -> Field:
+    """Distances to the nearest tube; a tube is reckoned with only about itself, where it can matter."""
+    reach = smoothing + 2 * step
+    field = np.full([len(axis) for axis in grid], reach, np.float32)
+    for tube in tubes:
+        low, high = _bounds(tube)
+        window = tuple(
+            slice(*np.searchsorted(axis, (first - reach, last + reach)))
+            for axis, first, last in zip(grid, low, high, strict=True)
+        )
+        near = [axis[part] for axis, part in zip(grid, window, strict=True)]
+        field[window] = _smooth_minimum(field[window], _tube_distances(tube, near), smoothing)
+    return field
 
 
 def _bounds(tube: Tube) -> Floats:

@@ -20,7 +20,7 @@ def read_mesh(file: MeshFile) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     A hole would let light into the thing and its back be seen, so what stays open is refused.
 
     Raises:
-        DataError: the file cannot be read, has no faces, is not finite, is flat, or is not closed.
+        DataError: the file cannot be read, has no faces, is flat, or is not closed.
     """
     mesh = _load(Path(file.path))
     if Path(file.path).suffix.lower() in Y_UP_SUFFIXES:
@@ -51,8 +51,6 @@ def _load(path: Path) -> trimesh.Trimesh:
         raise DataError(
             f"{path}: the file has no faces; export it with its surface, not points or lines alone"
         )
-    if not np.isfinite(mesh.vertices).all():
-        raise DataError(f"{path}: a vertex is not finite; export the mesh again")
     return mesh
 
 

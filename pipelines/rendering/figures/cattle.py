@@ -100,15 +100,15 @@ def cow(rng: np.random.Generator) -> Thing:
 
 def _head_and_neck(rng: np.random.Generator) -> tuple[Frame, tuple[Tube, ...]]:
     """The head looks up, ahead or down to the grass."""
-    poll, nod = pick(rng, (((0, -1.06, 1.46), 38), ((0, -1.12, 1.34), 44), ((0, -1.18, 0.66), 64)))
+    place, nod = pick(rng, (((0, -1.06, 1.46), 38), ((0, -1.12, 1.34), 44), ((0, -1.18, 0.66), 64)))
     yaw = float(rng.uniform(-35, 35))
-    poll = np.array([0.25 * np.sin(np.radians(yaw)), *poll[1:]])
+    poll = np.array([0.25 * np.sin(np.radians(yaw)), *place[1:]])
     throat = shifted(poll, y=0.1, z=-0.1)
     crest = path(
-        ((0, -0.5, 1.2), 0.5 * (np.array([0, -0.5, 1.2]) + poll), shifted(poll, y=0.04, z=-0.02)),
+        ((0, -0.5, 1.2), 0.5 * shifted(poll, y=-0.5, z=1.2), shifted(poll, y=0.04, z=-0.02)),
         (0.16, 0.13, 0.1),
     )
-    chest = path(((0, -0.66, 0.9), 0.5 * (np.array([0, -0.62, 0.92]) + throat), throat), (0.2, 0.15, 0.1))
+    chest = path(((0, -0.66, 0.9), 0.5 * shifted(throat, y=-0.62, z=0.92), throat), (0.2, 0.15, 0.1))
     return Frame(poll, yaw, nod), (*crest, *chest)
 
 
@@ -119,8 +119,8 @@ def _legs(rng: np.random.Generator) -> tuple[tuple[Tube, ...], ...]:
     for side, front, swing in ((1, True, 1), (-1, False, 1), (-1, True, -1), (1, False, -1)):
         step = swing * stride + rng.uniform(-0.03, 0.03)
         if front:
-            points = ((0.17, -0.54, 0.95), (0.19, -0.55 + 0.3 * step, 0.76), (0.185, -0.58 + 0.6 * step, 0.46),
-                      (0.18, -0.55 + step, 0.13), (0.18, -0.585 + step, 0.06))  # fmt: skip
+            points = ((0.17, -0.54, 0.95), (0.19, -0.55 + 0.3 * step, 0.76),
+                      (0.185, -0.58 + 0.6 * step, 0.46), (0.18, -0.55 + step, 0.13), (0.18, -0.585 + step, 0.06))  # fmt: skip
             radii = (0.17, 0.112, 0.06, 0.041, 0.043)
         else:
             points = ((0.16, 0.68, 1.0), (0.2, 0.6 + 0.3 * step, 0.78), (0.19, 0.8 + 0.7 * step, 0.5),

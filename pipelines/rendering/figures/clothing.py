@@ -13,7 +13,7 @@ from pipelines.rendering.figures.anatomy import ANKLE, Body, Leg, arm, leg, seat
 from pipelines.rendering.figures.flesh import Point, beyond, blended, grown, limb, lump, shifted, vector
 from pipelines.rendering.parts import paint, pick, shade, vary
 
-RESOLUTION_METERS = 0.016
+RESOLUTION_METERS = 0.018
 SMOOTHING_METERS = 0.03
 TOPS = tuple(map(paint, (
     "e8e4da", "c23b2e", "2f5d8c", "e0b23c", "3c7a52", "1d1f24", "7a3b6a", "d9782f", "8fb4cf", "5b6068",
@@ -53,8 +53,10 @@ def dress(rng: np.random.Generator, body: Body) -> Outfit:
     elif style == "skirt":
         parts = [_top(body, cloth, sleeve, 0.008, hem=body.waist), _skirt_alone(rng, body)]
     else:
-        hem = shifted(body.pelvis, z=pick(rng, (0.0, 0.01, 0.075)) * body.physique.height)
-        parts = [_top(body, cloth, sleeve, 0.010, hem=hem), *_trousers(rng, body, shorts)]
+        tucked = rng.random() < 0.4
+        hem = shifted(body.pelvis, z=(0.075 if tucked else rng.uniform(-0.01, 0.01)) * body.physique.height)
+        parts = [_top(body, cloth, sleeve, 0.007, loose=0.0 if tucked else 0.018, hem=hem)]
+        parts += _trousers(rng, body, shorts, tucked and rng.random() < 0.7)
     if rng.random() < 0.28:
         parts.append(_jacket(rng, body))
         sleeve = 1.97
@@ -82,22 +84,23 @@ def _top(
     cloth: Material,
     sleeve: float,
     ease: float,
+    loose: float = 0.0,
     hem: Point | None = None,
     skirt: Sequence[Tube] = (),
 ) -> Part:
-    """A shirt down to a hem's height, or a dress down to its skirt's."""
+    """A shirt down to a hem's height, or a dress down to its skirt's; wider by `loose` about the hips."""
     size = body.physique.height
     sleeves = [grown(arm(body, index, sleeve), ease + 0.006) for index in (0, 1)] if sleeve else []
     covered = [tube for chain in sleeves for tube in chain]
     collar = limb(shifted(body.neck, z=-0.03 * size), shifted(body.neck, z=0.006 * size), 0.037 * size)
-    tubes = (*grown((*torso(body), *seat(body)), ease), *covered, *skirt, collar)
-    within = (beyond(_hem(skirt) if hem is None else hem, (0, 0, 1)), *grown(covered, 0.02))
+    tubes = (*grown(torso(body), ease), *grown(seat(body), ease + loose), *covered, *skirt, collar)
+    within = (beyond(_hem(skirt) if hem is None else hem, (0, 0, 1)), *_below_the_hem(sleeves))
     cuffs = tuple(_end_of(chain[-1]) for chain in sleeves if sleeve < 1)
     return blended(tubes, cloth, SMOOTHING_METERS, RESOLUTION_METERS, within, cuffs)
 
 
-def _trousers(rng: np.random.Generator, body: Body, shorts: bool) -> list[Part]:
-    """Long ones or shorts, with a belt now and then."""
+def _trousers(rng: np.random.Generator, body: Body, shorts: bool, belted: bool) -> list[Part]:
+    """Long ones or shorts."""
     cloth = Material(vary(rng, pick(rng, TROUSERS)), 0.95)
     reach = 0.75 if shorts else 1.98
     ease = float(rng.uniform(0.006, 0.016))
@@ -106,7 +109,7 @@ def _trousers(rng: np.random.Generator, body: Body, shorts: bool) -> list[Part]:
     waistband = shifted(body.waist, z=-0.015 * body.physique.height)
     below, cuffs = beyond(waistband, (0, 0, -1)), tuple(_end_of(chain[-1]) for chain in legs)
     parts = [blended(tubes, cloth, SMOOTHING_METERS, RESOLUTION_METERS, (below,), cuffs)]
-    if rng.random() < 0.4:
+    if belted:
         lower = beyond(shifted(waistband, z=-0.04), (0, 0, -1))
         belt = grown(seat(body), ease + 0.005)
         parts.append(blended(belt, Material(LEATHER, 0.4), SMOOTHING_METERS, 0.01, (below,), (lower,)))
@@ -150,7 +153,11 @@ def _jacket(rng: np.random.Generator, body: Body) -> Part:
     )
     hem = shifted(body.pelvis, z=rng.uniform(-0.07, 0.02) * size)
     tails = [
-        limb(body.pelvis, joints.hip + 0.4 * (joints.knee - joints.hip), 0.07 * body.thickness)
+        limb(
+            body.pelvis,
+            joints.hip + 0.4 * (joints.knee - joints.hip),
+            0.067 * size * body.physique.girth + ease,
+        )
         for joints in body.legs
     ]
     depth = 0.075 * size * body.physique.girth
@@ -161,13 +168,18 @@ def _jacket(rng: np.random.Generator, body: Body) -> Part:
     ]
     gap = [limb(start, end, 0.045 * size) for start, end in pairwise(path)]
     return blended(
-        (*grown((*torso(body), *seat(body)), ease), *covered, *tails, collar),
+        (*grown(torso(body), ease), *grown(seat(body), ease + 0.012), *covered, *tails, collar),
         cloth,
         SMOOTHING_METERS,
         RESOLUTION_METERS,
-        (beyond(hem, (0, 0, 1)), *grown(covered, 0.02)),
+        (beyond(hem, (0, 0, 1)), *_below_the_hem(sleeves)),
         gap,
     )
+
+
+def _below_the_hem(sleeves: Sequence[tuple[Tube, ...]]) -> tuple[Tube, ...]:
+    """The lower arms, which a hem must not cut off."""
+    return tuple(tube for chain in sleeves for tube in grown(chain[1:], 0.004))
 
 
 def _end_of(tube: Tube) -> Tube:

@@ -37,7 +37,7 @@ Regions = tuple[tuple[Tube, ...], tuple[Tube, ...]]  # of the body and of the he
 class Breed:
     """
     Attributes:
-        height: at the withers, metres. legs: their length, 1 for a labrador's. length: of the trunk, likewise.
+        height: at the withers, metres. legs, length: of the legs and the trunk, 1 for a labrador's.
         girth: thickness of all of it. muzzle: its length in heights. marking: colour of what `marked` names.
     """
 

@@ -77,12 +77,11 @@ def mirrored(tubes: Iterable[Tube]) -> tuple[Tube, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Where an animal's head is and how it looks: local points are (to its left, ahead, above) in `unit` metres."""
+    """Where an animal's head is and how it looks: local points are (to its left, ahead, above)."""
 
     origin: Point
     yaw_degrees: float
     nod_degrees: float
-    unit: float = 1.0
 
     def point(self, local: ArrayLike) -> Point:
         yaw, nod = np.radians([self.yaw_degrees, self.nod_degrees])
@@ -90,11 +89,9 @@ class Frame:
         level = np.array([np.sin(yaw), -np.cos(yaw), 0])
         ahead = np.cos(nod) * level - np.array([0, 0, np.sin(nod)])
         above = np.sin(nod) * level + np.array([0, 0, np.cos(nod)])
-        return self.origin + self.unit * (np.asarray(local) @ np.stack([left, ahead, above]))
+        return self.origin + np.asarray(local) @ np.stack([left, ahead, above])
 
     def tubes(self, local: Iterable[Tube]) -> tuple[Tube, ...]:
-        unit = self.unit
         return tuple(
-            limb(self.point(t.start), self.point(t.end), unit * t.start_radius, unit * t.end_radius)
-            for t in local
+            limb(self.point(t.start), self.point(t.end), t.start_radius, t.end_radius) for t in local
         )
