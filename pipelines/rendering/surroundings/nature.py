@@ -77,7 +77,7 @@ def _whorl(rng: np.random.Generator, reach: float, level: float, gap: float, tin
         angle = 360 * (spray + rng.uniform(-0.35, 0.35)) / 7
         out = reach * rng.uniform(0.45, 0.58)
         x, y = math.cos(math.radians(angle)) * out, math.sin(math.radians(angle)) * out
-        shape = Foliage((reach * 0.55, reach * 0.26, gap * 0.3), 130, gap * 0.42, _seed(rng), 0.25)
+        shape = Foliage((reach * 0.55, reach * 0.26, gap * 0.42), 130, gap * 0.5, _seed(rng), 0.25)
         pose = Pose((x, y, level + gap * 0.4), yaw_degrees=angle, pitch_degrees=rng.uniform(14, 28))
         parts.append(Part(shape, tint, pose))
     return parts
@@ -199,10 +199,10 @@ def _clumps(
     for index in range(count):
         up = 2 * (index + 0.5) / count - 1
         angle = index * GOLDEN_ANGLE
-        out = math.sqrt(1 - up * up) * rng.uniform(0.6, 0.78)
+        out = math.sqrt(1 - up * up) * rng.uniform(0.5, 0.85)
         x, y = middle[0] + half[0] * out * math.cos(angle), middle[1] + half[1] * out * math.sin(angle)
-        z = middle[2] + half[2] * up * rng.uniform(0.6, 0.78)
-        size = rng.uniform(0.28, 0.42)
+        z = middle[2] + half[2] * up * rng.uniform(0.55, 0.8)
+        size = rng.uniform(0.25, 0.44)
         shape = Foliage((half[0] * size, half[1] * size, half[2] * size * 0.8), 150, leaf_meters, _seed(rng))
         tint = tints[min(2, int((up + 1) * 1.2 + rng.uniform(0, 0.8)))]
         parts.append(Part(shape, tint, Pose((x, y, z))))
