@@ -77,3 +77,16 @@ def test_every_sample_counts_once_whatever_dies(
     assert (real["epochs"], real["missing"], real["twice"]) == (10, 0, 0)
     assert real["substitutes"] >= 2 * 9  # of two samples in each finished epoch
     assert rendered["substitutes"] == 0
+
+
+def test_a_shard_that_is_gone_ends_the_run_and_is_named_once(
+    s3, ray_cluster: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Location.of(s3.prefix())
+    write_dataset(data / "rendered", scene_rows(2, size=(48, 64)), 1)
+    (data / "rendered" / "part-00001.parquet").delete()
+    storage = ("--rendered", str(data / "rendered"), "--storage", str(data / "runs"), "--tracking", "none")
+    idih = ("--recipe", "debug", "--method", "idih", "idih_domain=rendered", "validate_every=0")
+    assert main(["train", *storage, *idih, "storage_patience_seconds=2"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("part-00001.parquet: the shard is gone") == 1
