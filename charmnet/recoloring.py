@@ -2,7 +2,7 @@
 
 iHarmony4 (Cong et al., CVPR 2020) made its composites with these: a foreground takes the colours of another
 foreground of its category. Every transfer maps colours alone, [N,3] to [N,3], RGB on the scale 0-1, and knows
-nothing of where in the picture they stand. Results may lie outside the cube; `recolor` clips them.
+nothing of where in the picture they stand. Results may lie outside the cube; `with_foreground_colors` clips.
 
 Sums are numpy's own (einsum) and not a threaded library's, so that the same colours give the same bits
 whatever the number of threads.
@@ -10,7 +10,6 @@ whatever the number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,12 +26,9 @@ FLAT_DEVIATION = 0.25 / 255
 FLAT_LAB_DEVIATION = 0.1
 """The same for a channel of CIE Lab (L in 0..100)."""
 
-CLIPPING_TOLERANCE = 4 / 255
-"""A colour counts as clipped where a channel lies further outside the cube than this."""
-
-PALETTE_COLORS = 4096  # at most, of each foreground, that the iterative transfer learns from
+PALETTE_COLORS = 1024  # of a foreground, that the iterative transfer learns from
 ITERATIONS = 12  # of the iterative transfer; then marginals differ by about one level of 255
-_LEVELS = np.linspace(0, 1, 257)  # quantiles by which two distributions of one dimension are matched
+_LEVELS = np.linspace(0, 1, 129)  # quantiles by which two distributions of one dimension are matched
 
 # sRGB (IEC 61966-2-1) to CIE XYZ, by row, each divided by the white point D65.
 _RGB_TO_XYZ = np.array(
@@ -86,36 +82,20 @@ class ColorStatistics:
         return cls(lab.mean(axis=0), lab.std(axis=0), mean, covariance)
 
 
-@dataclass(frozen=True)
-class Recolored:
-    """
-    Attributes:
-        image: [H,W,3] uint8. clipped_share: of the foreground's pixels, whose new colour is outside the cube.
-    """
-
-    image: UInt8Array
-    clipped_share: float
-
-
 def foreground_colors(image: UInt8Array, foreground_mask: UInt8Array) -> FloatArray:
     """[N,3] RGB on 0-1 of the pixels where the mask is set, row by row."""
     return image[foreground_mask != 0] / 255.0
 
 
-def recolor(
-    image: UInt8Array, foreground_mask: UInt8Array, transfer: Callable[[FloatArray], FloatArray]
-) -> Recolored:
-    """The picture with its foreground's colours transferred; the background keeps every bit.
+def with_foreground_colors(image: UInt8Array, foreground_mask: UInt8Array, colors: FloatArray) -> UInt8Array:
+    """The picture with these colours where `foreground_colors` found others; the background keeps every bit.
 
     Args:
-        image: [H,W,3] uint8 RGB. foreground_mask: [H,W] uint8, 1 in the foreground, which is not empty.
-        transfer: one of this module's functions with its reference bound.
+        colors: [N,3] RGB on 0-1; what lies outside the cube is clipped.
     """
-    colors = transfer(foreground_colors(image, foreground_mask))
-    outside = np.maximum(-colors, colors - 1).max(axis=1)
     result = image.copy()
     result[foreground_mask != 0] = np.rint(colors.clip(0, 1) * 255).astype(np.uint8)
-    return Recolored(result, float((outside > CLIPPING_TOLERANCE).mean()))
+    return result
 
 
 def reinhard(colors: FloatArray, reference: ColorStatistics) -> FloatArray:
@@ -165,9 +145,7 @@ def monge_kantorovitch(colors: FloatArray, reference: ColorStatistics) -> FloatA
     return _apply(inverse_root @ middle @ inverse_root + still, colors - mean) + reference.mean
 
 
-def iterative_distribution(
-    colors: FloatArray, reference_colors: FloatArray, rng: np.random.Generator
-) -> FloatArray:
+def iterative_distribution(colors: FloatArray, reference_colors: FloatArray, seed: int) -> FloatArray:
     """The whole distribution becomes the reference's, by matching it along random axes again and again.
 
     In every iteration both sets of colours are turned by the same random rotation, and along each axis the
@@ -175,25 +153,26 @@ def iterative_distribution(
     most; beyond the outermost quantiles a map is a shift.
 
     Args:
-        reference_colors: [M,3] of the reference. rng: gives the rotations; the first is none.
+        reference_colors: [M,3] of the reference. seed: gives the rotations; the first is none.
     """
-    moved, learnt, reference = (np.array(c.T) for c in (colors, palette(colors), palette(reference_colors)))
-    rotation = np.eye(3)
+    learnt = palette(colors)
+    count = len(learnt)
+    both = np.concatenate([learnt, colors if count < len(colors) else learnt[:0]]).T
+    reference = palette(reference_colors).T
+    rng, rotation = np.random.default_rng(seed), np.eye(3)
     for _ in range(ITERATIONS):
-        turned, turned_learnt, turned_reference = (_turn(rotation, c) for c in (moved, learnt, reference))
-        for axis in range(3):
-            positions, shifts = _quantile_shifts(turned_learnt[axis], turned_reference[axis])
-            for values in (turned[axis], turned_learnt[axis]):
-                values += np.interp(values, positions, shifts)
-        moved, learnt = _turn(rotation.T, turned), _turn(rotation.T, turned_learnt)
+        turned, turned_reference = _turn(rotation, both), _turn(rotation, reference)
+        for values, wanted in zip(turned, turned_reference, strict=True):
+            positions, shifts = _quantile_shifts(values[:count], wanted)
+            values += np.interp(values, positions, shifts)
+        both = _turn(rotation.T, turned)
         rotation = _random_rotation(rng)
-    return np.ascontiguousarray(moved.T)
+    return np.ascontiguousarray(both[:, -len(colors) :].T)
 
 
-def palette(colors: FloatArray) -> FloatArray:
-    """At most `PALETTE_COLORS` of them, evenly spaced in their order."""
-    count = min(len(colors), PALETTE_COLORS)
-    return colors[np.linspace(0, len(colors) - 1, count).astype(int)]
+def palette(colors: FloatArray, count: int = PALETTE_COLORS) -> FloatArray:
+    """At most `count` of them, evenly spaced in their order."""
+    return colors[np.linspace(0, len(colors) - 1, min(len(colors), count)).astype(int)]
 
 
 def lab_of_rgb(colors: FloatArray) -> FloatArray:
@@ -240,10 +219,18 @@ def _square_root(matrix: FloatArray) -> FloatArray:
 
 def _quantile_shifts(values: FloatArray, reference: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Positions, ascending, and how far a value there is moved; equal quantiles share their mean shift."""
-    quantiles = np.quantile(values, _LEVELS)
+    quantiles = _quantiles(values)
     positions, index, counts = np.unique(quantiles, return_inverse=True, return_counts=True)
-    shifts = np.bincount(index, weights=np.quantile(reference, _LEVELS) - quantiles)
+    shifts = np.bincount(index, weights=_quantiles(reference) - quantiles)
     return positions, shifts / counts
+
+
+def _quantiles(values: FloatArray) -> FloatArray:
+    """At `_LEVELS`, linear between the sorted values."""
+    ranks = _LEVELS * (len(values) - 1)
+    below = ranks.astype(int)
+    ordered = np.append(np.sort(values), values[:1])  # the last rank has nothing above it, and share 0
+    return ordered[below] + (ranks - below) * (ordered[below + 1] - ordered[below])
 
 
 def _random_rotation(rng: np.random.Generator) -> FloatArray:

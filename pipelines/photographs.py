@@ -1,25 +1,21 @@
-"""A small real-domain data set from the photographs that scikit-image, scikit-learn and Matplotlib carry.
+"""Photographs that scikit-image, scikit-learn and Matplotlib carry, and masks of regions in them.
 
-It is made as iHarmony4 was: a region of a photograph (here found by segmentation, not by hand) is given the
-colours of a region of another photograph, which makes the composite; the photograph is the ground truth.
-Train and test share no photograph. It shows the machinery on real pictures and is no benchmark.
+Regions are found by segmentation, not by hand, for composites to be made with (`charmnet compose-real`).
+They show the machinery on real pictures and are no benchmark.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from charmnet.color_statistics import lab_statistics, transfer_statistics
-from charmnet.images import decode_rgb, encode_jpeg, encode_png
+from charmnet.images import decode_rgb, encode_png
 from pipelines.progress import progress
 
-SUBSET = "Photographs"
 PHOTOGRAPHS = {
     "train": ("astronaut", "chelsea", "china", "motorcycle", "portrait", "rocket"),
     "test": ("coffee", "flower"),
@@ -30,35 +26,9 @@ VIEW_SHARE = (0.55, 0.9)  # of the photograph's sides
 LONG_SIDE_PIXELS = 320
 SEGMENTS = 8  # looked at in each view, for
 REGIONS = 3  # at most
-VARIANTS = 2  # composites of each region
 FOREGROUND_RATIO = (0.03, 0.40)
 
-# What counts as a believable composite: visibly wrong, but not absurd.
-FOREGROUND_MSE = (80.0, 3500.0)
-CLIPPED_SHARE = 0.05
-
 UInt8Array = NDArray[np.uint8]
-Statistics = tuple[NDArray[np.float32], NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class Region:
-    """A region of a view: `mask` is [H,W] uint8 of 0 and 1, `statistics` are its Lab mean and deviation."""
-
-    view: str
-    photograph: str
-    image: UInt8Array
-    mask: UInt8Array
-    statistics: Statistics
-
-
-@dataclass(frozen=True)
-class Composite:
-    """`image` is the region's view with the region in foreign colours; `name` its file's without suffix."""
-
-    region: Region
-    name: str
-    image: UInt8Array
 
 
 def load_photographs() -> dict[str, UInt8Array]:
@@ -81,70 +51,20 @@ def load_photographs() -> dict[str, UInt8Array]:
     return {name: np.ascontiguousarray(load()) for name, load in loaders.items()}
 
 
-def make_photographs(folder: Path, seed: int = 0) -> dict[str, int]:
-    """Writes the set in iHarmony4's layout with `train.txt` and `test.txt`.
-
-    Returns:
-        Number of composites by split.
-    """
+def write_photographs(folder: Path, seed: int = 0) -> None:
+    """Writes views as `photos/<photograph>-<view>.png`, masks as `masks/<photograph>-<view>_<n>.png`."""
+    for name in ("photos", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
     photographs = load_photographs()
-    counts = {}
-    with progress("Composites of photographs", total=len(photographs)) as advance:
-        for split, names in PHOTOGRAPHS.items():
-            rng = np.random.default_rng(seed)
-            regions = []
-            for name in names:
-                regions += list(find_regions(name, photographs[name], rng))
-                advance(1)
-            written = [_write(folder / SUBSET, composite) for composite in make_composites(regions, rng)]
-            lines = [f"{SUBSET}/composite_images/{name}\n" for name in written]
-            (folder / f"{split}.txt").write_text("".join(lines))
-            counts[split] = len(written)
-    return counts
-
-
-def find_regions(name: str, photograph: UInt8Array, rng: np.random.Generator) -> Iterator[Region]:
-    """The regions of a photograph's views that could stand as a foreground."""
-    for number, view in enumerate(_views(photograph, rng)):
-        for mask in _segment(view):
-            yield Region(f"{name}{number}", name, view, mask, lab_statistics(view, mask))
-
-
-def make_composites(regions: list[Region], rng: np.random.Generator) -> Iterator[Composite]:
-    """Each region in the colours of up to `VARIANTS` regions of other photographs, believable ones only."""
-    for number, region in enumerate(regions):
-        others = [other for other in regions if other.photograph != region.photograph]
-        found = 0
-        for index in rng.permutation(len(others)):
-            image, clipped = transfer_statistics(region.image, region.mask, *others[index].statistics)
-            if is_believable(region, image, clipped):
-                found += 1
-                yield Composite(region, f"{region.view}_{number}_{found}", image)
-            if found == VARIANTS:
-                break
-
-
-def is_believable(region: Region, image: UInt8Array, clipped_share: float) -> bool:
-    """Whether a transfer is to be seen and yet not absurd: foreground error and share of clipped colours."""
-    inside = region.mask > 0
-    difference = image[inside].astype(np.float32) - region.image[inside]
-    low, high = FOREGROUND_MSE
-    return low <= float(np.square(difference).mean()) <= high and clipped_share <= CLIPPED_SHARE
-
-
-def _write(folder: Path, composite: Composite) -> str:
-    """Writes a composite, its mask and ground truth by iHarmony4's names; returns the composite's name."""
-    region, name = composite.region, composite.name
-    mask_name, view = name.rpartition("_")[0], region.view
-    files = {
-        f"composite_images/{name}.jpg": encode_jpeg(composite.image),
-        f"masks/{mask_name}.png": encode_png(region.mask * 255),
-        f"real_images/{view}.jpg": encode_jpeg(region.image),
-    }
-    for path, data in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(data)
-    return f"{name}.jpg"
+    with progress("Photographs and masks", total=len(photographs)) as advance:
+        for name, photograph in photographs.items():
+            for number, view in enumerate(_views(photograph, rng)):
+                (folder / f"photos/{name}-{number}.png").write_bytes(encode_png(view))
+                for region, mask in enumerate(_segment(view), start=1):
+                    path = folder / f"masks/{name}-{number}_{region}.png"
+                    path.write_bytes(encode_png(mask * np.uint8(255)))
+            advance(1)
 
 
 def _views(photograph: UInt8Array, rng: np.random.Generator) -> Iterator[UInt8Array]:

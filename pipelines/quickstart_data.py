@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,14 @@ import pyarrow.parquet as pq
 
 from charmnet.errors import DataError
 from charmnet.images import decode_rgb, encode_jpeg
+from pipelines.real_composites.foregrounds import Folders, find
+from pipelines.real_composites.released import compose
+from pipelines.shards.lists import Categories
 from pipelines.shards.reading import Dataset
+from pipelines.storage import Location
 
 RENDERED_SCENES = 8
+COMPOSITES_PER_MASK = 2
 COMPARISON_GAP_PIXELS = 8
 
 
@@ -73,7 +78,7 @@ def pictures(folder: Path, real: str | None, rendered: str | None) -> Pictures:
     Raises:
         DataError: the user's real data have no lists.
     """
-    real_folder = Path(real).resolve() if real else _made(folder / "photographs", _make_photographs)
+    real_folder = Path(real).resolve() if real else _made(folder / "photographs", make_photographs)
     rendered_folder = Path(rendered).resolve() if rendered else _made(folder / "renderings", _make_renderings)
     return Pictures(
         real_folder,
@@ -126,10 +131,24 @@ def _made(folder: Path, make: Callable[[Path], object]) -> Path:
     return folder
 
 
-def _make_photographs(folder: Path) -> None:
-    from pipelines.photographs import make_photographs
+def make_photographs(folder: Path) -> None:
+    """Composites of photographs in iHarmony4's layout, with train.txt and test.txt."""
+    from pipelines.photographs import FOREGROUND_RATIO, PHOTOGRAPHS, write_photographs
 
-    make_photographs(folder)
+    write_photographs(folder)
+    photos, masks = folder / "photos", folder / "masks"
+    folders = Folders(Location.of(photos), Location.of(masks), foreground_ratio=FOREGROUND_RATIO)
+    found, _ = find(_names(photos), _names(masks), Categories(), test_fraction=0, seed=0)
+    split_of = {name: split for split, names in PHOTOGRAPHS.items() for name in names}
+    foregrounds = []
+    for foreground in found:
+        photograph = foreground.photo.partition("-")[0]  # views of one photograph are no other photographs
+        foregrounds.append(replace(foreground, photograph=photograph, split=split_of[photograph]))
+    compose(folders, foregrounds, COMPOSITES_PER_MASK, Location.of(folder), subset="Photographs")
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def _make_renderings(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -17,20 +17,26 @@ from charmnet.recoloring import (
     iterative_distribution,
     monge_kantorovitch,
     palette,
-    recolor,
     reinhard,
+    with_foreground_colors,
     xiao,
 )
 from charmnet.vocabulary import Domain
 from pipelines.ingest.permutation import seeded_rng
-from pipelines.real_composites.acceptance import reason_against
+from pipelines.real_composites.acceptance import reason_by_colors, reason_by_grain
 from pipelines.real_composites.foregrounds import Folders, Foreground, Measured
 from pipelines.shards.entries import Rejection, finished
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import Row, pair_row
 
-TRIES_PER_COMPOSITE = 8
+TRIES_PER_COMPOSITE = 32
+_SAMPLE_COLORS = 512
+_PALETTES_KEPT = 1024
+_SEEDS = 2**32
 
+Transfer = Callable[[FloatArray], FloatArray]
+
+_METHODS = tuple(ColorTransfer)
 _CLOSED_FORMS = {
     ColorTransfer.REINHARD: reinhard,
     ColorTransfer.XIAO: xiao,
@@ -52,6 +58,7 @@ class Composer:
         self, folders: Folders, measured: Sequence[Measured], per_mask: int, seed: int, subset: str
     ) -> None:
         self._folders, self._per_mask, self._seed, self._subset = folders, per_mask, seed, subset
+        self._palette_of = lru_cache(_PALETTES_KEPT)(self._read_palette)
         self._by_category: dict[str | None, list[Measured]] = {}
         for entry in measured:
             self._by_category.setdefault(entry.foreground.category, []).append(entry)
@@ -79,16 +86,26 @@ class Composer:
     ) -> Iterator[UInt8Array]:
         """Acceptable ones, each by a reference and a method of its own; counts why others are not."""
         rng = seeded_rng("compose-real", self._seed, foreground.name)
-        methods = list(ColorTransfer)
+        before = foreground_colors(image, mask)
         for reference in self._references(foreground, rng):
-            method = methods[rng.integers(len(methods))]
-            recolored = recolor(image, mask, self._transfer(method, reference, rng))
-            reason = reason_against(image, mask, recolored)
+            composite, reason = self._try(image, mask, before, self._transfer(reference, rng))
             reasons[reason or ""] += 1
-            if reason is None:
-                yield recolored.image
+            if composite is not None:
+                yield composite
             if reasons[""] == self._per_mask or reasons.total() == self._per_mask * TRIES_PER_COMPOSITE:
                 return
+
+    def _try(
+        self, image: UInt8Array, mask: UInt8Array, before: FloatArray, transfer: Transfer
+    ) -> tuple[UInt8Array | None, str | None]:
+        """A composite or the reason against it; most are found out by a sample of their colours."""
+        sample = palette(before, _SAMPLE_COLORS)
+        if reason := reason_by_colors(sample, transfer(sample)):
+            return None, reason
+        after = transfer(before)
+        composite = with_foreground_colors(image, mask, after)
+        reason = reason_by_colors(before, after) or reason_by_grain(image, composite, mask)
+        return (None, reason) if reason else (composite, None)
 
     def _references(self, foreground: Foreground, rng: np.random.Generator) -> Iterator[Measured]:
         """Foregrounds of the category in other photographs, in the seed's order."""
@@ -97,14 +114,17 @@ class Composer:
             if alike[index].foreground.photograph != foreground.photograph:
                 yield alike[index]
 
-    def _transfer(
-        self, method: ColorTransfer, reference: Measured, rng: np.random.Generator
-    ) -> Callable[[FloatArray], FloatArray]:
+    def _transfer(self, reference: Measured, rng: np.random.Generator) -> Transfer:
+        method = _METHODS[rng.integers(len(_METHODS))]
+        seed = int(rng.integers(_SEEDS))
         if method is ColorTransfer.ITERATIVE_DISTRIBUTION:
-            image, mask, _ = self._folders.read(reference.foreground)
-            colors = palette(foreground_colors(image, mask))
-            return partial(iterative_distribution, reference_colors=colors, rng=rng)
+            colors = self._palette_of(reference.foreground)
+            return partial(iterative_distribution, reference_colors=colors, seed=seed)
         return partial(_CLOSED_FORMS[method], reference=reference.statistics)
+
+    def _read_palette(self, foreground: Foreground) -> FloatArray:
+        image, mask, _ = self._folders.read(foreground)
+        return palette(foreground_colors(image, mask))
 
     def _row(
         self,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from pipelines.shards.entries import read_ahead
+from pipelines.progress import progress
+from pipelines.real_composites.composer import Composer
+from pipelines.real_composites.foregrounds import Folders, Foreground, measure
+from pipelines.shards.entries import Rejection, read_ahead
 from pipelines.shards.rows import Row
 from pipelines.storage import Location
 
@@ -36,6 +39,30 @@ def write_pairs(folder: Location, rows: Iterable[Row]) -> list[Listed]:
     for _ in read_ahead(lambda file: (folder / file[0]).write_bytes(file[1]), new_files()):
         pass
     return listed
+
+
+def compose(
+    folders: Folders,
+    foregrounds: Sequence[Foreground],
+    per_mask: int,
+    destination: Location,
+    subset: str,
+    seed: int = 0,
+) -> None:
+    """Makes composites here and now, without Ray, and leaves out what is unfit: for a few pictures.
+
+    Raises:
+        StorageError: a place cannot be read or written.
+    """
+    measured, _, _ = measure(folders, foregrounds)
+    composer = Composer(folders, measured, per_mask, seed, subset)
+    listed: list[Listed] = []
+    with progress("Composites", total=len(measured)) as advance:
+        for entry in measured:
+            rows = composer.rows(entry.foreground)
+            listed += [] if isinstance(rows, Rejection) else write_pairs(destination, rows)
+            advance(1)
+    write_lists(destination, listed)
 
 
 def write_lists(folder: Location, listed: Iterable[Listed]) -> None:

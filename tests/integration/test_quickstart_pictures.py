@@ -10,7 +10,7 @@ import pytest
 
 from charmnet.images import decode_mask, decode_rgb
 from charmnet.vocabulary import CaptureCondition
-from pipelines import photographs
+from pipelines import photographs, quickstart_data
 from pipelines.rendering.plain_scene import PlainScene, write_scenes
 
 
@@ -19,7 +19,7 @@ def real_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photographs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(photographs, "VIEWS", 1)
-        photographs.make_photographs(folder)
+        quickstart_data.make_photographs(folder)
     return folder
 
 
@@ -43,7 +43,7 @@ def test_composites_differ_from_their_photographs_in_the_foreground_only(real_se
 
 
 def test_no_photograph_stands_in_both_splits(real_set: Path) -> None:
-    names = [{path.stem.split("_")[0] for path in _listed(real_set, split)} for split in ("train", "test")]
+    names = [{path.stem.split("-")[0] for path in _listed(real_set, split)} for split in ("train", "test")]
     assert all(names)
     assert not names[0] & names[1]
 
