@@ -240,5 +240,7 @@ def _named(location: Location) -> Iterator[None]:
             "(for s3:// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or an "
             "instance role, AWS_ENDPOINT_URL for other servers)"
         ) from error
+    except (MemoryError, OverflowError) as error:
+        raise StorageError(f"{location}: asked for more than memory holds; is its manifest right?") from error
     except (OSError, BotoCoreError, ClientError) as error:
         raise StorageError(f"{location}: {type(error).__name__}: {error}") from error

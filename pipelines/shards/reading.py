@@ -11,12 +11,14 @@ import pyarrow.parquet as pq
 
 from charmnet.errors import DataError, StorageError
 from pipelines.shards.manifest import Container, Manifest, RowGroup, Stratum
-from pipelines.shards.schema import SCHEMAS
+from pipelines.shards.schema import ROW_GROUP_BYTES, SCHEMAS
 from pipelines.shards.selection import Selection
 from pipelines.shards.tar import read_tar_rows
 from pipelines.storage import Location, MissingError
 
 STRATUM_COLUMNS = ("domain", "subset", "category", "splits")
+
+_MOST_GROUP_BYTES = 4 * ROW_GROUP_BYTES  # of pictures alone it holds a quarter
 
 # What pyarrow raises for a damaged footer; of ValueError's children mostly UnicodeDecodeError.
 _UNREADABLE = (pa.ArrowException, ValueError, LookupError, OverflowError, MemoryError)
@@ -60,6 +62,7 @@ class Dataset:
             table = read_tar_rows(self.location, shard, group, self.manifest.tar_defaults)
             return table if columns is None else table.select(list(columns))
         with _open_parquet(place, f"row group {group_index}") as file:
+            _check_claims(place, file, group_index, group.rows)
             table = file.read_row_group(group_index, columns=columns)
             self._check(place, f"row group {group_index}", table, group.rows, columns)
         return table
@@ -112,6 +115,17 @@ def _open_parquet(place: Location, part: str) -> Iterator[pq.ParquetFile]:
         raise DataError(
             f"{place}: {part} cannot be read ({error}); see `charmnet inspect --verify`"
         ) from error
+
+
+def _check_claims(place: Location, file: pq.ParquetFile, group_index: int, rows: int) -> None:
+    """Refuses a row group that would unfold to more than was ever written, before it is read."""
+    claimed = file.metadata.row_group(group_index)
+    if claimed.num_rows != rows or not 0 <= claimed.total_byte_size <= _MOST_GROUP_BYTES:
+        raise DataError(
+            f"{place}: row group {group_index} claims {claimed.num_rows:,} rows in "
+            f"{claimed.total_byte_size:,} bytes; the manifest says {rows:,}, "
+            f"and {_MOST_GROUP_BYTES:,} is the limit"
+        )
 
 
 def strata_of(table: pa.Table) -> list[Stratum]:

@@ -150,17 +150,16 @@ def _tar_target() -> Target:
     return Target("tar", read, corpus, tokens, repair=_repair_tar)
 
 
-def _range_target() -> Target:
-    """A byte range of an archive that a manifest tells of, over an archive that has changed since."""
-    data = _tar(tarfile.USTAR_FORMAT)
-    _store("a.tar", data)
-    manifest = index_archive(_MEMORY, "a.tar", _DEFAULTS).manifest
+def _range_target(folder: Path) -> Target:
+    """Byte ranges that a manifest tells of, in an archive that holds others."""
+    (folder / "a.tar").write_bytes(_tar(tarfile.USTAR_FORMAT))
+    place = Location.of(folder)
+    manifest = index_archive(place, "a.tar", _DEFAULTS).manifest
 
     def read(changed: bytes) -> None:
-        _store("b.tar", data)
         loaded = Manifest.from_json(json.loads(changed))
-        shards = tuple(replace(shard, path="b.tar") for shard in loaded.shards)
-        dataset = Dataset(_MEMORY, replace(loaded, shards=shards))
+        shards = tuple(replace(shard, path="a.tar") for shard in loaded.shards)
+        dataset = Dataset(place, replace(loaded, shards=shards))
         if loaded.container is Container.TAR and loaded.rows < 1000:
             for shard, group, _ in loaded.groups():
                 dataset.read_row_group(shard, group)
@@ -185,5 +184,5 @@ def targets(folder: Path) -> list[Target]:
         _parquet_target("parquet pairs", pair, pair_bytes),
         _parquet_target("parquet scenes", scene, scene_bytes),
         _tar_target(),
-        _range_target(),
+        _range_target(folder),
     ]
