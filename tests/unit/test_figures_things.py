@@ -144,7 +144,7 @@ def test_surroundings_are_sound(index: int) -> None:
     assert thing == build(np.random.default_rng(index))
     assert thing != build(np.random.default_rng(index + 1000))
     low, high = _bounds(thing)
-    assert (-0.5 if thing.category in SINKING else -0.011) <= low[2] <= 0.03
+    assert (-0.5 if thing.category in SINKING else -0.011) <= low[2] <= 0.02
     assert high[2] > low[2]
     assert thing.role is not Role.FOREGROUND
     assert all(_is_closed(part) for part in thing.parts[:20])

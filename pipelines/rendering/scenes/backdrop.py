@@ -76,7 +76,7 @@ def wood(rng: np.random.Generator, length: float) -> Thing:
         tint = shade(vary(rng, green, 0.3), rng.uniform(0.6, 1.0))
         wide = high * rng.uniform(0.25, 0.45)
         x = length * ((index + rng.uniform(-0.4, 0.4)) / 33 - 0.5)
-        crown = Foliage((wide, wide, high * 0.5), 70, high * 0.16, int(rng.integers(2**31)), 0.8)
+        crown = Foliage((wide, wide, high * 0.5), 160, high * 0.1, int(rng.integers(2**31)), 0.8)
         parts.append(Part(crown, Material(tint), Pose((x, rng.uniform(-5, 5), high * 0.48))))
     return Thing("wood", Role.VEGETATION, tuple(parts))
 

@@ -87,7 +87,7 @@ def bush(rng: np.random.Generator, width: float | None = None) -> Thing:
     """Leafy clumps on the ground; 0.8 to 2 m wide and somewhat lower."""
     width = rng.uniform(0.8, 2) if width is None else width
     half = (width / 2, width / 2 * rng.uniform(0.7, 1), width * rng.uniform(0.28, 0.4))
-    parts = _clumps(rng, (0, 0, half[2]), half, count=16, leaf_meters=0.085)
+    parts = _clumps(rng, (0, 0, half[2] * 0.85), half, count=16, leaf_meters=0.085)
     return Thing("bush", Role.VEGETATION, tuple(parts))
 
 
