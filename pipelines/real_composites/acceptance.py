@@ -32,6 +32,17 @@ HUE_TURN_DEGREES = 60.0
 GRAIN_RATIO = 1.6
 """At most, mean difference of neighbours after, divided by that before: noise is not to be pulled up."""
 
+_TOO_FAR = "changed beyond belief"
+
+
+def reason_by_means(before: FloatArray, after: FloatArray) -> str | None:
+    """What can be said before a try, from mean colours ([3] RGB on 0-1) of foreground and reference alone.
+
+    A transfer brings the one to the other (Reinhard's nearly), and pixels differ by no less than their means.
+    """
+    far = float(np.square((after - before) * 255).mean()) > FOREGROUND_MSE[1]
+    return _TOO_FAR if far else None
+
 
 def reason_by_colors(before: FloatArray, after: FloatArray) -> str | None:
     """Why a transfer is not taken, in two or three words for counting, or None where it is.
@@ -46,7 +57,7 @@ def reason_by_colors(before: FloatArray, after: FloatArray) -> str | None:
     if error < FOREGROUND_MSE[0]:
         return "hardly changed"
     if error > FOREGROUND_MSE[1]:
-        return "changed beyond belief"
+        return _TOO_FAR
     if float((outside > CLIPPING_TOLERANCE).mean()) > CLIPPED_SHARE:
         return "clipped colours"
     return _reason_in_lab(lab_of_rgb(before), lab_of_rgb(after))

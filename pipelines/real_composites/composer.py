@@ -23,7 +23,7 @@ from charmnet.recoloring import (
 )
 from charmnet.vocabulary import Domain
 from pipelines.ingest.permutation import seeded_rng
-from pipelines.real_composites.acceptance import reason_by_colors, reason_by_grain
+from pipelines.real_composites.acceptance import reason_by_colors, reason_by_grain, reason_by_means
 from pipelines.real_composites.foregrounds import Folders, Foreground, Measured
 from pipelines.shards.entries import Rejection, finished
 from pipelines.shards.manifest import Stratum
@@ -86,26 +86,17 @@ class Composer:
     ) -> Iterator[UInt8Array]:
         """Acceptable ones, each by a reference and a method of its own; counts why others are not."""
         rng = seeded_rng("compose-real", self._seed, foreground.name)
-        before = foreground_colors(image, mask)
+        colors = foreground_colors(image, mask)
+        mean = colors.mean(axis=0)
         for reference in self._references(foreground, rng):
-            composite, reason = self._try(image, mask, before, self._transfer(reference, rng))
+            reason = reason_by_means(mean, reference.statistics.mean)
+            if reason is None:
+                composite, reason = _try(image, mask, colors, self._transfer(reference, rng))
+                if composite is not None:
+                    yield composite
             reasons[reason or ""] += 1
-            if composite is not None:
-                yield composite
             if reasons[""] == self._per_mask or reasons.total() == self._per_mask * TRIES_PER_COMPOSITE:
                 return
-
-    def _try(
-        self, image: UInt8Array, mask: UInt8Array, before: FloatArray, transfer: Transfer
-    ) -> tuple[UInt8Array | None, str | None]:
-        """A composite or the reason against it; most are found out by a sample of their colours."""
-        sample = palette(before, _SAMPLE_COLORS)
-        if reason := reason_by_colors(sample, transfer(sample)):
-            return None, reason
-        after = transfer(before)
-        composite = with_foreground_colors(image, mask, after)
-        reason = reason_by_colors(before, after) or reason_by_grain(image, composite, mask)
-        return (None, reason) if reason else (composite, None)
 
     def _references(self, foreground: Foreground, rng: np.random.Generator) -> Iterator[Measured]:
         """Foregrounds of the category in other photographs, in the seed's order."""
@@ -142,6 +133,19 @@ class Composer:
             "foreground_mask": encode_png(mask * np.uint8(255)),
         }
         return finished(pair_row(f"{self._subset}/{foreground.name}_{variant}", stratum, pictures), None)
+
+
+def _try(
+    image: UInt8Array, mask: UInt8Array, colors: FloatArray, transfer: Transfer
+) -> tuple[UInt8Array | None, str | None]:
+    """A composite or the reason against it; most are found out by a sample of their colours."""
+    sample = palette(colors, _SAMPLE_COLORS)
+    if reason := reason_by_colors(sample, transfer(sample)):
+        return None, reason
+    changed = transfer(colors)
+    composite = with_foreground_colors(image, mask, changed)
+    reason = reason_by_colors(colors, changed) or reason_by_grain(image, composite, mask)
+    return (None, reason) if reason else (composite, None)
 
 
 def _nothing(foreground: Foreground, reasons: Counter[str]) -> str:
