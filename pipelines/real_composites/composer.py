@@ -84,30 +84,32 @@ class Composer:
     def _composites(
         self, foreground: Foreground, image: UInt8Array, mask: UInt8Array, reasons: Counter[str]
     ) -> Iterator[UInt8Array]:
-        """Acceptable ones, each by a reference and a method of its own; counts why others are not."""
+        """Acceptable ones, no two by the same reference and method; counts why others are not."""
         rng = seeded_rng("compose-real", self._seed, foreground.name)
         colors = foreground_colors(image, mask)
         mean = colors.mean(axis=0)
-        for reference in self._references(foreground, rng):
+        for reference, method in self._candidates(foreground, rng):
             reason = reason_by_means(mean, reference.statistics.mean)
             if reason is None:
-                composite, reason = _try(image, mask, colors, self._transfer(reference, rng))
+                transfer = self._transfer(method, reference, seed=int(rng.integers(_SEEDS)))
+                composite, reason = _try(image, mask, colors, transfer)
                 if composite is not None:
                     yield composite
             reasons[reason or ""] += 1
             if reasons[""] == self._per_mask or reasons.total() == self._per_mask * TRIES_PER_COMPOSITE:
                 return
 
-    def _references(self, foreground: Foreground, rng: np.random.Generator) -> Iterator[Measured]:
-        """Foregrounds of the category in other photographs, in the seed's order."""
+    def _candidates(
+        self, foreground: Foreground, rng: np.random.Generator
+    ) -> Iterator[tuple[Measured, ColorTransfer]]:
+        """Foregrounds of the category in other photographs, each by every method, in the seed's order."""
         alike = self._by_category.get(foreground.category, [])
-        for index in rng.permutation(len(alike)):
-            if alike[index].foreground.photograph != foreground.photograph:
-                yield alike[index]
+        for index in rng.permutation(len(alike) * len(_METHODS)):
+            reference, method = alike[index // len(_METHODS)], _METHODS[index % len(_METHODS)]
+            if reference.foreground.photograph != foreground.photograph:
+                yield reference, method
 
-    def _transfer(self, reference: Measured, rng: np.random.Generator) -> Transfer:
-        method = _METHODS[rng.integers(len(_METHODS))]
-        seed = int(rng.integers(_SEEDS))
+    def _transfer(self, method: ColorTransfer, reference: Measured, seed: int) -> Transfer:
         if method is ColorTransfer.ITERATIVE_DISTRIBUTION:
             colors = self._palette_of(reference.foreground)
             return partial(iterative_distribution, reference_colors=colors, seed=seed)
