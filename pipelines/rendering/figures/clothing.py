@@ -103,7 +103,7 @@ def _trousers(rng: np.random.Generator, body: Body, shorts: bool, belted: bool) 
     """Long ones or shorts."""
     cloth = Material(vary(rng, pick(rng, TROUSERS)), 0.95)
     reach = 0.75 if shorts else 1.98
-    ease = float(rng.uniform(0.006, 0.016))
+    ease = float(rng.uniform(0.012, 0.019))
     legs = [grown(leg(body, index, reach), ease + 0.012 * shorts) for index in (0, 1)]
     tubes = (*grown(seat(body), ease), *legs[0], *legs[1])
     waistband = shifted(body.waist, z=-0.015 * body.physique.height)
@@ -199,9 +199,9 @@ def _backpack(rng: np.random.Generator, body: Body) -> list[Part]:
         aside = over[0] - body.neck[0]
         path = [
             shifted(back, aside, -0.06, 0.1 * size),
-            shifted(over, z=0.03 * size),
-            shifted(over, y=-0.07 * size, z=-0.03 * size),
-            shifted(over, 0.2 * aside, -0.075 * size, -0.1 * size),
+            shifted(over, z=0.036 * size),
+            shifted(over, y=-0.078 * size, z=-0.03 * size),
+            shifted(over, 0.2 * aside, -0.086 * size, -0.1 * size),
             shifted(back, 1.2 * aside, -0.06, -0.1 * size),
         ]
         strap = [limb(start, end, 0.017) for start, end in pairwise(path)]
