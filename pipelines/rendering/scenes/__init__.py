@@ -1,6 +1,7 @@
 """Procedural scenes: what stands where, and from where it is looked at, by seed.
 
-What a scene holds depends on its kind and seed; the foreground and the camera on category, view and attempt too.
+What a scene holds depends on its kind and seed; the foreground and the camera depend on category, view and
+attempt too.
 """
 
 from __future__ import annotations
@@ -92,11 +93,16 @@ def describe(
     return Scene(kind, seed, kind in INDOOR_KINDS, (*content.things, standing), content.lamps, camera)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _content(kind: str, seed: int) -> Content:
     stage = Stage(np.random.default_rng([*_numbers(kind), seed]))
     BUILDERS[kind](stage)
     return stage.content()
+
+
+def forget() -> None:
+    """Lets go of the scenes that are kept for their next views."""
+    _content.cache_clear()
 
 
 def _places(content: Content, thing: Thing) -> tuple[Place, ...]:

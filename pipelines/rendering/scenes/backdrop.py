@@ -141,10 +141,14 @@ def grandstand(rng: np.random.Generator, length: float) -> Thing:
         blocks = round(length / 3)
         for index in range(blocks):
             x = length * ((index + 0.5) / blocks - 0.5)
-            parts.append(block((2.6, 0.4, 0.42), (x, y + 0.2, z), seats[(index * 3 + row) % len(seats)], 0.05))
+            parts.append(
+                block((2.6, 0.4, 0.42), (x, y + 0.2, z), seats[(index * 3 + row) % len(seats)], 0.05)
+            )
     high, deep = 0.45 * rows + 5, 0.9 * rows
     parts.append(box((length + 1, deep + 2, 0.25), (0, deep / 2 - 0.8, high), steel, roll=-5))
-    parts += [tube((x, deep, 0), (x, deep, high), 0.18, steel) for x in np.linspace(-length / 2, length / 2, 5)]
+    parts += [
+        tube((x, deep, 0), (x, deep, high), 0.18, steel) for x in np.linspace(-length / 2, length / 2, 5)
+    ]
     return Thing("grandstand", Role.STRUCTURE, tuple(parts))
 
 
@@ -158,7 +162,9 @@ def floodlight_mast(rng: np.random.Generator) -> Thing:
     steel = Material(vary(rng, paint("9a9da0")), 0.5)
     lens = Material(paint("e8ecee"), 0.15)
     parts = [tube((0, 0, 0), (0, 0, 11.5), 0.2, steel, 0.1), block((2.4, 0.12, 1.2), (0, -0.1, 11), steel)]
-    parts += [block((0.6, 0.2, 0.4), (x, -0.25, z), lens, 0.04) for x in (-0.8, 0.0, 0.8) for z in (11.1, 11.65)]
+    parts += [
+        block((0.6, 0.2, 0.4), (x, -0.25, z), lens, 0.04) for x in (-0.8, 0.0, 0.8) for z in (11.1, 11.65)
+    ]
     return Thing("floodlight", Role.PROP, tuple(parts))
 
 

@@ -1,4 +1,4 @@
-"""Who and what else is there: figures of the foreground's categories, and furniture that small ones stand on."""
+"""Who and what else is there: figures of the foreground's categories, and what small ones stand on."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def hay_bale(stage: Stage) -> Top:
 
 
 def put_top(stage: Stage, top: Top, at: Vector, yaw: float, others: int = 0) -> bool:
-    """Puts it down if there is room, offers its top to small foregrounds, and lays it with a few small things."""
+    """Puts it down if there is room, with a few small things, and offers its top to small foregrounds."""
     if not stage.put_if_free(top.thing, at, yaw):
         return False
     x, y, z = top.middle
@@ -103,7 +103,9 @@ def seats_at_table(stage: Stage, at: Vector, yaw: float, count: int, apart: floa
         stage.put_if_free(figure(stage, "chair"), spot, facing)
 
 
-def lit(stage: Stage, thing: Thing, light: Vector, at: Vector, yaw: float, color: Color, intensity: float) -> None:
+def lit(
+    stage: Stage, thing: Thing, light: Vector, at: Vector, yaw: float, color: Color, intensity: float
+) -> None:
     """A street lamp or floodlight and its light, unless its place is taken."""
     if stage.put_if_free(thing, at, yaw):
         x, y, z = light

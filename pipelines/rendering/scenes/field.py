@@ -28,7 +28,9 @@ def build(stage: Stage) -> None:
     woods_around(stage, 60, 130, 7)
     soil, bend = pick(rng, SOILS), rng.uniform(-0.004, 0.004)
     line = [(float(x), bend * x * x) for x in range(-80, 81, 4)]
-    stage.put(ribbon("track", line, rng.uniform(2.4, 3.2), mingled(soil, pick(rng, SOILS), 0.3)), (0, 0, 0.015))
+    stage.put(
+        ribbon("track", line, rng.uniform(2.4, 3.2), mingled(soil, pick(rng, SOILS), 0.3)), (0, 0, 0.015)
+    )
     _farm(stage)
     _fences(stage)
     for _ in range(3):
@@ -56,7 +58,8 @@ def _farm(stage: Stage) -> None:
 
 def _fences(stage: Stage) -> None:
     rng = stage.rng
-    fence = street.fence(rng, 9.0)
+    # The plainest of three: as a rule rails between posts.
+    fence = min((street.fence(rng, 9.0) for _ in range(3)), key=lambda fence: len(fence.parts))
     for side in (-1, 1):
         y, gap = side * rng.uniform(9, 13), int(rng.integers(5))
         for index in range(5):
@@ -67,7 +70,7 @@ def _fences(stage: Stage) -> None:
 def _strew(stage: Stage) -> None:
     rng = stage.rng
     trees = [nature.broadleaf_tree(rng), nature.broadleaf_tree(rng), nature.conifer(rng)]
-    for _ in range(9):
+    for _ in range(6):
         at = (rng.uniform(-45, 45), rng.choice([-1, 1]) * rng.uniform(15, 38), 0)
         stage.put_if_free(pick(rng, trees), at, rng.uniform(0, 360))
     bale = nature.round_hay_bale(rng)

@@ -99,10 +99,10 @@ def _lobby(stage: Stage, sides: tuple[Side, ...], width: float, depth: float) ->
 def _nave(stage: Stage, sides: tuple[Side, ...], width: float, depth: float) -> None:
     """Benches in rows to either hand of an aisle, facing the far end, and a table there."""
     top = cast.bench(stage)
-    for index in range(6):
+    for index in range(4):
         for y in (-2.9, 2.9):
-            x = -width / 4 + 1.7 * index
-            if index in (2, 4):
+            x = -width / 4 + 1.9 * index
+            if index in (1, 2):
                 cast.put_top(stage, top, (x, y, FLOOR_METERS), 270)
             else:
                 stage.put_if_free(top.thing, (x, y, FLOOR_METERS), 270)

@@ -94,11 +94,11 @@ def _on_lawns(stage: Stage, path: _Path) -> None:
     cast.put_top(stage, cast.low_wall(stage, rng.uniform(3, 5)), at, rng.uniform(-20, 20))
     trees = [nature.broadleaf_tree(rng), nature.broadleaf_tree(rng), nature.conifer(rng)]
     bushes = [nature.bush(rng), nature.bush(rng)]
-    for _ in range(14):
+    for _ in range(9):
         x, off = rng.uniform(-40, 40), path.width / 2 + rng.uniform(3.5, 24)
         at = (x, path.middle(x) + rng.choice([-1, 1]) * off, 0)
         stage.put_if_free(pick(rng, trees), at, rng.uniform(0, 360))
-    for _ in range(6):
+    for _ in range(4):
         x, off = rng.uniform(-20, 20), path.width / 2 + rng.uniform(2, 12)
         at = (x, path.middle(x) + rng.choice([-1, 1]) * off, 0)
         stage.put_if_free(pick(rng, bushes), at, rng.uniform(0, 360))

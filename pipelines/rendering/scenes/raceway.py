@@ -22,7 +22,7 @@ LENGTH = 180.0
 
 
 def build(stage: Stage) -> None:
-    """A straight along x between kerbs; run-off, barriers, stands on one side and pits or woods on the other."""
+    """A straight along x between kerbs and barriers, stands on one side and pits or woods on the other."""
     rng = stage.rng
     land(stage, pick(rng, (*GRASSES, shade(pick(rng, SOILS), 0.8))), 1.0)
     woods_around(stage, 70, 130, 8)
@@ -37,7 +37,7 @@ def build(stage: Stage) -> None:
     _offer(stage, width)
     _traffic(stage, width)
     for verge in stage.places_for(Use.WALKING)[:2]:
-        cast.strew(stage, "human", 2, verge)
+        cast.strew(stage, "human", 1, verge)
 
 
 def _barriers(stage: Stage, side: int, y: float) -> None:
@@ -71,7 +71,7 @@ def _behind(stage: Stage, side: int, edge: float) -> None:
         pits = buildings.house(rng, 34, 8, int(rng.integers(1, 3)), gabled=False)
         stage.put_if_free(pits, (rng.uniform(-10, 10), -side * (edge + 15), 0), 180 if side > 0 else 0)
     trees = [nature.conifer(rng), nature.broadleaf_tree(rng), nature.broadleaf_tree(rng)]
-    for _ in range(9):
+    for _ in range(6):
         at = (rng.uniform(-45, 45), -side * (edge + rng.uniform(12, 30)), 0)
         stage.put_if_free(pick(rng, trees), at, rng.uniform(0, 360))
 

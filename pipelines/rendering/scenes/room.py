@@ -44,14 +44,14 @@ class Side:
     distance: float
 
     def at(self, along: float, depth: float, height: float = FLOOR_METERS) -> Vector:
-        """The middle of what is `depth` metres deep and stands against the wall, `along` to its left or right."""
+        """The middle of what is `depth` metres deep and stands against the wall, so far along it."""
         return moved((0, 0, height), along, self.distance - depth / 2 - 0.03, self.yaw)
 
 
 def build(stage: Stage) -> None:
     """A couch and its low table, a dining table with chairs, cupboards and pictures; windows on two sides."""
     rng = stage.rng
-    width, depth, height = rng.uniform(5.6, 7.5), rng.uniform(4.8, 6.2), rng.uniform(2.5, 2.9)
+    width, depth, height = rng.uniform(6, 8), rng.uniform(5.2, 6.8), rng.uniform(2.5, 2.9)
     land(stage, pick(rng, GRASSES))
     woods_around(stage, 40, 70, 5)
     _garden(stage)
@@ -66,7 +66,10 @@ def build(stage: Stage) -> None:
     _window_wall(stage, second_window, height, color)
     _plain_wall(stage, couch, height, color)
     _plain_wall(stage, shelf, height, color)
-    stage.room = ((0.25 - width / 2, 0.25 - depth / 2, 0.2), (width / 2 - 0.25, depth / 2 - 0.25, height - 0.2))
+    stage.room = (
+        (0.25 - width / 2, 0.25 - depth / 2, 0.2),
+        (width / 2 - 0.25, depth / 2 - 0.25, height - 0.2),
+    )
     _sitting_corner(stage, couch, height)
     _shelves(stage, shelf)
     _dining(stage, second_window, height)
@@ -112,10 +115,10 @@ def _sitting_corner(stage: Stage, side: Side, height: float) -> None:
     rng = stage.rng
     along = rng.uniform(-0.2, 0.2) * side.length / 2
     stage.put(furniture.rug(rng), side.at(along, 2.9), side.yaw, Role.GROUND)
-    if rng.random() < 0.75:
+    if rng.random() < 0.5:
         stage.put_if_free(cast.figure(stage, "couch"), side.at(along, 1.05), side.yaw)
     else:
-        stage.offer(Use.SITTING, side.at(along, 1.1), (0.3, 0.02), side.yaw, heading=side.yaw)
+        stage.offer(Use.SITTING, side.at(along, 1.1), (0.4, 0.02), side.yaw, heading=side.yaw)
     at = side.at(along + rng.uniform(-0.2, 0.2), 3.1)
     cast.put_top(stage, cast.low_table(stage), at, side.yaw, others=1)
     for x in (along - 0.6, along + 0.6):
@@ -133,6 +136,7 @@ def _shelves(stage: Stage, side: Side) -> None:
     stage.put_if_free(furniture.bookshelf(rng), side.at(-mirror * quarter * 1.3, 0.32), side.yaw)
     board = cast.sideboard(stage, rng.uniform(1.2, 1.5))
     cast.put_top(stage, board, side.at(mirror * 0.1, 0.46), side.yaw, others=1)
+    stage.offer(Use.SITTING, side.at(0, 2.2), (side.length / 3, 0.2), side.yaw, heading=side.yaw)
     picture = furniture.picture(rng, 0.9, 0.6)
     stage.put_if_free(picture, side.at(mirror * 0.1, 0.02, rng.uniform(1.35, 1.5)), side.yaw)
 

@@ -129,7 +129,9 @@ def _solids_of_shape(shape: Shape) -> Solids:
     return upright_box(np.array(lowest, dtype=float), np.array(highest, dtype=float))
 
 
-def _bounds_of_shape(shape: Box | Ball | Lathe | Extrusion | Foliage | MeshFile) -> tuple[np.ndarray, np.ndarray]:
+def _bounds_of_shape(
+    shape: Box | Ball | Lathe | Extrusion | Foliage | MeshFile,
+) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(shape, Box):
         return -np.array(shape.size) / 2, np.array(shape.size) / 2
     if isinstance(shape, Ball | Foliage):

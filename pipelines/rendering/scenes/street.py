@@ -61,14 +61,18 @@ def _gardens(stage: Stage, side: int, edge: float) -> None:
     """Houses in gardens, with walls, fences or hedges before them."""
     rng = stage.rng
     x, yaw = -BUILT_UP, 0 if side > 0 else 180
+    plants = [nature.broadleaf_tree(rng), nature.bush(rng), nature.bush(rng)]
     while x < BUILT_UP:
         wide, deep, back = rng.uniform(9, 13), rng.uniform(7, 9), rng.uniform(4, 7)
         home = buildings.house(rng, wide, deep, int(rng.integers(1, 3)))
         stage.put(home, (x + wide / 2, side * (edge + back + deep / 2), 0), yaw)
         if abs(x) < 30:
             _boundary(stage, (x + wide / 2, side * (edge + 0.35), 0), wide, yaw)
-            tree = pick(rng, (nature.broadleaf_tree, nature.bush, nature.bush))(rng)
-            stage.put_if_free(tree, (x + rng.uniform(0, wide), side * (edge + back * 0.6), 0), rng.uniform(0, 360))
+            stage.put_if_free(
+                pick(rng, plants),
+                (x + rng.uniform(0, wide), side * (edge + back * 0.6), 0),
+                rng.uniform(0, 360),
+            )
         x += wide + rng.uniform(2.5, 6)
 
 
@@ -86,8 +90,8 @@ def _green(stage: Stage, side: int, edge: float) -> None:
     """A park or wood instead of houses."""
     rng = stage.rng
     trees = [nature.broadleaf_tree(rng), nature.broadleaf_tree(rng), nature.conifer(rng)]
-    for index in range(9):
-        at = ((index - 4) * 10 + rng.uniform(-3, 3), side * (edge + rng.uniform(3, 14)), 0)
+    for index in range(6):
+        at = ((index - 2.5) * 13 + rng.uniform(-3, 3), side * (edge + rng.uniform(3, 14)), 0)
         stage.put_if_free(pick(rng, trees), at, rng.uniform(0, 360))
     stage.put_if_free(nature.bush(rng), (rng.uniform(-12, 12), side * (edge + 2), 0))
 
@@ -103,7 +107,7 @@ def _furnish(stage: Stage, width: float, walk: float) -> None:
         cast.lit(stage, street.street_lamp(rng), street.STREET_LAMP_LIGHT, at, yaw, color, 14)
     tree = nature.broadleaf_tree(rng, rng.uniform(5, 7))
     if rng.random() < 0.6:
-        for index in range(-2, 3):
+        for index in range(-1, 2):
             at = (first + 8 + 17 * index, (-1) ** (index + 1) * (width / 2 + 0.7), street.KERB_TOP_METERS)
             stage.put_if_free(tree, at, rng.uniform(0, 360))
     inner = width / 2 + walk - 0.45

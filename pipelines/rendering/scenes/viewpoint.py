@@ -17,9 +17,10 @@ ASPECT = 16 / 9
 """Width by height of the pictures that views are framed for; a squarer one shows more above and below."""
 MARGIN = 0.03
 TRIALS = 400
+ENOUGH_TRIALS = 60
+"""After which one good view will do."""
 CHOICES = 8
 COVERAGE = (0.025, 0.4)
-MOST_HIDDEN = 0.12
 MOST_CLUTTER = 0.2
 CAMERA_CLEARANCE_METERS = 0.25
 
@@ -33,6 +34,7 @@ class Portrait:
         angles: camera's angles off the foreground's front, to either side; degrees.
         eye: height of the camera above the ground, metres; None where `elevation` counts.
         elevation: degrees by which the camera looks down upon what stands on a table.
+        most_hidden: share of it that others may hide.
         lowered: share of half the picture's height by which it is below the middle, about.
     """
 
@@ -42,6 +44,7 @@ class Portrait:
     elevation: tuple[float, float] = (3, 18)
     field_of_view: tuple[float, float] = (42, 62)
     lowered: float = 0.0
+    most_hidden: float = 0.04
 
 
 PERSON = Portrait((0.5, 0.92), (0, 60), (0.9, 1.8))
@@ -52,8 +55,8 @@ PORTRAITS = {
     "cow": Portrait((0.45, 0.8), (25, 85), (1.0, 1.8)),
     "car": Portrait((0.45, 0.8), (20, 75), (0.9, 1.9)),
     "motorcycle": Portrait((0.5, 0.85), (35, 85), (0.8, 1.6)),
-    "couch": Portrait((0.5, 0.85), (0, 50), (0.8, 1.5), lowered=0.1),
-    "chair": Portrait((0.45, 0.8), (10, 60), (0.7, 1.4), lowered=0.1),
+    "couch": Portrait((0.5, 0.85), (0, 50), (0.8, 1.5), lowered=0.1, most_hidden=0.12),
+    "chair": Portrait((0.45, 0.8), (10, 60), (0.7, 1.4), lowered=0.1, most_hidden=0.08),
     "knife": replace(SMALL, fill=(0.6, 0.9), elevation=(15, 40)),
 }
 
@@ -61,7 +64,7 @@ PORTRAITS = {
 def find_view(
     content: Content, foreground: Thing, places: Sequence[Place], rng: np.random.Generator
 ) -> tuple[Thing, Camera] | None:
-    """The liveliest of a few views that show the foreground whole and unhidden; None if there is no such view.
+    """The liveliest of a few views that show the foreground whole and unhidden; None if there is none.
 
     Args:
         foreground: at the origin, standing on z = 0, facing -y.
@@ -70,11 +73,11 @@ def find_view(
     small = float(np.ptp(around(foreground).bounds(), axis=0).max()) <= 0.6
     portrait = PORTRAITS.get(foreground.category, SMALL if small else PERSON)
     found: list[tuple[float, Thing, Camera]] = []
-    for _ in range(TRIALS if places else 0):
+    for trial in range(TRIALS if places else 0):
         view = _draw(content, foreground, places[int(rng.integers(len(places)))], portrait, rng)
         if view is not None:
             found.append((_liveliness(content, *view), *view))
-        if len(found) == CHOICES:
+        if len(found) == CHOICES or (found and trial >= ENOUGH_TRIALS):
             break
     return max(found, key=lambda view: view[0])[1:] if found else None
 
@@ -108,15 +111,17 @@ def _draw(
     free = place.heading_degrees is None
     yaw = rng.uniform(0, 360) if free else (place.heading_degrees or 0.0) + rng.normal(0, 4)
     standing = replace(foreground, pose=Pose(place.point(rng), float(yaw)))
+    if not _is_free(content, standing):
+        return None
     camera = _point_camera(standing, portrait, rng)
-    if not _is_free(content, standing) or not _may_stand(content, camera):
+    if not _may_stand(content, camera):
         return None
     solids = solids_of(standing)
-    low, high = COVERAGE
-    is_inside = np.abs(project(camera, solids.corners().reshape(-1, 3))).max() <= 1
-    if not is_inside or not low <= coverage(solids, camera) <= high or _is_hidden(content, standing, camera):
+    if np.abs(project(camera, solids.corners().reshape(-1, 3))).max() > 1:
         return None
-    return standing, camera
+    is_good = COVERAGE[0] <= coverage(solids, camera) <= COVERAGE[1]
+    is_good = is_good and not _is_hidden(content, standing, camera, portrait.most_hidden)
+    return (standing, camera) if is_good else None
 
 
 def _point_camera(standing: Thing, portrait: Portrait, rng: np.random.Generator) -> Camera:
@@ -133,13 +138,17 @@ def _point_camera(standing: Thing, portrait: Portrait, rng: np.random.Generator)
 
     def camera(distance: float) -> Camera:
         height = middle[2] + distance * rise if eye is None else eye
-        position = (middle[0] + distance * math.cos(azimuth), middle[1] + distance * math.sin(azimuth), height)
+        position = (
+            middle[0] + distance * math.cos(azimuth),
+            middle[1] + distance * math.sin(azimuth),
+            height,
+        )
         return Camera(_vector(position), _vector(middle), float(field_of_view))
 
     corners = solids.corners().reshape(-1, 3)
     nearest = float(np.linalg.norm(highest - lowest)) / 2
     near, far = nearest, 60 * nearest
-    for _ in range(24):
+    for _ in range(14):
         distance = (near + far) / 2
         spread = np.ptp(project(camera(distance), corners), axis=0) / 2
         near, far = (distance, far) if max(spread[0] * 1.25, spread[1]) > fill else (near, distance)
@@ -147,7 +156,7 @@ def _point_camera(standing: Thing, portrait: Portrait, rng: np.random.Generator)
 
 
 def _look_aside(camera: Camera, corners: np.ndarray, aside: np.ndarray) -> Camera:
-    """Moves the foreground off the middle by a share of the picture's half, as far as all of it stays inside."""
+    """Moves the foreground off the middle by a share of half the picture, as far as it stays inside."""
     seen = project(camera, corners)
     least, most = MARGIN - 1 - seen.min(0), 1 - MARGIN - seen.max(0)
     shift = np.clip(aside, np.minimum(least, 0), np.maximum(most, 0))
@@ -156,9 +165,7 @@ def _look_aside(camera: Camera, corners: np.ndarray, aside: np.ndarray) -> Camer
     half_width = math.tan(math.radians(camera.field_of_view_degrees) / 2) * np.linalg.norm(
         middle - np.array(camera.position)
     )
-    return replace(
-        camera, target=_vector(middle - half_width * (shift[0] * right + shift[1] / ASPECT * up))
-    )
+    return replace(camera, target=_vector(middle - half_width * (shift[0] * right + shift[1] / ASPECT * up)))
 
 
 def _is_free(content: Content, standing: Thing) -> bool:
@@ -175,21 +182,26 @@ def _may_stand(content: Content, camera: Camera) -> bool:
         (position > content.room[0]).all() and (position < content.room[1]).all()
     ):
         return False
-    reach = CAMERA_CLEARANCE_METERS
-    return bool(position[2] > 0.15) and not upright_box(position - reach, position + reach).touches(content.solids)
+    distance = math.dist(camera.position, camera.target)
+    reach = min(CAMERA_CLEARANCE_METERS, 0.2 * distance)
+    return bool(position[2] > 0.15) and not upright_box(position - reach, position + reach).touches(
+        content.solids
+    )
 
 
-def _is_hidden(content: Content, standing: Thing, camera: Camera) -> bool:
+def _is_hidden(content: Content, standing: Thing, camera: Camera, most_hidden: float) -> bool:
     """Whether others stand before the foreground, or fill the picture from nearer by."""
     eye = np.array(camera.position)
     solids = solids_of(standing)
     points = np.concatenate([solids.centers, solids.corners().reshape(-1, 3)])
     points = eye + 0.98 * (points[:: max(1, len(points) // 60)] - eye)
-    if content.solids.hidden(eye, points).mean() > MOST_HIDDEN:
+    if content.solids.hidden(eye, points).mean() > most_hidden:
         return True
     right, up, ahead = _frame(camera)
     half_width = math.tan(math.radians(camera.field_of_view_degrees) / 2)
-    across, above = (values.ravel() for values in np.meshgrid(np.linspace(-0.9, 0.9, 8), np.linspace(-0.9, 0.9, 5)))
+    across, above = (
+        values.ravel() for values in np.meshgrid(np.linspace(-0.9, 0.9, 8), np.linspace(-0.9, 0.9, 5))
+    )
     rays = ahead + half_width * (across[:, None] * right + above[:, None] / ASPECT * up)
     depth = 0.8 * float(np.linalg.norm(np.array(camera.target) - eye))
     return bool(content.solids.hidden(eye, eye + depth * rays).mean() > MOST_CLUTTER)
@@ -202,7 +214,7 @@ def _liveliness(content: Content, standing: Thing, camera: Camera) -> float:
     worth = {Role.FIGURE: 1.5, Role.PROP: 0.6, Role.STRUCTURE: 0.5, Role.VEGETATION: 0.4}
     total = 0.0
     for thing in content.things:
-        middle = np.array(thing.pose.position) + (0, 0, 0.5)
+        middle = np.add(thing.pose.position, (0, 0, 0.5))
         distance = float((middle - eye) @ ahead)
         if 1 < distance < 70 and np.abs(project(camera, middle[None])).max() < 1:
             total += worth.get(thing.role, 0.0)
@@ -211,11 +223,10 @@ def _liveliness(content: Content, standing: Thing, camera: Camera) -> float:
 
 def _frame(camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The camera's directions to the right, up and ahead."""
-    ahead = np.array(camera.target) - np.array(camera.position)
-    ahead /= np.linalg.norm(ahead)
-    right = np.cross(ahead, (0, 0, 1))
-    right /= np.linalg.norm(right)
-    return right, np.cross(right, ahead), ahead
+    x, y, z = (target - position for target, position in zip(camera.target, camera.position, strict=True))
+    level, length = math.hypot(x, y), math.hypot(x, y, z)
+    right, ahead = np.array((y, -x, 0.0)) / level, np.array((x, y, z)) / length
+    return right, np.array((-x * z, -y * z, level * level)) / (level * length), ahead
 
 
 def _raised(point: Vector, by: float) -> Vector:
