@@ -162,7 +162,7 @@ def apple(rng: np.random.Generator) -> Thing:
         rng,
         (
             ("a5161f", "c0301f"),
-            ("b0201c", "d8a03a"),
+            ("ae1d1c", "b8402c"),
             ("7a9a2a", "95b03a"),
             ("b8ad3a", "b5823a"),
             ("8a1220", "b02a2a"),
