@@ -27,19 +27,19 @@ class Surface:
     """A mesh in the world.
 
     Attributes:
-        vertices, normals: float32 [V,3]. uv: float32 [V,2], metres along the surface. faces: uint32 [T,3].
-        color: of a plain material.
+        vertices, normals: float32 [V,3]. uv: float32 [V,2]. faces: uint32 [T,3].
+        is_foreground: bool [T].
     """
 
     vertices: Floats
     normals: Floats
     uv: Floats
     faces: NDArray[np.uint32]
-    color: Color
+    is_foreground: NDArray[np.bool_]
 
     @classmethod
     def join(cls, surfaces: Sequence[Surface]) -> Surface:
-        """All of them as one mesh."""
+        """All of them as one mesh, their faces in order."""
         starts = np.cumsum([0, *(len(surface.vertices) for surface in surfaces[:-1])])
         faces = [surface.faces + start for surface, start in zip(surfaces, starts, strict=True)]
         return cls(
@@ -47,87 +47,117 @@ class Surface:
             np.concatenate([surface.normals for surface in surfaces]),
             np.concatenate([surface.uv for surface in surfaces]),
             np.concatenate(faces).astype(np.uint32),
-            surfaces[0].color,
+            np.concatenate([surface.is_foreground for surface in surfaces]),
         )
+
+    def shape(self, bsdf: Plugin) -> Any:
+        """Mitsuba's mesh of it."""
+        props = mi.Properties()
+        props["mesh_bsdf"] = mi.load_dict(bsdf)
+        mesh = mi.Mesh(
+            "surface",
+            len(self.vertices),
+            len(self.faces),
+            has_vertex_normals=True,
+            has_vertex_texcoords=True,
+            props=props,
+        )
+        values = mi.traverse(mesh)
+        values["vertex_positions"] = self.vertices.ravel()
+        values["vertex_normals"] = self.normals.ravel()
+        values["vertex_texcoords"] = self.uv.ravel()
+        values["faces"] = self.faces.ravel()
+        values.update()
+        return mesh
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """What stands in a scene, by what it is made of, and all of it once more by whether it is the foreground.
+class Layer:
+    """All of a scene that is of one material, or of one finish in many plain colours.
 
     Attributes:
-        surfaces: (material, mesh, texture); the material stands for all plain ones that differ by colour alone.
+        texture: float32 [H,W,3], repeating over 0..1 of the surface's `uv`: a pattern, or a palette of colours.
     """
 
-    surfaces: tuple[tuple[Material, Surface, Plugin], ...]
-    foreground: Surface
-    rest: Surface
+    material: Material
+    surface: Surface
+    texture: Floats
 
     @classmethod
-    def of(cls, scene: Scene) -> Geometry:
+    def of(cls, material: Material, parts: list[tuple[Color, Surface]]) -> Layer:
         """
-        Raises:
-            DataError: there is not just one foreground, or a mesh file cannot be read.
+        Args:
+            parts: with the colours of plain ones.
         """
-        by_material: dict[Material, list[Surface]] = defaultdict(list)
-        by_role: dict[bool, list[Surface]] = {True: [], False: []}
-        for is_foreground, part, matrix in _parts(scene):
-            surface = _surface(part, matrix)
-            by_material[_shared(part.material)].append(surface)
-            by_role[is_foreground].append(surface)
-        return cls(
-            tuple((material, *_textured(material, found)) for material, found in by_material.items()),
-            Surface.join(by_role[True]),
-            Surface.join(by_role[False]),
-        )
+        surface = Surface.join([part for _, part in parts])
+        if material.pattern is not Pattern.PLAIN:
+            texture, meters = patterns.picture(material)
+            return cls(material, replace(surface, uv=surface.uv / np.float32(meters)), texture)
+        palette = sorted({color for color, _ in parts})
+        entries = [palette.index(color) for color, _ in parts]
+        across = (np.repeat(entries, [len(part.vertices) for _, part in parts]) + 0.5) / len(palette)
+        uv = np.stack([across, np.full_like(across, 0.5)], axis=1).astype(np.float32)
+        return cls(material, replace(surface, uv=uv), np.array([palette], np.float32))
 
-    def shapes(self) -> dict[str, Any]:
-        """Mitsuba's shapes with their materials."""
-        return {
-            f"surface{index}": to_shape(surface, bsdf=_bsdf(material, texture))
-            for index, (material, surface, texture) in enumerate(self.surfaces)
+    def shape(self) -> Any:
+        """Mitsuba's mesh of it in its material."""
+        texture = {
+            "type": "bitmap",
+            "bitmap": mi.Bitmap(self.texture),
+            "raw": True,
+            "filter_type": "nearest" if self.material.pattern is Pattern.PLAIN else "bilinear",
         }
+        return self.surface.shape(_bsdf(self.material, texture))
 
-    def glowing(self) -> dict[str, Any]:
-        """The same shapes shining in their own colours: what a camera sees of them is their albedo."""
-        return {
-            f"surface{index}": to_shape(
-                surface, bsdf={"type": "diffuse"}, emitter={"type": "area", "radiance": texture}
-            )
-            for index, (_, surface, texture) in enumerate(self.surfaces)
-        }
+    def albedo_at(self, uv: Floats) -> Floats:
+        """The texture's colours [N,3] at points [N,2]."""
+        height, width = self.texture.shape[:2]
+        u, v = (uv % 1).T
+        rows = np.minimum((v * height).astype(int), height - 1)
+        return self.texture[rows, np.minimum((u * width).astype(int), width - 1)]
+
+
+def layers_of(scene: Scene) -> list[Layer]:
+    """What stands in a scene, by what it is made of.
+
+    Raises:
+        DataError: there is not just one foreground, or a mesh file cannot be read.
+    """
+    found: dict[Material, list[tuple[Color, Surface]]] = defaultdict(list)
+    for is_foreground, part, matrix in _parts(scene):
+        surface = _surface(part, matrix, is_foreground)
+        found[_finish(part.material)].append((part.material.color, surface))
+    return [Layer.of(material, parts) for material, parts in found.items()]
 
 
 def _parts(scene: Scene) -> Iterator[tuple[bool, Part, NDArray[np.float64]]]:
     """(whether it is of the foreground, part, its matrix to the world); lamps are balls of glass."""
-    _ = scene.foreground  # there must be just one
+    foreground = scene.foreground
     for thing in scene.things:
         place = transform(thing.pose)
         for part in thing.parts:
-            yield thing.role is Role.FOREGROUND, part, place @ transform(part.pose)
+            yield thing is foreground, part, place @ transform(part.pose)
     for lamp in scene.lamps:
         matrix = np.eye(4)
         matrix[:3, 3] = lamp.position
         yield False, Part(Ball((lamp.radius,) * 3), LAMP_GLASS), matrix
 
 
-def _surface(part: Part, matrix: NDArray[np.float64]) -> Surface:
+def _surface(part: Part, matrix: NDArray[np.float64], is_foreground: bool) -> Surface:
     mesh = to_mesh(part.shape)
     scale = float(np.cbrt(np.linalg.det(matrix[:3, :3])))
     vertices, normals, faces = mesh.vertices, mesh.normals, mesh.faces
     uv = np.zeros((len(vertices), 2), np.float32)
-    if (
-        part.material.pattern is not Pattern.PLAIN
-    ):  # a corner's place in it differs between the triangles there
-        corners = faces.ravel()
-        vertices, normals, faces = vertices[corners], normals[corners], np.arange(len(corners)).reshape(-1, 3)
-        uv = _box_projection(vertices * scale)
+    if part.material.pattern is not Pattern.PLAIN:  # whose triangles do not share their texture coordinates
+        vertices, normals = vertices[faces.ravel()], normals[faces.ravel()]
+        faces = np.arange(faces.size, dtype=np.int32).reshape(-1, 3)
+        uv = _box_projection(vertices * np.float32(scale))
     return Surface(
         (vertices @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32),
         (normals @ (matrix[:3, :3].T / scale)).astype(np.float32),
         uv,
         faces.astype(np.uint32),
-        part.material.color,
+        np.full(len(faces), is_foreground),
     )
 
 
@@ -136,53 +166,14 @@ def _box_projection(corners: Floats) -> Floats:
     a, b, c = corners[0::3], corners[1::3], corners[2::3]
     facing = np.abs(np.cross(b - a, c - a)).argmax(axis=1)
     axes = np.array([[1, 2], [0, 2], [0, 1]])[np.repeat(facing, 3)]
-    return np.take_along_axis(corners, axes, axis=1).astype(np.float32)
+    return np.take_along_axis(corners, axes, axis=1)
 
 
-def _shared(material: Material) -> Material:
-    """The material that stands for all which differ by colour alone, as each triangle knows its own."""
+def _finish(material: Material) -> Material:
+    """The material that stands for all which differ by colour alone."""
     if material.pattern is not Pattern.PLAIN:
         return material
     return replace(material, color=(1.0, 1.0, 1.0), second_color=(0.0, 0.0, 0.0), pattern_meters=1.0)
-
-
-def _textured(material: Material, surfaces: list[Surface]) -> tuple[Surface, Plugin]:
-    """The surfaces as one, and their pattern or a palette of their plain colours, which `uv` points into."""
-    joined = Surface.join(surfaces)
-    if material.pattern is not Pattern.PLAIN:
-        pixels, meters = patterns.picture(material)
-        return replace(joined, uv=joined.uv / np.float32(meters)), _texture(pixels, "bilinear")
-    palette = sorted({surface.color for surface in surfaces})
-    entries = [palette.index(surface.color) for surface in surfaces]
-    across = (np.repeat(entries, [len(surface.vertices) for surface in surfaces]) + 0.5) / len(palette)
-    uv = np.stack([across, np.full_like(across, 0.5)], axis=1).astype(np.float32)
-    return replace(joined, uv=uv), _texture(np.array([palette], np.float32), "nearest")
-
-
-def to_shape(surface: Surface, **plugins: Plugin) -> Any:
-    """A Mitsuba mesh with a `bsdf` and perhaps an `emitter`."""
-    props = mi.Properties()
-    for name, plugin in plugins.items():
-        props[name] = mi.load_dict(plugin)
-    mesh = mi.Mesh(
-        "surface",
-        len(surface.vertices),
-        len(surface.faces),
-        has_vertex_normals=True,
-        has_vertex_texcoords=True,
-        props=props,
-    )
-    values = mi.traverse(mesh)
-    values["vertex_positions"] = surface.vertices.ravel()
-    values["vertex_normals"] = surface.normals.ravel()
-    values["vertex_texcoords"] = surface.uv.ravel()
-    values["faces"] = surface.faces.ravel()
-    values.update()
-    return mesh
-
-
-def _texture(pixels: Floats, filter_type: str) -> Plugin:
-    return {"type": "bitmap", "bitmap": mi.Bitmap(pixels), "raw": True, "filter_type": filter_type}
 
 
 def _bsdf(material: Material, texture: Plugin) -> Plugin:

@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 
 
 def picture(material: Material) -> tuple[Floats, float]:
-    """The pattern's colours, float32 [H,W,3] linear reflectances, and the metres that one repeat of it spans."""
+    """The pattern's reflectances, float32 [H,W,3], and the metres that one repeat of it spans."""
     share = _share(material.pattern)[..., None]
     color, second = np.array(material.color), np.array(material.second_color)
     periods = {Pattern.NOISE: NOISE_PERIODS, Pattern.BRICKS: BRICKS[0]}.get(material.pattern, 1)

@@ -66,7 +66,7 @@ def _emitter(sky: ClearSky, scale: dict[str, float]) -> Any:
 
 def _radiance(emitter: Any, x: float, y: float, z: float) -> Floats:
     seen = mi.SurfaceInteraction3f()
-    seen.wi = [-x, -y, -z]
+    seen.wi = mi.Vector3f(-x, -y, -z)
     return np.array(emitter.eval(seen), np.float64).reshape(3)
 
 
@@ -81,7 +81,7 @@ def directions(shape: tuple[int, int]) -> Floats:
 
 
 def overcast(upward: Floats) -> Floats:
-    """Radiance by the sine of the elevation of a closed cover that gives 1 on the ground (CIE, Moon and Spencer)."""
+    """Radiance, by the sine of the elevation, of a closed cover that gives 1 on the ground (CIE; Moon, Spencer)."""
     return (1 + 2 * np.maximum(upward, 0.0)) * 3 / 7
 
 
@@ -109,7 +109,7 @@ def sun_disc(toward: Floats, sun: Floats) -> Floats:
 
 
 def clouds(toward: Floats, cover: float, seed: int) -> tuple[Floats, Floats]:
-    """A layer of clouds as seen: (share of each direction that they hide, how thick they are), both [...] 0..1.
+    """A layer of clouds as seen: (share that they hide, how thick they are), both [...] of 0..1.
 
     Fractal noise on a plane overhead, so that they shrink towards the horizon and melt into its haze.
     """

@@ -1,0 +1,107 @@
+"""The camera of a scene in Mitsuba, and what it sees whatever the light."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import mitsuba as mi
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.rendering import description
+from pipelines.rendering.geometry import Layer, Surface
+
+GRID = 4  # samples along either side of a pixel, for mask, normals and albedo
+CHANNELS = "normal:sh_normal,uv:uv,shape:shape_index,triangle:prim_index"
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Guides:
+    """
+    Attributes:
+        coverage: float32 [H,W], share of each pixel that the foreground covers.
+        normals: float32 [H,W,3], of the world. albedo: float32 [H,W,3]. Both are 0 where the sky is.
+    """
+
+    coverage: Floats
+    normals: Floats
+    albedo: Floats
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A scene's camera with a film of so many pixels."""
+
+    camera: description.Camera
+    width: int
+    height: int
+
+    def guides(self, layers: list[Layer], seed: int) -> Guides:
+        """What is seen where, by the numbers of the triangles that a finer film of the same camera sees."""
+        fine = replace(self, width=self.width * GRID, height=self.height * GRID)
+        joined = Surface.join([layer.surface for layer in layers])
+        # One mesh of all: the integrator's time grows with the number of shapes.
+        world = {"type": "scene", "sensor": fine.sensor(1), "all": joined.shape({"type": "diffuse"})}
+        integrator = mi.load_dict({"type": "aov", "aovs": CHANNELS})
+        seen = np.asarray(mi.render(mi.load_dict(world), integrator=integrator, seed=seed), np.float32)
+        normals, uv, is_hit = seen[..., :3], seen[..., 3:5], seen[..., 5] > 0
+        triangle = seen[..., 6].astype(np.int64)
+        albedo = np.zeros_like(normals)
+        albedo[is_hit] = _albedo(layers, triangle[is_hit], uv[is_hit])
+        coverage = (is_hit & joined.is_foreground[triangle])[..., None]
+        return Guides(_shrunk(coverage)[..., 0], _shrunk(normals), _shrunk(albedo))
+
+    def sensor(self, samples_per_pixel: int) -> dict[str, Any]:
+        """Mitsuba's plugin."""
+        return {
+            "type": "perspective",
+            "fov": self.camera.field_of_view_degrees,
+            "fov_axis": "larger",
+            "near_clip": 0.01,
+            "far_clip": 1e5,
+            "to_world": mi.ScalarTransform4f().look_at(
+                origin=list(self.camera.position), target=list(self.camera.target), up=[0, 0, 1]
+            ),
+            "film": {
+                "type": "hdrfilm",
+                "width": self.width,
+                "height": self.height,
+                "rfilter": {"type": "box"},
+                "pixel_format": "rgba",
+            },
+            "sampler": {"type": "multijitter", "sample_count": samples_per_pixel},
+        }
+
+    def rays(self) -> NDArray[np.float64]:
+        """[H,W,3] unit directions through the middles of the pixels."""
+        position, target = np.array(self.camera.position), np.array(self.camera.target)
+        forward = (target - position) / np.linalg.norm(target - position)
+        right = np.cross(forward, [0.0, 0.0, 1.0])
+        right /= np.linalg.norm(right)
+        reach = math.tan(math.radians(self.camera.field_of_view_degrees) / 2)
+        pixel = 2 * reach / max(self.width, self.height)
+        x = (np.arange(self.width) + 0.5 - self.width / 2) * pixel
+        y = (self.height / 2 - np.arange(self.height) - 0.5) * pixel
+        rays = forward + x[None, :, None] * right + y[:, None, None] * np.cross(right, forward)
+        return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+
+
+def _albedo(layers: list[Layer], triangle: NDArray[np.int64], uv: Floats) -> Floats:
+    """Colours [N,3] by the numbers of triangles of all layers, joined in order."""
+    ends = np.cumsum([len(layer.surface.faces) for layer in layers])
+    owner = np.searchsorted(ends, triangle, side="right")
+    albedo = np.zeros((len(triangle), 3), np.float32)
+    for index in np.unique(owner):
+        here = owner == index
+        albedo[here] = layers[index].albedo_at(uv[here])
+    return albedo
+
+
+def _shrunk(fine: NDArray[Any]) -> Floats:
+    """The mean of each cell of `GRID` by as many samples."""
+    height, width = (length // GRID for length in fine.shape[:2])
+    return fine.reshape(height, GRID, width, GRID, -1).mean(axis=(1, 3), dtype=np.float32)
