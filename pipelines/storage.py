@@ -214,6 +214,9 @@ class Location:
             filesystem = self.filesystem()
             if filesystem.exists(self._path):
                 filesystem.rm(self._path, recursive=True)
+                # S3 answers one request for many objects, and s3fs passes over those that it refused.
+                if self.scheme == "s3" and filesystem.exists(self._path):
+                    raise PermissionError(f"{self} may not be deleted")
 
     def upload_folder(self, folder: Path) -> None:
         """Copies a local folder's files to beneath this place."""

@@ -180,7 +180,8 @@ def ingest(rows: int) -> None:
             peaks.append(watch.totals.max() / MEGABYTE)
             print(
                 f"{count:>9,} rows: peak {peaks[-1]:,.0f} MiB, "
-                f"median {np.median(watch.totals) / MEGABYTE:,.0f} MiB, {steps:,} steps of {BATCH_SIZE}, {len(watch.seen)} looks",
+                f"median {np.median(watch.totals) / MEGABYTE:,.0f} MiB, "
+                f"{steps:,} steps of {BATCH_SIZE}, {len(watch.seen)} looks",
                 flush=True,
             )
     print(f"{TIMES_LARGER} times the data takes {peaks[1] / peaks[0]:.3f} times the memory")
