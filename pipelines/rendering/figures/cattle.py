@@ -120,8 +120,8 @@ def _legs(rng: np.random.Generator) -> tuple[tuple[Tube, ...], ...]:
         step = swing * stride + rng.uniform(-0.03, 0.03)
         if front:
             points = ((0.17, -0.54, 0.95), (0.19, -0.55 + 0.3 * step, 0.76),
-
-                      (0.185, -0.58 + 0.6 * step, 0.46), (0.18, -0.55 + step, 0.13), (0.18, -0.585 + step, 0.06))  # fmt: skip
+                      (0.185, -0.58 + 0.6 * step, 0.46), (0.18, -0.55 + step, 0.13),
+                      (0.18, -0.585 + step, 0.06))  # fmt: skip
             radii = (0.17, 0.112, 0.06, 0.041, 0.043)
         else:
             points = ((0.16, 0.68, 1.0), (0.2, 0.6 + 0.3 * step, 0.78), (0.19, 0.8 + 0.7 * step, 0.5),

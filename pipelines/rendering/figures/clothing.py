@@ -54,8 +54,8 @@ def dress(rng: np.random.Generator, body: Body) -> Outfit:
         parts = [_top(body, cloth, sleeve, 0.008, hem=body.waist), _skirt_alone(rng, body)]
     else:
         tucked = rng.random() < 0.4
-        hem = shifted(body.pelvis, z=(0.075 if tucked else rng.uniform(-0.01, 0.01)) * body.physique.height)
-        parts = [_top(body, cloth, sleeve, 0.007, loose=0.0 if tucked else 0.018, hem=hem)]
+        hem = shifted(body.pelvis, z=(0.075 if tucked else rng.uniform(0.015, 0.04)) * body.physique.height)
+        parts = [_top(body, cloth, sleeve, 0.007, loose=0.0 if tucked else 0.024, hem=hem)]
         parts += _trousers(rng, body, shorts, tucked and rng.random() < 0.7)
     if rng.random() < 0.28:
         parts.append(_jacket(rng, body))

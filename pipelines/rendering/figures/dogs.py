@@ -225,7 +225,7 @@ def _spots(rng: np.random.Generator, length: float, lift: float) -> Regions:
 def _white(rng: np.random.Generator, length: float, lift: float) -> Regions:
     """Paws, chest and belly, muzzle and a blaze."""
     chest = limb((0, -0.62 * length, 0.72 + lift), (0, -0.5 * length, 0.5 + lift), 0.14, 0.16)
-    belly = limb((0, -0.4 * length, 0.42 + lift), (0, 0.3 * length, 0.5 + lift), 0.12)
+    belly = limb((0, -0.4 * length, 0.42 + lift), (0, 0.1 * length, 0.48 + lift), 0.12)
     muzzle = limb((0, 0.2, -0.07), (0, 0.5, -0.07), 0.09)
     return (beyond((0, 0, 0.2), (0, 0, -1)), chest, belly), (muzzle, limb((0, 0.2, 0), (0, 0.05, 0.14), 0.03))
 
