@@ -90,7 +90,7 @@ class Blend:
     Attributes:
         smoothing_meters: over which neighbouring surfaces melt together.
         resolution_meters: of the grid that it is meshed on.
-        within: only what lies inside any of these is kept, as of a skirt that ends at its hem; empty keeps all.
+        within: only what lies inside any of these is kept, as of a skirt down to its hem; empty keeps all.
         without: what lies inside any of these is cut away, as from a jacket that stands open.
     """
 
