@@ -45,16 +45,16 @@ kinds = (StateResource.JOBS, StateResource.ACTORS, StateResource.TASKS, StateRes
 tables = [client.list(kind, ListApiOptions(detail=True), False) for kind in kinds]
 Path(told).write_text(json.dumps(tables, default=str))
 ray.shutdown()
-os.environ["AWS_ENDPOINT_URL"] = os.environ["PLANTED_ENDPOINT"]
-os.environ["AWS_MAX_ATTEMPTS"] = "1"
-import s3fs
-s3fs.S3FileSystem.clear_instance_cache()
 codes += [
     main(["inspect", planted]),
     main([*run, "--init", planted]),
     main([*run, "--tracking", os.environ["PLANTED_TRACKING"]]),
-    main(["inspect", real]),
 ]
+os.environ["AWS_ENDPOINT_URL"] = os.environ["PLANTED_ENDPOINT"]
+os.environ["AWS_MAX_ATTEMPTS"] = "1"
+import s3fs
+s3fs.S3FileSystem.clear_instance_cache()
+codes.append(main(["inspect", real]))
 print("codes", codes)
 """
 
@@ -124,7 +124,7 @@ def test_no_secret_in_anything_that_is_left_behind(
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         lists = ArgumentLists(process.pid)
         lists.start()
-        assert process.wait(200) == 0, (tmp_path / "output").read_text()
+        assert process.wait(270) == 0, (tmp_path / "output").read_text()
     output_text = (tmp_path / "output").read_text()
     assert "codes [0, 0, 2, 2, 2, 1]" in output_text, output_text
     (tmp_path / "argument lists").write_text("\n".join(lists.end()))
@@ -133,7 +133,8 @@ def test_no_secret_in_anything_that_is_left_behind(
     store = Location.of(prefix)
     written |= {f"{prefix}/{name}": (store / name).read_bytes() for name in store.walk_files()}
     assert f"{prefix}/runs/run/run.json" in written
-    assert any(path.endswith("mlflow.db") and b"debug" in data for path, data in written.items())
+    database = (guarded_server.folder / "mlflow.db").read_bytes()
+    assert f"{prefix}/runs/run".encode() in database  # what would be found if it were there
     keys = (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
     planted = [token, typed, *keys, *guarded_server.secrets]
     allowed = {str(path) for path in guarded_server.secret_files}
