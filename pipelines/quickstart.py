@@ -1,8 +1,8 @@
 """See the whole of it work on this machine, on pictures that it makes itself.
 
-Starts an S3 server and MLflow on the loopback interface, makes a small real-domain set from photographs and a
-small rendered one, shards both, trains the small recipe with two workers, evaluates it and harmonizes one
-picture. Every step is a command that is shown before it runs. The pages stay up until
+Starts an S3 server and MLflow on the loopback interface, makes a small real-domain set from photographs,
+renders a few scenes, trains the small recipe on both with two workers, evaluates it and harmonizes one picture.
+Every step is a command that is shown before it runs. The pages stay up until
 
   charmnet quickstart --stop
 
@@ -34,6 +34,7 @@ LAST_STEPS_SECONDS = 90.0  # of the budget are kept for evaluating and harmonizi
 STEPS = (20, 400)
 STEP_OVERHEAD = 1.6  # of a step over the networks' own time: pictures, gradients between workers, validation
 VALIDATION_IMAGES = 16
+SCENES = ("--scenes", "4", "--views", "2", "--size", "192x108")
 
 
 class QuickstartError(CharmNetError):
@@ -116,11 +117,13 @@ class Quickstart:
 
     def shard(self, data: Pictures) -> None:
         real_lists = [f"--list={path}" for path in (*data.train_lists, *data.test_lists)]
-        rendered_lists = [f"--list={path}" for path in data.rendered_lists]
         _command("shard", "iharmony4", "--source", str(data.real), *real_lists, "--dest", self.real)
-        _command(
-            "shard", "rdharmony", "--source", str(data.rendered), *rendered_lists, "--dest", self.rendered
-        )
+        if data.rendered:
+            lists = [f"--list={path}" for path in data.rendered_lists]
+            _command("shard", "rdharmony", "--source", str(data.rendered), *lists, "--dest", self.rendered)
+        else:
+            sheet = str(self.folder / "scenes.jpg")
+            _command("render", *SCENES, "--dest", self.rendered, "--contact-sheet", sheet)
 
     def train(self, data: Pictures, deadline: float) -> None:
         plan = self._plan(deadline)

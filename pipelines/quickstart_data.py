@@ -19,23 +19,22 @@ from pipelines.shards.lists import Categories
 from pipelines.shards.reading import Dataset
 from pipelines.storage import Location
 
-RENDERED_SCENES = 8
 COMPOSITES_PER_MASK = 2
 COMPARISON_GAP_PIXELS = 8
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Two data sets in the released layouts.
+    """Data sets in the released layouts.
 
     Attributes:
-        real, rendered: their folders.
+        real, rendered: their folders; without a rendered one scenes are to be rendered.
         train_lists, test_lists: of the real one; at least one each.
         rendered_lists: none where whole scenes are meant.
     """
 
     real: Path
-    rendered: Path
+    rendered: Path | None
     train_lists: tuple[Path, ...]
     test_lists: tuple[Path, ...]
     rendered_lists: tuple[Path, ...] = ()
@@ -73,19 +72,19 @@ class Example:
 
 
 def pictures(folder: Path, real: str | None, rendered: str | None) -> Pictures:
-    """The user's data sets, and where there are none the quickstart's own, made once in `folder`.
+    """The user's data sets, and where there is no real one the quickstart's own, made once in `folder`.
 
     Raises:
         DataError: the user's real data have no lists.
     """
     real_folder = Path(real).resolve() if real else _made(folder / "photographs", make_photographs)
-    rendered_folder = Path(rendered).resolve() if rendered else _made(folder / "renderings", _make_renderings)
+    rendered_folder = Path(rendered).resolve() if rendered else None
     return Pictures(
         real_folder,
         rendered_folder,
         _lists(real_folder, "train"),
         _lists(real_folder, "test"),
-        tuple(sorted(rendered_folder.glob("**/*labeled*.txt"))),
+        tuple(sorted(rendered_folder.glob("**/*labeled*.txt"))) if rendered_folder else (),
     )
 
 
@@ -149,9 +148,3 @@ def make_photographs(folder: Path) -> None:
 
 def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-def _make_renderings(folder: Path) -> None:
-    from pipelines.rendering.plain_scene import PlainScene, write_scenes
-
-    write_scenes(folder, [PlainScene(seed) for seed in range(RENDERED_SCENES)])
