@@ -1,7 +1,8 @@
 """See the whole of it work on this machine, on pictures that it makes itself.
 
 Starts an S3 server and MLflow on the loopback interface, makes a small real-domain set from photographs,
-renders a few scenes, trains the small recipe on both with two workers, evaluates it and harmonizes one picture.
+renders a few scenes, trains the small recipe on both with two workers, evaluates it and harmonizes one
+picture.
 Every step is a command that is shown before it runs. The pages stay up until
 
   charmnet quickstart --stop

@@ -47,7 +47,9 @@ class Camera:
         # One mesh of all: the integrator's time grows with the number of shapes.
         world = {"type": "scene", "sensor": fine.sensor(1), "all": joined.shape({"type": "diffuse"})}
         integrator = mi.load_dict({"type": "aov", "aovs": CHANNELS})
-        seen = np.asarray(mi.render(mi.load_dict(world), integrator=integrator, seed=seed), np.float32)
+        seen = np.asarray(
+            mi.render(mi.load_dict(world), integrator=integrator, seed=mi.UInt32(seed)), np.float32
+        )
         normals, uv, is_hit = seen[..., :3], seen[..., 3:5], seen[..., 5] > 0
         triangle = seen[..., 6].astype(np.int64)
         albedo = np.zeros_like(normals)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.rendering import patterns
-from pipelines.rendering.description import Ball, Color, Material, Part, Pattern, Role, Scene
+from pipelines.rendering.description import Ball, Color, Material, Part, Pattern, Scene
 from pipelines.rendering.shapes import to_mesh, transform
 
 LAMP_GLASS = Material((0.8, 0.8, 0.8))
@@ -76,7 +76,7 @@ class Layer:
     """All of a scene that is of one material, or of one finish in many plain colours.
 
     Attributes:
-        texture: float32 [H,W,3], repeating over 0..1 of the surface's `uv`: a pattern, or a palette of colours.
+        texture: float32 [H,W,3], repeating over 0..1 of the surface's `uv`: a pattern, or a palette.
     """
 
     material: Material
@@ -162,7 +162,7 @@ def _surface(part: Part, matrix: NDArray[np.float64], is_foreground: bool) -> Su
 
 
 def _box_projection(corners: Floats) -> Floats:
-    """Texture coordinates in metres: each triangle seen along the axis that it faces most, v upwards on walls."""
+    """Texture coordinates in metres: a triangle seen along the axis it faces most, v upwards on walls."""
     a, b, c = corners[0::3], corners[1::3], corners[2::3]
     facing = np.abs(np.cross(b - a, c - a)).argmax(axis=1)
     axes = np.array([[1, 2], [0, 2], [0, 1]])[np.repeat(facing, 3)]

@@ -70,7 +70,8 @@ class View:
 class Settings:
     """
     Attributes:
-        width, height: pixels. samples: per pixel and source of light. quality: of the JPEG files. variant: of Mitsuba.
+        width, height: pixels. samples: per pixel and source of light. quality: of the JPEG files.
+        variant: of Mitsuba.
     """
 
     width: int

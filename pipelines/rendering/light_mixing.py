@@ -79,7 +79,7 @@ class Mix:
     sky: Sky
 
     def daylight(self) -> Floats:
-        """[3] kilolux of what lights the open: half of the sun, as surfaces face it by chance, and the sky."""
+        """[3] kilolux of what lights the open: half of the sun, as surfaces face it by chance, and sky."""
         return 0.5 * self.sun_kilolux + sum(
             (weight * _on_ground(source) for source, weight in self.weights.items()), np.zeros(3)
         )

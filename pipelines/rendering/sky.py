@@ -81,7 +81,7 @@ def directions(shape: tuple[int, int]) -> Floats:
 
 
 def overcast(upward: Floats) -> Floats:
-    """Radiance, by the sine of the elevation, of a closed cover that gives 1 on the ground (CIE; Moon, Spencer)."""
+    """Radiance, by the sine of the elevation, of a closed cover that gives 1 on the ground (CIE overcast)."""
     return (1 + 2 * np.maximum(upward, 0.0)) * 3 / 7
 
 

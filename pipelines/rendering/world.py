@@ -37,8 +37,11 @@ class World:
         self._values = mi.traverse(self._outdoors)
 
     def render(self, source: Source, seed: int) -> tuple[Floats, Floats]:
-        """Radiance, float32 [H,W,3] in kilolux as of a white matt surface in so many, and the share of each pixel
-        where there is something, [H,W,1]; the sky itself is black."""
+        """
+        Returns:
+            Radiance, float32 [H,W,3] in kilolux as of a white matt surface in so many, and the share of each
+            pixel where there is something, [H,W,1]; the sky itself is black.
+        """
         if isinstance(source, Lamps):
             return self._take(self._lamplit(source), seed, hide_emitters=False)
         self._turn_on(source)

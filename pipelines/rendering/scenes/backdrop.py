@@ -71,12 +71,12 @@ def wood(rng: np.random.Generator, length: float) -> Thing:
     """The edge of a wood along x as one sees it from afar: crowns behind crowns."""
     green = pick(rng, (*LEAF_GREENS, *NEEDLE_GREENS))
     parts = []
-    for index in range(34):
+    for index in range(22):
         high = rng.uniform(5, 12)
         tint = shade(vary(rng, green, 0.3), rng.uniform(0.6, 1.0))
-        wide = high * rng.uniform(0.25, 0.45)
-        x = length * ((index + rng.uniform(-0.4, 0.4)) / 33 - 0.5)
-        crown = Foliage((wide, wide, high * 0.5), 160, high * 0.1, int(rng.integers(2**31)), 0.8)
+        wide = high * rng.uniform(0.35, 0.6)
+        x = length * ((index + rng.uniform(-0.4, 0.4)) / 21 - 0.5)
+        crown = Foliage((wide, wide, high * 0.5), 110, high * 0.12, int(rng.integers(2**31)), 0.8)
         parts.append(Part(crown, Material(tint), Pose((x, rng.uniform(-5, 5), high * 0.48))))
     return Thing("wood", Role.VEGETATION, tuple(parts))
 

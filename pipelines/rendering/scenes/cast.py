@@ -11,7 +11,7 @@ from pipelines.rendering.scenes.backdrop import bright
 from pipelines.rendering.scenes.stage import Place, Stage, Use, moved
 from pipelines.rendering.surroundings import buildings, furniture, nature, street
 
-SMALL_CATEGORIES = ("bottle", "cake", "apple")
+SMALL_CATEGORIES = ("bottle", "apple", "bottle", "cake")
 
 
 def figure(stage: Stage, category: str) -> Thing:

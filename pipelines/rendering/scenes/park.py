@@ -26,7 +26,7 @@ def build(stage: Stage) -> None:
     """A path along x that swings from side to side, benches and lamps beside it, people and dogs."""
     rng = stage.rng
     land(stage, pick(rng, GRASSES), 0.8)
-    woods_around(stage, 45, 80, 8)
+    woods_around(stage, 45, 80, 7)
     path = _Path(rng.uniform(1.5, 5), rng.uniform(35, 60), rng.uniform(0, math.tau), rng.uniform(2.2, 3.4))
     soil = pick(rng, SOILS)
     line = [(x, path.middle(x)) for x in range(-int(REACH), int(REACH) + 1, 2)]
@@ -94,7 +94,7 @@ def _on_lawns(stage: Stage, path: _Path) -> None:
     cast.put_top(stage, cast.low_wall(stage, rng.uniform(3, 5)), at, rng.uniform(-20, 20))
     trees = [nature.broadleaf_tree(rng), nature.broadleaf_tree(rng), nature.conifer(rng)]
     bushes = [nature.bush(rng), nature.bush(rng)]
-    for _ in range(9):
+    for _ in range(7):
         x, off = rng.uniform(-40, 40), path.width / 2 + rng.uniform(3.5, 24)
         at = (x, path.middle(x) + rng.choice([-1, 1]) * off, 0)
         stage.put_if_free(pick(rng, trees), at, rng.uniform(0, 360))

@@ -25,7 +25,7 @@ def build(stage: Stage) -> None:
     """A straight along x between kerbs and barriers, stands on one side and pits or woods on the other."""
     rng = stage.rng
     land(stage, pick(rng, (*GRASSES, shade(pick(rng, SOILS), 0.8))), 1.0)
-    woods_around(stage, 70, 130, 8)
+    woods_around(stage, 70, 130, 7)
     width = rng.uniform(9, 12)
     stage.put(street.road(rng, LENGTH, width), (0, 0, 0))
     stand_side = int(rng.choice([-1, 1]))

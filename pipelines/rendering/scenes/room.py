@@ -53,7 +53,7 @@ def build(stage: Stage) -> None:
     rng = stage.rng
     width, depth, height = rng.uniform(6, 8), rng.uniform(5.2, 6.8), rng.uniform(2.5, 2.9)
     land(stage, pick(rng, GRASSES))
-    woods_around(stage, 40, 70, 5)
+    woods_around(stage, 40, 70, 4)
     _garden(stage)
     boards = pick(rng, FLOORS)
     stage.put(floor(width + 0.5, depth + 0.5, mingled(boards, shade(boards, 0.75), 0.25, 0.45)), (0, 0, 0))

@@ -22,6 +22,9 @@ ENOUGH_TRIALS = 60
 CHOICES = 8
 COVERAGE = (0.025, 0.4)
 MOST_CLUTTER = 0.2
+SKY_METERS = 150.0
+SKY_WORTH = 4.0
+"""Of an upper half full of sky, against 1.5 of a figure: the sky is what the conditions differ in most."""
 CAMERA_CLEARANCE_METERS = 0.25
 
 
@@ -47,7 +50,7 @@ class Portrait:
     most_hidden: float = 0.04
 
 
-PERSON = Portrait((0.5, 0.92), (0, 60), (0.9, 1.8))
+PERSON = Portrait((0.45, 0.9), (0, 60), (0.8, 1.7), lowered=0.12)
 SMALL = Portrait((0.3, 0.6), (0, 180), None, field_of_view=(42, 60), lowered=0.3)
 PORTRAITS = {
     "human": PERSON,
@@ -197,22 +200,26 @@ def _is_hidden(content: Content, standing: Thing, camera: Camera, most_hidden: f
     points = eye + 0.98 * (points[:: max(1, len(points) // 60)] - eye)
     if content.solids.hidden(eye, points).mean() > most_hidden:
         return True
+    before = eye + 0.8 * math.dist(camera.position, camera.target) * _rays(camera, -0.9)
+    return bool(content.solids.hidden(eye, before).mean() > MOST_CLUTTER)
+
+
+def _rays(camera: Camera, lowest: float) -> np.ndarray:
+    """Directions evenly over the picture from so far up in it (-1 is its lower edge), float64 [40, 3]."""
     right, up, ahead = _frame(camera)
+    across, above = np.meshgrid(np.linspace(-0.9, 0.9, 8), np.linspace(lowest, 0.9, 5))
     half_width = math.tan(math.radians(camera.field_of_view_degrees) / 2)
-    across, above = (
-        values.ravel() for values in np.meshgrid(np.linspace(-0.9, 0.9, 8), np.linspace(-0.9, 0.9, 5))
-    )
-    rays = ahead + half_width * (across[:, None] * right + above[:, None] / ASPECT * up)
-    depth = 0.8 * float(np.linalg.norm(np.array(camera.target) - eye))
-    return bool(content.solids.hidden(eye, eye + depth * rays).mean() > MOST_CLUTTER)
+    offsets = across.reshape(-1, 1) * right + above.reshape(-1, 1) / ASPECT * up
+    return np.asarray(ahead + half_width * offsets)
 
 
 def _liveliness(content: Content, standing: Thing, camera: Camera) -> float:
-    """How much there is to see beside the foreground."""
+    """How much there is to see beside the foreground, the sky included."""
     eye = np.array(camera.position)
     _, _, ahead = _frame(camera)
     worth = {Role.FIGURE: 1.5, Role.PROP: 0.6, Role.STRUCTURE: 0.5, Role.VEGETATION: 0.4}
-    total = 0.0
+    sky = 1 - content.solids.hidden(eye, eye + SKY_METERS * _rays(camera, 0.0)).mean()
+    total = SKY_WORTH * float(sky)
     for thing in content.things:
         middle = np.add(thing.pose.position, (0, 0, 0.5))
         distance = float((middle - eye) @ ahead)
