@@ -89,10 +89,9 @@ def evaluation_images(
 def selected_rows(
     dataset: Dataset, selection: Selection, shard_index: int, group_index: int
 ) -> Iterator[Row]:
-    """The rows of one row group that a selection picks, one at a time."""
+    """The rows of one row group that a selection picks: read at once, unpacked one at a time."""
     table = dataset.read_row_group(shard_index, group_index)
-    for index in dataset.selected_rows(table, selection):
-        yield table.slice(index, 1).to_pylist()[0]
+    return (table.slice(index, 1).to_pylist()[0] for index in dataset.selected_rows(table, selection))
 
 
 def image_count(row: Row) -> int:

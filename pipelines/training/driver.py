@@ -27,8 +27,8 @@ from pipelines.training.run_folder import RunFolder
 
 RELEASED_EPOCHS = 200
 
-# Ray Train's own settings. A report waits for the controller's next look, which is every 2 s by default; a
-# group that lost a node asks so long for its old size before it goes on with what there is.
+# Ray Train's own settings. Its controller looks after the workers every 2 s by default; a group that lost a
+# node asks so long for its old size before it goes on with what there is.
 _RAY_TRAIN_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "25",
@@ -92,14 +92,13 @@ def train(
         tracking = RunTracking(tracking_uri, experiment, record.run_key, name) if tracking_uri else None
         control = _control(config, specs, folder)
         job = TrainingJob(config, folder.location, record.run_key, datasets, tracking, control)
-        return _tracked_run(job, specs, placement, storage, name, registered_name, stop)
+        return _tracked_run(job, specs, placement, name, registered_name, stop)
 
 
 def _tracked_run(
     job: TrainingJob,
     specs: dict[str, StreamSpec],
     placement: Placement,
-    storage: str,
     name: str,
     registered_name: str | None,
     stop: StopRequest,
@@ -114,7 +113,7 @@ def _tracked_run(
     status: RunStatus = "FAILED"
     try:
         record_run(tracker, job)
-        fitted = fit(job, specs, placement, storage, name, stop)
+        fitted = fit(job, specs, placement, name, stop)
         status = "FINISHED" if fitted.step >= job.steps else "KILLED"
         if status == "FINISHED" and job.tracking:
             record_models(tracker, RunFolder(job.run_folder), fitted.checkpoint, registered_name)

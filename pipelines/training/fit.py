@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from charmnet.errors import CharmNetError
 from pipelines.ingest.window import StreamSpec
+from pipelines.patience import patiently
 from pipelines.progress import progress
-from pipelines.storage import Location
+from pipelines.training.checkpoints import newest_metadata
 from pipelines.training.job import TrainingJob
 from pipelines.training.placement import Placement
 
@@ -75,7 +76,6 @@ def fit(
     job: TrainingJob,
     specs: dict[str, StreamSpec],
     placement: Placement,
-    storage: str,
     name: str,
     stop: StopRequest,
 ) -> Fitted:
@@ -88,9 +88,10 @@ def fit(
 
     from pipelines.training.loop import train_worker
 
-    trainer = _trainer(train_worker, job, specs, placement, storage, name)
     try:
-        result = _watch(_in_thread(trainer.fit), job, stop)
+        with tempfile.TemporaryDirectory(prefix="charmnet-run-", ignore_cleanup_errors=True) as scratch:
+            trainer = _trainer(train_worker, job, specs, placement, name, scratch)
+            _watch(_in_thread(trainer.fit), job, stop)
     except CharmNetError:
         raise
     except Exception as error:
@@ -99,10 +100,11 @@ def fit(
     failure = ray.get(job.control.failure.remote())
     if failure:
         raise TrainingFailedError(f"the run {job.run_folder} failed: {failure}")
-    if result is None or result.checkpoint is None:
+    newest = patiently(lambda: newest_metadata(job.run_folder), job.config.storage_patience_seconds)
+    if newest is None:
         return Fitted(0, {}, None)
-    metrics = dict(result.metrics or {})
-    return Fitted(int(metrics.pop("step", 0)), metrics, PurePosixPath(result.checkpoint.path).name)
+    checkpoint, metadata = newest
+    return Fitted(metadata["step"], metadata.get("metrics", {}), checkpoint)
 
 
 def _trainer(
@@ -110,16 +112,15 @@ def _trainer(
     job: TrainingJob,
     specs: dict[str, StreamSpec],
     placement: Placement,
-    storage: str,
     name: str,
+    scratch: str,
 ) -> Any:
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     from pipelines.ingest.lanes import LaneDataConfig
 
     fewest, most = job.config.worker_range
-    filesystem, path = Location.of(storage).arrow()
     resources = {"CPU": placement.cpus_per_worker} | ({"GPU": 1.0} if placement.use_gpu else {})
     return TorchTrainer(
         train_worker,
@@ -133,10 +134,8 @@ def _trainer(
         ),
         run_config=RunConfig(
             name=name,
-            storage_path=path,
-            storage_filesystem=filesystem,
+            storage_path=scratch,  # of no use: the workers keep their checkpoints themselves
             failure_config=FailureConfig(max_failures=job.config.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=job.config.keep_checkpoints),
         ),
     )
 
@@ -155,8 +154,8 @@ def _in_thread(call: Any) -> Future[Any]:
     return outcome
 
 
-def _watch(outcome: Future[Any], job: TrainingJob, stop: StopRequest) -> Any:
-    """Shows what rank 0 tells and passes the wish to stop on, until the run ends; None if it was left."""
+def _watch(outcome: Future[Any], job: TrainingJob, stop: StopRequest) -> None:
+    """Shows what rank 0 tells and passes the wish to stop on, until the run ends or has to be left."""
     import ray
 
     passed_on = False
@@ -172,14 +171,15 @@ def _watch(outcome: Future[Any], job: TrainingJob, stop: StopRequest) -> Any:
                 advance(step - shown)
                 shown = step
             if ended:
-                return outcome.result()
+                outcome.result()
+                return
             if ray.get(job.control.failure.remote()):
                 stop.make()
             if stop.made_at and not passed_on:
                 ray.get(job.control.request_stop.remote())
                 passed_on = True
             if stop.grace_is_over:
-                return None
+                return
 
 
 def _wait(outcome: Future[Any]) -> bool:

@@ -5,29 +5,41 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 import ray.train
 import ray.train.collective
 import ray.train.torch
 import torch
+import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from charmnet.batch import HarmonizationBatch
-from charmnet.errors import NonFiniteLossError
+from charmnet.errors import NonFiniteLossError, WeightsError
 from charmnet.losses import mean_over_workers
 from charmnet.methods import metric_path
 from charmnet.vocabulary import Domain
-from charmnet.weights import load_into, save_checkpoint
+from charmnet.weights import save_checkpoint
 from pipelines.ingest.window import Block
 from pipelines.models import load_model
+from pipelines.patience import patiently
 from pipelines.scoring import metric_name
 from pipelines.tracking import NullTracker, SystemSampler, Tracker
 from pipelines.training.attempts import begin_attempt
+from pipelines.training.checkpoints import (
+    SPOOL_FILE,
+    Restored,
+    Uploader,
+    checkpoint_name,
+    collect_checkpoints,
+    register_checkpoint,
+    restore,
+    restore_newest,
+)
 from pipelines.training.deliveries import DeliveryLog
 from pipelines.training.job import TrainingJob, method_of
 from pipelines.training.metric_window import MetricWindow
@@ -36,7 +48,8 @@ from pipelines.training.schedule import learning_rate_factor
 from pipelines.training.validation import Validation
 
 _STOP_CHECK_STEPS = 5  # how often the workers ask each other whether to stop: it waits for the device
-_SPOOL_FILE = "tracker-spool.bin"
+
+T = TypeVar("T")
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
@@ -56,25 +69,32 @@ class _TrainingLoop:
         self.device = ray.train.torch.get_device()
         self.method = method_of(job.config).to(self.device)
         self.step = 0
-        pending, parent = self._restore()
-        self.deliveries = self._open_log(parent)
+        self.tell = job.control.notice.remote
+        self.uploader = Uploader()
+        restored, self.deliveries = self._begin()
         if self.num_workers > 1:
             self.method.distribute(partial(DistributedDataParallel, forward_sync_buffers=False))
         self.node_tracker: Tracker = NullTracker()  # of the first worker of every node
         if job.tracking and context.get_local_rank() == 0:
-            self.node_tracker = job.tracking.open_for_worker(self.rank, pending, self.step)
+            self.node_tracker = job.tracking.open_for_worker(
+                self.rank, restored.pending if restored else None, self.step
+            )
         self.tracker = self.node_tracker if self.rank == 0 else NullTracker()
-        self.validation = Validation.of(job.config, job.datasets, self.rank, self.num_workers)
+        self.validation = Validation.of(job.config, job.datasets, self.rank, self.num_workers, tell=self.tell)
+        self.best = self._patiently(RunFolder(job.run_folder).best) if self.rank == 0 else None
+        self.draining: list[str] = []  # nodes that go, for which a checkpoint was saved
         self.window = MetricWindow(job.config.batch_size)
 
     def run(self) -> None:
         node = f"node-{ray.train.get_context().get_node_rank()}"
         try:
             with SystemSampler(self.node_tracker, node):
-                self._train()
-        except NonFiniteLossError as error:
-            # Known to all workers at once, and starting again would end the same way: tell and return.
-            ray.get(self.job.control.fail.remote(str(error)))
+                try:
+                    self._train()
+                except NonFiniteLossError as error:
+                    # Known to all workers at once, and starting again would end the same way.
+                    ray.get(self.job.control.fail.remote(str(error)))
+                self.uploader.wait()
         finally:
             self.node_tracker.close()
 
@@ -111,13 +131,15 @@ class _TrainingLoop:
     def _finish_step(self) -> bool:
         """Logs, validates and saves as is due after a step; True where the run is to stop early."""
         last = self.step == self.job.steps
-        stopping = not last and self.step % _STOP_CHECK_STEPS == 0 and self._stop_requested()
+        looking = not last and self.step % _STOP_CHECK_STEPS == 0
+        stopping = looking and self._stop_requested()
         validating = (
             bool(self.validation.splits and self.config.validate_every)
             and not stopping
             and (last or self._due(self.config.validate_every))
         )
-        saving = stopping or last or self._due(self.config.checkpoint_every)
+        leaving = looking and self._node_is_leaving()
+        saving = stopping or leaving or last or self._due(self.config.checkpoint_every)
         if validating or saving or self._due(self.config.log_every):
             self._log_window()
         if validating or saving:
@@ -134,6 +156,13 @@ class _TrainingLoop:
     def _stop_requested(self) -> bool:
         asked = float(ray.get(self.job.control.stop_requested.remote())) if self.rank == 0 else 0.0
         return bool(mean_over_workers(torch.tensor(asked, device=self.device)).item() > 0)
+
+    def _node_is_leaving(self) -> bool:
+        """Whether a worker's node was given notice (a drained or preempted one); true once for each."""
+        notice = ray.train.get_preemption_info()  # all workers meet
+        nodes = notice.preempted_node_ids if notice else []
+        news, self.draining = set(nodes) - set(self.draining), nodes
+        return bool(news)
 
     def _log_window(self) -> None:
         means = self.window.close(self.step)
@@ -169,15 +198,23 @@ class _TrainingLoop:
         metric = f"eval/{metric_name(self.validation.splits[0])}/{self.config.best_metric}"
         if metric not in scores:
             return
-        folder = RunFolder(self.job.run_folder)
-        best = folder.best()
         sign = -1.0 if self.config.best_metric == "psnr" else 1.0
-        if best is None or sign * scores[metric] < sign * best["value"]:
-            with tempfile.TemporaryDirectory() as temporary:
-                save_checkpoint(Path(temporary), self.method, self._metadata())
-                folder.save_best(Path(temporary), self.step, metric, scores[metric])
+        if self.best is None or sign * scores[metric] < sign * self.best["value"]:
+            self.best = {"value": scores[metric]}
+            best = partial(self._save_best, step=self.step, metric=metric, value=scores[metric])
+            self.uploader.submit(self._saved_folder({}), best)
 
-    def _metadata(self) -> dict[str, Any]:
+    def _save_best(self, folder: Path, step: int, metric: str, value: float) -> None:
+        """What the uploader does with the best model's folder."""
+        self._patiently(partial(RunFolder(self.job.run_folder).save_best, folder, step, metric, value))
+
+    def _saved_folder(self, scores: dict[str, float]) -> Path:
+        """A new local folder with the state as it is now."""
+        folder = Path(tempfile.mkdtemp(prefix="charmnet-checkpoint-"))
+        save_checkpoint(folder, self.method, self._metadata(scores))
+        return folder
+
+    def _metadata(self, scores: dict[str, float]) -> dict[str, Any]:
         seen = self.step * self.config.batch_size
         return {
             "step": self.step,
@@ -190,44 +227,65 @@ class _TrainingLoop:
             "run_key": self.job.run_key,
             "mlflow_run_id": self.tracker.run_id,
             "workers": self.num_workers,
+            "metrics": scores,
             "config": self.config.to_json(),
         }
 
     def _save(self, scores: dict[str, float]) -> None:
-        """Registers a checkpoint with Ray Train, which uploads it to the run's folder; all workers meet."""
-        name = f"checkpoint-{self.step:09d}"
+        """Saves a checkpoint, which is uploaded while training goes on; all workers meet."""
+        started = time.perf_counter()
         self.deliveries.flush()
-        with tempfile.TemporaryDirectory() as temporary:
-            checkpoint = None
-            if self.rank == 0:
-                save_checkpoint(Path(temporary), self.method, self._metadata())
-                (Path(temporary) / _SPOOL_FILE).write_bytes(self.tracker.pending())
-                checkpoint = ray.train.Checkpoint.from_directory(temporary)
-            ray.train.report({"step": self.step, **scores}, checkpoint, checkpoint_dir_name=name)
-        self.tracker.log_checkpoint(f"{self.job.run_folder}/{name}", self.step, scores)
+        if self.num_workers > 1:
+            dist.barrier()  # none is registered before every worker's log is written
+        if self.rank == 0:
+            folder = self._saved_folder(scores)
+            (folder / SPOOL_FILE).write_bytes(self.tracker.pending())
+            self.uploader.submit(folder, partial(self._register, step=self.step, scores=scores))
+        seconds = time.perf_counter() - started
+        self.tracker.log_metrics({"throughput/checkpoint_seconds": seconds}, self.step)
 
-    def _restore(self) -> tuple[bytes | None, int | None]:
-        """Goes on from the run's last checkpoint or starts from `init`.
+    def _register(self, folder: Path, step: int, scores: dict[str, float]) -> None:
+        """What the uploader does with a checkpoint's folder."""
+        run_folder, name = self.job.run_folder, checkpoint_name(step)
+        self._patiently(partial(register_checkpoint, run_folder, name, folder))
+        self.tracker.log_checkpoint(f"{run_folder}/{name}", step, scores)
+        self._patiently(partial(collect_checkpoints, run_folder, name, self.config.keep_checkpoints))
 
-        Returns:
-            The tracker's unsent part and the attempt that saved the checkpoint.
+    def _begin(self) -> tuple[Restored | None, DeliveryLog]:
+        """Goes on from the checkpoint that the first worker finds, or from `init`; a new attempt."""
+        restored, attempt = self._begin_attempt() if self.rank == 0 else (None, None)
+        chosen = (restored.name if restored else None, attempt)
+        name, number = ray.train.collective.broadcast_from_rank_zero(chosen)
+        if self.rank > 0 and name:
+            restored = self._patiently(partial(restore, self.job.run_folder, name, self.method))
+        if restored:
+            self.step = restored.metadata["step"]
+        elif self.config.init:
+            tracking_uri = self.job.tracking.tracking_uri if self.job.tracking else None
+            init = self._patiently(partial(load_model, self.config.init, tracking_uri))
+            self.method.warm_start(init)
+        return restored, DeliveryLog.of(self.job, number, self.rank)
+
+    def _begin_attempt(self) -> tuple[Restored | None, int]:
+        """What the first worker does before the others: finds the checkpoint, tidies up, takes a number.
+
+        Raises:
+            WeightsError: there are checkpoints and none is whole, which starting again would not mend.
         """
-        checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
-            if self.config.init:
-                tracking_uri = self.job.tracking.tracking_uri if self.job.tracking else None
-                self.method.warm_start(load_model(self.config.init, tracking_uri))
-            return None, None
-        with checkpoint.as_directory() as folder:
-            metadata = load_into(Path(folder), self.method)
-            self.step = metadata["step"]
-            return (Path(folder) / _SPOOL_FILE).read_bytes(), metadata.get("attempt")
+        folder, keep = self.job.run_folder, self.config.keep_checkpoints
+        try:
+            restored = self._patiently(partial(restore_newest, folder, self.method, self.tell))
+        except WeightsError as error:
+            ray.get(self.job.control.fail.remote(str(error)))
+            raise
+        self._patiently(partial(collect_checkpoints, folder, restored.name if restored else None, keep))
+        step, parent = (
+            (restored.metadata["step"], restored.metadata.get("attempt")) if restored else (0, None)
+        )
+        return restored, begin_attempt(self.job, step, parent, self.num_workers)
 
-    def _open_log(self, parent: int | None) -> DeliveryLog:
-        """The log of this worker's deliveries, in an attempt of the group's own."""
-        attempt = begin_attempt(self.job, self.step, parent, self.num_workers) if self.rank == 0 else None
-        number: int = ray.train.collective.broadcast_from_rank_zero(attempt)
-        return DeliveryLog.of(self.job, number, self.rank)
+    def _patiently(self, action: Callable[[], T]) -> T:
+        return patiently(action, self.config.storage_patience_seconds, self.tell)
 
 
 def to_batch(block: Block, device: torch.device) -> HarmonizationBatch:

@@ -1,7 +1,7 @@
 """A run's folder in storage: who it is, its checkpoints and its best model.
 
 STORAGE/NAME/run.json                      identity and configuration, written once
-STORAGE/NAME/checkpoint-000000400/         the last few (Ray Train's, see `charmnet.weights`)
+STORAGE/NAME/checkpoint-000000400/         the last few (see `pipelines.training.checkpoints`)
 STORAGE/NAME/best/checkpoint-000000300/    the best by validation, named in best.json
 STORAGE/NAME/best.json
 """
@@ -84,14 +84,14 @@ class RunFolder:
         return _record(self.location / "run.json")
 
     def save_best(self, folder: Path, step: int, metric: str, value: float) -> None:
-        """Stores a checkpoint as the best; the one before is removed once the new one stands."""
-        before = self.best()
+        """Stores a checkpoint as the best; all others are removed once it stands."""
         name = f"best/checkpoint-{step:09d}"
         (self.location / name).upload_folder(folder)
         best = {"checkpoint": name, "step": step, "metric": metric, "value": value}
         (self.location / "best.json").write_json(best)
-        if before and before["checkpoint"] != name:
-            (self.location / before["checkpoint"]).delete()
+        for place in (self.location / "best").children():
+            if place != self.location / name:
+                place.delete()
 
     def best(self) -> dict[str, Any] | None:
         """{"checkpoint": relative path, "step", "metric", "value"} of the best one, if there is any."""

@@ -1,9 +1,13 @@
-"""Validation within training: named splits of the real data set, shared among the workers."""
+"""Validation within training: named splits of the real data set, shared among the workers.
+
+A store that does not answer is waited for. An image that cannot be decoded is left out, named and counted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -11,10 +15,12 @@ import torch
 
 from charmnet.augment import TRAINING_SIZE
 from charmnet.batch import HarmonizationBatch
+from charmnet.errors import DataError
 from charmnet.methods import Method
 from charmnet.metrics import ErrorSums, to_uint8
 from charmnet.vocabulary import Domain
 from pipelines.config import TrainConfig
+from pipelines.patience import patiently
 from pipelines.scoring import (
     EvaluationImage,
     Report,
@@ -24,6 +30,7 @@ from pipelines.scoring import (
     selected_rows,
 )
 from pipelines.shards.reading import Dataset, selected_counts
+from pipelines.shards.rows import Row
 from pipelines.shards.selection import Selection
 from pipelines.tracking.grids import sample_grid
 
@@ -37,6 +44,7 @@ class Validation:
         splits: their names; empty validates nothing.
         dataset: that holds them; None where a method trains without the real domain.
         images: at most so many of a split are measured; 0 is all. sample_rows: of a sample grid.
+        patience_seconds: how long the store is waited for. tell: is told of waiting and of what is left out.
     """
 
     splits: tuple[str, ...]
@@ -46,31 +54,43 @@ class Validation:
     size: int
     rank: int
     num_workers: int
+    patience_seconds: float
+    tell: Callable[[str], object] | None
+    _left_out: int = 0  # of the split that is being read
+    _told: set[str] = field(default_factory=set)
     _samples: dict[str, list[EvaluationImage]] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, config: TrainConfig, datasets: Mapping[Domain, Dataset], rank: int, num_workers: int
+        cls,
+        config: TrainConfig,
+        datasets: Mapping[Domain, Dataset],
+        rank: int,
+        num_workers: int,
+        tell: Callable[[str], object] | None = None,
     ) -> Validation:
         dataset = datasets.get(Domain.REAL)
         shown = (config.validate_images, config.sample_rows, TRAINING_SIZE)
-        return cls(config.validate, dataset, *shown, rank, num_workers)
+        patience = config.storage_patience_seconds
+        return cls(config.validate, dataset, *shown, rank, num_workers, patience, tell)
 
     def score(self, method: Method, device: torch.device) -> dict[str, float]:
         """`eval/<split>/{mse,fmse,psnr}` and the composites' own, each image counted once over all workers.
 
-        Where a split has several subsets, also by subset: `eval/<split>/<subset>/...`. Every worker has to
-        call it.
+        Where a split has several subsets, also by subset: `eval/<split>/<subset>/...`; where images were left
+        out, `eval/<split>/left_out`. Every worker has to call it.
         """
         scores: dict[str, float] = {}
         for split in self.splits:
-            report = Report()
+            report, self._left_out = Report(), 0
             images = self.split_images(split, self.rank, self.num_workers)
             while batch := list(islice(images, _BATCH_SIZE)):
                 report.merge(Report.over(evaluate_images(method, batch, device=device)))
             groups = self._groups(split)
             for (kind, name), sums in zip(groups, self._merged(report, groups, device), strict=True):
                 scores |= _named([split, name] if kind == "subset" else [split], sums)
+            if left_out := self._sum(torch.tensor(float(self._left_out), device=device)).item():
+                scores[f"eval/{metric_name(split)}/left_out"] = left_out
         return scores
 
     def grids(self, method: Method, device: torch.device) -> dict[str, np.ndarray]:
@@ -83,6 +103,7 @@ class Validation:
         return {
             f"samples/{metric_name(split)}": sample_grid(_grid_rows(method, images, device))
             for split, images in self._samples.items()
+            if images
         }
 
     def split_images(self, split: str, worker: int, num_workers: int) -> Iterator[EvaluationImage]:
@@ -98,10 +119,34 @@ class Validation:
         start, stop = (images * (worker + end) // num_workers for end in (0, 1))
         for shard, group, count in groups:
             if count and start < count and stop > 0:
-                rows = selected_rows(self.dataset, selection, shard, group)
-                for row in islice(rows, max(start, 0), stop):
-                    yield from row_images(row, self.size)
+                yield from self._group_images(selection, shard, group, max(start, 0), min(stop, count))
             start, stop = start - count, stop - count
+
+    def _group_images(
+        self, selection: Selection, shard: int, group: int, start: int, stop: int
+    ) -> Iterator[EvaluationImage]:
+        """Those of some of the rows that a selection picks from a row group."""
+        assert self.dataset is not None
+        read = partial(selected_rows, self.dataset, selection, shard, group)
+        try:
+            rows = patiently(read, self.patience_seconds, self.tell)
+        except DataError as error:
+            self._leave_out(stop - start, error)
+            return
+        for row in islice(rows, start, stop):
+            yield from self._row_images(row)
+
+    def _row_images(self, row: Row) -> Iterator[EvaluationImage]:
+        try:
+            yield from row_images(row, self.size)
+        except DataError as error:
+            self._leave_out(1, error)
+
+    def _leave_out(self, images: int, reason: DataError) -> None:
+        self._left_out += images
+        if self.tell is not None and str(reason) not in self._told:
+            self._told.add(str(reason))
+            self.tell(f"left out of validation: {reason}")
 
     def _groups(self, split: str) -> list[tuple[str, str]]:
         """All images, and each subset where there are several: the same on every worker."""
@@ -116,9 +161,16 @@ class Validation:
         names = ("composite", "harmonized")
         local = [[report.sums.get(g, {}).get(n, ErrorSums()).to_list() for n in names] for g in groups]
         total = torch.tensor(local, dtype=torch.float64, device=device)
+        return [
+            dict(zip(names, map(ErrorSums.from_list, group), strict=True))
+            for group in self._sum(total).tolist()
+        ]
+
+    def _sum(self, value: torch.Tensor) -> torch.Tensor:
+        """Over all workers."""
         if self.num_workers > 1:
-            torch.distributed.all_reduce(total)
-        return [dict(zip(names, map(ErrorSums.from_list, group), strict=True)) for group in total.tolist()]
+            torch.distributed.all_reduce(value)
+        return value
 
 
 def _named(groups: list[str], sums: Mapping[str, ErrorSums]) -> dict[str, float]:

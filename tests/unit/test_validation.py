@@ -1,9 +1,11 @@
 """Validation in training: every image of a split is measured by exactly one worker."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
+from charmnet.errors import StorageError
 from charmnet.methods import CharmNetMethod
 from charmnet.vocabulary import Domain
 from pipelines.config import TrainConfig
@@ -90,6 +92,47 @@ def test_scores_are_those_of_evaluation(dataset: Dataset) -> None:
 def test_a_limit_takes_the_first_images_over_all_workers(dataset: Dataset) -> None:
     limited = [validation(dataset, rank, 2, validate_images=1) for rank in range(2)]
     assert [len(list(v.split_images("IHD_test", v.rank, 2))) for v in limited] == [0, 1]
+
+
+def test_what_cannot_be_decoded_is_left_out_counted_and_named(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    whole = Dataset.read_row_group
+
+    def damaged(self: Dataset, shard: int, group: int) -> pa.Table:
+        table = whole(self, shard, group)
+        if "IHD_test" not in table["splits"][0].as_py() or told:
+            return table
+        cut = pa.array([data[:-30] for data in table["composite"].to_pylist()], pa.binary())
+        return table.set_column(table.schema.get_field_index("composite"), "composite", cut)
+
+    monkeypatch.setattr(Dataset, "read_row_group", damaged)
+    config = TrainConfig(validate=("IHD_test",))
+    scores = Validation.of(config, {Domain.REAL: dataset}, 0, 1, told.append).score(
+        CharmNetMethod(width=8, seed=0), torch.device("cpu")
+    )
+    assert scores["eval/IHD_test/left_out"] == 1
+    assert len(told) == 1
+    assert "left out of validation: HCOCO/" in told[0]
+
+
+def test_a_store_that_does_not_answer_is_waited_for(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    whole = Dataset.read_row_group
+
+    def away(self: Dataset, shard: int, group: int) -> pa.Table:
+        if not told:
+            raise StorageError("connection refused")
+        return whole(self, shard, group)
+
+    monkeypatch.setattr(Dataset, "read_row_group", away)
+    config = TrainConfig(validate=("IHD_test",))
+    waiting = Validation.of(config, {Domain.REAL: dataset}, 0, 1, told.append)
+    assert len(list(waiting.split_images("IHD_test", 0, 1))) == 4
+    assert told == ["waiting: connection refused"]
 
 
 def test_grids_show_what_went_in_and_what_came_out(dataset: Dataset) -> None:

@@ -1,0 +1,119 @@
+"""Checkpoints of a run: whole or not there, torn ones passed over, useless ones collected."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from charmnet.errors import StorageError, WeightsError
+from charmnet.methods import CharmNetMethod
+from charmnet.weights import CHECKPOINT_FILE, MODEL_FILE, save_checkpoint
+from pipelines.storage import Location
+from pipelines.training.checkpoints import (
+    Uploader,
+    checkpoint_name,
+    collect_checkpoints,
+    newest_metadata,
+    register_checkpoint,
+    registered_checkpoints,
+    restore_newest,
+)
+
+
+def saved(run: Location, tmp_path: Path, step: int) -> str:
+    folder = tmp_path / f"local-{step}"
+    save_checkpoint(folder, CharmNetMethod(width=8, seed=step), {"step": step})
+    register_checkpoint(run, checkpoint_name(step), folder)
+    return checkpoint_name(step)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Location:
+    """A run's folder with checkpoints of the steps 5, 10 and 15."""
+    place = Location.of(tmp_path / "run")
+    for step in (5, 10, 15):
+        saved(place, tmp_path, step)
+    return place
+
+
+def cut_short(place: Location) -> None:
+    place.write_bytes(place.read_bytes()[:-100])
+
+
+def test_the_newest_whole_checkpoint_is_restored_and_torn_ones_are_named(run: Location) -> None:
+    told: list[str] = []
+    cut_short(run / checkpoint_name(15) / MODEL_FILE)
+    (run / checkpoint_name(10) / CHECKPOINT_FILE).write_bytes(b"{")
+    method = CharmNetMethod(width=8, seed=1)
+    restored = restore_newest(run, method, told.append)
+    assert restored is not None
+    assert (restored.name, restored.metadata["step"]) == (checkpoint_name(5), 5)
+    expected = CharmNetMethod(width=8, seed=5).modules["generator"].state_dict()
+    got = method.modules["generator"].state_dict()
+    assert all(torch.equal(got[name], tensor) for name, tensor in expected.items())
+    assert [text.split()[0] for text in told] == [checkpoint_name(15), checkpoint_name(10)]
+    assert str(run) in told[0]
+
+
+def test_where_none_is_whole_nothing_begins_anew_by_itself(run: Location) -> None:
+    for step in (5, 10, 15):
+        cut_short(run / checkpoint_name(step) / MODEL_FILE)
+    with pytest.raises(WeightsError, match=r"none of the run's checkpoints.*checkpoint-000000015"):
+        restore_newest(run, CharmNetMethod(width=8), lambda text: None)
+    assert restore_newest(run.parent / "empty", CharmNetMethod(width=8), lambda text: None) is None
+
+
+def test_what_is_of_no_use_is_collected(run: Location, tmp_path: Path) -> None:
+    (run / "checkpoint-000000020" / MODEL_FILE).write_bytes(b"left by a killed worker")
+    (run / "audit" / "log.parquet").write_bytes(b"stays")
+    collect_checkpoints(run, checkpoint_name(10), keep=1)
+    assert [place.name for place in run.children()] == ["audit", checkpoint_name(10)]
+    assert newest_metadata(run) == (checkpoint_name(10), {"step": 10})
+
+
+def test_a_checkpoint_is_registered_by_its_last_file_and_taken_back_before_it_changes(
+    run: Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    write = Location.write_bytes
+
+    def failing(place: Location, data: bytes) -> None:
+        written.append(place.name)
+        if place.name == CHECKPOINT_FILE:
+            raise StorageError("the store went away")
+        write(place, data)
+
+    monkeypatch.setattr(Location, "write_bytes", failing)
+    for step in (15, 20):
+        written.clear()
+        with pytest.raises(StorageError):
+            saved(run, tmp_path, step)
+        assert written[-1] == CHECKPOINT_FILE
+    assert registered_checkpoints(run) == [checkpoint_name(5), checkpoint_name(10)]
+
+
+def test_uploads_go_on_behind_in_order_and_tell_of_failure_later(tmp_path: Path) -> None:
+    uploader, go, seen = Uploader(), threading.Event(), []
+
+    def upload(folder: Path) -> None:
+        assert go.wait(10)
+        seen.append(folder.name)
+
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        uploader.submit(tmp_path / name, upload)
+    assert seen == []
+    go.set()
+    uploader.wait()
+    assert seen == ["a", "b"]
+    assert list(tmp_path.iterdir()) == []
+
+    def failing(folder: Path) -> None:
+        raise StorageError("full")
+
+    uploader.submit(tmp_path / "c", failing)
+    with pytest.raises(StorageError, match="full"):
+        uploader.wait()
