@@ -215,8 +215,13 @@ class Location:
             if filesystem.exists(self._path):
                 filesystem.rm(self._path, recursive=True)
                 # S3 answers one request for many objects, and s3fs passes over those that it refused.
-                if self.scheme == "s3" and filesystem.exists(self._path):
+                if self.scheme == "s3" and self._holds_files(filesystem):
                     raise PermissionError(f"{self} may not be deleted")
+
+    def _holds_files(self, filesystem: Any) -> bool:
+        """Whether there is a file here or beneath; a store may show empty folders for a while."""
+        found = filesystem.find(self._path, detail=True)
+        return any(entry["type"] == "file" for entry in found.values())
 
     def upload_folder(self, folder: Path) -> None:
         """Copies a local folder's files to beneath this place."""
