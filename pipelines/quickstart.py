@@ -2,8 +2,7 @@
 
 Starts an S3 server and MLflow on the loopback interface, makes a small real-domain set from photographs,
 renders a few scenes, trains the small recipe on both with two workers, evaluates it and harmonizes one
-picture.
-Every step is a command that is shown before it runs. The pages stay up until
+picture. Every step is a command that is shown before it runs. The pages stay up until
 
   charmnet quickstart --stop
 
