@@ -20,6 +20,7 @@ COMMANDS = {
     "audit": "prove that a run was given every sample of each epoch once",
     "evaluate": "measure a model on a data set: MSE, fMSE, PSNR beside the composites' own",
     "harmonize": "apply a model to one picture or to a whole bucket of them",
+    "bench": "measure training and data on this machine against their limits",
     "quickstart": "see the whole of it work on this machine, on pictures that it makes itself",
 }
 

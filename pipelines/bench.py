@@ -1,0 +1,49 @@
+"""Measure what this project does on this machine against its limits and against other ways of doing it.
+
+  charmnet bench update             training steps per second and their memory
+  charmnet bench update --json FILE the figures too, for comparing and plotting
+
+Every ratio is of one run, in which the things compared take turns. Give it an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from datetime import date
+
+from pipelines.benchmarks.report import machine, show
+from pipelines.cli import module_main
+from pipelines.storage import Location
+
+SUBJECTS = {
+    "update": "the training step, tensors in memory: pairs per second and peak memory",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    subjects = parser.add_subparsers(dest="subject", required=True, metavar="WHAT")
+    for name, summary in SUBJECTS.items():
+        module = importlib.import_module(f"pipelines.benchmarks.{name}")
+        subject = subjects.add_parser(
+            name,
+            help=summary,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(subject)
+        subject.add_argument("--json", metavar="FILE", help="write the figures there, too")
+        subject.set_defaults(measure=module.measure)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    report = arguments.measure(arguments)
+    if arguments.json:
+        about = {"subject": arguments.subject, "date": date.today().isoformat(), "machine": machine()}
+        Location.of(arguments.json).write_json({**about, "figures": report.figures})
+    show(report)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(module_main("bench"))
