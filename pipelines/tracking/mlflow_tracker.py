@@ -145,6 +145,11 @@ class MlflowTracker(Tracker):
         self._append("checkpoint", {"uri": uri, "step": int(step), "metrics": _numbers(metrics)})
 
     @_harmless
+    def log_kept_checkpoints(self, uris: Sequence[str], step: int) -> None:
+        """See `Tracker`. The logged models of the others lose the tag `checkpoint_uri`."""
+        self._append("kept_checkpoints", {"uris": list(uris), "step": int(step)})
+
+    @_harmless
     def log_model_folder(
         self,
         folder: Path,

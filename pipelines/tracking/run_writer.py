@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 METRICS_PER_REQUEST = 1000
 RERUN_TAG = "charmnet.rerun_steps"
 _MODEL_KEY_TAG = "charmnet.model_key"
+_CHECKPOINT_TAG, _CHECKPOINT_STATE_TAG = "checkpoint_uri", "checkpoint_state"
 _THUMBNAIL_PIXELS = 256
 _DIGEST_CHARACTERS = 36  # more is refused by the server
 
@@ -62,6 +63,7 @@ class RunWriter:
             "artifact": self._write_artifact,
             "dataset": self._write_dataset,
             "checkpoint": self._write_checkpoint,
+            "kept_checkpoints": self._write_kept_checkpoints,
             "model": self._write_model,
             "status": self._write_status,
         }
@@ -205,14 +207,40 @@ class RunWriter:
         from mlflow.models.model import MLMODEL_FILE_NAME
         from mlflow.models.utils import get_external_mlflow_model_spec
 
-        tags = {"checkpoint_uri": entry["uri"], "mlflow.model.isExternal": "true"}
-        model = self._logged_model(f"checkpoint-{entry['step']:06d}", entry["uri"], entry["step"], tags)
+        tags = {_CHECKPOINT_TAG: entry["uri"], _CHECKPOINT_STATE_TAG: "stored"}
+        model = self._logged_model(
+            f"checkpoint-{entry['step']:06d}",
+            entry["uri"],
+            entry["step"],
+            {**tags, "mlflow.model.isExternal": "true"},
+        )
+        if model.tags.get(_CHECKPOINT_STATE_TAG) != "stored":  # it was removed, and its step taken again
+            self._client.set_logged_model_tags(model.model_id, tags)
         if not _is_ready(model):
             with tempfile.TemporaryDirectory() as folder:
                 get_external_mlflow_model_spec(model).save(str(Path(folder, MLMODEL_FILE_NAME)))
                 self._client.log_model_artifacts(model.model_id, folder)
             self._client.finalize_logged_model(model.model_id, "READY")
         self._write_model_metrics(model, entry["step"], entry["time"], entry["metrics"])
+
+    def _write_kept_checkpoints(self, entry: dict[str, Any]) -> None:
+        """The logged models of checkpoints that were removed say so and lose their address.
+
+        Those after the last that was kept are left alone: the entry may come late, from a lost node's spool.
+        """
+        stored = self._client.search_logged_models(
+            [self._experiment_id],
+            f"source_run_id = '{self.run_id}' AND tags.`{_CHECKPOINT_STATE_TAG}` = 'stored'",
+            order_by=[{"field_name": "creation_timestamp", "ascending": True}],  # a page holds a hundred
+        )
+        kept = entry["uris"]
+        for model in stored:
+            uri = model.tags.get(_CHECKPOINT_TAG)
+            if uri in kept or (uri and uri > max(kept, default="")):
+                continue
+            if uri:
+                self._client.delete_logged_model_tag(model.model_id, _CHECKPOINT_TAG)
+            self._client.set_logged_model_tags(model.model_id, {_CHECKPOINT_STATE_TAG: "removed"})
 
     def _write_model(self, entry: dict[str, Any]) -> None:
         """A whole MLflow model from a folder, registered under a name where one was asked for."""

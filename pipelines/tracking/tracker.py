@@ -59,6 +59,11 @@ class Tracker(Protocol):
         """A checkpoint that lies at `uri`, with what was measured of it."""
         return
 
+    def log_kept_checkpoints(self, uris: Sequence[str], step: int) -> None:
+        """The checkpoints of a run that are there at a step: those logged before the last of them and not
+        among them were removed. URIs of a run sort by step."""
+        return
+
     def log_model_folder(
         self,
         folder: Path,

@@ -106,13 +106,18 @@ def restore(run_folder: Location, name: str, method: Method) -> Restored:
         return Restored(name, metadata, spool.read_bytes() if spool.exists() else b"")
 
 
-def collect_checkpoints(run_folder: Location, newest: str | None, keep: int) -> None:
-    """Removes those before the last `keep`, those that were never registered, and all after `newest`."""
-    useful = [name for name in registered_checkpoints(run_folder) if newest and name <= newest]
-    for name in sorted(set(_folders(run_folder)) - set(useful[-keep:])):
+def collect_checkpoints(run_folder: Location, newest: str | None, keep: int) -> list[str]:
+    """Removes those before the last `keep`, those that were never registered, and all after `newest`.
+
+    Returns:
+        The names of those that stay, oldest first.
+    """
+    useful = [name for name in registered_checkpoints(run_folder) if newest and name <= newest][-keep:]
+    for name in sorted(set(_folders(run_folder)) - set(useful)):
         # Its description first: a removal that is cut off must not leave a torn one behind.
         (run_folder / name / CHECKPOINT_FILE).delete()
         (run_folder / name).delete()
+    return useful
 
 
 def newest_metadata(run_folder: Location) -> tuple[str, dict[str, Any]] | None:

@@ -249,7 +249,8 @@ class _TrainingLoop:
         run_folder, name = self.job.run_folder, checkpoint_name(step)
         self._patiently(partial(register_checkpoint, run_folder, name, folder))
         self.tracker.log_checkpoint(f"{run_folder}/{name}", step, scores)
-        self._patiently(partial(collect_checkpoints, run_folder, name, self.config.keep_checkpoints))
+        kept = self._patiently(partial(collect_checkpoints, run_folder, name, self.config.keep_checkpoints))
+        self.tracker.log_kept_checkpoints([f"{run_folder}/{name}" for name in kept], step)
 
     def _begin(self) -> tuple[Restored | None, DeliveryLog]:
         """Goes on from the checkpoint that the first worker finds, or from `init`; a new attempt."""

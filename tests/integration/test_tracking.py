@@ -20,7 +20,7 @@ import cv2
 import mlflow
 import numpy as np
 import pytest
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, Run
 
 from pipelines.services import TrackingServer
 from pipelines.tracking import MlflowTracker, close_orphans, open_tracker, ship_leftovers
@@ -178,6 +178,39 @@ def test_steps_that_are_taken_again_do_not_double(mlflow_server: str, key: str, 
         [run.info.experiment_id], f"metrics.`eval/mse` > 8.5 AND source_run_id = '{run.info.run_id}'"
     )
     assert found.model_id == model.model_id
+
+
+def test_a_checkpoint_that_was_removed_has_no_address_any_more(
+    mlflow_server: str, key: str, tmp_path: Path
+) -> None:
+    uris = {step: f"s3://bucket/run/checkpoint-{step:09d}" for step in (10, 20, 30)}
+
+    def models(state: str) -> list[LoggedModel]:
+        run = the_run(mlflow_server, key)
+        return mlflow.MlflowClient(mlflow_server).search_logged_models(
+            [run.info.experiment_id],
+            f"source_run_id = '{run.info.run_id}' AND tags.checkpoint_state = '{state}'",
+        )
+
+    def stored() -> list[str]:
+        return sorted(model.tags["checkpoint_uri"] for model in models("stored"))
+
+    tracker = open_run(mlflow_server, key, tmp_path / "spool")
+    for step, uri in uris.items():
+        tracker.log_checkpoint(uri, step, {"eval/mse": float(step)})
+    tracker.log_kept_checkpoints([uris[20], uris[30]], 30)
+    tracker.log_kept_checkpoints([uris[10], uris[20]], 20)  # late, from a spool that was left behind
+    assert tracker.close()
+    assert stored() == [uris[20], uris[30]]
+    (removed,) = models("removed")
+    assert "checkpoint_uri" not in removed.tags
+    assert [metric.value for metric in removed.metrics] == [10.0]
+
+    tracker = open_run(mlflow_server, key, tmp_path / "spool")
+    tracker.log_checkpoint(uris[10], 10, {"eval/mse": 10.0})  # its step was taken again
+    assert tracker.close("FINISHED")
+    assert stored() == list(uris.values())
+    assert models("removed") == []
 
 
 def test_nothing_is_lost_while_the_server_is_away(

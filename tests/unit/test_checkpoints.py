@@ -69,7 +69,7 @@ def test_where_none_is_whole_nothing_begins_anew_by_itself(run: Location) -> Non
 def test_what_is_of_no_use_is_collected(run: Location, tmp_path: Path) -> None:
     (run / "checkpoint-000000020" / MODEL_FILE).write_bytes(b"left by a killed worker")
     (run / "audit" / "log.parquet").write_bytes(b"stays")
-    collect_checkpoints(run, checkpoint_name(10), keep=1)
+    assert collect_checkpoints(run, checkpoint_name(10), keep=1) == [checkpoint_name(10)]
     assert [place.name for place in run.children()] == ["audit", checkpoint_name(10)]
     assert newest_metadata(run) == (checkpoint_name(10), {"step": 10})
 
