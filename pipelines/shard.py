@@ -32,7 +32,7 @@ from pipelines.shards.lists import read_categories, read_lists
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.report import show_finished, show_outcome
 from pipelines.shards.schema import RowKind
-from pipelines.storage import Location
+from pipelines.storage import Location, StorageError
 
 PROJECT_ORDER = ",".join(condition.name for condition in CaptureCondition)
 
@@ -181,6 +181,7 @@ def _shard_entries(
     destination = Destination(Location.of(args.dest), asked)
     if (manifest := destination.manifest()) is not None:
         return show_finished(destination, manifest)
+    _require_folder(data.source)
     entries, rejected = data.entries()
     tasks = [
         EntriesTask(data.source, kind, domain, shard, args.max_size)
@@ -188,6 +189,12 @@ def _shard_entries(
     ]
     plan = Plan(tasks, rejected, _items(entries, rejected))
     return show_outcome(destination, make(destination, plan, args.max_rejected, args.retry_rejected))
+
+
+def _require_folder(source: Location) -> None:
+    """Before a destination is begun for it: a mistyped source would only be rejected, file by file."""
+    if source.scheme in ("file", "s3") and not source.exists():  # web servers know no folders
+        raise StorageError(f"--source {source}: no such folder; expected one with the released files")
 
 
 def _items(entries: list[Entry], rejected: list[Rejection]) -> int:

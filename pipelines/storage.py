@@ -7,6 +7,7 @@ and stored.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import posixpath
@@ -20,13 +21,17 @@ from typing import IO, Any
 
 import fsspec
 import pyarrow.fs
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import ConnectionError as UnreachableError
 
 from charmnet.errors import StorageError
 
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
 MAX_JSON_BYTES = 16 << 20
 """Of a JSON file, unless its reader allows more: read, it takes many times its bytes."""
+
+
+_CANNOT_EXIST = (errno.ENAMETOOLONG, errno.ENOTDIR)
 
 
 class MissingError(StorageError):
@@ -119,10 +124,16 @@ class Location:
         return self.uri.partition("://")[2]
 
     def filesystem(self) -> Any:
-        """The fsspec filesystem; listings are never cached, since other processes write too."""
+        """The fsspec filesystem; listings are never cached, since other processes write too.
+
+        Raises:
+            ValueError: AWS_ENDPOINT_URL is no URL. StorageError: no such scheme.
+        """
         options: dict[str, Any] = {"use_listings_cache": False}
         if self.scheme == "file":
             options["auto_mkdir"] = True
+        if self.scheme == "s3":
+            _check_endpoint()
         try:
             return fsspec.filesystem(self.scheme, **options)
         except (ValueError, ImportError) as error:
@@ -241,7 +252,8 @@ def _named(location: Location) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise MissingError(f"{location}: no such file or folder") from error
+        kinds = "file or folder" if location.scheme == "file" else "file, folder or bucket"
+        raise MissingError(f"{location}: no such {kinds}") from error
     except (PermissionError, NoCredentialsError) as error:
         raise StorageError(
             f"{location}: access refused; expected credentials that may use it in the environment "
@@ -250,5 +262,18 @@ def _named(location: Location) -> Iterator[None]:
         ) from error
     except (MemoryError, OverflowError) as error:
         raise StorageError(f"{location}: asked for more than memory holds; is its manifest right?") from error
+    except (UnreachableError, HTTPClientError) as error:
+        raise StorageError(
+            f"{location}: the store does not answer ({error}); expected one that runs, at the address in "
+            f"{ENDPOINT_VARIABLE} if it is not Amazon's"
+        ) from error
     except (OSError, BotoCoreError, ClientError) as error:
+        if isinstance(error, OSError) and error.errno in _CANNOT_EXIST:
+            raise MissingError(f"{location}: no such file or folder ({error.strerror})") from error
         raise StorageError(f"{location}: {type(error).__name__}: {error}") from error
+
+
+def _check_endpoint() -> None:
+    endpoint = os.environ.get(ENDPOINT_VARIABLE)
+    if endpoint and not re.match(r"https?://[^/]", endpoint):
+        raise ValueError(f"{ENDPOINT_VARIABLE} is {endpoint!r}, expected http://HOST:PORT or https://HOST")

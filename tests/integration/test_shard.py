@@ -124,6 +124,11 @@ def test_a_place_that_holds_something_else_is_refused(
     assert main([*command, "--dest", str(tmp_path / "new"), "--max-rejected", "1%"[:1] + ".5"]) == 2
     assert main(["shard", "iharmony4", "--source", str(tmp_path / "none"), *command[4:], "--dest", "x"]) == 1
     assert "neither beneath" in capsys.readouterr().err
+    elsewhere = [*command[:-1], str(tmp_path / "source/IHD_train.txt"), "--dest", str(tmp_path / "new")]
+    elsewhere[elsewhere.index("--source") + 1] = str(tmp_path / "none")
+    assert main(elsewhere) == 1
+    assert "--source file://" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()  # it is free for the right source
 
 
 def test_categories_and_sizes_reach_the_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -120,6 +120,10 @@ def test_errors_name_the_place(tmp_path) -> None:
         with pytest.raises(MissingError, match=r"none: no such file"):
             call()
     assert missing.children() == []
+    (Location.of(tmp_path) / "file").write_bytes(b"")
+    for name in ("n" * 300, "file/beneath"):
+        with pytest.raises(MissingError, match="no such file"):
+            (Location.of(tmp_path) / name).read_bytes()
     (Location.of(tmp_path) / "bad.json").write_bytes(b"{")
     with pytest.raises(StorageError, match=r"bad\.json: not valid JSON"):
         (Location.of(tmp_path) / "bad.json").read_json()
@@ -140,10 +144,13 @@ def test_a_store_that_does_not_answer_is_named(monkeypatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden-secret")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     s3fs.S3FileSystem.clear_instance_cache()
-    with pytest.raises(StorageError, match=r"s3://bucket/x: EndpointConnectionError") as caught:
+    with pytest.raises(StorageError, match=r"s3://bucket/x: .* not answer.*AWS_ENDPOINT_URL") as caught:
         Location.of("s3://bucket/x").exists()
     s3fs.S3FileSystem.clear_instance_cache()  # later tests have another store
     assert "hidden-secret" not in str(caught.value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:9")
+    with pytest.raises(ValueError, match=r"AWS_ENDPOINT_URL is '127.0.0.1:9', expected http://"):
+        Location.of("s3://bucket/x").exists()
 
 
 def test_folders_travel(tmp_path) -> None:
