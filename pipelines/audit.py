@@ -124,7 +124,7 @@ def _refuse_strangers(domains: pa.ChunkedArray, known: list[str]) -> None:
 
 
 def _print(report: Report) -> None:
-    console = Console()
+    console = Console(emoji=False)
     table = Table(
         "domain", *_COLUMNS[1:], "superseded steps", title=f"{report.run_folder}: {report.steps} steps"
     )

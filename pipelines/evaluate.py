@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         Location.of(arguments.json).write_json({**figures, "about": about})
     if arguments.per_image:
         Location.of(arguments.per_image).write_bytes(_parquet(results))
-    Console().print(figures_table(figures))
+    Console(emoji=False).print(figures_table(figures))
     if tracking_uri and not _track(tracking_uri, arguments, about, report):
         console.print(
             f"the figures did not reach MLflow at {redact(tracking_uri)} within {_TRACKING_SECONDS:.0f} s; "

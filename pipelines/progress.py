@@ -15,8 +15,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-console = Console(stderr=True, soft_wrap=True)
-results = Console(soft_wrap=True, markup=False)  # standard output: what a command was asked for
+console = Console(stderr=True, soft_wrap=True, emoji=False)
+results = Console(soft_wrap=True, markup=False, emoji=False)
+"""Standard output: what a command was asked for. Names are shown as they are: `:car:` is one."""
 
 
 @contextmanager

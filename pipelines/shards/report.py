@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from rich.table import Table
@@ -11,6 +12,8 @@ from pipelines.shards.job import REJECTED_NAME, Destination, Outcome
 from pipelines.shards.manifest import Manifest
 
 _SHOWN_REJECTIONS = 10
+_SHOWN_KINDS = 8
+_PARTICULARS = r"\([^)]*\)|\[[^\]]*\]|'[^']*'|\S*/\S*|-?\d+(\.\d+)?"
 
 
 def show_finished(destination: Destination, manifest: Manifest) -> int:
@@ -46,9 +49,16 @@ def _shards(manifest: Manifest) -> str:
 def _show_rejections(destination: Destination, outcome: Outcome) -> None:
     if not outcome.rejected:
         return
-    kinds = Counter(rejection.reason.partition(":")[0] for rejection in outcome.rejected)
+    kinds = Counter(_kind(rejection.reason) for rejection in outcome.rejected)
     results.print(f"{len(outcome.rejected)} rejected, each in {destination.location / REJECTED_NAME}:")
     for rejection in outcome.rejected[:_SHOWN_REJECTIONS]:
         results.print(f"  {rejection.file}: {rejection.reason}")
     if len(outcome.rejected) > _SHOWN_REJECTIONS:
-        results.print(f"  and more; by kind: {dict(kinds)}")
+        named = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(_SHOWN_KINDS))
+        results.print(f"  and more; the most common kinds: {named}")
+
+
+def _kind(reason: str) -> str:
+    """A reason without what differs from sample to sample: its line, names, numbers, what was expected."""
+    text = re.split(r"[;,] expected|: no file", re.sub(r"^.*? line \d+: ", "", reason))[0]
+    return re.sub(_PARTICULARS, "...", text)

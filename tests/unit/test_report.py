@@ -1,0 +1,28 @@
+"""What commands say of a data set that they made."""
+
+from __future__ import annotations
+
+import pytest
+
+from charmnet.vocabulary import Domain
+from pipelines.shards.entries import Rejection
+from pipelines.shards.job import Destination, Outcome
+from pipelines.shards.manifest import Container, Manifest
+from pipelines.shards.report import show_outcome
+from pipelines.shards.schema import RowKind
+from pipelines.storage import Location
+
+
+def test_rejections_are_named_and_many_are_counted_by_kind(
+    tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reasons = [f"list.txt line {n}: a style label that sums to 0.{n}, expected 1" for n in range(1, 900)]
+    reasons += [f"composite: missing: no file SHuman/composite_images/{n}.jpg" for n in range(50)]
+    rejected = [Rejection("x", f"a.tar:ten:{n}", reason) for n, reason in enumerate(reasons)]
+    manifest = Manifest(RowKind.PAIR, Container.PARQUET, Domain.REAL, (), (), {})
+    show_outcome(Destination(Location.of(tmp_path), {}), Outcome(manifest, rejected))
+    told = capsys.readouterr().out.splitlines()
+    assert "  a.tar:ten:0: list.txt line 1: a style label that sums to 0.1, expected 1" in told
+    assert told[-1] == (
+        "  and more; the most common kinds: 899 a style label that sums to ..., 50 composite: missing"
+    )
