@@ -20,9 +20,10 @@ fi
 export RAY_JOB_STOP_WAIT_TIME_S=${RAY_JOB_STOP_WAIT_TIME_S:-120}
 # The agent takes any free port: its usual one may be another Ray's on this machine, and jobs would find no agent.
 ray start --head --port 6379 --dashboard-host 127.0.0.1 --dashboard-agent-listen-port 0 --disable-usage-stats "$@"
+dashboard=$(grep -oP -- '--dashboard-port[= ]\K\d+' <<<"$*" || echo 8265)
 cat <<END
 
 In the shell that submits jobs:
   export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$RAY_AUTH_TOKEN_PATH
-  ray job submit --address http://127.0.0.1:8265 --working-dir . -- charmnet train ...
+  ray job submit --address http://127.0.0.1:$dashboard --working-dir . -- charmnet train ...
 END

@@ -65,9 +65,9 @@ def run(args: argparse.Namespace) -> int:
     dataset = Dataset.open(args.uri)
     facts = summary(dataset, selection)
     if selection.expression and not facts["rows"]:
-        known = {name: sorted(names) for name, names in dataset.manifest.totals().items()}
         raise ValueError(
-            f"--select {selection.expression!r} picks nothing of {dataset.location}; it has {known}"
+            f"--select {selection.expression!r} picks nothing of {dataset.location}; it has "
+            f"{dataset.manifest.names()}"
         )
     _show(facts)
     failures = _verified(dataset) if args.verify else None

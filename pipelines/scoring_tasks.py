@@ -70,7 +70,10 @@ def score_dataset(
         if selected_counts(dataset.manifest, group, selection)[0]
     ]
     if not groups:
-        raise ValueError(f"--select {selection.expression!r} picks no image of {dataset.location}")
+        raise ValueError(
+            f"--select {selection.expression!r} picks no image of {dataset.location}; it has "
+            f"{dataset.manifest.names()}"
+        )
     promised: dict[Group, int] = {}
     seen: Counter[Group] = Counter()
     problems: dict[str, None] = {}  # in order, each once: images of one batch may share theirs

@@ -80,7 +80,8 @@ class EpochPlan:
         self.classes = _size_classes(manifest, selection)
         if not self.classes:
             raise ValueError(
-                f"--select {selection.expression!r} picks nothing; the data set holds {manifest.totals()}"
+                f"{selection.expression!r} picks nothing of the {manifest.domain} data set; it has "
+                f"{manifest.names()}"
             )
         self.num_samples = sum(c.samples * len(c.row_groups) for c in self.classes)
         num_row_groups = sum(len(c.row_groups) for c in self.classes)

@@ -166,6 +166,11 @@ class Manifest:
                     totals["split"][split] += rows
         return {name: dict(sorted(counter.items())) for name, counter in totals.items()}
 
+    def names(self) -> str:
+        """What a selection can pick, for messages: `domain real; subset HCOCO, HFlickr; split test`."""
+        found = {field: ", ".join(map(str, names)) for field, names in self.totals().items() if names}
+        return "; ".join(f"{field} {names}" for field, names in found.items())
+
     def to_json(self) -> dict[str, Any]:
         return {
             **asdict(self),
