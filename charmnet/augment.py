@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from charmnet.images import UInt8Array
+from charmnet.images import REDUCTIONS, UInt8Array
 
 TRAINING_SIZE = 256
 
@@ -36,6 +36,31 @@ class Augmentation:
     width: int
     flip: bool
 
+    def crop(self, image: UInt8Array) -> UInt8Array:
+        """The part of [H,W,...], as a view."""
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def reduction(self, size: int) -> int:
+        """How often sides can be halved (1, 2, 4 or 8) and the crop still have `size` pixels."""
+        return next((r for r in REDUCTIONS if min(self.height, self.width) // r >= size), 1)
+
+    def reduced(self, reduction: int, height: int, width: int) -> Augmentation:
+        """The same crop of a picture whose sides were divided, to the nearest pixel.
+
+        Args:
+            height, width: of the reduced picture.
+        """
+        top, bottom = (min(round(y / reduction), height) for y in (self.top, self.top + self.height))
+        left, right = (min(round(x / reduction), width) for x in (self.left, self.left + self.width))
+        return Augmentation(top, left, bottom - top, right - left, self.flip)
+
+    def enlarged(self, reduction: int) -> Augmentation:
+        """The crop of the whole picture that this crop of a reduced one shows; it may end just outside."""
+        top, left, height, width = (
+            side * reduction for side in (self.top, self.left, self.height, self.width)
+        )
+        return Augmentation(top, left, height, width, self.flip)
+
 
 def draw_augmentation(
     rng: np.random.Generator, foreground_mask: UInt8Array, size: int = TRAINING_SIZE
@@ -50,7 +75,7 @@ def draw_augmentation(
         augmentation = _draw(rng, *foreground_mask.shape)
         if rng.random() < _ACCEPT_ANY_PROBABILITY:
             break
-        if apply(augmentation, foreground_mask, size).sum() > _MIN_FOREGROUND_PIXELS:
+        if resize(augmentation.crop(foreground_mask), size).sum() > _MIN_FOREGROUND_PIXELS:
             break
     return augmentation
 
@@ -61,9 +86,14 @@ def apply(augmentation: Augmentation, image: UInt8Array, size: int = TRAINING_SI
     A mask of 0 and 1 is interpolated like a picture and comes out as 0 and 1, as released: OpenCV's integer
     arithmetic makes a pixel foreground from half to three quarters of cover on, depending on where it lies.
     """
-    a = augmentation
-    resized = resize(image[a.top : a.top + a.height, a.left : a.left + a.width], size)
-    return np.ascontiguousarray(resized[:, ::-1]) if a.flip else resized
+    return finish(augmentation, augmentation.crop(image), size)
+
+
+def finish(augmentation: Augmentation, crop: UInt8Array, size: int = TRAINING_SIZE) -> UInt8Array:
+    """What is left to `apply` once the crop is made: resizes and mirrors it."""
+    resized = resize(crop, size)
+    # OpenCV mirrors 256x256 RGB in 0.01 ms; copying NumPy's reversed view takes 0.3 ms.
+    return cv2.flip(resized, 1).astype(np.uint8, copy=False) if augmentation.flip else resized
 
 
 def resize(image: UInt8Array, size: int = TRAINING_SIZE) -> UInt8Array:

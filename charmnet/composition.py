@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -29,7 +30,8 @@ def exchange_foreground(
             f"pictures of {foreground_image.shape} and {background_image.shape} with a mask of "
             f"{foreground_mask.shape}; expected one height and width"
         )
-    return np.where(foreground_mask[..., None] != 0, foreground_image, background_image)
+    composite = background_image.copy()
+    return cv2.copyTo(foreground_image, foreground_mask, composite).astype(np.uint8, copy=False)
 
 
 def soft_style_label(

@@ -47,6 +47,8 @@ class TrainConfig:
         seed: of the weights, the order and the augmentation.
         real_select, rendered_select: which part of the data sets is trained on.
         pool_row_groups: how many row groups the shuffle mixes.
+        decode: of training pictures: `exact` as released, or `fast`: large JPEGs at a reduced scale where the
+            crop allows.
         validate: names of the splits of the real data set to validate on.
         validate_every, checkpoint_every, log_every: in steps; with 0 there is no validation, and
             a checkpoint at the end only.
@@ -78,6 +80,7 @@ class TrainConfig:
     real_select: str = ""
     rendered_select: str = ""
     pool_row_groups: int = 4
+    decode: Literal["exact", "fast"] = "exact"
     validate: tuple[str, ...] = ()
     validate_every: int = 1000
     validate_images: int = 0
@@ -152,11 +155,11 @@ class TrainConfig:
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """Fields that a resumed run may not change and that differ: `name: there -> here`."""
-        mine = self.to_json()
+        mine, theirs = self.to_json(), {**TrainConfig().to_json(), **other}  # fields newer than the run
         return [
-            f"{name}: {other.get(name)!r} -> {mine[name]!r}"
+            f"{name}: {theirs[name]!r} -> {mine[name]!r}"
             for name in mine
-            if name not in MAY_CHANGE and other.get(name) != mine[name]
+            if name not in MAY_CHANGE and theirs[name] != mine[name]
         ]
 
 

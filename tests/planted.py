@@ -69,14 +69,20 @@ def poisoned(picture: bytes) -> bytes:
 
 
 def deadly_decoder(folder: Path) -> None:
-    """A module that Python imports at its start where `folder` is in its path: OpenCV dies of `POISON`."""
+    """A module that Python imports at its start where `folder` is in its path: decoders die of `POISON`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sitecustomize.py").write_text(
-        "import os, signal, cv2\n"
-        "decode = cv2.imdecode\n"
-        "def imdecode(data, *flags):\n"
-        f"    if {POISON!r} in data.tobytes():\n"
-        "        os.kill(os.getpid(), signal.SIGSEGV)\n"
-        "    return decode(data, *flags)\n"
-        "cv2.imdecode = imdecode\n"
+        "import importlib, os, signal\n"
+        "def deadly(decode):\n"
+        "    def decode_or_die(data, *args, **kwargs):\n"
+        f"        if {POISON!r} in bytes(data):\n"
+        "            os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "        return decode(data, *args, **kwargs)\n"
+        "    return decode_or_die\n"
+        "for module, function in (('cv2', 'imdecode'), ('simplejpeg', 'decode_jpeg')):\n"
+        "    try:\n"
+        "        decoder = importlib.import_module(module)\n"
+        "    except ImportError:\n"
+        "        continue\n"
+        "    setattr(decoder, function, deadly(getattr(decoder, function)))\n"
     )

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from charmnet.errors import CharmNetError
 from charmnet.vocabulary import Domain
-from pipelines.ingest.samples import EncodedSample, decode
+from pipelines.ingest.samples import Decoding, EncodedSample, decode
 
 _ALIVE = b"."
 _START_SECONDS = 120.0
@@ -26,9 +26,11 @@ class DecoderProbe:
     def __init__(self) -> None:
         self._helper: subprocess.Popen[bytes] | None = None
 
-    def crash(self, sample: EncodedSample, seed: int, domain: Domain, epoch: int, size: int) -> str | None:
+    def crash(
+        self, sample: EncodedSample, seed: int, domain: Domain, epoch: int, size: int, decoding: Decoding
+    ) -> str | None:
         """How decoding the sample ended a process, twice; None where a process outlived it."""
-        message = pickle.dumps((sample, seed, domain, epoch, size))
+        message = pickle.dumps((sample, seed, domain, epoch, size, decoding))
         for _ in range(_TRIES):
             end = self._try(message)
             if end is None:
@@ -94,11 +96,11 @@ def main() -> None:
     sys.stdout.buffer.flush()
     while True:
         try:
-            sample, seed, domain, epoch, size = pickle.load(sys.stdin.buffer)
+            arguments = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
         with suppress(CharmNetError):  # an error is no crash; who asks will meet it too
-            decode(sample, seed, domain, epoch, size)
+            decode(*arguments)
         sys.stdout.buffer.write(_ALIVE)
         sys.stdout.buffer.flush()
 

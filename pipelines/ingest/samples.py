@@ -8,22 +8,26 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
+import cv2
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from charmnet.augment import apply, draw_augmentation
+from charmnet.augment import Augmentation, draw_augmentation, finish
 from charmnet.composition import exchange_foreground, soft_style_label
 from charmnet.errors import DataError
-from charmnet.images import decode_mask, decode_rgb
+from charmnet.images import UInt8Array, decode_mask, decode_rgb, is_jpeg
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.ingest.permutation import seeded_rng
 from pipelines.shards.reading import STRATUM_COLUMNS, Dataset
 from pipelines.shards.schema import RowKind, ground_truth_conditions
 from pipelines.shards.selection import Selection
+
+Decoding = Literal["exact", "fast"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class RowGroupSamples:
             conditions = [ground_truth_conditions(self.table["pairs"][row].as_py()) for row in self.rows]
             self.conditions = conditions
             self.ends = list(accumulate(len(c) for c in conditions))
+        self.small = self.table.drop_columns([name for name in self.table.column_names if name == "images"])
 
     def sample(self, offset: int, seed: int, domain: Domain, epoch: int) -> EncodedSample:
         """The sample at an offset of the plan; a scene's foreground condition is drawn here."""
@@ -117,7 +122,9 @@ class RowGroupSamples:
         return index, self.conditions[index][offset - first]
 
     def _row(self, row: int) -> dict[str, Any]:
-        return self.table.slice(row, 1).to_pylist()[0]
+        """Its columns; a scene's pictures stay Arrow's, of which a sample takes two."""
+        fields: dict[str, Any] = self.small.slice(row, 1).to_pylist()[0]
+        return fields if self.kind is RowKind.PAIR else fields | {"images": self.table["images"][row].values}
 
 
 def id_columns(kind: RowKind) -> list[str]:
@@ -165,9 +172,9 @@ def _exchange(row: dict[str, Any], background: int, seed: int, domain: Domain, e
     style = labels.get(foreground)
     return EncodedSample(
         id=sample_id,
-        ground_truth=row["images"][background],
+        ground_truth=row["images"][background].as_py(),
         foreground_mask=row["foreground_mask"],
-        foreground=row["images"][foreground],
+        foreground=row["images"][foreground].as_py(),
         composite_style=(
             soft_style_label(foreground, background, row["foreground_ratio"])
             if style is None
@@ -177,35 +184,68 @@ def _exchange(row: dict[str, Any], background: int, seed: int, domain: Domain, e
     )
 
 
-def decode(sample: EncodedSample, seed: int, domain: Domain, epoch: int, size: int) -> Sample:
+def decode(
+    sample: EncodedSample, seed: int, domain: Domain, epoch: int, size: int, decoding: Decoding = "exact"
+) -> Sample:
     """Decodes, composes and augments one sample.
+
+    Args:
+        decoding: `exact`, or `fast`: JPEGs are decoded at a half, a quarter or an eighth where the crop still
+            has `size` pixels then. Crop and flip are drawn alike.
 
     Raises:
         SampleError: a picture is broken, the sizes differ or a label is none; names the sample.
     """
     try:
-        ground_truth = decode_rgb(sample.ground_truth)
-        foreground_mask = decode_mask(sample.foreground_mask)
-        if sample.composite is not None:
-            composite = decode_rgb(sample.composite)
-        else:
-            assert sample.foreground is not None
-            composite = exchange_foreground(decode_rgb(sample.foreground), ground_truth, foreground_mask)
-        if not composite.shape[:2] == ground_truth.shape[:2] == foreground_mask.shape:
-            raise DataError(f"sizes differ: {composite.shape}, {ground_truth.shape}, {foreground_mask.shape}")
         _check_labels(sample)
+        mask = (_scene_mask if sample.composite is None else decode_mask)(sample.foreground_mask)
+        augmentation = draw_augmentation(
+            seeded_rng("augment", seed, str(domain), epoch, sample.id), mask, size
+        )
+        composite, ground_truth, mask = _crops(sample, mask, augmentation, size, decoding)
     except (DataError, ValueError) as error:
         raise SampleError(sample.id, domain, str(error)) from error
-    rng = seeded_rng("augment", seed, str(domain), epoch, sample.id)
-    augmentation = draw_augmentation(rng, foreground_mask, size)
     return Sample(
         sample.id,
-        apply(augmentation, composite, size),
-        apply(augmentation, ground_truth, size),
-        apply(augmentation, foreground_mask, size),
+        finish(augmentation, composite, size),
+        finish(augmentation, ground_truth, size),
+        finish(augmentation, mask, size),
         sample.composite_style,
         sample.ground_truth_style,
     )
+
+
+def _crops(
+    sample: EncodedSample, mask: UInt8Array, augmentation: Augmentation, size: int, decoding: Decoding
+) -> tuple[UInt8Array, UInt8Array, UInt8Array]:
+    """Composite, ground truth and mask in the crop, still to be resized; the mask is never reduced."""
+    pictures = sample.composite or sample.foreground or b"", sample.ground_truth
+    reduction = augmentation.reduction(size) if decoding == "fast" and all(map(is_jpeg, pictures)) else 1
+    other, ground_truth = (decode_rgb(picture, reduction=reduction) for picture in pictures)
+    height, width = (-(-side // reduction) for side in mask.shape)
+    if not other.shape[:2] == ground_truth.shape[:2] == (height, width):
+        raise DataError(f"sizes differ: {other.shape}, {ground_truth.shape}, {mask.shape}")
+    crop = augmentation.reduced(reduction, height, width)
+    other, ground_truth = crop.crop(other), crop.crop(ground_truth)
+    mask = crop.enlarged(reduction).crop(mask)
+    if sample.composite is not None:
+        return other, ground_truth, mask
+    # The exchange moves no pixel, so it is made in the crop alone.
+    fitting = cv2.resize(mask, (crop.width, crop.height), interpolation=cv2.INTER_NEAREST)
+    return exchange_foreground(other, ground_truth, fitting.astype(np.uint8, copy=False)), ground_truth, mask
+
+
+def _scene_mask(data: bytes) -> UInt8Array:
+    """`decode_mask`, which of a scene's ten samples one task mostly needs several times."""
+    (height, width), bits = _packed_mask(data)
+    return np.unpackbits(bits, count=height * width).reshape(height, width)
+
+
+@lru_cache(maxsize=32)
+def _packed_mask(data: bytes) -> tuple[tuple[int, int], UInt8Array]:
+    """A mask's height and width, and its pixels as bits."""
+    mask = decode_mask(data)
+    return mask.shape, np.packbits(mask)
 
 
 def _check_labels(sample: EncodedSample) -> None:

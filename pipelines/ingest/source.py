@@ -85,14 +85,15 @@ class SampleSource:
 
     def _sample(self, epoch: int, reference: Reference) -> Sample:
         spec = self.spec
+        how = spec.seed, spec.domain, epoch, spec.size, spec.decoding
         encoded = self._encoded(epoch, reference)
         if self.crashers and (reason := self.crashers.get(fingerprint(encoded))):
             raise _CrashError(reason, fingerprint(encoded))
-        if self.probe and (reason := self.probe.crash(encoded, spec.seed, spec.domain, epoch, spec.size)):
+        if self.probe and (reason := self.probe.crash(encoded, *how)):
             self.crashers[fingerprint(encoded)] = reason
             self.on_crash(fingerprint(encoded), reason)
             raise _CrashError(reason, fingerprint(encoded))
-        return decode(encoded, spec.seed, spec.domain, epoch, spec.size)
+        return decode(encoded, *how)
 
     def _encoded(self, epoch: int, reference: Reference) -> EncodedSample:
         shard, group, offset = reference

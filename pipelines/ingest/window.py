@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from charmnet.augment import TRAINING_SIZE
 from charmnet.vocabulary import Domain
 from pipelines.ingest.epoch_plan import EpochPlan
+from pipelines.ingest.samples import Decoding
 from pipelines.ingest.source import Delivery, SampleSource
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import EVERYTHING, Selection
@@ -30,6 +31,7 @@ class StreamSpec:
     Attributes:
         batch_size: samples of one global batch, over all workers.
         size: side in pixels of the training pictures.
+        decoding: see `samples.decode`.
         pool_row_groups: how many row groups the shuffle mixes.
         patience_seconds: how long a store that does not answer is waited for.
     """
@@ -39,6 +41,7 @@ class StreamSpec:
     seed: int = 0
     selection: Selection = EVERYTHING
     size: int = TRAINING_SIZE
+    decoding: Decoding = "exact"
     pool_row_groups: int = 4
     patience_seconds: float = 600.0
 

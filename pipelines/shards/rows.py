@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from charmnet.errors import DataError
-from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png, image_size
+from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_mask, image_size
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.schema import RowKind, ground_truth_conditions
@@ -145,10 +145,8 @@ def shrink(row: Row, longest_side: int) -> Row:
 
     def smaller(role: str, data: bytes) -> bytes:
         if role == "foreground_mask":
-            mask = decode_mask(data) * np.uint8(255)
-            return encode_png(
-                cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
-            )
+            mask = cv2.resize(decode_mask(data), (width, height), interpolation=cv2.INTER_NEAREST)
+            return encode_mask(mask.astype(np.uint8))
         resized = cv2.resize(_of(role, decode_rgb, data), (width, height), interpolation=cv2.INTER_AREA)
         return encode_jpeg(resized.astype(np.uint8), quality=95)
 

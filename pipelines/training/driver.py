@@ -177,6 +177,7 @@ def stream_specs(
             batch_size=config.batch_size,
             seed=config.seed,
             selection=Selection(selections[domain]),
+            decoding=config.decode,
             pool_row_groups=config.pool_row_groups,
             patience_seconds=config.storage_patience_seconds,
         )

@@ -77,6 +77,24 @@ def test_apply_is_crop_then_bilinear_resize_then_mirror(flip):
     assert np.array_equal(apply(a, PHOTOGRAPH), expected[:, ::-1] if flip else expected)
 
 
+@given(st.integers(300, 2000), st.integers(300, 2000), st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_a_reduced_crop_is_the_same_to_half_a_pixel_and_still_large_enough(height, width, seed):
+    a = draw_augmentation(np.random.default_rng(seed), mask_of(height, width), size=100)
+    r = a.reduction(100)
+    assert r == 8 or min(a.height, a.width) < 2 * r * 100
+    reduced = a.reduced(r, -(-height // r), -(-width // r))
+    assert min(reduced.height, reduced.width) >= 100 - (r > 1)
+    assert reduced.crop(np.empty((-(-height // r), -(-width // r)))).shape == (reduced.height, reduced.width)
+    back = reduced.enlarged(r)
+    for mine, drawn in zip(
+        (back.top, back.left, back.top + back.height, back.left + back.width),
+        (a.top, a.left, a.top + a.height, a.left + a.width),
+        strict=True,
+    ):
+        assert abs(mine - drawn) <= r / 2 + (r - 1) / 2
+
+
 def test_masks_stay_binary_and_aligned_with_the_picture():
     mask = (PHOTOGRAPH[..., 0] > 120).astype(np.uint8)
     a = Augmentation(10, 10, 250, 300, flip=True)

@@ -73,5 +73,8 @@ def test_the_released_recipe_is_the_released_code() -> None:
 def test_resuming_may_change_where_it_runs_and_how_far_but_nothing_else() -> None:
     before = json.loads(json.dumps(TrainConfig(validate=("a",)).to_json()))
     assert TrainConfig(validate=("a",), steps=9, workers="1:4", max_failures=0).differences(before) == []
-    differing = TrainConfig(validate=("a",), seed=1, width=32).differences(before)
-    assert differing == ["width: 64 -> 32", "seed: 0 -> 1"]
+    differing = TrainConfig(validate=("a",), seed=1, width=32, decode="fast").differences(before)
+    assert differing == ["width: 64 -> 32", "seed: 0 -> 1", "decode: 'exact' -> 'fast'"]
+    del before["decode"]  # of a run that is older than the field
+    assert TrainConfig(validate=("a",)).differences(before) == []
+    assert TrainConfig(validate=("a",), decode="fast").differences(before) == ["decode: 'exact' -> 'fast'"]

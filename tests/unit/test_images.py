@@ -10,11 +10,13 @@ from skimage import data
 
 from charmnet.errors import DataError
 from charmnet.images import (
+    REDUCTIONS,
     color_profile,
     decode_mask,
     decode_rgb,
     decode_user_mask,
     encode_jpeg,
+    encode_mask,
     encode_png,
     image_size,
 )
@@ -40,6 +42,30 @@ def test_jpeg_decodes_as_pillow_does():
     jpeg = encode_jpeg(PHOTOGRAPH)
     assert np.array_equal(decode_rgb(jpeg), np.asarray(Image.open(io.BytesIO(jpeg))))
     assert np.abs(decode_rgb(jpeg).astype(int) - PHOTOGRAPH).mean() < 3
+
+
+@pytest.mark.parametrize("size", [(300, 401), (9, 17), (1, 1)])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_has_opencvs_pixels_whoever_decodes_it(mode, options, size):
+    image = Image.fromarray(PHOTOGRAPH[: size[0], : size[1]]).convert(mode)
+    jpeg = pillow_bytes(image, "JPEG", quality=90, **options)
+    expected = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert np.array_equal(decode_rgb(jpeg), expected)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_a_reduced_jpeg_is_the_picture_in_small(reduction, monkeypatch):
+    jpeg = encode_jpeg(PHOTOGRAPH)
+    height, width = -(-300 // reduction), -(-401 // reduction)
+    reduced = decode_rgb(jpeg, reduction=reduction)
+    assert reduced.shape == (height, width, 3)
+    whole = decode_rgb(jpeg)[: 300 // reduction * reduction, : 401 // reduction * reduction]
+    small = cv2.resize(whole, (401 // reduction, 300 // reduction), interpolation=cv2.INTER_AREA)
+    assert np.abs(reduced[: small.shape[0], : small.shape[1]].astype(int) - small).mean() < 2
+    monkeypatch.setattr("charmnet.images.simplejpeg", None)
+    assert np.array_equal(decode_rgb(jpeg, reduction=reduction), reduced)
+    assert np.array_equal(decode_rgb(encode_png(PHOTOGRAPH), reduction=reduction), PHOTOGRAPH)
 
 
 def test_size_comes_from_the_header_alone():
@@ -115,6 +141,15 @@ def test_only_255_is_foreground_in_data_sets():
     mask = decode_mask(encode_png(values))
     assert mask.dtype == np.uint8
     assert mask.tolist() == [[0, 0, 0], [0, 0, 1]]
+
+
+def test_masks_of_one_channel_are_what_they_were_in_three():
+    values = (np.arange(35 * 51, dtype=np.uint8).reshape(35, 51) > 100) * np.uint8(255)
+    for mode in ("L", "1", "LA", "P", "RGB"):
+        png = pillow_bytes(Image.fromarray(values).convert(mode), "PNG")
+        assert np.array_equal(decode_mask(png), values // 255), mode
+    assert np.array_equal(decode_mask(encode_mask(values // 255)), values // 255)
+    assert len(encode_mask(values // 255)) < len(encode_png(values))
 
 
 def test_masks_take_their_first_channel_and_one_bit_masks_work():

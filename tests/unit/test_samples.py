@@ -3,11 +3,15 @@
 import tarfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from charmnet.augment import draw_augmentation
+from charmnet.images import decode_mask, encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
-from pipelines.ingest.samples import RowGroupSamples
+from pipelines.ingest.permutation import seeded_rng
+from pipelines.ingest.samples import EncodedSample, RowGroupSamples, decode
 from pipelines.ingest.window import StreamSpec, read_window
 from pipelines.shards.entries import Rejection
 from pipelines.shards.job import ArchiveTask, EntriesTask, Task
@@ -18,7 +22,7 @@ from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import EVERYTHING
 from pipelines.storage import Location
-from tests.factories import make_iharmony4, make_rdharmony
+from tests.factories import foreground, make_iharmony4, make_rdharmony, photograph
 
 
 def made(folder: Location, *tasks: Task) -> Dataset:
@@ -72,3 +76,63 @@ def test_archives_in_place_deliver_what_their_parquet_does(tmp_path: Path) -> No
         assert block.keys() == other.keys()
         for name, values in block.items():
             np.testing.assert_array_equal(values, other[name])
+
+
+def encoded_sample(size: tuple[int, int], scene: bool, suffix: str = "jpeg") -> EncodedSample:
+    rng = np.random.default_rng(3)
+    encode = encode_jpeg if suffix == "jpeg" else encode_png
+    first, second = encode(photograph(rng, size)), encode(photograph(rng, size))
+    mask = encode_png(foreground(rng, size) * np.uint8(255))
+    return EncodedSample("s", first, mask, None if scene else second, second if scene else None)
+
+
+def plainly_made(sample: EncodedSample, seed: int, size: int) -> list[np.ndarray]:
+    """The released way: everything in full, the exchange, then crop, resize and mirror."""
+
+    def read(data: bytes) -> np.ndarray:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+
+    mask, ground_truth = decode_mask(sample.foreground_mask), read(sample.ground_truth)
+    other = read(sample.composite or sample.foreground or b"")
+    composite = np.where(mask[..., None] == 1, other, ground_truth) if sample.composite is None else other
+    a = draw_augmentation(seeded_rng("augment", seed, "rendered", 0, sample.id), mask, size)
+    made = []
+    for image in (composite, ground_truth, mask):
+        crop = image[a.top : a.top + a.height, a.left : a.left + a.width]
+        resized = cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR)
+        made.append(resized[:, ::-1] if a.flip else resized)
+    return made
+
+
+def arrays(sample: EncodedSample, seed: int, size: int, **options: str) -> list[np.ndarray]:
+    made = decode(sample, seed, Domain.RENDERED, 0, size, **options)
+    return [made.composite, made.ground_truth, made.foreground_mask]
+
+
+@pytest.mark.parametrize("scene", [True, False])
+def test_exact_decoding_is_the_plain_way_to_the_pixel(scene: bool) -> None:
+    sample = encoded_sample((190, 251), scene)
+    for seed in range(6):
+        for mine, plain in zip(arrays(sample, seed, 64), plainly_made(sample, seed, 64), strict=True):
+            np.testing.assert_array_equal(mine, plain)
+
+
+@pytest.mark.parametrize("scene", [True, False])
+def test_fast_decoding_makes_nearly_the_same_of_large_jpegs_and_the_same_of_others(scene: bool) -> None:
+    large, lossless = encoded_sample((301, 401), scene), encoded_sample((301, 401), scene, "png")
+    small = encoded_sample((70, 90), scene)
+    for seed in range(6):
+        exact, fast = arrays(large, seed, 64), arrays(large, seed, 64, decoding="fast")
+        assert any((mine != other).any() for mine, other in zip(exact, fast, strict=True))
+        for mine, other in zip(exact[:2], fast[:2], strict=True):
+            assert np.abs(mine.astype(int) - other).mean() < 4
+        assert (exact[2] != fast[2]).mean() < 0.01
+        outside = fast[2] == 0
+        if scene:  # the exchange keeps the background of the ground truth, but for blended edges
+            same = (fast[0] == fast[1]).all(-1)
+            assert same[outside].mean() > 0.95
+        for sample in (lossless, small):
+            for mine, other in zip(
+                arrays(sample, seed, 64), arrays(sample, seed, 64, decoding="fast"), strict=True
+            ):
+                np.testing.assert_array_equal(mine, other)
