@@ -167,12 +167,6 @@ class _Epoch:
 
 
 def _size_classes(manifest: Manifest, selection: Selection) -> list[SizeClass]:
-    selected = [selection(stratum) for stratum in manifest.strata]
-    by_size: dict[int, list[tuple[int, int]]] = {}
-    for shard_index, group_index, group in manifest.groups():
-        samples = sum(count for index, (_, count) in group.strata.items() if selected[index])
-        if samples:
-            by_size.setdefault(samples, []).append((shard_index, group_index))
-    return [
-        SizeClass(samples, np.array(groups, dtype=np.int32)) for samples, groups in sorted(by_size.items())
-    ]
+    samples = manifest.table.selected_samples([selection(stratum) for stratum in manifest.strata])
+    places = manifest.table.places()
+    return [SizeClass(size, places[samples == size]) for size in np.unique(samples).tolist() if size]

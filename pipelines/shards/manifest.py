@@ -10,19 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+
 from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
 from pipelines.shards.schema import SCHEMA_VERSION, RowKind
+from pipelines.shards.shard_table import MOST, RowGroup, Shard, ShardTable, shard_json
 from pipelines.storage import Location
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 29  # a hundred million rows take half of it
-_MOST = 2**53  # counts and sizes above are nonsense, and overflow elsewhere
 
 
 class Container(StrEnum):
@@ -41,53 +43,10 @@ class Stratum:
 
 
 @dataclass(frozen=True)
-class RowGroup:
-    """The unit of reading and of shuffling.
-
-    Attributes:
-        rows: number of rows.
-        samples: number of training samples in an epoch: the rows, or for scenes ten each (fewer where a list
-            names fewer conditions as ground truth).
-        bytes: encoded size.
-        strata: for each stratum in it (index into `Manifest.strata`) its [rows, samples].
-        offset: where its bytes begin in the file (tar only).
-    """
-
-    rows: int
-    samples: int
-    bytes: int
-    strata: dict[int, tuple[int, int]]
-    offset: int | None = None
-
-
-@dataclass(frozen=True)
-class Shard:
-    path: str
-    bytes: int
-    sha256: str
-    row_groups: tuple[RowGroup, ...]
-
-    @property
-    def rows(self) -> int:
-        return sum(group.rows for group in self.row_groups)
-
-    @property
-    def samples(self) -> int:
-        return sum(group.samples for group in self.row_groups)
-
-    def renumbered(self, numbers: Mapping[int, int]) -> Shard:
-        """The same shard in a manifest where stratum i is number `numbers[i]`."""
-        groups = (
-            replace(group, strata={numbers[index]: counts for index, counts in group.strata.items()})
-            for group in self.row_groups
-        )
-        return replace(self, row_groups=tuple(groups))
-
-
-@dataclass(frozen=True)
 class Manifest:
     """
     Attributes:
+        shards: kept as a `ShardTable`, whatever sequence they are given in.
         kind: what a row is. container: how rows lie in files. domain: of all rows.
         conditions: number of stored pictures by capture condition as ground truth (rendered domain).
         source: how it was made (command, lists, options): what a second run compares before it goes on.
@@ -98,28 +57,37 @@ class Manifest:
     container: Container
     domain: Domain
     strata: tuple[Stratum, ...]
-    shards: tuple[Shard, ...]
+    shards: Sequence[Shard]
     conditions: dict[int, int] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
     tar_defaults: Stratum | None = None
     schema_version: int = SCHEMA_VERSION
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shards", ShardTable.of(self.shards))
+
+    @property
+    def table(self) -> ShardTable:
+        """The shards, for who wants something of all of them."""
+        assert isinstance(self.shards, ShardTable)
+        return self.shards
+
     @property
     def rows(self) -> int:
-        return sum(shard.rows for shard in self.shards)
+        return int(self.table.rows.sum(dtype=np.int64))
 
     @property
     def samples(self) -> int:
-        return sum(shard.samples for shard in self.shards)
+        return int(self.table.samples.sum(dtype=np.int64))
 
     @property
     def bytes(self) -> int:
-        return sum(shard.bytes for shard in self.shards)
+        return int(self.table.bytes.sum(dtype=np.int64))
 
     @property
     def digest(self) -> str:
         """SHA-256 over what the shards hold: the identity of the data set, wherever it lies."""
-        content = [[shard.path, shard.sha256] for shard in self.shards]
+        content = list(map(list, zip(self.table.paths, self.table.sha256, strict=True)))
         return hashlib.sha256(json.dumps([self.kind, self.domain, content]).encode()).hexdigest()
 
     def groups(self) -> Iterator[tuple[int, int, RowGroup]]:
@@ -156,14 +124,13 @@ class Manifest:
         totals: dict[str, Counter[str]] = {
             name: Counter() for name in ("domain", "subset", "category", "split")
         }
-        for _, _, group in self.groups():
-            for index, (rows, _) in group.strata.items():
-                stratum = self.strata[index]
-                totals["domain"][stratum.domain] += rows
-                totals["subset"][stratum.subset] += rows
-                totals["category"][stratum.category or "(none)"] += rows
-                for split in stratum.splits:
-                    totals["split"][split] += rows
+        for index, rows in self.table.rows_by_stratum().items():
+            stratum = self.strata[index]
+            totals["domain"][stratum.domain] += rows
+            totals["subset"][stratum.subset] += rows
+            totals["category"][stratum.category or "(none)"] += rows
+            for split in stratum.splits:
+                totals["split"][split] += rows
         return {name: dict(sorted(counter.items())) for name, counter in totals.items()}
 
     def names(self) -> str:
@@ -173,7 +140,8 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            **asdict(self),
+            **asdict(replace(self, shards=())),
+            "shards": [shard_json(shard) for shard in self.shards],
             "rows": self.rows,
             "samples": self.samples,
             "digest": self.digest,
@@ -198,16 +166,12 @@ class Manifest:
                 container=Container(value["container"]),
                 domain=Domain(value["domain"]),
                 strata=tuple(_stratum(entry) for entry in value["strata"]),
-                shards=tuple(_shard(entry) for entry in value["shards"]),
+                shards=ShardTable(value["shards"]).check_names(),
                 conditions={int(k): _count(v) for k, v in value["conditions"].items()},
                 source=dict(value["source"]),
                 tar_defaults=None if value["tar_defaults"] is None else _stratum(value["tar_defaults"]),
             )
-            if manifest.rows != value["rows"] or any(
-                not 0 <= index < len(manifest.strata)
-                for _, _, group in manifest.groups()
-                for index in group.strata
-            ):
+            if manifest.rows != value["rows"] or manifest.table.most_strata > len(manifest.strata):
                 raise ValueError("rows or strata do not add up")
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise DataError(
@@ -246,34 +210,6 @@ def _name(value: Any) -> str:
 
 
 def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
         raise ValueError(f"expected a count, got {value!r}")
     return value
-
-
-def _row_group(entry: dict[str, Any]) -> RowGroup:
-    strata = {int(k): (_count(rows), _count(samples)) for k, (rows, samples) in entry["strata"].items()}
-    group = RowGroup(
-        _count(entry["rows"]),
-        _count(entry["samples"]),
-        _count(entry["bytes"]),
-        strata,
-        None if entry["offset"] is None else _count(entry["offset"]),
-    )
-    if (
-        sum(rows for rows, _ in strata.values()) != group.rows
-        or sum(s for _, s in strata.values()) != group.samples
-    ):
-        raise ValueError("a row group's strata do not add up to its rows")
-    return group
-
-
-def _shard(entry: dict[str, Any]) -> Shard:
-    path, sha256 = _name(entry["path"]), _name(entry["sha256"])
-    if path.startswith("/") or ".." in path.split("/") or "://" in path or len(sha256) != 64:
-        raise ValueError(
-            f"shard path {path!r} with sha256 {sha256!r}: expected a relative path and 64 hex digits"
-        )
-    return Shard(
-        path, _count(entry["bytes"]), sha256, tuple(_row_group(group) for group in entry["row_groups"])
-    )
