@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.rendering import description
 from pipelines.rendering.geometry import Layer, Surface
+from pipelines.rendering.tracing import traced
 
 GRID = 4  # samples along either side of a pixel, for mask, normals and albedo
 CHANNELS = "normal:sh_normal,uv:uv,shape:shape_index,triangle:prim_index"
@@ -46,10 +47,7 @@ class Camera:
         joined = Surface.join([layer.surface for layer in layers])
         # One mesh of all: the integrator's time grows with the number of shapes.
         world = {"type": "scene", "sensor": fine.sensor(1), "all": joined.shape({"type": "diffuse"})}
-        integrator = mi.load_dict({"type": "aov", "aovs": CHANNELS})
-        seen = np.asarray(
-            mi.render(mi.load_dict(world), integrator=integrator, seed=mi.UInt32(seed)), np.float32
-        )
+        seen = traced(mi.load_dict(world), {"type": "aov", "aovs": CHANNELS}, seed)
         normals, uv, is_hit = seen[..., :3], seen[..., 3:5], seen[..., 5] > 0
         triangle = seen[..., 6].astype(np.int64)
         albedo = np.zeros_like(normals)
@@ -75,7 +73,7 @@ class Camera:
                 "rfilter": {"type": "box"},
                 "pixel_format": "rgba",
             },
-            "sampler": {"type": "multijitter", "sample_count": samples_per_pixel},
+            "sampler": {"type": "multijitter", "sample_count": stratified(samples_per_pixel)},
         }
 
     def rays(self) -> NDArray[np.float64]:
@@ -90,6 +88,12 @@ class Camera:
         y = (self.height / 2 - np.arange(self.height) - 0.5) * pixel
         rays = forward + x[None, :, None] * right + y[:, None, None] * np.cross(right, forward)
         return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+
+
+def stratified(samples_per_pixel: int) -> int:
+    """As many or a few more, as a grid of them about as wide as high has: else Mitsuba warns of rounding."""
+    side = math.isqrt(samples_per_pixel)
+    return side * math.ceil(samples_per_pixel / side)
 
 
 def _albedo(layers: list[Layer], triangle: NDArray[np.int64], uv: Floats) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import mitsuba as mi
@@ -117,6 +118,7 @@ class Layer:
         return self.texture[rows, np.minimum((u * width).astype(int), width - 1)]
 
 
+@lru_cache(maxsize=1)  # first a view's coverage is found, then it is rendered
 def layers_of(scene: Scene) -> list[Layer]:
     """What stands in a scene, by what it is made of.
 

@@ -88,7 +88,7 @@ class Mix:
 def mix(scene: Scene, lighting: Lighting) -> Mix:
     """What lights the scene in a condition; sources of no light are left out."""
     clear = ClearSky(lighting.sun_elevation_degrees, lighting.turbidity)
-    azimuth = _camera_back_degrees(scene) - lighting.sun_azimuth_degrees
+    azimuth = _camera_back_degrees(scene) + lighting.sun_azimuth_degrees
     above, around = math.radians(lighting.sun_elevation_degrees), math.radians(azimuth)
     direction = (
         math.cos(above) * math.cos(around),

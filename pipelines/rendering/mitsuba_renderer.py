@@ -74,10 +74,10 @@ def render_view(
     samples = samples_per_pixel * (INDOOR_SAMPLING if scene.indoor else 1)
     world = World(layers, camera.sensor(samples), MAX_DEPTH[scene.indoor])
     mixes = {condition: mix(scene, lighting) for condition, lighting in lightings.items()}
-    lit: dict[Source, Floats] = {}
-    for source in {source: None for one in mixes.values() for source in one.weights}:
-        noisy, covered = world.render(source, seed)
-        lit[source] = denoise(noisy, guides.albedo, guides.normals)
+    sources = {source: None for one in mixes.values() for source in one.weights}
+    seen = {source: world.render(source, seed) for source in sources}
+    covered = next(iter(seen.values()))[1]  # the same for all but lamps, which glow beyond their glass
+    lit = {source: denoise(noisy, guides.albedo, guides.normals) for source, (noisy, _) in seen.items()}
     images = []
     for condition, lighting in lightings.items():
         light = mixed(lit, mixes[condition])

@@ -92,8 +92,8 @@ def _(shape: Box) -> Mesh:
     if not 0 <= bevel <= half.min() or half.min() <= 0:
         raise ValueError(f"{shape}: sides must be above 0 and the bevel at most half the shortest one")
     if bevel == 0:
-        cube, faces = _cube_surface(np.ones(1))
-        return _shaded(cube * half, faces)
+        cube, faces = _unit_cube()
+        return _flat(cube * half, faces)
     cube, faces = _cube_surface(np.tan(np.linspace(0, np.pi / 4, BEVEL_SEGMENTS + 1)))
     outward = cube / np.linalg.norm(cube, axis=1, keepdims=True)
     return _shaded(np.copysign(half - bevel, cube) + bevel * outward, faces)
@@ -162,12 +162,18 @@ def _(shape: Extrusion) -> Mesh:
 
 @to_mesh.register
 def _(shape: Foliage) -> Mesh:
-    return _shaded(*leaves(shape), HARD_CREASE_DEGREES)
+    return _flat(*leaves(shape))
 
 
 @to_mesh.register
 def _(shape: MeshFile) -> Mesh:
     return _shaded(*read_mesh(shape))
+
+
+def _flat(vertices: Floats, faces: Indices) -> Mesh:
+    """Every edge sharp: as `_shaded` with a crease of 0, many times faster."""
+    normals = np.repeat(_unit(_area_vectors(vertices, faces)), 3, axis=0)
+    return _fixed(vertices[faces.ravel()], np.arange(faces.size).reshape(-1, 3), normals)
 
 
 def _shaded(vertices: Floats, faces: Indices, crease_degrees: float = CREASE_DEGREES) -> Mesh:
@@ -176,9 +182,11 @@ def _shaded(vertices: Floats, faces: Indices, crease_degrees: float = CREASE_DEG
         vertices, faces = _split_creases(*_welded(vertices, faces), crease_degrees)
     weighted = np.repeat(_area_vectors(vertices, faces), 3, axis=0)
     sums = [np.bincount(faces.ravel(), weighted[:, axis], minlength=len(vertices)) for axis in range(3)]
-    mesh = Mesh(
-        vertices.astype(np.float32), faces.astype(np.int32), _unit(np.stack(sums, 1)).astype(np.float32)
-    )
+    return _fixed(vertices, faces, _unit(np.stack(sums, 1)))
+
+
+def _fixed(vertices: Floats, faces: Indices, normals: Floats) -> Mesh:
+    mesh = Mesh(vertices.astype(np.float32), faces.astype(np.int32), normals.astype(np.float32))
     for array in (mesh.vertices, mesh.faces, mesh.normals):
         array.flags.writeable = False  # blends are cached
     return mesh
@@ -227,6 +235,11 @@ def _unit(vectors: Floats) -> Floats:
 def _unit_sphere() -> tuple[Floats, Indices]:
     sphere = trimesh.creation.icosphere(subdivisions=BALL_SUBDIVISIONS)
     return np.array(sphere.vertices), np.array(sphere.faces)
+
+
+@cache
+def _unit_cube() -> tuple[Floats, Indices]:
+    return _cube_surface(np.ones(1))
 
 
 def _cube_surface(positive: Floats) -> tuple[Floats, Indices]:

@@ -24,8 +24,8 @@ MAP_SHAPE = (64, 256)  # of the upper half of the sky: elevation from the zenith
 CLOUD_PERIODS = 4
 CLOUD_PIXELS = 512
 CLOUD_EDGE = 0.14  # in the noise: how soft the clouds' edges are
-CLOUD_ALBEDO = 0.55
-LOWEST_CLOUD_SINE = 0.035  # clouds melt into the haze at about 2 degrees
+CLOUD_ALBEDO = 0.9
+CLOUD_RADIUS = 20.0  # of the clouds' shell, in their heights: how much they crowd towards the horizon
 
 Floats = NDArray[np.float64]
 
@@ -111,11 +111,12 @@ def sun_disc(toward: Floats, sun: Floats) -> Floats:
 def clouds(toward: Floats, cover: float, seed: int) -> tuple[Floats, Floats]:
     """A layer of clouds as seen: (share that they hide, how thick they are), both [...] of 0..1.
 
-    Fractal noise on a plane overhead, so that they shrink towards the horizon and melt into its haze.
+    Fractal noise on a shell around the earth, so that they shrink towards the horizon.
     """
     noise = _cloud_noise(seed)
-    upward = np.maximum(toward[..., 2], LOWEST_CLOUD_SINE)
-    u, v = (toward[..., axis] / upward / CLOUD_PERIODS / 2 for axis in (0, 1))
+    rise = CLOUD_RADIUS * np.maximum(toward[..., 2], 0.0)
+    distance = np.sqrt(rise**2 + 2 * CLOUD_RADIUS + 1) - rise  # along the ray to the shell
+    u, v = (toward[..., axis] * distance / CLOUD_PERIODS / 2 for axis in (0, 1))
     value = _wrapped(noise, u, v)
     threshold = float(np.quantile(noise, 1 - cover)) if cover > 0 else math.inf
     if cover >= 1:

@@ -26,8 +26,9 @@ def sky_picture(rays: Floats, mix: Mix, lighting: Lighting) -> Floats:
 
 
 def _cloud(rays: Floats, thickness: Floats, mix: Mix, lighting: Lighting) -> Floats:
-    """What clouds send on: their cover's even light, and the sun's that falls on them."""
+    """What clouds send on: their cover's even light, and the sun's that finds its way between them."""
     cover = sky.overcast(rays[..., 2:]) * lighting.cloud_kilolux * np.array(lighting.cloud_color)
-    sunlit = sky.CLOUD_ALBEDO * mix.sun_kilolux * (1 - SHADED_CLOUD * thickness)
+    sun = (1 - lighting.cloud_cover) * mix.sky.clear.sun_kilolux()
+    sunlit = sky.CLOUD_ALBEDO * sun * (1 - SHADED_CLOUD * thickness)
     texture = 1 + lighting.cloud_contrast * (0.5 - thickness)
     return (cover + sunlit) * texture

@@ -13,6 +13,7 @@ from pipelines.rendering.description import Lamp
 from pipelines.rendering.geometry import Layer
 from pipelines.rendering.light_mixing import Dome, Lamps, Sky, Source, Sun
 from pipelines.rendering.sky import MAP_SHAPE
+from pipelines.rendering.tracing import traced
 
 LAMP_GLOW_RADIUS = 1.02  # just around the lamp's glass
 
@@ -31,8 +32,8 @@ class World:
         self._max_depth = max_depth
         shapes = {f"layer{index}": layer.shape() for index, layer in enumerate(layers)}
         self._objects = {"sensor": sensor, **shapes}
-        sky = _map_plugin(np.zeros((*MAP_SHAPE, 3), np.float32))
-        sun = {"type": "directional", "irradiance": _rgb(np.full(3, math.pi))}
+        sky = map_plugin(np.zeros((*MAP_SHAPE, 3), np.float32))
+        sun = {"type": "directional", "irradiance": rgb_plugin(np.full(3, math.pi))}
         self._outdoors = mi.load_dict({"type": "scene", **self._objects, "sun": sun, "sky": sky})
         self._values = mi.traverse(self._outdoors)
 
@@ -48,12 +49,12 @@ class World:
         return self._take(self._outdoors, seed, hide_emitters=True)
 
     def _take(self, scene: Any, seed: int, hide_emitters: bool) -> tuple[Floats, Floats]:
-        path = mi.load_dict({"type": "path", "max_depth": self._max_depth, "hide_emitters": hide_emitters})
-        seen = np.asarray(mi.render(scene, integrator=path, seed=mi.UInt32(seed)), np.float32)
+        path = {"type": "path", "max_depth": self._max_depth, "hide_emitters": hide_emitters}
+        seen = traced(scene, path, seed)
         return seen[..., :3], seen[..., 3:]
 
     def _lamplit(self, source: Lamps) -> Any:
-        lamps = {f"lamp{index}": _lamp_plugin(lamp) for index, lamp in enumerate(source.lamps)}
+        lamps = {f"lamp{index}": lamp_plugin(lamp) for index, lamp in enumerate(source.lamps)}
         return mi.load_dict({"type": "scene", **self._objects, **lamps})
 
     def _turn_on(self, source: Sun | Sky | Dome) -> None:
@@ -62,20 +63,20 @@ class World:
         self._values["sun.sampling_weight"] = float(is_sun)
         self._values["sky.sampling_weight"] = self._values["sky.scale"] = float(not is_sun)
         if isinstance(source, Sun):
-            self._values["sun.to_world"] = _shining_from(np.array(source.direction))
+            self._values["sun.to_world"] = shining_from(np.array(source.direction))
         else:
-            plugin = mi.traverse(mi.load_dict(_map_plugin(source.radiance(), source.azimuth_degrees)))
+            plugin = mi.traverse(mi.load_dict(map_plugin(source.radiance(), source.azimuth_degrees)))
             self._values["sky.data"] = plugin["data"]
             self._values["sky.to_world"] = plugin["to_world"]
         self._values.update()
 
 
-def _shining_from(direction: NDArray[np.float64]) -> Any:
+def shining_from(direction: NDArray[np.float64]) -> Any:
     aside = [1, 0, 0] if abs(direction[2]) > 0.9 else [0, 0, 1]
     return mi.ScalarTransform4f().look_at(origin=[0, 0, 0], target=list(-direction), up=aside)
 
 
-def _map_plugin(upper: Floats, azimuth_degrees: float = 0.0) -> dict[str, Any]:
+def map_plugin(upper: Floats, azimuth_degrees: float = 0.0) -> dict[str, Any]:
     """An environment of a map of the upper half of the sky, dark below the horizon."""
     whole = np.concatenate([upper, np.zeros_like(upper)])
     # Mitsuba's maps have their azimuths running the other way, from 90 degrees on.
@@ -84,16 +85,16 @@ def _map_plugin(upper: Floats, azimuth_degrees: float = 0.0) -> dict[str, Any]:
     return {"type": "envmap", "bitmap": mi.Bitmap(np.ascontiguousarray(mirrored)), "to_world": turn}
 
 
-def _lamp_plugin(lamp: Lamp) -> dict[str, Any]:
+def lamp_plugin(lamp: Lamp) -> dict[str, Any]:
     radius = lamp.radius * LAMP_GLOW_RADIUS
     radiance = np.array(lamp.intensity) / radius**2  # of an even ball, in kilolux on a surface that faces it
     return {
         "type": "sphere",
         "center": list(lamp.position),
         "radius": radius,
-        "emitter": {"type": "area", "radiance": _rgb(radiance)},
+        "emitter": {"type": "area", "radiance": rgb_plugin(radiance)},
     }
 
 
-def _rgb(values: NDArray[Any]) -> dict[str, Any]:
+def rgb_plugin(values: NDArray[Any]) -> dict[str, Any]:
     return {"type": "rgb", "value": values.tolist()}

@@ -151,6 +151,10 @@ def test_a_foreground_that_cannot_be_fit_is_rejected_by_name(monkeypatch) -> Non
 
 
 def flat(path: Path) -> None:
+    trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [0, 0, 1]], [[0, 1, 2]]).export(path)
+
+
+def leaky(path: Path) -> None:
     trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [0, 1, 1]], [[0, 1, 2]]).export(path)
 
 
@@ -163,7 +167,13 @@ def no_mesh(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("write", "message"), [(flat, "flat"), (only_points, "no faces"), (no_mesh, "cannot be read")]
+    ("write", "message"),
+    [
+        (flat, "flat"),
+        (leaky, "not watertight"),
+        (only_points, "no faces"),
+        (no_mesh, "cannot be read"),
+    ],
 )
 def test_unfit_meshes_are_named_before_anything_is_made(tmp_path: Path, capsys, write, message) -> None:
     (tmp_path / "assets/dog").mkdir(parents=True)

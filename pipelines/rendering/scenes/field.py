@@ -51,9 +51,9 @@ def _farm(stage: Stage) -> None:
     stage.put_if_free(buildings.house(rng, 18, 10, 1, gabled=True), (x + 19, side * (y + 3), 0), yaw + 60)
     angle = math.radians(yaw)
     at = (x - 7 * math.cos(angle), side * (y - 6), 0)
-    cast.lit(stage, street.post_lamp(rng), street.POST_LAMP_LIGHT, at, 0, WARM_WHITE, 10)
+    cast.lit(stage, street.post_lamp(rng), street.POST_LAMP_LIGHT, at, 0, WARM_WHITE, 45)
     near = (rng.uniform(-7, 7), rng.choice([-1, 1]) * 2.6, 0)
-    cast.lit(stage, street.post_lamp(rng), street.POST_LAMP_LIGHT, near, 0, WARM_WHITE, 7)
+    cast.lit(stage, street.post_lamp(rng), street.POST_LAMP_LIGHT, near, 0, WARM_WHITE, 30)
 
 
 def _fences(stage: Stage) -> None:

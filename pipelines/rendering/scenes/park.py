@@ -73,7 +73,7 @@ def _beside_path(stage: Stage, path: _Path) -> None:
     for index in range(-2, 3):
         x, side = first + 14 * index, (-1) ** index
         at = (x, path.middle(x) + side * (path.width / 2 + 0.6), 0)
-        cast.lit(stage, lamp, street.POST_LAMP_LIGHT, at, 0, color, 8)
+        cast.lit(stage, lamp, street.POST_LAMP_LIGHT, at, 0, color, 40)
     for index in range(-1, 2):
         x = first + 14 * index + rng.uniform(4, 10)
         side = rng.choice([-1, 1])

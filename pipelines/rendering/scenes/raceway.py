@@ -66,7 +66,7 @@ def _behind(stage: Stage, side: int, edge: float) -> None:
     for index in range(-2, 3):
         across = side if index % 2 else -side
         at = (15.0 * index, across * (edge + 9.5), 0)
-        cast.lit(stage, mast, MAST_LIGHT, at, 0 if across > 0 else 180, COOL_WHITE, 70)
+        cast.lit(stage, mast, MAST_LIGHT, at, 0 if across > 0 else 180, COOL_WHITE, 400)
     if rng.random() < 0.5:
         pits = buildings.house(rng, 34, 8, int(rng.integers(1, 3)), gabled=False)
         stage.put_if_free(pits, (rng.uniform(-10, 10), -side * (edge + 15), 0), 180 if side > 0 else 0)

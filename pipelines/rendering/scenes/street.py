@@ -104,7 +104,7 @@ def _furnish(stage: Stage, width: float, walk: float) -> None:
         side = (-1) ** index
         at = (first + 17 * index, side * (width / 2 + 0.5), street.KERB_TOP_METERS)
         yaw = 0 if side > 0 else 180
-        cast.lit(stage, street.street_lamp(rng), street.STREET_LAMP_LIGHT, at, yaw, color, 14)
+        cast.lit(stage, street.street_lamp(rng), street.STREET_LAMP_LIGHT, at, yaw, color, 80)
     tree = nature.broadleaf_tree(rng, rng.uniform(5, 7))
     if rng.random() < 0.6:
         for index in range(-1, 2):

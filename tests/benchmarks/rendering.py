@@ -1,0 +1,173 @@
+"""How fast scenes are rendered, what mixing their light saves, and how much noise is left.
+
+  python -m tests.benchmarks.rendering speed
+  python -m tests.benchmarks.rendering mixing
+  python -m tests.benchmarks.rendering noise
+  python -m tests.benchmarks.rendering tasks
+
+Seconds are those that one thread computes, whatever runs beside it; those of `tasks` are a clock's, on an
+idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import cv2
+import drjit
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from charmnet.vocabulary import NUM_CONDITIONS
+from pipelines.cluster import prepare_environment, start_here
+from pipelines.rendering import mitsuba_renderer
+from pipelines.rendering.assets import Assets
+from pipelines.rendering.conditions import Conditions
+from pipelines.rendering.description import Scene
+from pipelines.rendering.job import RenderTask, Settings, View, fit_scene, render
+from pipelines.rendering.mitsuba_renderer import SAMPLES_PER_PIXEL, VARIANT, render_view
+from pipelines.shards.entries import Rejection
+from pipelines.shards.job import Destination
+from pipelines.storage import Location
+from tests.fixtures.separately_lit import render_separately
+
+VIEWS = (View("street", "human", 0, 0), View("field", "cow", 2, 0), View("room", "chair", 4, 0))
+SIZES = ((256, 256), (512, 288))
+REFERENCE_SAMPLES = 144
+VISIBLE = 4.0  # levels of 255 that a smooth surface's neighbouring pixels may differ by, unseen
+
+
+def settings(width: int, height: int, samples: int = SAMPLES_PER_PIXEL) -> Settings:
+    return Settings(width, height, samples, 95, Conditions.load(), Assets(), VARIANT)
+
+
+def scene_of(view: View, asked: Settings) -> Scene:
+    scene = fit_scene(view, asked)
+    if isinstance(scene, Rejection):
+        raise SystemExit(scene.reason)
+    return scene
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Of this process's computing."""
+    drjit.set_thread_count(1)
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def speed() -> Table:
+    """A whole task: scene, ten pictures, mask, files; the first one's start included in none."""
+    table = Table("size", "view", "seconds", "images a minute")
+    with tempfile.TemporaryDirectory() as folder:
+        RenderTask(VIEWS[0], settings(32, 32, 1)).write(Location.of(folder), "first.parquet")
+        for size in SIZES:
+            for view in VIEWS:
+                task = RenderTask(view, settings(*size))
+                taken = seconds(lambda task=task: task.write(Location.of(folder), "view.parquet"))
+                rate = 60 * NUM_CONDITIONS / taken
+                table.add_row("{}x{}".format(*size), view.id, f"{taken:.1f}", f"{rate:.1f}")
+    return table
+
+
+def mixing() -> Table:
+    """Ten conditions mixed from sources, and each rendered by itself with as many samples."""
+    table = Table("view", "mixed, seconds", "separate, seconds", "mean difference", "PSNR", "worst condition")
+    for view in VIEWS:
+        asked = settings(256, 144)
+        scene, lightings = scene_of(view, asked), asked.conditions.draw(view.rng("light"))
+        found: dict[str, np.ndarray] = {}
+
+        def mix(scene=scene, lightings=lightings, found=found) -> None:
+            found["mixed"] = np.stack(render_view(scene, lightings, 256, 144).images)
+
+        def separate(scene=scene, lightings=lightings, found=found) -> None:
+            found["separate"] = np.stack(render_separately(scene, lightings, 256, 144))
+
+        taken = seconds(mix), seconds(separate)
+        apart = found["mixed"].astype(float) - found["separate"]
+        decibels = [psnr(one) for one in apart]
+        table.add_row(
+            view.id,
+            *(f"{value:.1f}" for value in taken),
+            f"{np.abs(apart).mean():.2f}",
+            f"{psnr(apart):.1f} dB",
+            f"{min(decibels):.1f} dB",
+        )
+    return table
+
+
+def noise() -> Table:
+    """Against many samples: all of the error, and what of it is grain, at 256x256."""
+    columns = ("view", "samples", "denoised", "PSNR", "grain, levels", "pixels with visible grain")
+    table = Table(*columns)
+    for view in VIEWS:
+        asked = settings(256, 256)
+        scene, lightings = scene_of(view, asked), asked.conditions.draw(view.rng("light"))
+
+        def pictures(samples: int, denoised: bool, seed: int, scene=scene, lightings=lightings) -> np.ndarray:
+            with patch.object(
+                mitsuba_renderer, "denoise", mitsuba_renderer.denoise if denoised else lambda light, *_: light
+            ):
+                return np.stack(render_view(scene, lightings, 256, 256, samples, seed).images)
+
+        reference = pictures(REFERENCE_SAMPLES, True, 1).astype(float)
+        for samples, denoised in ((4, True), (8, True), (16, True), (16, False)):
+            apart = pictures(samples, denoised, 0) - reference
+            grain = np.abs(grain_of(apart))
+            table.add_row(
+                view.id,
+                str(samples),
+                "yes" if denoised else "no",
+                f"{psnr(apart):.1f} dB",
+                f"{grain.mean():.2f}",
+                f"{(grain > VISIBLE).any(axis=-1).mean():.2%}",
+            )
+    return table
+
+
+def grain_of(apart: np.ndarray) -> np.ndarray:
+    """[N,H,W,3] differences without what changes slowly over the picture."""
+    return np.stack([one - cv2.GaussianBlur(one, (0, 0), 2) for one in apart])
+
+
+def psnr(apart: np.ndarray) -> float:
+    return float(20 * np.log10(255) - 10 * np.log10(np.square(apart).mean()))
+
+
+def tasks() -> Table:
+    """The same eight views by one task at a time and by two."""
+    import ray
+
+    table = Table("tasks", "seconds")
+    views = [replace(VIEWS[0], scene=number) for number in range(8)]
+    for count in (1, 2):
+        start_here(num_cpus=count)
+        with tempfile.TemporaryDirectory() as folder:
+            destination = Destination(Location.of(Path(folder, "out")), {"command": "benchmark"})
+            started = time.perf_counter()
+            render(destination, views, settings(128, 72), max_rejected=0)
+            table.add_row(str(count), f"{time.perf_counter() - started:.1f}")
+        ray.shutdown()
+    return table
+
+
+def main() -> None:
+    prepare_environment()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    measures = {measure.__name__: measure for measure in (speed, mixing, noise, tasks)}
+    parser.add_argument("what", choices=measures)
+    Console().print(measures[parser.parse_args().what]())
+
+
+if __name__ == "__main__":
+    main()
