@@ -64,10 +64,10 @@ class Surface:
             props=props,
         )
         values = mi.traverse(mesh)
-        values["vertex_positions"] = self.vertices.ravel()
-        values["vertex_normals"] = self.normals.ravel()
-        values["vertex_texcoords"] = self.uv.ravel()
-        values["faces"] = self.faces.ravel()
+        _put(values, "vertex_positions", self.vertices)
+        _put(values, "vertex_normals", self.normals)
+        _put(values, "vertex_texcoords", self.uv)
+        _put(values, "faces", self.faces)
         values.update()
         return mesh
 
@@ -130,6 +130,13 @@ def layers_of(scene: Scene) -> list[Layer]:
         surface = _surface(part, matrix, is_foreground)
         found[_finish(part.material)].append((part.material.color, surface))
     return [Layer.of(material, parts) for material, parts in found.items()]
+
+
+def _put(values: Any, name: str, array: NDArray[Any]) -> None:
+    """`values[name] = array`, without Mitsuba's comparing it with what is there, number by number."""
+    current, kind, _, _ = values.properties[name]
+    values.set_dirty(name)
+    mi.set_property(current, kind, type(values[name])(array.ravel()))
 
 
 def _parts(scene: Scene) -> Iterator[tuple[bool, Part, NDArray[np.float64]]]:

@@ -25,7 +25,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from charmnet.vocabulary import NUM_CONDITIONS
+from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition
 from pipelines.cluster import prepare_environment, start_here
 from pipelines.rendering import mitsuba_renderer
 from pipelines.rendering.assets import Assets
@@ -38,10 +38,12 @@ from pipelines.shards.job import Destination
 from pipelines.storage import Location
 from tests.fixtures.separately_lit import render_separately
 
-VIEWS = (View("street", "human", 0, 0), View("field", "cow", 2, 0), View("room", "chair", 4, 0))
+VIEWS = (View("field", "human", 2, 0), View("room", "human", 4, 0))
 SIZES = ((256, 256), (512, 288))
-REFERENCE_SAMPLES = 144
-VISIBLE = 4.0  # levels of 255 that a smooth surface's neighbouring pixels may differ by, unseen
+SAMPLES = (4, 8, 16)
+REFERENCE_SAMPLES = 64
+NOISY_CONDITIONS = (CaptureCondition.NOON_CLEAR, CaptureCondition.NIGHT)  # by every kind of source
+VISIBLE = 4.0  # levels of 255 that neighbouring pixels of a smooth surface may differ by, unseen
 
 
 def settings(width: int, height: int, samples: int = SAMPLES_PER_PIXEL) -> Settings:
@@ -109,28 +111,31 @@ def noise() -> Table:
     columns = ("view", "samples", "denoised", "PSNR", "grain, levels", "pixels with visible grain")
     table = Table(*columns)
     for view in VIEWS:
-        asked = settings(256, 256)
-        scene, lightings = scene_of(view, asked), asked.conditions.draw(view.rng("light"))
-
-        def pictures(samples: int, denoised: bool, seed: int, scene=scene, lightings=lightings) -> np.ndarray:
-            with patch.object(
-                mitsuba_renderer, "denoise", mitsuba_renderer.denoise if denoised else lambda light, *_: light
-            ):
-                return np.stack(render_view(scene, lightings, 256, 256, samples, seed).images)
-
-        reference = pictures(REFERENCE_SAMPLES, True, 1).astype(float)
-        for samples, denoised in ((4, True), (8, True), (16, True), (16, False)):
-            apart = pictures(samples, denoised, 0) - reference
-            grain = np.abs(grain_of(apart))
-            table.add_row(
-                view.id,
-                str(samples),
-                "yes" if denoised else "no",
-                f"{psnr(apart):.1f} dB",
-                f"{grain.mean():.2f}",
-                f"{(grain > VISIBLE).any(axis=-1).mean():.2%}",
-            )
+        reference = pictures(view, REFERENCE_SAMPLES, seed=1).astype(float)
+        for samples in SAMPLES:
+            for denoised in (True, False):
+                apart = pictures(view, samples, seed=0, denoised=denoised) - reference
+                grain = np.abs(grain_of(apart))
+                table.add_row(
+                    view.id,
+                    str(samples),
+                    "yes" if denoised else "no",
+                    f"{psnr(apart):.1f} dB",
+                    f"{grain.mean():.2f}",
+                    f"{(grain > VISIBLE).any(axis=-1).mean():.2%}",
+                )
     return table
+
+
+def pictures(view: View, samples: int, seed: int, denoised: bool = True) -> np.ndarray:
+    """uint8 [conditions,256,256,3]."""
+    asked = settings(256, 256)
+    drawn = asked.conditions.draw(view.rng("light"))
+    lightings = {condition: drawn[condition] for condition in NOISY_CONDITIONS}
+    clean = mitsuba_renderer.denoise if denoised else lambda light, *_: light
+    with patch.object(mitsuba_renderer, "denoise", clean):
+        made = render_view(scene_of(view, asked), lightings, 256, 256, samples, seed)
+    return np.stack(made.images)
 
 
 def grain_of(apart: np.ndarray) -> np.ndarray:
@@ -143,17 +148,17 @@ def psnr(apart: np.ndarray) -> float:
 
 
 def tasks() -> Table:
-    """The same eight views by one task at a time and by two."""
+    """The same six views by one task at a time and by two."""
     import ray
 
     table = Table("tasks", "seconds")
-    views = [replace(VIEWS[0], scene=number) for number in range(8)]
+    views = [replace(VIEWS[0], scene=number) for number in range(6)]
     for count in (1, 2):
         start_here(num_cpus=count)
         with tempfile.TemporaryDirectory() as folder:
             destination = Destination(Location.of(Path(folder, "out")), {"command": "benchmark"})
             started = time.perf_counter()
-            render(destination, views, settings(128, 72), max_rejected=0)
+            render(destination, views, settings(128, 72, 4), max_rejected=0)
             table.add_row(str(count), f"{time.perf_counter() - started:.1f}")
         ray.shutdown()
     return table

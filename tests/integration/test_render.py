@@ -209,6 +209,13 @@ def test_bad_requests_are_named(tmp_path: Path, capsys, arguments, code, message
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, capsys) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    assert main(["render", "--scenes", "1", "--dest", str(tmp_path), *SIZE]) == 1
+    assert "thesis.tex" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
 def test_a_missing_extra_is_named(monkeypatch, tmp_path: Path, capsys) -> None:
     import pipelines.render
 
