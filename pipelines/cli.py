@@ -18,6 +18,7 @@ COMMANDS = {
     "inspect": "show what a data set holds, with a contact sheet; --verify checks every byte",
     "train": "train a method from data sets in object storage, tracked in MLflow",
     "audit": "prove that a run was given every sample of each epoch once",
+    "chaos": "break a run in every way there is, on this machine, and see what comes of it",
     "evaluate": "measure a model on a data set: MSE, fMSE, PSNR beside the composites' own",
     "harmonize": "apply a model to one picture or to a whole bucket of them",
     "bench": "measure training and data on this machine against their limits",

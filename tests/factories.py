@@ -8,27 +8,9 @@ import numpy as np
 
 from charmnet.composition import exchange_foreground, soft_style_label
 from charmnet.images import encode_jpeg, encode_png
+from pipelines.chaos.data import foreground, photograph
 
 SIZE = (64, 96)  # (height, width)
-
-
-def photograph(rng: np.random.Generator, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """[H,W,3] uint8: smooth colours with some texture, different for every draw."""
-    height, width = size
-    y, x = np.mgrid[0:height, 0:width] / max(size)
-    waves = [np.sin(rng.uniform(3, 12, 2) @ [y.ravel(), x.ravel()] + rng.uniform(0, 6)) for _ in range(3)]
-    image = 128 + 70 * np.stack(waves, -1).reshape(height, width, 3) + rng.normal(0, 4, (height, width, 3))
-    return image.clip(0, 255).astype(np.uint8)
-
-
-def foreground(rng: np.random.Generator, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """[H,W] uint8 mask of 0 and 1: an ellipse that covers 5 to 30% of the picture."""
-    height, width = size
-    y, x = np.mgrid[0:height, 0:width]
-    centre_y, centre_x = rng.uniform(0.35, 0.65, 2) * size
-    radius_y, radius_x = rng.uniform(0.15, 0.3, 2) * size
-    inside = ((y - centre_y) / radius_y) ** 2 + ((x - centre_x) / radius_x) ** 2 < 1
-    return inside.astype(np.uint8)
 
 
 def make_iharmony4(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -58,31 +57,3 @@ def write_dataset(folder: Location, rows: Sequence[Row], rows_per_shard: int) ->
     assert [part.rejected for part in parts] == [[] for _ in parts]
     Manifest.merged([part.manifest for part in parts], {}).save(folder)
     return Dataset.open(folder)
-
-
-POISON = b"poison for the decoder"
-
-
-def poisoned(picture: bytes) -> bytes:
-    """The same picture, with bytes behind its end at which `deadly_decoder` ends its process."""
-    return picture + POISON
-
-
-def deadly_decoder(folder: Path) -> None:
-    """A module that Python imports at its start where `folder` is in its path: decoders die of `POISON`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sitecustomize.py").write_text(
-        "import importlib, os, signal\n"
-        "def deadly(decode):\n"
-        "    def decode_or_die(data, *args, **kwargs):\n"
-        f"        if {POISON!r} in bytes(data):\n"
-        "            os.kill(os.getpid(), signal.SIGSEGV)\n"
-        "        return decode(data, *args, **kwargs)\n"
-        "    return decode_or_die\n"
-        "for module, function in (('cv2', 'imdecode'), ('simplejpeg', 'decode_jpeg')):\n"
-        "    try:\n"
-        "        decoder = importlib.import_module(module)\n"
-        "    except ImportError:\n"
-        "        continue\n"
-        "    setattr(decoder, function, deadly(getattr(decoder, function)))\n"
-    )

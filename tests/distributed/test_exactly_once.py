@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipelines.chaos.poison import deadly_decoder, poisoned
 from pipelines.cli import main
 from pipelines.storage import Location
-from tests.planted import deadly_decoder, pair_rows, poisoned, scene_rows, write_dataset
+from tests.planted import pair_rows, scene_rows, write_dataset
 
 
 @pytest.fixture

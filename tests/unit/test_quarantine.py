@@ -9,13 +9,14 @@ import pytest
 
 from charmnet.errors import DataError, StorageError
 from charmnet.images import encode_png
+from pipelines.chaos.poison import deadly_decoder, poisoned
 from pipelines.ingest.quarantine import MOST_STARTS, Ledger, Quarantined, quarantine_limit
 from pipelines.ingest.source import SampleSource
 from pipelines.ingest.window import Block, StreamSpec, read_window
 from pipelines.patience import patiently
 from pipelines.shards.reading import Dataset
 from pipelines.storage import Location, MissingError
-from tests.planted import deadly_decoder, pair_rows, poisoned, scene_rows, write_dataset
+from tests.planted import pair_rows, scene_rows, write_dataset
 
 BATCH = 4
 

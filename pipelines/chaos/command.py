@@ -1,0 +1,88 @@
+"""The command's arguments, and playing scenarios one after the other."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from charmnet.errors import CharmNetError
+from pipelines.chaos.lab import Lab, Options, opened
+from pipelines.chaos.runs import Run
+from pipelines.chaos.scenarios import SCENARIOS, Scenario
+from pipelines.chaos.table import markdown, print_table, write_json
+from pipelines.chaos.verdict import Evidence, Outcome, Played, evidence, judge
+from pipelines.cli import EXIT_FAILED
+from pipelines.progress import results
+from pipelines.services import state_folder
+from pipelines.storage import Location
+
+UNDISTURBED = "undisturbed"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--real", metavar="URI", help="data set of the real domain, from `charmnet shard`")
+    parser.add_argument("--rendered", metavar="URI", help="data set of the rendered domain")
+    parser.add_argument(
+        "--scenario", nargs="+", metavar="NAME", choices=list(SCENARIOS), help=f"of {', '.join(SCENARIOS)}"
+    )
+    parser.add_argument("--times", type=int, default=3, help="how often workers are killed (default 3)")
+    parser.add_argument("--steps", type=int, default=40, help="of every run (default 40)")
+    parser.add_argument("--workers", type=int, default=2, help="of every run (default 2)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the runs and of what happens when (default 0)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the table there, too")
+    parser.add_argument("--markdown", metavar="FILE", help="and as a table for a page")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    names = ("steps", "workers", "times", "seed", "real", "rendered")
+    options = Options(**{name: getattr(arguments, name) for name in names})
+    if min(options.steps // 4, options.workers, options.times) < 1:
+        raise ValueError("expected --steps of at least 4, and --workers and --times of at least 1")
+    with opened(state_folder() / "chaos", options) as lab:
+        outcomes = play(lab, {name: SCENARIOS[name] for name in arguments.scenario or SCENARIOS})
+    print_table(outcomes, f"{options.steps} steps with {options.workers} workers")
+    if arguments.json:
+        write_json(Location.of(arguments.json), outcomes, options)
+    if arguments.markdown:
+        Location.of(arguments.markdown).write_bytes(f"{markdown(outcomes)}\n".encode())
+    return EXIT_FAILED if any(outcome.problems for outcome in outcomes) else 0
+
+
+def play(lab: Lab, scenarios: dict[str, Scenario]) -> list[Outcome]:
+    """The undisturbed run, then each scenario; one that breaks down is a line of the table, too."""
+    undisturbed = lab.start(UNDISTURBED)
+    undisturbed.wait_for_end()
+    reference = evidence(lab, UNDISTURBED), undisturbed.seconds
+    calm = judge(lab, UNDISTURBED, "none", Played(undisturbed, 1), reference[0], reference)
+    _keep_log(lab, undisturbed)
+    _tell(calm)
+    outcomes = [calm]
+    for name, scenario in scenarios.items():
+        outcomes.append(_play_one(lab, name, scenario, reference))
+        _tell(outcomes[-1])
+    return outcomes
+
+
+def _play_one(lab: Lab, name: str, scenario: Scenario, reference: tuple[Evidence, float]) -> Outcome:
+    started = time.monotonic()
+    try:
+        played = scenario.play(lab)
+        _keep_log(lab, played.run)
+        return judge(lab, name, scenario.fault, played, evidence(lab, name), reference)
+    except CharmNetError as error:
+        seconds = time.monotonic() - started
+        lab.recover()
+        return Outcome(
+            name, scenario.fault, 0, "BROKE DOWN", None, None, "", "", 0, seconds, None, [str(error)]
+        )
+
+
+def _keep_log(lab: Lab, run: Run) -> None:
+    (lab.folder / f"{run.name}.log").write_text(run.log())
+
+
+def _tell(outcome: Outcome) -> None:
+    said = "; ".join(outcome.problems) or "as it should"
+    results.print(f"{outcome.scenario}: {outcome.ended} after {outcome.seconds:.0f} s, {said}")

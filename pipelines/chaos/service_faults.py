@@ -1,0 +1,93 @@
+"""An object store, a tracking server or a disk that is away, slow, failing or full for a while."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+import psutil
+
+from pipelines.chaos.lab import Lab
+from pipelines.chaos.store_proxy import Behaviour
+from pipelines.chaos.verdict import Played, Wanted
+from pipelines.tracking import ship_leftovers
+
+_DOWN_SECONDS = 30.0
+_SLOW_SECONDS = 0.2
+_ERROR_RATE = 0.05
+_DISK_BYTES = 4096  # a file may not grow past it while the disk counts as full
+
+
+def store_down(lab: Lab) -> Played:
+    """Connections are refused in the middle of the run."""
+    run = lab.start("store-down")
+    run.wait_for_step(lab.options.steps // 2)
+    lab.proxy.behave(Behaviour(down=True))
+    time.sleep(_DOWN_SECONDS)
+    lab.proxy.behave(Behaviour())
+    run.wait_for_end()
+    return Played(run, 1)
+
+
+def store_slow(lab: Lab) -> Played:
+    """Every request of the run waits."""
+    before = lab.proxy.requests
+    lab.proxy.behave(Behaviour(delay_seconds=_SLOW_SECONDS))
+    run = lab.start("store-slow")
+    run.wait_for_end()
+    lab.proxy.behave(Behaviour())
+    return Played(run, lab.proxy.requests - before)
+
+
+def store_failing(lab: Lab) -> Played:
+    """A share of all requests fails, with a status or without an answer."""
+    before = lab.proxy.failed
+    lab.proxy.behave(Behaviour(error_rate=_ERROR_RATE))
+    run = lab.start("store-failing")
+    run.wait_for_end()
+    lab.proxy.behave(Behaviour())
+    return Played(run, lab.proxy.failed - before)
+
+
+def mlflow_absent(lab: Lab) -> Played:
+    """From before the start to after the end; what was spooled is sent as the next command sends it."""
+    lab.tracking.stop(grace_seconds=1)
+    run = lab.start("mlflow-absent")
+    run.wait_for_end()
+    lab.tracking.start()
+    for node in lab.cluster.all_nodes():
+        ship_leftovers(node.state, lab.tracking.url)
+    return Played(run, 1)
+
+
+def mlflow_away(lab: Lab) -> Played:
+    """In the middle of the run."""
+    run = lab.start("mlflow-away")
+    run.wait_for_step(lab.options.steps // 4)
+    lab.tracking.stop(grace_seconds=1)
+    run.wait_for_step(lab.options.steps * 3 // 4)
+    lab.tracking.start()
+    run.wait_for_end()
+    return Played(run, 1)
+
+
+def disk_full(lab: Lab) -> Played:
+    """No file of the training processes may grow for some steps, those of the spool among them.
+
+    There is no checkpoint on the way, since that would have to be written to the same disk.
+    """
+    run = lab.start("disk-full", "checkpoint_every=0")
+    run.wait_for_step(lab.options.steps // 4)
+    workers = lab.workers()
+    _limit_files(workers, _DISK_BYTES)
+    run.wait_for_step(lab.options.steps * 3 // 4)
+    _limit_files(workers, psutil.RLIM_INFINITY)
+    run.wait_for_end()
+    return Played(run, 1, Wanted(drops=True))
+
+
+def _limit_files(processes: list[psutil.Process], most_bytes: int) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            _, hard = process.rlimit(psutil.RLIMIT_FSIZE)
+            process.rlimit(psutil.RLIMIT_FSIZE, (most_bytes, hard))

@@ -1,0 +1,172 @@
+"""A proxy before an object store that can be away, slow or failing whenever a scenario wants it to be.
+
+It takes one request a connection and passes bytes on as they are, Host header included: S3's signatures
+cover it. So it understands nothing of HTTP but where a request's head ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import threading
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from pipelines.daemon import LOOPBACK
+
+T = TypeVar("T")
+
+_CHUNK_BYTES = 1 << 16
+_MOST_HEAD_BYTES = 1 << 20
+_DRAIN_SECONDS = 2.0
+_BIND_SECONDS = 30.0  # another process may have been given the port while nobody listened
+_CONNECTION = re.compile(rb"\r\nconnection:[^\r]*", re.IGNORECASE)
+_BODY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please try again.</Message></Error>"
+_UNAVAILABLE = (
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/xml\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
+)
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """
+    Attributes:
+        down: connections are refused, and those that are open end at once.
+        delay_seconds: before each request is passed on.
+        error_rate: the share of requests that fail: half with 503, half by the end of their connection.
+    """
+
+    down: bool = False
+    delay_seconds: float = 0.0
+    error_rate: float = 0.0
+
+
+class StoreProxy:
+    """Listens on the loopback interface from `start` to `stop`, in a thread of its own.
+
+    Args:
+        server_url: of the real store. seed: of which requests fail.
+
+    Attributes:
+        requests: how many it was asked. failed: how many of them it answered with an error.
+    """
+
+    def __init__(self, server_url: str, seed: int = 0) -> None:
+        parts = urlsplit(server_url)
+        self._server = parts.hostname, parts.port
+        self._random = random.Random(seed)
+        self._behaviour = Behaviour()
+        self._listener: asyncio.Server | None = None
+        self._connections: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="store-proxy", daemon=True)
+        self._port = 0
+        self.requests = self.failed = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self._port}"
+
+    def start(self) -> None:
+        self._thread.start()
+        self._do(self._listen())
+
+    def stop(self) -> None:
+        self._do(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def behave(self, behaviour: Behaviour) -> None:
+        """From now on."""
+        self._do(self._change(behaviour))
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_BIND_SECONDS + 10)
+
+    async def _change(self, behaviour: Behaviour) -> None:
+        self._behaviour = behaviour
+        if behaviour.down:
+            await self._refuse_all()
+        elif self._listener is None:
+            await self._listen()
+
+    async def _listen(self) -> None:
+        deadline = self._loop.time() + _BIND_SECONDS
+        while self._listener is None:
+            try:
+                self._listener = await asyncio.start_server(
+                    self._serve, LOOPBACK, self._port, limit=_MOST_HEAD_BYTES
+                )
+            except OSError:
+                if self._loop.time() > deadline:
+                    raise
+                await asyncio.sleep(0.2)
+        self._port = self._listener.sockets[0].getsockname()[1]
+
+    async def _refuse_all(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        for connection in self._connections:
+            connection.transport.abort()
+
+    async def _end(self) -> None:
+        await self._refuse_all()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _serve(self, client: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
+        self._connections.add(answers)
+        try:
+            head = await client.readuntil(b"\r\n\r\n")
+            self.requests += 1
+            await asyncio.sleep(self._behaviour.delay_seconds)
+            if self._random.random() < self._behaviour.error_rate:
+                self.failed += 1
+                await self._fail(client, answers)
+            else:
+                await self._pass_on(head, client, answers)
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            answers.transport.abort()  # one side is gone; the other shall know
+        finally:
+            self._connections.discard(answers)
+            answers.close()
+
+    async def _fail(self, client: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
+        if self._random.random() < 0.5:
+            answers.transport.abort()
+            return
+        answers.write(_UNAVAILABLE)
+        answers.write_eof()
+        with suppress(TimeoutError):  # closing with the request's body unread would take the answer back
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while await client.read(_CHUNK_BYTES):
+                    pass
+
+    async def _pass_on(
+        self, head: bytes, client: asyncio.StreamReader, answers: asyncio.StreamWriter
+    ) -> None:
+        server, requests = await asyncio.open_connection(*self._server)
+        self._connections.add(requests)
+        requests.write(_CONNECTION.sub(b"", head[:-4]) + b"\r\nConnection: close\r\n\r\n")
+        body = asyncio.create_task(_pump(client, requests))
+        try:
+            await _pump(server, answers)  # the server ends the connection when it has answered
+        finally:
+            body.cancel()
+            self._connections.discard(requests)
+            requests.close()
+
+
+async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    while data := await source.read(_CHUNK_BYTES):
+        sink.write(data)
+        await sink.drain()

@@ -1,0 +1,109 @@
+"""The data that scenarios damage, and the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from charmnet.errors import DataError
+from charmnet.vocabulary import Domain
+from pipelines.chaos.data import change_composite, copied, flip_bytes, made, publish
+from pipelines.chaos.table import COLUMNS, cells, markdown, print_table
+from pipelines.chaos.verdict import Outcome
+from pipelines.shards.reading import Dataset
+from pipelines.storage import Location
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return made(Domain.REAL, Location.of(tmp_path_factory.mktemp("made")))
+
+
+@pytest.fixture
+def damaged(pairs: Dataset, tmp_path: Path) -> Dataset:
+    return publish(pairs, Location.of(tmp_path / "damaged"))
+
+
+def ids(dataset: Dataset) -> list[str]:
+    return [
+        name
+        for shard, group, _ in dataset.manifest.groups()
+        for name in dataset.read_row_group(shard, group)["id"].to_pylist()
+    ]
+
+
+def test_made_data_are_whole_and_a_copy_is_the_same_data_set(pairs: Dataset, tmp_path: Path) -> None:
+    scenes = made(Domain.RENDERED, Location.of(tmp_path / "scenes"))
+    copy = copied(str(pairs.location), Domain.REAL, Location.of(tmp_path / "copy"))
+    assert scenes.manifest.samples == 40
+    assert copy.manifest.digest == pairs.manifest.digest
+    assert ids(copy) == ids(pairs)
+    with pytest.raises(ValueError, match="expected parquet shards of the rendered domain"):
+        copied(str(pairs.location), Domain.RENDERED, Location.of(tmp_path / "other"))
+
+
+def test_flipped_bytes_leave_a_shard_of_the_same_size_that_cannot_be_read(damaged: Dataset) -> None:
+    place = damaged.location / damaged.manifest.shards[1].path
+    before = place.read_bytes()
+    flip_bytes(damaged, (1, 0, 3))
+    after = place.read_bytes()
+    assert len(after) == len(before)
+    assert 0 < sum(a != b for a, b in zip(before, after, strict=True)) <= 16
+    damaged.read_row_group(0, 0)
+    with pytest.raises(DataError, match="corrupt"):
+        damaged.read_row_group(1, 0)
+
+
+def test_one_composite_is_changed_and_nothing_else(pairs: Dataset, damaged: Dataset) -> None:
+    name = change_composite(damaged, (1, 0, 3), lambda picture: picture[:50])
+    changed = Dataset.open(damaged.location)
+    assert changed.manifest.samples == pairs.manifest.samples
+    assert ids(changed) == ids(pairs)
+    for shard, group, _ in changed.manifest.groups():
+        rows = zip(
+            changed.read_row_group(shard, group).to_pylist(),
+            pairs.read_row_group(shard, group).to_pylist(),
+            strict=True,
+        )
+        differing = [mine["id"] for mine, whole in rows if mine != whole]
+        assert differing == ([name] if shard == 1 else [])
+
+
+def outcome(**fields: object) -> Outcome:
+    whole = {
+        "scenario": "store-down",
+        "fault": "store down",
+        "times": 1,
+        "ended": "FINISHED",
+        "rows_lost": 0,
+        "rows_twice": 0,
+        "weights": "identical",
+        "metrics": "complete",
+        "quarantined": 0,
+        "seconds": 50.4,
+        "seconds_lost": 31.6,
+    }
+    return Outcome(**{**whole, **fields})  # type: ignore[arg-type]
+
+
+def test_a_line_of_the_table_says_what_came_of_a_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dict(zip(COLUMNS, cells(outcome()), strict=True)) == {
+        "fault": "store down",
+        "times": "1",
+        "run ended": "FINISHED",
+        "rows lost": "0",
+        "rows twice": "0",
+        "weights": "identical",
+        "metrics": "complete",
+        "quarantined": "0",
+        "seconds lost": "32",
+    }
+    failed = outcome(ended="FAILED", rows_lost=None, seconds_lost=None, problems=["ended FAILED: no store"])
+    assert cells(failed)[2:4] == ("FAILED", "")
+    print_table([outcome(), failed], "two")
+    assert "store-down: ended FAILED: no store" in capsys.readouterr().out
+    assert markdown([failed]).splitlines()[1:] == [
+        "|" + " --- |" * len(COLUMNS),
+        "| store down | 1 | FAILED |  | 0 | identical | complete | 0 |  |",
+    ]
