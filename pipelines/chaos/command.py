@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import time
+from collections.abc import Iterator
+from typing import Any
 
 from charmnet.errors import CharmNetError
 from pipelines.chaos.lab import Lab, Options, opened
@@ -40,29 +43,39 @@ def run(arguments: argparse.Namespace) -> int:
     options = Options(**{name: getattr(arguments, name) for name in names})
     if min(options.steps // 4, options.workers, options.times) < 1:
         raise ValueError("expected --steps of at least 4, and --workers and --times of at least 1")
+    outcomes: list[Outcome] = []
+    signal.signal(signal.SIGTERM, _leave)
     with opened(state_folder() / "chaos", options) as lab:
-        outcomes = play(lab, {name: SCENARIOS[name] for name in arguments.scenario or SCENARIOS})
+        for outcome in play(lab, {name: SCENARIOS[name] for name in arguments.scenario or SCENARIOS}):
+            said = "; ".join(outcome.problems) or "as it should"
+            results.print(f"{outcome.scenario}: {outcome.ended} after {outcome.seconds:.0f} s, {said}")
+            outcomes.append(outcome)
+            _write(arguments, outcomes, options)  # so that nothing is lost where this is stopped
     print_table(outcomes, f"{options.steps} steps with {options.workers} workers")
+    return EXIT_FAILED if any(outcome.problems for outcome in outcomes) else 0
+
+
+def _write(arguments: argparse.Namespace, outcomes: list[Outcome], options: Options) -> None:
     if arguments.json:
         write_json(Location.of(arguments.json), outcomes, options)
     if arguments.markdown:
         Location.of(arguments.markdown).write_bytes(f"{markdown(outcomes)}\n".encode())
-    return EXIT_FAILED if any(outcome.problems for outcome in outcomes) else 0
 
 
-def play(lab: Lab, scenarios: dict[str, Scenario]) -> list[Outcome]:
+def _leave(*_: Any) -> None:
+    """The way out on SIGTERM: what was started must not be left behind."""
+    raise KeyboardInterrupt
+
+
+def play(lab: Lab, scenarios: dict[str, Scenario]) -> Iterator[Outcome]:
     """The undisturbed run, then each scenario; one that breaks down is a line of the table, too."""
     undisturbed = lab.start(UNDISTURBED)
     undisturbed.wait_for_end()
-    reference = evidence(lab, UNDISTURBED), undisturbed.seconds
-    calm = judge(lab, UNDISTURBED, "none", Played(undisturbed, 1), reference[0], reference)
     _keep_log(lab, undisturbed)
-    _tell(calm)
-    outcomes = [calm]
+    reference = evidence(lab, UNDISTURBED), undisturbed.seconds
+    yield judge(lab, UNDISTURBED, "none", Played(undisturbed, 1), reference[0], reference)
     for name, scenario in scenarios.items():
-        outcomes.append(_play_one(lab, name, scenario, reference))
-        _tell(outcomes[-1])
-    return outcomes
+        yield _play_one(lab, name, scenario, reference)
 
 
 def _play_one(lab: Lab, name: str, scenario: Scenario, reference: tuple[Evidence, float]) -> Outcome:
@@ -81,8 +94,3 @@ def _play_one(lab: Lab, name: str, scenario: Scenario, reference: tuple[Evidence
 
 def _keep_log(lab: Lab, run: Run) -> None:
     (lab.folder / f"{run.name}.log").write_text(run.log())
-
-
-def _tell(outcome: Outcome) -> None:
-    said = "; ".join(outcome.problems) or "as it should"
-    results.print(f"{outcome.scenario}: {outcome.ended} after {outcome.seconds:.0f} s, {said}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_POLL_SECONDS = 0.4
 _ANSWER_SECONDS = 120.0
 _MOST_SECONDS = 900.0  # of a run that still gets somewhere; after that it hangs
 _STEP = re.compile(r"^step (\d+)/\d+ ", re.MULTILINE)
@@ -90,7 +91,7 @@ class Run:
                 return False
             if time.monotonic() > deadline:
                 raise ClusterError(f"the run {self.name} hangs at step {self.step}")
-            time.sleep(0.2)
+            time.sleep(_POLL_SECONDS)
         return True
 
     def wait_for_step(self, step: int) -> bool:
