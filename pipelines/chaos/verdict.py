@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -187,9 +188,9 @@ def _tracked(lab: Lab, name: str) -> tuple[dict[str, Counter[int]], str, int]:
     return points, run.info.status, int(dropped)
 
 
-def _wrong_points(points: dict[str, Counter[int]], keys: object, steps: range) -> tuple[int, int]:
+def _wrong_points(points: Mapping[str, Counter[int]], keys: Iterable[str], steps: range) -> tuple[int, int]:
     """(missing, twice) over all metrics that a run of these steps logs."""
-    found = [points.get(key, Counter()) for key in keys]  # type: ignore[attr-defined]
+    found = [points.get(key, Counter()) for key in keys]
     missing = sum(step not in counts for counts in found for step in steps)
     twice = sum(max(0, count - 1) for counts in found for count in counts.values())
     return missing, twice
