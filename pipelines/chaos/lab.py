@@ -30,7 +30,6 @@ from pipelines.services import ObjectStore, TrackingServer
 from pipelines.shards.reading import Dataset
 from pipelines.storage import Location
 
-EXPERIMENT = "chaos"
 WORKER = "RayTrainWorker"
 DRIVER = "pipelines.train"
 
@@ -110,7 +109,7 @@ class Lab:
             *(sys.executable, "-m", DRIVER, "--storage", str(self.storage / "runs"), "--name", name),
             *("--real", str((real or self.data[Domain.REAL]).location)),
             *("--rendered", str(self.data[Domain.RENDERED].location)),
-            *("--tracking", self.tracking.url, "--experiment", EXPERIMENT, *said),
+            *("--tracking", self.tracking.url, "--experiment", self.experiment, *said),
         ]
         self.last_run = Run(client, name, command, self.cluster.driver_logs, variables or {})
         self.last_run.submit()
@@ -124,6 +123,11 @@ class Lab:
         self.tracking.start()
         if not self.cluster.nodes:
             self.cluster.add_node()
+
+    @property
+    def experiment(self) -> str:
+        """In MLflow: of this invocation alone, since names of runs come again."""
+        return f"chaos-{self.folder.name}"
 
     def run_folder(self, name: str) -> Location:
         return self.storage / "runs" / name

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from pipelines.audit import Report, audit
-from pipelines.chaos.lab import EXPERIMENT, Lab
+from pipelines.chaos.lab import Lab
 from pipelines.chaos.runs import Run
 from pipelines.storage import Location
 from pipelines.tracking.server import connect
@@ -170,7 +170,7 @@ def _difference(weights: dict[str, torch.Tensor], reference: dict[str, torch.Ten
 def _tracked(lab: Lab, name: str) -> tuple[dict[str, Counter[int]], str, int]:
     """(points, status, dropped) of a run in MLflow."""
     client = connect(lab.tracking.url)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    experiment = client.get_experiment_by_name(lab.experiment)
     runs = (
         client.search_runs([experiment.experiment_id], f"tags.mlflow.runName = '{name}'")
         if experiment
