@@ -52,7 +52,7 @@ def picture_poisonous(lab: Lab) -> Played:
         "picture-poisonous",
         _BEARS,
         real=Dataset.open(data.location),
-        variables={"PYTHONPATH": str(hook)},
+        variables={"PYTHONPATH": os.pathsep.join([str(hook), os.environ.get("PYTHONPATH", "")])},
     )
     run.wait_for_end()
     return Played(run, 1, Wanted(same_weights=False, quarantines=True, names=(name, "ends the process")))
