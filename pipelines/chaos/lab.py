@@ -205,5 +205,10 @@ def _use(store: Mapping[str, str]) -> None:
 
 def _node_environment(store: ObjectStore, proxy: StoreProxy) -> dict[str, str]:
     token = {name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
-    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
-    return clean_environment() | store.environment() | {"AWS_ENDPOINT_URL": proxy.url} | token | quiet
+    settings = {
+        "AWS_ENDPOINT_URL": proxy.url,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "OMP_NUM_THREADS": "1",
+        "RAY_worker_niceness": "0",  # else whatever the machine does beside it starves Ray's workers alone
+    }
+    return clean_environment() | store.environment() | settings | token

@@ -22,7 +22,7 @@ from pipelines.daemon import LOOPBACK
 T = TypeVar("T")
 
 _START_SECONDS = 180.0
-_STOP_SECONDS = 20.0
+_END_SECONDS = 20.0
 _JOINED = "Ray runtime started"
 _OBJECT_STORE_BYTES = 500_000_000
 
@@ -51,22 +51,13 @@ class Node:
 
     def lose(self) -> None:
         """Everything on it ends at once, and what its disk held is gone."""
-        self._end(self.processes())
-        shutil.rmtree(self.state, ignore_errors=True)
-
-    def stop(self) -> None:
-        """As `ray stop` would, for this node alone."""
         processes = self.processes()
-        self.process.terminate()
-        psutil.wait_procs(processes, timeout=_STOP_SECONDS)
-        self._end(processes)
-
-    def _end(self, processes: list[psutil.Process]) -> None:
-        own = [psutil.Process(self.process.pid)] if self.process.poll() is None else []
-        for process in own + processes:
+        self.process.kill()
+        for process in processes:
             kill(process)
-        psutil.wait_procs(processes, timeout=_STOP_SECONDS)
-        self.process.wait(_STOP_SECONDS)
+        self.process.wait()
+        psutil.wait_procs(processes, timeout=_END_SECONDS)
+        shutil.rmtree(self.state, ignore_errors=True)
 
 
 class NodeCluster:
@@ -119,7 +110,7 @@ class NodeCluster:
 
     def stop(self) -> None:
         for node in self.all_nodes():
-            node.stop()
+            node.lose()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def processes(self, title: str) -> list[psutil.Process]:
