@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pipelines.chaos.data import change_composite, flip_bytes
 from pipelines.chaos.lab import Lab
 from pipelines.chaos.poison import deadly_decoder, poisoned
@@ -52,7 +54,7 @@ def picture_poisonous(lab: Lab) -> Played:
         "picture-poisonous",
         _BEARS,
         real=Dataset.open(data.location),
-        variables={"PYTHONPATH": os.pathsep.join([str(hook), os.environ.get("PYTHONPATH", "")])},
+        variables={"PYTHONPATH": os.pathsep.join([str(hook), *filter(None, [os.environ.get("PYTHONPATH")])])},
     )
     run.wait_for_end()
     return Played(run, 1, Wanted(same_weights=False, quarantines=True, names=(name, "ends the process")))
