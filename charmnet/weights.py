@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -234,6 +235,12 @@ def _read_bytes(path: Path, limit_bytes: int | None = None) -> bytes:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
 
 
+def _reason(error: Exception) -> str:
+    """The first sentence, without torch's advice to run what the file holds."""
+    text = re.sub(r"(?s).*WeightsUnpickler error: ", "", str(error))
+    return re.split(r"\n|\. ", text)[0] or type(error).__name__
+
+
 def read_pth(path: Path) -> dict[str, Tensor]:
     """A bare state dict, of whatever network, from a `.pth` file; nothing in it is run.
 
@@ -246,8 +253,7 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # the unpickler has no errors of its own: what is no pickle breaks it anyhow
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise WeightsError(f"{path} is no file of weights that is safe to read: {reason}") from error
+        raise WeightsError(f"{path} is no file of weights that is safe to read: {_reason(error)}") from error
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path}: expected a mapping of names to tensors, got {type(state).__name__}")
     for key, value in state.items():

@@ -18,6 +18,7 @@ R = TypeVar("R")
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 LOCAL = "local"
+_KNOCK_SECONDS = 10.0
 _MOST_BLOCKS = 1000  # each costs Ray Data about a millisecond before it starts
 
 # What the user has set stands.
@@ -64,6 +65,7 @@ def connect() -> None:
             if _address() == LOCAL:
                 start_here()
             else:
+                _knock(_address())
                 ray.init(address=_address(), logging_level=logging.WARNING, log_to_driver=False)
         except (OSError, RuntimeError, RayError) as error:  # ConnectionError is an OSError
             raise ClusterError(
@@ -75,6 +77,13 @@ def connect() -> None:
     context.print_on_execution_start = False
     for name, level in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nothing listens at HOST:PORT: Ray itself tries for a quarter of an hour."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
 
 
 def start_here(**options: Any) -> None:

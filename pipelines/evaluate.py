@@ -26,7 +26,7 @@ from rich.table import Table
 
 from charmnet.metrics import Protocol
 from pipelines.cli import module_main
-from pipelines.models import load_model
+from pipelines.models import load_model, model_name
 from pipelines.progress import console, progress
 from pipelines.scoring import DIMENSIONS, ImageResult, Report
 from pipelines.services import state_folder
@@ -35,6 +35,7 @@ from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
 from pipelines.storage import Location
 from pipelines.tracking import open_tracker, redact, ship_leftovers
+from pipelines.tracking.server import plain_tracking_uri
 
 _FIGURES = ("mse", "fmse", "psnr")
 _WHOSE = ("composite", "harmonized")
@@ -68,7 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the figures there")
     parser.add_argument("--per-image", metavar="URI", help="write every image's figures there, as parquet")
     parser.add_argument("--workers", type=int, metavar="N", help="models at work (default: one a GPU or CPU)")
-    parser.add_argument("--tracking", metavar="URI", help="MLflow server (default: $MLFLOW_TRACKING_URI)")
+    parser.add_argument(
+        "--tracking", metavar="URI", help="MLflow server, or none (default: $MLFLOW_TRACKING_URI)"
+    )
     parser.add_argument("--experiment", default="charmnet", help="MLflow experiment (default: charmnet)")
     parser.add_argument("--run-name", metavar="NAME", help="name of the MLflow run (default: evaluate MODEL)")
 
@@ -80,11 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
     for flag, place in (("--json", arguments.json), ("--per-image", arguments.per_image)):
         if place:
             _check_writable(flag, Location.of(place))
-    tracking_uri = arguments.tracking or os.environ.get("MLFLOW_TRACKING_URI")
+    tracking_uri = _tracking_uri(arguments.tracking)
     if tracking_uri:
         _ship_leftovers(tracking_uri)
     dataset = Dataset.open(arguments.data)
-    method = load_model(arguments.model, to_harmonize=True)
+    method = load_model(arguments.model, tracking_uri, to_harmonize=True)
     from pipelines.scoring_tasks import score_dataset  # needs Ray, which --help does not
 
     with progress("Evaluating", total=_image_count(dataset, selection)) as advance:
@@ -113,6 +116,16 @@ def run(arguments: argparse.Namespace) -> int:
             markup=False,
         )
     return 0
+
+
+def _tracking_uri(chosen: str | None) -> str | None:
+    """What was chosen, else the environment's; None for `none` or where neither is given.
+
+    Raises:
+        ValueError: no address of an MLflow server.
+    """
+    uri = chosen or os.environ.get("MLFLOW_TRACKING_URI")
+    return None if not uri or uri == "none" else plain_tracking_uri(uri)
 
 
 def _check_writable(flag: str, place: Location) -> None:
@@ -190,7 +203,7 @@ def _track(
 ) -> bool:
     """Records the evaluation as an MLflow run of its own; whether it arrived there."""
     run_key = uuid.uuid4().hex
-    name = arguments.run_name or f"evaluate {Location.of(arguments.model).name}"
+    name = arguments.run_name or f"evaluate {model_name(arguments.model)}"
     tracker = open_tracker(
         tracking_uri, arguments.experiment, run_key, name, state_folder() / "spool" / run_key
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from charmnet.errors import StorageError
+from charmnet.errors import StorageError, WeightsError
 from charmnet.methods import CharmNetMethod, IDIHMethod, Method
 from charmnet.methods.charmnet import RELEASED_NAMES
 from charmnet.weights import CHECKPOINT_FILE, load_checkpoint, load_released, read_pth
@@ -35,19 +35,35 @@ def load_model(uri: str, tracking_uri: str | None = None, to_harmonize: bool = F
         ValueError: a `models:/` URI without a server.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        if uri.startswith(_REGISTRY_SCHEME):
-            return load_checkpoint(resolve_model(uri, tracking_uri or default_tracking_uri(), folder))[0]
-        place = Location.of(uri)
-        if place.name.endswith(_PTH_SUFFIX) and not place.name.endswith(_RELEASED_SUFFIX):
-            return IDIHMethod.from_released(read_pth(_fetched(place, folder)), source=str(place))
-        released = _released_prefix(place)
-        if released is not None:
-            return _released_charmnet(released, folder, to_harmonize)
-        checkpoint = checkpoint_of(uri)
-        if checkpoint.local_path is None:
-            checkpoint.download_folder(folder)
-        return load_checkpoint(checkpoint.local_path or folder)[0]
+        try:
+            return _loaded(uri, tracking_uri or default_tracking_uri(), Path(temporary), to_harmonize)
+        except WeightsError as error:
+            told = str(error)
+            if temporary in told:  # copies are named by what they are of
+                told = f"{uri}: {told.replace(f'{temporary}/', '')}"
+            raise WeightsError(told) from error
+
+
+def _loaded(uri: str, tracking_uri: str, folder: Path, to_harmonize: bool) -> Method:
+    """`load_model` with a local folder for what has to be fetched."""
+    if uri.startswith(_REGISTRY_SCHEME):
+        return load_checkpoint(resolve_model(uri, tracking_uri, folder))[0]
+    place = Location.of(uri)
+    if place.name.endswith(_PTH_SUFFIX) and not place.name.endswith(_RELEASED_SUFFIX):
+        return IDIHMethod.from_released(read_pth(_fetched(place, folder)), source=str(place))
+    released = _released_prefix(place)
+    if released is not None:
+        return _released_charmnet(released, folder, to_harmonize)
+    checkpoint = checkpoint_of(uri)
+    if checkpoint.local_path is None:
+        checkpoint.download_folder(folder)
+    return load_checkpoint(checkpoint.local_path or folder)[0]
+
+
+def model_name(uri: str) -> str:
+    """What to call the model that `uri` names: NAME/VERSION where it is registered, else its last part."""
+    registered = uri.startswith(_REGISTRY_SCHEME)
+    return uri.removeprefix(_REGISTRY_SCHEME).strip("/") if registered else Location.of(uri).name
 
 
 def checkpoint_of(uri: str) -> Location:

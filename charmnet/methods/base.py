@@ -140,7 +140,8 @@ def require_batches(
     for domain in domains:
         if domain not in batches:
             raise ValueError(
-                f"no batch of the {domain} domain; got {sorted(batches)}, needed {sorted(domains)}"
+                f"no batch of the {domain} domain; got {', '.join(sorted(batches)) or 'none'}, needed "
+                f"{', '.join(sorted(domains))}"
             )
         if len(batches[domain]) < 2:
             raise ValueError(

@@ -83,12 +83,13 @@ def resolve_model(uri: str, tracking_uri: str, folder: Path) -> Path:
     Raises:
         StorageError: there is no such model, the server does not answer, or the model is another program's.
     """
+    client = connect(tracking_uri)  # before MLflow is imported: it sets what that reads
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        location = _artifact_location(connect(tracking_uri), uri)
+        location = _artifact_location(client, uri)
         path = download_artifacts(
             location, dst_path=str(folder), tracking_uri=plain_tracking_uri(tracking_uri)
         )

@@ -214,4 +214,13 @@ def _place(config: TrainConfig, num_domains: int) -> Placement:
     import ray
 
     resources = ray.cluster_resources()
-    return place(config, num_domains, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+    cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    placement = place(config, num_domains, cpus, gpus)
+    fewest, _ = config.worker_range
+    if placement.use_gpu and gpus < fewest:
+        print(
+            f"waiting: the run needs {fewest} GPUs and the cluster has {gpus:g}; it begins once the cluster "
+            "has grown, which this machine alone does not (accelerator=cpu trains without)",
+            flush=True,
+        )
+    return placement

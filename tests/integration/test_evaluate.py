@@ -20,6 +20,8 @@ from pipelines.scoring_tasks import score_dataset
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import EVERYTHING, Selection
 from pipelines.storage import Location
+from pipelines.tracking import open_tracker
+from pipelines.tracking.models import log_model
 from tests.factories import make_iharmony4, photograph
 from tests.fixtures.datasets import ShardedDatasets
 
@@ -74,6 +76,22 @@ def test_figures_are_those_of_one_process_with_every_image_once(
     assert run.data.metrics["eval/IHD_test/fmse"] == figures["all"]["harmonized"]["fmse"]
     assert run.data.metrics["eval/IHD_test/composite_fmse"] == figures["all"]["composite"]["fmse"]
     assert "HCOCO" in capsys.readouterr().out
+
+
+def test_a_registered_model_is_evaluated_by_its_name(
+    model: str, datasets: ShardedDatasets, mlflow_server: str, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("CHARMNET_STATE", str(tmp_path / "state"))
+    tracker = open_tracker(mlflow_server, "registered", "key", "training", tmp_path / "spool")
+    log_model(tracker, load_model(model), "best", 1, {}, metadata={"step": 1}, registered_name="harmonizer")
+    assert tracker.close("FINISHED")
+    where = ["--tracking", mlflow_server, "--experiment", "registered", "--json", str(tmp_path / "f.json")]
+    selected = ["--data", datasets.real, "--select", "split == 'IHD_test'", *where]
+    assert main(["evaluate", "--model", "models:/harmonizer/1", *selected]) == 0
+    assert json.loads((tmp_path / "f.json").read_text())["about"]["model"] == "models:/harmonizer/1"
+    client = MlflowClient(mlflow_server)
+    runs = client.search_runs([client.get_experiment_by_name("registered").experiment_id])
+    assert [run.info.run_name for run in runs] == ["evaluate harmonizer/1", "training"]
 
 
 def test_scenes_are_evaluated_as_all_their_ordered_pairs(model: str, datasets: ShardedDatasets) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 from charmnet.errors import StorageError, WeightsError
 from charmnet.methods import CharmNetMethod, IDIHMethod, Method
 from charmnet.weights import save_checkpoint, save_released
-from pipelines.models import checkpoint_of, load_model
+from pipelines.models import checkpoint_of, load_model, model_name
 from pipelines.storage import Location
 
 
@@ -42,6 +43,18 @@ def test_a_checkpoint_is_itself(run_folder):
     folder = run_folder / "checkpoint-000000005"
     assert checkpoint_of(str(folder)) == Location.of(folder)
     assert same(load_model(str(folder)), method_of(5))
+
+
+def test_what_is_wrong_with_a_remote_model_is_told_of_its_own_place(run_folder, tmp_path):
+    remote = Location.of(f"local://{tmp_path}/checkpoint-000000005")  # fetched like one of a bucket
+    shutil.copytree(run_folder / remote.name, tmp_path / remote.name)
+    assert same(load_model(str(remote)), method_of(5))
+    (remote / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(WeightsError, match=rf"^{remote}: model\.safetensors has 4 bytes"):
+        load_model(str(remote))
+    (remote.parent / "latest_net_G.pth").write_bytes(b"torn")
+    with pytest.raises(WeightsError, match=rf"^{remote.parent}: latest_net_G\.pth is no file of weights"):
+        load_model(str(remote.parent), to_harmonize=True)
 
 
 def test_released_files_are_named_by_folder_prefix_or_file(tmp_path):
@@ -83,3 +96,15 @@ def test_another_pth_file_is_idih(tmp_path):
     torch.save(method_of(1).released_state_dicts()["D"], tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"other\.pth: not the released layout"):
         load_model(str(tmp_path / "other.pth"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("models:/harmonizer/3", "harmonizer/3"),
+        ("models:/harmonizer@best", "harmonizer@best"),
+        ("s3://bucket/runs/first/", "first"),
+    ],
+)
+def test_models_have_names(uri: str, name: str) -> None:
+    assert model_name(uri) == name

@@ -137,7 +137,7 @@ class Harmful:
         ("cos\nsystem\n", "safe to read"),
         (torch.zeros(1), "mapping.*Tensor"),
         ({3: torch.zeros(1)}, "mapping.*at 3"),
-        (Harmful(), "safe to read"),
+        (Harmful(), "safe to read: Unsupported global: GLOBAL"),
         ([torch.zeros(1)], "mapping"),
         ({"net.0.weight": 3}, "mapping"),
         ({"net.0.weight": torch.zeros(1)}, "missing: net.0.bias.*wrong shape: net.0.weight"),

@@ -1,0 +1,20 @@
+"""Joining a cluster."""
+
+from __future__ import annotations
+
+import pytest
+import ray
+
+from charmnet.errors import ClusterError
+from pipelines.cluster import connect
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])  # nothing listens there
+def test_a_cluster_that_does_not_answer_is_named_at_once(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray would try for a quarter of an hour"))
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ClusterError, match=f"RAY_ADDRESS={address}: no Ray cluster to join"):
+        connect()
