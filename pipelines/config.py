@@ -38,6 +38,7 @@ class TrainConfig:
         width: channels of the first layer (the released ngf and ndf).
         precision: of the forward and backward passes; weights and losses stay in float32.
         domain_statistics: running statistics of the shared batch norms kept per domain.
+        sync_batch_norm: batch norms take their statistics over the global batch, not over a worker's share.
         attention_bias: of the attention heads at the start; 1 starts training near the identity.
         init: a model (URI) whose weights the run starts from.
         learning_rate: of Adam. schedule: `constant`, or `linear`: constant for half of the steps, then
@@ -70,6 +71,7 @@ class TrainConfig:
     width: int = 64
     precision: Precision = "float32"
     domain_statistics: bool = False
+    sync_batch_norm: bool = False
     attention_bias: float = 0.0
     init: str | None = None
     learning_rate: float = 1e-4

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from charmnet.batch import HarmonizationBatch
 from charmnet.errors import WeightsError
 from charmnet.losses import mean_over_workers
+from charmnet.networks.batch_norm import BatchNorm2d
 from charmnet.networks.state import load_strictly
 from charmnet.vocabulary import Domain
 
@@ -81,6 +82,16 @@ class Method(ABC):
         for module in self.modules.values():
             module.to(device)
         return self
+
+    def normalize_over_workers(self) -> None:
+        """Has every batch norm normalise by the global batch in training, so that workers change nothing.
+
+        Without it each worker's samples are normalised by themselves, as is usual.
+        """
+        for network in self.modules.values():
+            for module in network.modules():
+                if isinstance(module, BatchNorm2d):
+                    module.over_workers = True
 
     def synchronize_statistics(self) -> None:
         """Averages the batch norms' running statistics over the workers.

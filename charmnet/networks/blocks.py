@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from charmnet.networks.batch_norm import BatchNorm2d, DomainBatchNorm2d
 from charmnet.vocabulary import Domain
 
 DEPTH = 7
@@ -27,35 +27,6 @@ def split_channels(width: int, unshared_layers: int) -> int:
 def split_size(unshared_layers: int) -> int:
     """Height and width of the features there (16 for 4 layers)."""
     return INPUT_SIZE >> unshared_layers
-
-
-class DomainBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm shared by both domains that keeps running statistics for each.
-
-    Its own statistics are the real domain's, those of the rendered one stand in `rendered`; scale and shift
-    are shared. In training both domains are normalised by their batch, as in a plain batch norm.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-        self.rendered = nn.BatchNorm2d(channels, affine=False)
-
-    def forward(self, features: Tensor, domain: Domain = Domain.REAL) -> Tensor:
-        if domain is Domain.REAL:
-            return super().forward(features)
-        statistics = self.rendered
-        if self.training and statistics.num_batches_tracked is not None:
-            statistics.num_batches_tracked.add_(1)
-        return F.batch_norm(
-            features,
-            statistics.running_mean,
-            statistics.running_var,
-            self.weight,
-            self.bias,
-            self.training,
-            self.momentum or 0.0,
-            self.eps,
-        )
 
 
 class Block(nn.Module):
@@ -87,8 +58,8 @@ def up_block(layer: int, in_channels: int, out_channels: int, domain_statistics:
     return Block(convolution, _norm(out_channels, domain_statistics))
 
 
-def _norm(channels: int, domain_statistics: bool) -> nn.BatchNorm2d:
-    return DomainBatchNorm2d(channels) if domain_statistics else nn.BatchNorm2d(channels)
+def _norm(channels: int, domain_statistics: bool) -> BatchNorm2d:
+    return DomainBatchNorm2d(channels) if domain_statistics else BatchNorm2d(channels)
 
 
 def initialize_normal(network: nn.Module) -> None:

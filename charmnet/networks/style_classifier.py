@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from charmnet.networks.batch_norm import BatchNorm2d
 from charmnet.networks.blocks import initialize_normal
 from charmnet.vocabulary import NUM_CONDITIONS
 
@@ -37,7 +38,7 @@ class StyleClassifier(nn.Module):
 def _stage(in_channels: int, out_channels: int, pool: nn.Module) -> tuple[nn.Module, ...]:
     return (
         nn.Conv2d(in_channels, out_channels, 3, padding=1),
-        nn.BatchNorm2d(out_channels),
+        BatchNorm2d(out_channels),
         nn.ReLU(),
         pool,
     )

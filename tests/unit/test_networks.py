@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from charmnet import CharmNet
-from charmnet.networks.blocks import DomainBatchNorm2d, split_channels, split_size
+from charmnet.networks.batch_norm import DomainBatchNorm2d
+from charmnet.networks.blocks import split_channels, split_size
 from charmnet.networks.discriminator import FeatureDiscriminator
 from charmnet.networks.idih import IDIH
 from charmnet.networks.style_classifier import StyleClassifier

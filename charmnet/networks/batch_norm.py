@@ -1,0 +1,99 @@
+"""Batch norm that can take its statistics over all workers, or keep them for each domain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from charmnet.vocabulary import Domain
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm of a worker's own batch, or of the global one.
+
+    Attributes:
+        over_workers: whether in training the batches of all processes of the default group count as one; all
+            of them have to call it alike. It is what torch's SyncBatchNorm does, but on any device.
+    """
+
+    over_workers = False
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self.training and self.over_workers:
+            return self._normalize_over_workers(features, self)
+        return super().forward(features)
+
+    def _normalize_over_workers(self, features: Tensor, statistics: nn.BatchNorm2d) -> Tensor:
+        """By the global batch's mean and variance, which are noted in a norm's running ones."""
+        values = features.float() if features.dtype == torch.bfloat16 else features
+        own = values.new_tensor([values.numel() / values.shape[1]])
+        *_, count = totals = _sum_over_workers(torch.cat([values.sum((0, 2, 3)), own]))
+        mean = totals[:-1] / count
+        centred = values - mean[:, None, None]
+        variance = _sum_over_workers(centred.square().sum((0, 2, 3))) / count
+        self._note(statistics, mean.detach(), (variance * count / (count - 1)).detach())
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(features.dtype)
+
+    def _note(self, statistics: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+        assert statistics.running_mean is not None
+        assert statistics.running_var is not None
+        assert statistics.num_batches_tracked is not None
+        statistics.running_mean.lerp_(mean, self.momentum or 0.0)
+        statistics.running_var.lerp_(variance, self.momentum or 0.0)
+        statistics.num_batches_tracked.add_(1)
+
+
+class DomainBatchNorm2d(BatchNorm2d):
+    """Batch norm shared by both domains that keeps running statistics for each.
+
+    Its own statistics are the real domain's, those of the rendered one stand in `rendered`; scale and shift
+    are shared. In training both domains are normalised by their batch, as in a plain batch norm.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.rendered = nn.BatchNorm2d(channels, affine=False)
+
+    def forward(self, features: Tensor, domain: Domain = Domain.REAL) -> Tensor:
+        if domain is Domain.REAL:
+            return super().forward(features)
+        statistics = self.rendered
+        if self.training and self.over_workers:
+            return self._normalize_over_workers(features, statistics)
+        if self.training and statistics.num_batches_tracked is not None:
+            statistics.num_batches_tracked.add_(1)
+        return F.batch_norm(
+            features,
+            statistics.running_mean,
+            statistics.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum or 0.0,
+            self.eps,
+        )
+
+
+class _SumOverWorkers(torch.autograd.Function):
+    """Every worker's loss hangs on the sum, so its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(context: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _sum_over_workers(value: Tensor) -> Tensor:
+    return _SumOverWorkers.apply(value)
