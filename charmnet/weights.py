@@ -11,7 +11,8 @@ import hashlib
 import json
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +62,33 @@ def released_paths(folder: Path, epoch: str = "latest") -> dict[str, Path]:
     return {name: folder / f"{epoch}_net_{name}.pth" for name in RELEASED_NAMES}
 
 
-def save_checkpoint(folder: Path, method: Method, metadata: Mapping[str, Any]) -> None:
-    """Writes all that is needed to go on: the method, its networks and its optimisers.
+@dataclass(frozen=True)
+class Snapshot:
+    """All that is needed to go on with a method, as it was at one moment; on the CPU, shared with nothing."""
+
+    description: dict[str, Any]
+    tensors: dict[str, dict[str, Tensor]]  # by file
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Names and contents of a checkpoint's files; the description is the last: who has it has all."""
+        files = {}
+        for name, tensors in self.tensors.items():
+            data = safetensors.torch.save(tensors)
+            files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            yield name, data
+        text = json.dumps({**self.description, "files": files}, indent=1, allow_nan=False)
+        yield CHECKPOINT_FILE, f"{text}\n".encode()
+
+
+def snapshot(method: Method, metadata: Mapping[str, Any], into: Snapshot | None = None) -> Snapshot:
+    """Copies a method's networks and optimisers, which may go on changing.
 
     Args:
-        folder: made if need be; the same names in it are overwritten.
         metadata: whatever else belongs to it (step, seed, configuration); in values that JSON can hold.
+        into: one of the same method that is done with; its memory is used again, which is several times
+            faster.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    before = into.tensors if into else {MODEL_FILE: {}, OPTIMIZER_FILE: {}}
     model = {
         f"{module}.{key}": tensor
         for module, network in method.modules.items()
@@ -81,14 +101,22 @@ def save_checkpoint(folder: Path, method: Method, metadata: Mapping[str, Any]) -
         "options": method.options,
         "optimizers": scalars,
         "metadata": dict(metadata),
-        "files": {
-            MODEL_FILE: _write_tensors(folder / MODEL_FILE, model),
-            OPTIMIZER_FILE: _write_tensors(folder / OPTIMIZER_FILE, tensors),
-        },
     }
-    # Last, so that a folder with it is whole.
-    text = json.dumps(description, indent=1, allow_nan=False)
-    (folder / CHECKPOINT_FILE).write_text(text + "\n", encoding="utf-8")
+    copies = {MODEL_FILE: _copied(model, before[MODEL_FILE])}
+    copies[OPTIMIZER_FILE] = _copied(tensors, before[OPTIMIZER_FILE])
+    return Snapshot(description, copies)
+
+
+def save_checkpoint(folder: Path, method: Method, metadata: Mapping[str, Any]) -> None:
+    """Writes all that is needed to go on: the method, its networks and its optimisers.
+
+    Args:
+        folder: made if need be; the same names in it are overwritten.
+        metadata: see `snapshot`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in snapshot(method, metadata).files():
+        (folder / name).write_bytes(data)
 
 
 def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[Method, dict[str, Any]]:
@@ -179,10 +207,13 @@ def _as_saved(group: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if key == "betas" else value for key, value in group.items()}
 
 
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    data = safetensors.torch.save({key: tensor.detach().contiguous() for key, tensor in tensors.items()})
-    path.write_bytes(data)
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+@torch.no_grad()
+def _copied(tensors: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU and contiguous; in the memory of earlier copies, of those that there are."""
+    return {
+        key: (into[key] if key in into else torch.empty(tensor.shape, dtype=tensor.dtype)).copy_(tensor)
+        for key, tensor in tensors.items()
+    }
 
 
 def _read_tensors(folder: Path, name: str, description: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -8,9 +8,7 @@ without is what a killed worker left. Nothing else keeps a list of them, so that
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,13 +17,12 @@ from typing import Any
 
 from charmnet.errors import WeightsError
 from charmnet.methods import Method
-from charmnet.weights import CHECKPOINT_FILE, load_into
+from charmnet.weights import CHECKPOINT_FILE, Snapshot, load_into
 from pipelines.storage import Location
 
 SPOOL_FILE = "tracker-spool.bin"
 
 _PREFIX = "checkpoint-"
-_MOST_WAITING = 2  # uploads; the best model and the checkpoint of a step are two
 
 
 @dataclass(frozen=True)
@@ -55,12 +52,17 @@ def _folders(run_folder: Location) -> list[str]:
     return [place.name for place in run_folder.children() if place.name.startswith(_PREFIX)]
 
 
-def register_checkpoint(run_folder: Location, name: str, folder: Path) -> None:
-    """Uploads a local folder as the checkpoint of this name; readers see all of it or nothing."""
+def register_checkpoint(run_folder: Location, name: str, snapshot: Snapshot, pending: bytes = b"") -> None:
+    """Writes a checkpoint of this name; readers see all of it or nothing.
+
+    Args:
+        pending: what the tracker had not sent.
+    """
     place = run_folder / name
     (place / CHECKPOINT_FILE).delete()  # of a step that is run again: its files are about to change
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == CHECKPOINT_FILE):
-        (place / path.name).write_bytes(path.read_bytes())
+    (place / SPOOL_FILE).write_bytes(pending)
+    for file, data in snapshot.files():
+        (place / file).write_bytes(data)
 
 
 def restore_newest(run_folder: Location, method: Method, tell: Callable[[str], object]) -> Restored | None:
@@ -129,30 +131,23 @@ def newest_metadata(run_folder: Location) -> tuple[str, dict[str, Any]] | None:
 
 
 class Uploader:
-    """Does work with folders in a thread of its own, in order, while training goes on."""
+    """Does uploads in a thread of its own, one after the other, while training goes on."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="upload")
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: Future[None] | None = None
 
-    def submit(self, folder: Path, upload: Callable[[Path], None]) -> None:
-        """Has the folder uploaded and then removed; waits where too many are waiting.
+    def submit(self, upload: Callable[[], None]) -> None:
+        """Has something uploaded, and waits for the one before: each holds a copy of the networks.
 
         Raises:
-            StorageError: an earlier upload failed.
+            StorageError: the upload before failed.
         """
-        while len(self._waiting) >= _MOST_WAITING:
-            self._waiting.popleft().result()
-        self._waiting.append(self._thread.submit(_upload, folder, upload))
+        self.wait()
+        self._waiting = self._thread.submit(upload)
 
     def wait(self) -> None:
         """Returns when all is uploaded; errors as above."""
-        while self._waiting:
-            self._waiting.popleft().result()
-
-
-def _upload(folder: Path, upload: Callable[[Path], None]) -> None:
-    try:
-        upload(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.result()

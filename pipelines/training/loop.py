@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
@@ -16,14 +14,13 @@ import ray.train.collective
 import ray.train.torch
 import torch
 import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.errors import NonFiniteLossError, WeightsError
 from charmnet.losses import mean_over_workers
 from charmnet.methods import metric_path
 from charmnet.vocabulary import Domain
-from charmnet.weights import save_checkpoint
+from charmnet.weights import Snapshot, snapshot
 from pipelines.ingest.window import Block
 from pipelines.models import load_model
 from pipelines.patience import patiently
@@ -31,7 +28,6 @@ from pipelines.scoring import metric_name
 from pipelines.tracking import NullTracker, SystemSampler, Tracker
 from pipelines.training.attempts import begin_attempt
 from pipelines.training.checkpoints import (
-    SPOOL_FILE,
     Restored,
     Uploader,
     checkpoint_name,
@@ -43,6 +39,7 @@ from pipelines.training.checkpoints import (
 from pipelines.training.deliveries import DeliveryLog
 from pipelines.training.job import TrainingJob, method_of
 from pipelines.training.metric_window import MetricWindow
+from pipelines.training.parallel import data_parallel
 from pipelines.training.run_folder import RunFolder
 from pipelines.training.schedule import learning_rate_factor
 from pipelines.training.validation import Validation
@@ -71,9 +68,12 @@ class _TrainingLoop:
         self.step = 0
         self.tell = job.control.notice.remote
         self.uploader = Uploader()
+        self.state: Snapshot | None = None  # what was last given to it
         restored, self.deliveries = self._begin()
         if self.num_workers > 1:
-            self.method.distribute(partial(DistributedDataParallel, forward_sync_buffers=False))
+            self.method.distribute(data_parallel)
+            if job.config.sync_batch_norm:
+                self.method.normalize_over_workers()
         self.node_tracker: Tracker = NullTracker()  # of the first worker of every node
         if job.tracking and context.get_local_rank() == 0:
             self.node_tracker = job.tracking.open_for_worker(
@@ -94,7 +94,8 @@ class _TrainingLoop:
                 except NonFiniteLossError as error:
                     # Known to all workers at once, and starting again would end the same way.
                     ray.get(self.job.control.fail.remote(str(error)))
-                self.uploader.wait()
+                finally:
+                    self.uploader.wait()
         finally:
             self.node_tracker.close()
 
@@ -145,8 +146,7 @@ class _TrainingLoop:
         if validating or saving:
             self.method.synchronize_statistics()
             scores = self._validate() if validating else {}
-            if saving:
-                self._save(scores)
+            self._store(scores, self._new_best(scores), saving)
             self.window.restart()
         return stopping
 
@@ -186,33 +186,22 @@ class _TrainingLoop:
         self.tracker.log_metrics(scores, self.step)
         if self.rank == 0:
             self._log_samples()
-            self._keep_best(scores)
         return scores
 
     def _log_samples(self) -> None:
         for key, grid in self.validation.grids(self.method, self.device).items():
             self.tracker.log_image(grid, key, self.step)
 
-    def _keep_best(self, scores: dict[str, float]) -> None:
-        """Stores the model where it is better than the best so far, by the first validation split."""
-        metric = f"eval/{metric_name(self.validation.splits[0])}/{self.config.best_metric}"
-        if metric not in scores:
-            return
+    def _new_best(self, scores: dict[str, float]) -> dict[str, Any] | None:
+        """What is noted of the model if it is better than the best so far, by the first validation split."""
+        metric = f"eval/{metric_name((*self.validation.splits, '')[0])}/{self.config.best_metric}"
+        if self.rank > 0 or metric not in scores:
+            return None
         sign = -1.0 if self.config.best_metric == "psnr" else 1.0
-        if self.best is None or sign * scores[metric] < sign * self.best["value"]:
-            self.best = {"value": scores[metric]}
-            best = partial(self._save_best, step=self.step, metric=metric, value=scores[metric])
-            self.uploader.submit(self._saved_folder({}), best)
-
-    def _save_best(self, folder: Path, step: int, metric: str, value: float) -> None:
-        """What the uploader does with the best model's folder."""
-        self._patiently(partial(RunFolder(self.job.run_folder).save_best, folder, step, metric, value))
-
-    def _saved_folder(self, scores: dict[str, float]) -> Path:
-        """A new local folder with the state as it is now."""
-        folder = Path(tempfile.mkdtemp(prefix="charmnet-checkpoint-"))
-        save_checkpoint(folder, self.method, self._metadata(scores))
-        return folder
+        if self.best is not None and sign * scores[metric] >= sign * self.best["value"]:
+            return None
+        self.best = {"step": self.step, "metric": metric, "value": scores[metric]}
+        return self.best
 
     def _metadata(self, scores: dict[str, float]) -> dict[str, Any]:
         seen = self.step * self.config.batch_size
@@ -231,23 +220,33 @@ class _TrainingLoop:
             "config": self.config.to_json(),
         }
 
-    def _save(self, scores: dict[str, float]) -> None:
-        """Saves a checkpoint, which is uploaded while training goes on; all workers meet."""
+    def _store(self, scores: dict[str, float], best: dict[str, Any] | None, saving: bool) -> None:
+        """Has the state as it is now written while training goes on; for a checkpoint all workers meet."""
         started = time.perf_counter()
-        self.deliveries.flush()
-        if self.num_workers > 1:
-            dist.barrier()  # none is registered before every worker's log is written
-        if self.rank == 0:
-            folder = self._saved_folder(scores)
-            (folder / SPOOL_FILE).write_bytes(self.tracker.pending())
-            self.uploader.submit(folder, partial(self._register, step=self.step, scores=scores))
+        if saving:
+            self.deliveries.flush()
+            if self.num_workers > 1:
+                dist.barrier()  # none is registered before every worker's log is written
+        if self.rank == 0 and (saving or best):
+            self.uploader.wait()  # for the copy's memory
+            self.state = snapshot(self.method, self._metadata(scores), into=self.state)
+            register = partial(self._register, self.state, self.tracker.pending(), self.step, scores)
+            self.uploader.submit(partial(self._upload, self.state, register if saving else None, best))
         seconds = time.perf_counter() - started
         self.tracker.log_metrics({"throughput/checkpoint_seconds": seconds}, self.step)
 
-    def _register(self, folder: Path, step: int, scores: dict[str, float]) -> None:
-        """What the uploader does with a checkpoint's folder."""
+    def _upload(
+        self, state: Snapshot, register: Callable[[], None] | None, best: dict[str, Any] | None
+    ) -> None:
+        """What the uploader does with a state: a checkpoint is the more urgent."""
+        if register is not None:
+            register()
+        if best is not None:
+            self._patiently(partial(RunFolder(self.job.run_folder).save_best, state, **best))
+
+    def _register(self, state: Snapshot, pending: bytes, step: int, scores: dict[str, float]) -> None:
         run_folder, name = self.job.run_folder, checkpoint_name(step)
-        self._patiently(partial(register_checkpoint, run_folder, name, folder))
+        self._patiently(partial(register_checkpoint, run_folder, name, state, pending))
         self.tracker.log_checkpoint(f"{run_folder}/{name}", step, scores)
         kept = self._patiently(partial(collect_checkpoints, run_folder, name, self.config.keep_checkpoints))
         self.tracker.log_kept_checkpoints([f"{run_folder}/{name}" for name in kept], step)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from charmnet.errors import StorageError
+from charmnet.weights import Snapshot
 from pipelines.config import TrainConfig
 from pipelines.storage import Location
 
@@ -83,10 +83,11 @@ class RunFolder:
         """
         return _record(self.location / "run.json")
 
-    def save_best(self, folder: Path, step: int, metric: str, value: float) -> None:
+    def save_best(self, snapshot: Snapshot, step: int, metric: str, value: float) -> None:
         """Stores a checkpoint as the best; all others are removed once it stands."""
         name = f"best/checkpoint-{step:09d}"
-        (self.location / name).upload_folder(folder)
+        for file, data in snapshot.files():
+            (self.location / name / file).write_bytes(data)
         best = {"checkpoint": name, "step": step, "metric": metric, "value": value}
         (self.location / "best.json").write_json(best)
         for place in (self.location / "best").children():

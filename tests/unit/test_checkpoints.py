@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from charmnet.errors import StorageError, WeightsError
 from charmnet.methods import CharmNetMethod
-from charmnet.weights import CHECKPOINT_FILE, MODEL_FILE, save_checkpoint
+from charmnet.weights import CHECKPOINT_FILE, MODEL_FILE, snapshot
 from pipelines.storage import Location
 from pipelines.training.checkpoints import (
     Uploader,
@@ -23,10 +24,9 @@ from pipelines.training.checkpoints import (
 )
 
 
-def saved(run: Location, tmp_path: Path, step: int) -> str:
-    folder = tmp_path / f"local-{step}"
-    save_checkpoint(folder, CharmNetMethod(width=8, seed=step), {"step": step})
-    register_checkpoint(run, checkpoint_name(step), folder)
+def saved(run: Location, step: int) -> str:
+    state = snapshot(CharmNetMethod(width=8, seed=step), {"step": step})
+    register_checkpoint(run, checkpoint_name(step), state, f"unsent at {step}".encode())
     return checkpoint_name(step)
 
 
@@ -35,7 +35,7 @@ def run(tmp_path: Path) -> Location:
     """A run's folder with checkpoints of the steps 5, 10 and 15."""
     place = Location.of(tmp_path / "run")
     for step in (5, 10, 15):
-        saved(place, tmp_path, step)
+        saved(place, step)
     return place
 
 
@@ -51,6 +51,7 @@ def test_the_newest_whole_checkpoint_is_restored_and_torn_ones_are_named(run: Lo
     restored = restore_newest(run, method, told.append)
     assert restored is not None
     assert (restored.name, restored.metadata["step"]) == (checkpoint_name(5), 5)
+    assert restored.pending == b"unsent at 5"
     expected = CharmNetMethod(width=8, seed=5).modules["generator"].state_dict()
     got = method.modules["generator"].state_dict()
     assert all(torch.equal(got[name], tensor) for name, tensor in expected.items())
@@ -66,7 +67,7 @@ def test_where_none_is_whole_nothing_begins_anew_by_itself(run: Location) -> Non
     assert restore_newest(run.parent / "empty", CharmNetMethod(width=8), lambda text: None) is None
 
 
-def test_what_is_of_no_use_is_collected(run: Location, tmp_path: Path) -> None:
+def test_what_is_of_no_use_is_collected(run: Location) -> None:
     (run / "checkpoint-000000020" / MODEL_FILE).write_bytes(b"left by a killed worker")
     (run / "audit" / "log.parquet").write_bytes(b"stays")
     assert collect_checkpoints(run, checkpoint_name(10), keep=1) == [checkpoint_name(10)]
@@ -75,7 +76,7 @@ def test_what_is_of_no_use_is_collected(run: Location, tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_is_registered_by_its_last_file_and_taken_back_before_it_changes(
-    run: Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
     write = Location.write_bytes
@@ -90,30 +91,43 @@ def test_a_checkpoint_is_registered_by_its_last_file_and_taken_back_before_it_ch
     for step in (15, 20):
         written.clear()
         with pytest.raises(StorageError):
-            saved(run, tmp_path, step)
+            saved(run, step)
         assert written[-1] == CHECKPOINT_FILE
     assert registered_checkpoints(run) == [checkpoint_name(5), checkpoint_name(10)]
 
 
-def test_uploads_go_on_behind_in_order_and_tell_of_failure_later(tmp_path: Path) -> None:
+def test_a_snapshot_is_of_its_moment() -> None:
+    method = CharmNetMethod(width=8, seed=0)
+    state = snapshot(method, {"step": 1})
+    before = dict(state.files())
+    with torch.no_grad():
+        for parameter in method.generator.parameters():
+            parameter.add_(1.0)
+    method.scale_learning_rates(0.5)
+    assert dict(state.files()) == before
+    again = snapshot(method, {"step": 1}, into=state)
+    assert dict(again.files()) == dict(snapshot(method, {"step": 1}).files()) != before
+
+
+def test_uploads_go_on_behind_one_at_a_time_and_tell_of_failure_later() -> None:
     uploader, go, seen = Uploader(), threading.Event(), []
 
-    def upload(folder: Path) -> None:
+    def upload(name: str) -> None:
         assert go.wait(10)
-        seen.append(folder.name)
+        seen.append(name)
 
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        uploader.submit(tmp_path / name, upload)
+    uploader.submit(partial(upload, "a"))
     assert seen == []
-    go.set()
+    threading.Timer(0.1, go.set).start()
+    uploader.submit(partial(upload, "b"))
+    assert seen[0] == "a"  # it was waited for
     uploader.wait()
     assert seen == ["a", "b"]
-    assert list(tmp_path.iterdir()) == []
 
-    def failing(folder: Path) -> None:
+    def failing() -> None:
         raise StorageError("full")
 
-    uploader.submit(tmp_path / "c", failing)
+    uploader.submit(failing)
     with pytest.raises(StorageError, match="full"):
         uploader.wait()
+    uploader.wait()

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charmnet.errors import NonFiniteLossError, StorageError
+from charmnet.methods import IDIHMethod
+from charmnet.weights import load_checkpoint, snapshot
 from pipelines.config import TrainConfig
 from pipelines.ingest.lanes import lane_rows
 from pipelines.training.metric_window import MetricWindow
@@ -112,12 +114,8 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_the_best_replaces_the_one_before_and_nothing_else(tmp_path: Path) -> None:
     folder = RunFolder.of(str(tmp_path / "storage"), "run")
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "weights").write_bytes(b"1")
-    folder.save_best(model, 100, "eval/x/fmse", 5.0)
-    (model / "weights").write_bytes(b"2")
-    folder.save_best(model, 200, "eval/x/fmse", 4.0)
+    for step, value in ((100, 5.0), (200, 4.0)):
+        folder.save_best(snapshot(IDIHMethod(width=4, seed=step), {"step": step}), step, "eval/x/fmse", value)
     best = folder.best()
     assert best == {
         "checkpoint": "best/checkpoint-000000200",
@@ -125,7 +123,7 @@ def test_the_best_replaces_the_one_before_and_nothing_else(tmp_path: Path) -> No
         "metric": "eval/x/fmse",
         "value": 4.0,
     }
-    assert (folder.location / best["checkpoint"] / "weights").read_bytes() == b"2"
+    assert load_checkpoint(tmp_path / "storage/run" / best["checkpoint"])[1] == {"step": 200}
     assert not (folder.location / "best/checkpoint-000000100").exists()
 
 

@@ -1,0 +1,121 @@
+"""How long training stands still for a checkpoint, and how long its upload takes behind.
+
+  python -m tests.benchmarks.checkpoints [--width 64] [--method charmnet] [--times 7] [--storage URI]
+
+The loop's own part is a copy of networks and optimisers, the first time into new memory. While another
+thread writes the copy, this one goes on with small operations of torch: its longest pause is for what the
+other keeps it waiting, since Python runs one at a time.
+Without --storage a SeaweedFS is started for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import operator
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from charmnet.methods import METHODS, Method, build_method
+from charmnet.weights import Snapshot, snapshot
+from pipelines.services import ObjectStore
+from pipelines.storage import Location
+from pipelines.training.checkpoints import Uploader, checkpoint_name, collect_checkpoints, register_checkpoint
+
+MEGABYTE = 1 << 20
+_QUIET_SECONDS = 2.0
+
+
+def stepped(name: str, width: int) -> Method:
+    """A method whose optimisers hold what they hold in training."""
+    method = build_method(name, width=width, seed=0)
+    for optimizer in method.optimizers.values():
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        optimizer.zero_grad()
+    return method
+
+
+def longest_pause(busy: Callable[[], bool]) -> float:
+    """Seconds that the longest of many small operations took, while something is so."""
+    values, longest = torch.zeros(1000), 0.0
+    while busy():
+        started = time.perf_counter()
+        values.add_(1.0)
+        longest = max(longest, time.perf_counter() - started)
+    return longest
+
+
+def measure(method: Method, storage: Location, times: int) -> np.ndarray:
+    """[times, 3] seconds: the copy, its upload, the longest pause meanwhile."""
+    uploader, figures, state = Uploader(), [], None
+    for step in range(1, times + 1):
+        started = time.perf_counter()
+        state = snapshot(method, {"step": step}, into=state)
+        copied = time.perf_counter()
+        ended: list[float] = []
+        uploader.submit(partial(upload, storage, step, state, ended))
+        pause = longest_pause(partial(operator.not_, ended))
+        uploader.wait()
+        figures.append([copied - started, ended[0] - copied, pause])
+    return np.array(figures)
+
+
+def upload(storage: Location, step: int, state: Snapshot, ended: list[float]) -> None:
+    """What a run's uploader does; notes when it was done."""
+    try:
+        register_checkpoint(storage, checkpoint_name(step), state)
+        collect_checkpoints(storage, checkpoint_name(step), 1)
+    finally:
+        ended.append(time.perf_counter())
+
+
+def report(method: Method, storage: Location, times: int) -> None:
+    state = snapshot(method, {})
+    size = sum(tensor.nbytes for tensors in state.tensors.values() for tensor in tensors.values())
+    deadline = time.perf_counter() + _QUIET_SECONDS
+    quiet = longest_pause(lambda: time.perf_counter() < deadline)
+    figures = measure(method, storage, times)
+    print(
+        f"{method.name} of width {method.options['width']}: {size / MEGABYTE:,.0f} MiB, {times} checkpoints"
+    )
+    print(f"  {'the loop stands still the first time':37} {figures[0, 0]:.3f} s")
+    names = ("the loop stands still after that", "upload behind it", "longest pause meanwhile")
+    for name, seconds in zip(names, figures[1:].T, strict=True):
+        print(f"  {name:37} median {np.median(seconds):.3f} s, longest {seconds.max():.3f} s")
+    print(f"  {'longest pause without an upload':37} {quiet:.3f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--method", choices=METHODS, default="charmnet")
+    parser.add_argument("--width", type=int, default=64, help="of the networks (default 64)")
+    parser.add_argument("--times", type=int, default=7, help="how many checkpoints (default 7)")
+    parser.add_argument("--storage", metavar="URI", help="a folder that nothing else uses")
+    arguments = parser.parse_args()
+    run = partial(report, stepped(arguments.method, arguments.width), times=arguments.times)
+    if arguments.storage:
+        run(Location.of(arguments.storage))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        store = ObjectStore(Path(folder))
+        store.start()
+        try:
+            os.environ.update(store.environment())
+            run(Location.of(store.uri) / "checkpoints")
+        finally:
+            store.stop(grace_seconds=1)
+
+
+if __name__ == "__main__":
+    main()
