@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import ray
 import ray.data
+from ray.data import TaskPoolStrategy
 from ray.train import DataConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -76,8 +77,9 @@ def stream_dataset(
         ledger: handle of the run's `Ledger` actor; without one, a picture that crashes the decoder has its
             task started for ever.
         num_cpus: of a task.
-        max_cpus: of all its tasks together. A finished block waits until it is taken, and its task keeps its
-            CPUs: without a bound one domain could take them all, and workers wait for the other for ever.
+        max_cpus: of all tasks together, or their number where they ask for no CPU. A finished block waits
+            until it is taken, and its task keeps its CPUs: without a bound one domain could take them all,
+            and workers wait for the other for ever.
     """
     windows = spec.windows(start_step, stop_step)
     spec_reference = ray.put(spec)  # a manifest may be large: once for all tasks
@@ -94,14 +96,17 @@ def stream_dataset(
     read.__name__ = f"read_{spec.domain}"
     items = [{"start": start, "stop": stop} for start, stop in windows]
     listed = ray.data.from_items(items, override_num_blocks=len(items))
-    dataset = listed.map_batches(read, batch_size=None, num_cpus=num_cpus)
+    tasks = None if num_cpus else int(max_cpus or 1)
+    dataset = listed.map_batches(read, batch_size=None, num_cpus=num_cpus, compute=TaskPoolStrategy(tasks))
     dataset = dataset.repartition(target_num_rows_per_block=block_rows)
     # Asks for as much as the map, or Ray does not fuse them; there is no public way to say it.
-    dataset._logical_plan.dag.ray_remote_args["num_cpus"] = num_cpus  # type: ignore[attr-defined]
+    repartition: Any = dataset._logical_plan.dag
+    repartition.ray_remote_args["num_cpus"] = num_cpus
+    repartition.compute.size = tasks
     options = dataset.context.execution_options
     options.preserve_order = True
     options.resource_limits = ray.data.ExecutionResources.for_limits(
-        cpu=max_cpus, object_store_memory=_bytes_ahead(spec)
+        cpu=max_cpus if num_cpus else None, object_store_memory=_bytes_ahead(spec)
     )
     return dataset
 

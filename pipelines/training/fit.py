@@ -21,6 +21,8 @@ from pipelines.training.job import TrainingJob
 from pipelines.training.placement import Placement
 
 _POLL_SECONDS = 0.5
+_RESIZE_CHECK_SECONDS = 20.0
+"""So often an elastic group looks for nodes that came; Ray's view of them may be as old as that, too."""
 _STOP_GRACE_SECONDS = 100.0
 """From the wish to stop to giving up on the workers: those that wait for a cluster to grow cannot hear it."""
 
@@ -131,6 +133,7 @@ def _trainer(
             num_workers=fewest if fewest == most else (fewest, most),  # type: ignore[arg-type]
             use_gpu=placement.use_gpu,
             resources_per_worker=resources,
+            elastic_resize_monitor_interval_s=_RESIZE_CHECK_SECONDS,  # type: ignore[call-arg]  # of Train V2
         ),
         run_config=RunConfig(
             name=name,

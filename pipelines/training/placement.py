@@ -15,7 +15,8 @@ class Placement:
     Attributes:
         use_gpu: whether each worker takes a GPU.
         cpus_per_worker, cpus_per_task: set aside for a training worker and for a data task.
-        cpus_per_domain: for all data tasks of a domain; None where the cluster may grow.
+        cpus_per_domain: for all data tasks of a domain; None where the cluster may grow. Where tasks set none
+            aside, how many of them may run.
     """
 
     use_gpu: bool
@@ -26,6 +27,9 @@ class Placement:
 
 def place(config: TrainConfig, num_domains: int, cluster_cpus: float, cluster_gpus: float) -> Placement:
     """Fits a run to a cluster: workers leave at least a CPU (half of them on a single one) to the data.
+
+    An elastic group on CPUs takes every CPU that Ray counts as free, now and on nodes that come later. So its
+    data tasks ask for none, for which they might wait for ever: they share what the workers run on.
 
     Raises:
         ValueError: the batch cannot be shared among so many workers, or there are not enough CPUs or GPUs;
@@ -43,6 +47,9 @@ def place(config: TrainConfig, num_domains: int, cluster_cpus: float, cluster_gp
     cpus_per_task = config.data_cpus_per_task or 1.0
     if config.accelerator == "gpu" and cluster_gpus < most:  # a cluster that grows
         return Placement(True, config.cpus_per_worker or 1.0, cpus_per_task, None)
+    if fewest < most and not (use_gpu or config.cpus_per_worker or config.data_cpus_per_task):
+        spare = cluster_cpus - min(most, int(cluster_cpus))
+        return Placement(False, 1.0, 0.0, max(1.0, spare // num_domains))
     for_data = min(1.0, cluster_cpus / 2)
     cpus_per_worker = config.cpus_per_worker or min(1.0, _floor((cluster_cpus - for_data) / most))
     per_domain = _floor((cluster_cpus - most * cpus_per_worker) / num_domains)

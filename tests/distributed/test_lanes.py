@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import ray
 
 from charmnet.errors import DataError
-from pipelines.ingest.lanes import LaneDataConfig
-from pipelines.ingest.window import Block, StreamSpec, read_window
+from pipelines.ingest.lanes import LaneDataConfig, LaneShard
+from pipelines.ingest.window import StreamSpec, read_window
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
 
-BATCH = 6
-
-
-@ray.remote(num_cpus=0.1)
-def consume(shard: object, start: int, stop: int) -> list[Block]:
-    """A worker: its share of every step, in order."""
-    return list(shard.steps(start, stop))  # type: ignore[attr-defined]
+BATCH = 16
 
 
 @ray.remote(num_cpus=0)
 class Manager:
     """Stands where Ray Train's dataset manager does."""
 
-    def configure(self, spec: StreamSpec, workers: int) -> list[object]:
-        shards = LaneDataConfig(0.5, 1.0).configure({"d": spec}, workers)
+    def configure(self, spec: StreamSpec, workers: int, cpus: float) -> list[LaneShard]:
+        shards = LaneDataConfig(cpus, 1.0).configure({"d": spec}, workers)
         self.keep = shards  # the coordinators live as long as this actor
         return [shard["d"] for shard in shards]
 
 
-def stream(spec: StreamSpec, workers: int, start: int, stop: int) -> list[dict[str, np.ndarray]]:
-    """Step by step what all workers together got, in lane order."""
+def stream(spec: StreamSpec, workers: int, start: int, stop: int, cpus: float) -> list[dict[str, np.ndarray]]:
+    """Step by step what all workers (threads here) together got, in lane order."""
     manager = Manager.remote()
-    shards = ray.get(manager.configure.remote(spec, workers))
-    shares = ray.get([consume.remote(shard, start, stop) for shard in shards])
+    shards = ray.get(manager.configure.remote(spec, workers, cpus))
+    with ThreadPoolExecutor(workers) as pool:
+        shares = list(pool.map(lambda shard: list(shard.steps(start, stop)), shards))
     assert all(len(share) == stop - start for share in shares)
     steps = []
     for parts in zip(*shares, strict=True):
@@ -55,12 +53,12 @@ def specs(datasets) -> dict[str, StreamSpec]:
     }
 
 
-@pytest.mark.parametrize(("domain", "workers"), [("real", 1), ("real", 3), ("rendered", 2)])
+@pytest.mark.parametrize(("domain", "workers", "cpus"), [("real", 3, 0.5), ("rendered", 8, 0)])
 def test_any_number_of_workers_gets_the_same_global_batches(
-    specs: dict[str, StreamSpec], domain: str, workers: int
+    specs: dict[str, StreamSpec], domain: str, workers: int, cpus: float
 ) -> None:
     spec = specs[domain]
-    got = stream(spec, workers, 2, 9)
+    got = stream(spec, workers, 2, 9, cpus)
     for mine, wanted in zip(got, read_window(spec, 2, 9, BATCH), strict=True):
         for name in set(wanted) - {"lane"}:
             np.testing.assert_array_equal(mine[name], wanted[name], err_msg=name)
@@ -68,8 +66,8 @@ def test_any_number_of_workers_gets_the_same_global_batches(
 
 def test_each_epoch_delivers_every_sample_once_and_scenes_draw_anew(specs: dict[str, StreamSpec]) -> None:
     spec = specs["rendered"]
-    steps = spec.plan.num_samples // BATCH * 2  # two epochs of thirty samples
-    blocks = list(read_window(spec, 0, steps, BATCH))
+    steps = spec.plan.num_samples // 6 * 2  # two epochs of thirty samples
+    blocks = list(read_window(replace(spec, batch_size=6), 0, steps, 6))
     ids, epochs = (np.concatenate([b[name] for b in blocks]) for name in ("id", "epoch"))
     for epoch in (0, 1):
         mine = ids[epochs == epoch]

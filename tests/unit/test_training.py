@@ -56,9 +56,11 @@ def test_data_tasks_of_both_domains_always_fit_beside_the_workers(cpus: int, wor
     assert left >= 2 * placement.cpus_per_domain >= 2 * placement.cpus_per_task > 0
 
 
-def test_an_elastic_group_leaves_room_at_its_largest() -> None:
-    placement = place(TrainConfig(workers="1:4"), 2, 3, 0)
-    assert 3 - 4 * placement.cpus_per_worker >= 1
+@pytest.mark.parametrize(("cpus", "tasks"), [(1, 1), (2, 1), (3, 1), (8, 2)])
+def test_data_tasks_of_an_elastic_group_fit_whatever_its_workers_take(cpus: int, tasks: int) -> None:
+    placement = place(TrainConfig(workers="1:4"), 2, cpus, 0)
+    assert (placement.cpus_per_worker, placement.cpus_per_task) == (1, 0)
+    assert placement.cpus_per_domain == tasks
 
 
 def test_a_group_that_would_starve_the_data_is_refused() -> None:
