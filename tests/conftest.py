@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pipelines.chaos.poison import deadly_decoder
 from pipelines.cluster import start_here
 from pipelines.services import ObjectStore
 
@@ -57,10 +58,17 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStoreForTests
 
 
 @pytest.fixture(scope="session")
-def ray_cluster(s3: ObjectStoreForTests) -> Iterator[None]:
-    """A local Ray of four logical CPUs, started after the store so that its workers know the store."""
+def ray_cluster(s3: ObjectStoreForTests, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A local Ray of four logical CPUs, started after the store so that its workers know the store.
+
+    A picture that was `poisoned` kills its workers.
+    """
     import ray
 
-    start_here(num_cpus=4, object_store_memory=500_000_000, logging_level="ERROR")
+    hook = tmp_path_factory.mktemp("hook")
+    deadly_decoder(hook)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(hook), prepend=os.pathsep)
+        start_here(num_cpus=4, object_store_memory=500_000_000, logging_level="ERROR")
     yield
     ray.shutdown()

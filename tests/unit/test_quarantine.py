@@ -10,6 +10,7 @@ import pytest
 from charmnet.errors import DataError, StorageError
 from charmnet.images import encode_png
 from pipelines.chaos.poison import deadly_decoder, poisoned
+from pipelines.ingest.lanes import lane_rows
 from pipelines.ingest.quarantine import MOST_STARTS, Ledger, Quarantined, quarantine_limit
 from pipelines.ingest.source import SampleSource
 from pipelines.ingest.window import Block, StreamSpec, read_window
@@ -111,6 +112,24 @@ def test_what_kills_the_decoder_is_found_in_a_process_of_its_own(
     assert list(crashers.values()) == ["decoding it ends the process (SIGSEGV)"]
     assert {entry.fingerprint for entry in quarantined} == set(crashers)
     assert stream(dataset, 3, source=SampleSource(spec, crashers)) == (ids, quarantined)
+
+
+@pytest.mark.parametrize("kind", ["pairs", "scenes"])
+def test_a_global_batch_is_the_same_for_any_number_of_workers(tmp_path: Path, kind: str) -> None:
+    rows = pair_rows(7) if kind == "pairs" else scene_rows(2)
+    rows[1]["foreground_mask"] = rows[1]["foreground_mask"][:-20]  # what stands for it is the same, too
+    spec = StreamSpec(write_dataset(Location.of(tmp_path), rows, 2), 16, seed=3, size=16, pool_row_groups=2)
+    whole = list(read_window(spec, 0, 3, 16))
+    for workers in (1, 2, 3, 8):
+        lane = lane_rows(16, workers)
+        blocks = list(read_window(spec, 0, 3, lane))
+        shares = [blocks[rank::workers] for rank in range(workers)]
+        for step, wanted in enumerate(whole):
+            mine = [block for share in shares for block in share if block["step"][0] == step]
+            order = np.argsort(np.concatenate([block["index"] for block in mine]))
+            for name in set(wanted) - {"lane"}:
+                got = np.concatenate([block[name] for block in mine])[order]
+                np.testing.assert_array_equal(got, wanted[name], err_msg=f"{name} of {workers} workers")
 
 
 def entry(number: int, domain: str = "real", fingerprint: str = "") -> Quarantined:
