@@ -25,7 +25,7 @@ from pipelines.rendering.tone import develop, white_balance
 from pipelines.rendering.world import World
 
 VARIANT = "scalar_rgb"  # needs nothing but the wheel: no LLVM, no GPU
-SAMPLES_PER_PIXEL = 16
+SAMPLES_PER_PIXEL = 8
 COVERAGE_PIXELS = 64  # along the longer side, to tell how much a foreground covers
 FOREGROUND_COVERAGE = 0.5  # of a pixel, to be foreground
 MAX_DEPTH = {False: 4, True: 7}  # of light paths, by whether the scene is indoors
