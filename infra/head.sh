@@ -16,6 +16,8 @@ if [ ! -f "$RAY_AUTH_TOKEN_PATH" ]; then
   (umask 077 && python -c 'import secrets; print(secrets.token_hex(32), end="")' >"$RAY_AUTH_TOKEN_PATH")
 fi
 
+# Huge pages for torch's tensors: without them a good part of a step on CPUs is the kernel's, clearing small ones.
+export THP_MEM_ALLOC_ENABLE=${THP_MEM_ALLOC_ENABLE:-1}
 # From the request to stop a job to its end by force: time to save a checkpoint.
 export RAY_JOB_STOP_WAIT_TIME_S=${RAY_JOB_STOP_WAIT_TIME_S:-120}
 # The agent takes any free port: its usual one may be another Ray's on this machine, and jobs would find no agent.

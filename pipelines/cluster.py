@@ -25,6 +25,7 @@ _MOST_BLOCKS = 1000  # each costs Ray Data about a millisecond before it starts
 _SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the behaviour to come; silences its announcement
     "RAY_USAGE_STATS_ENABLED": "0",
+    "THP_MEM_ALLOC_ENABLE": "1",  # torch asks for huge pages: a step on CPUs touches a gigabyte of new memory
 }
 _QUIET_LOGGERS = {
     "ray.data._internal.progress": logging.ERROR,  # that progress bars are off
@@ -33,7 +34,7 @@ _QUIET_LOGGERS = {
 
 
 def prepare_environment() -> None:
-    """Sets what Ray reads when it is first imported; does nothing after that (in Ray's own workers, say).
+    """Sets what Ray and torch read when first used; does nothing once Ray is imported (in its workers).
 
     A Ray that is started on this machine gets a token: its control port is open on every interface, and only
     who has this process's token may use it.

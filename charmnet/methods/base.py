@@ -134,6 +134,15 @@ class Method(ABC):
                 optimizer.load_state_dict(state["optimizers"][name])
             except (KeyError, ValueError, TypeError, AttributeError) as error:  # torch checks little
                 raise WeightsError(f"{self.name}'s optimizer {name} does not fit: {error}") from error
+            _lay_out_as_parameters(optimizer)
+
+
+def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Gives the optimizer's tensors the strides of their parameters, which a fused step takes for granted."""
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter).copy_(value)
 
 
 def metric_path(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -19,15 +20,17 @@ from charmnet.losses import (
 from charmnet.methods.base import Method, Wrap, require_batches
 from charmnet.methods.generator import (
     GeneratorMethod,
+    adam,
     at_least_float32,
     cpu_copy,
     gradient_norm,
     precision_of,
     seeded,
+    unsynchronized,
 )
 from charmnet.methods.idih import IDIHMethod
 from charmnet.networks.blocks import split_channels
-from charmnet.networks.charmnet import CharmNet, Harmonization, released_shape
+from charmnet.networks.charmnet import BOTH_DOMAINS, CharmNet, network_input, released_shape
 from charmnet.networks.discriminator import FeatureDiscriminator
 from charmnet.networks.idih import idih_names, rename
 from charmnet.networks.state import check_state, load_strictly
@@ -35,8 +38,15 @@ from charmnet.networks.style_classifier import StyleClassifier
 from charmnet.vocabulary import Domain
 
 FOREGROUND_WEIGHT = 10.0
-CONSISTENCY_WEIGHT = 0.5
-MARGIN_WEIGHT = 0.5
+STYLE_WEIGHTS = {
+    "style_before_rendered": 1.0,
+    "style_after_rendered": 1.0,
+    "style_consistency_real": 0.5,
+    "style_margin_real": 0.5,
+}
+"""Of the losses that make up `style`."""
+OTHER_LOSSES = ("foreground_mse_rendered", "foreground_mse_real", "adversarial")
+"""What `total` is made of beside `style`."""
 
 RELEASED_NAMES = {
     "G": "generator",
@@ -90,8 +100,8 @@ class CharmNetMethod(GeneratorMethod):
         )
         joint = [{"params": group} for group in (self.generator.parameters(), after, before)]
         self.optimizers = {
-            "discriminator": torch.optim.Adam(discriminator, learning_rate),
-            "joint": torch.optim.Adam(joint, learning_rate),
+            "discriminator": adam(discriminator, learning_rate),
+            "joint": adam(joint, learning_rate),
         }
         self.distribute(lambda module: module)
 
@@ -156,17 +166,23 @@ class CharmNetMethod(GeneratorMethod):
         return load_strictly(self.generator, complete, "iDIH as the real path")
 
     def distribute(self, wrap: Wrap) -> None:
-        """Wraps what each backward pass needs as one module, called once a step with both domains."""
-        modules = [self.modules[name] for name in RELEASED_NAMES.values()]
-        self._generate = wrap(_Generate(modules[0]))
-        self._discriminate = wrap(_Discriminate(modules[1]))
-        self._classify = wrap(_Classify(modules[2], modules[3]))
+        """Wraps each part of the networks that a backward pass goes through whole."""
+        generator = self.generator
+        discriminator, before, after = (self.modules[RELEASED_NAMES[name]] for name in ("D", "SC1", "SC2"))
+        self._encode = {domain: wrap(generator.encoder(domain)) for domain in BOTH_DOMAINS}
+        self._shared = wrap(generator.shared())
+        self._decode = {domain: wrap(generator.decoder(domain)) for domain in BOTH_DOMAINS}
+        self._discriminate = wrap(_Discriminate(discriminator))
+        self._classify = wrap(_Classify(before, after))
 
     def update(self, batches: Mapping[Domain, HarmonizationBatch], share: float = 1.0) -> dict[str, Tensor]:
         """One step: the discriminator's, then the joint one of generator and style classifiers.
 
         Losses are scaled as the released code logs them: `foreground_mse_*` by 10, the rest by 1; `style` and
         `total` are the weighted sums. docs/departures.md has the table of names.
+
+        The discriminator needs what both encoders make, and nothing of what comes after them; so the rest is
+        done and differentiated a domain at a time, rendered first, and only one domain's features are kept.
 
         Raises:
             ValueError: a domain is missing or has a batch of one, or the rendered batch has no styles.
@@ -175,25 +191,24 @@ class CharmNetMethod(GeneratorMethod):
         rendered, real = batches[Domain.RENDERED], batches[Domain.REAL]
         if rendered.composite_style is None or rendered.ground_truth_style is None:
             raise ValueError("the rendered batch needs composite_style and ground_truth_style")
+        encoded = {domain: self._encoded(batches[domain], domain) for domain in BOTH_DOMAINS}
+        rendered_features, real_features = (features[-1].detach() for features in encoded.values())
+        metrics = self._update_discriminator(rendered_features, real_features, share)
+        optimizer = self.optimizers["joint"]
+        optimizer.zero_grad()
+        with unsynchronized(self._shared, self._classify):
+            losses = self._learn_rendered(rendered, encoded.pop(Domain.RENDERED), share)
+        losses |= self._learn_real(real, encoded.pop(Domain.REAL), share)
+        optimizer.step()
+        losses["style"] = _weighted_sum({name: losses[name] for name in STYLE_WEIGHTS})
+        losses["total"] = losses["style"] + sum(losses[name] for name in OTHER_LOSSES)
+        trained = ("generator", "style_classifier_before", "style_classifier_after")
+        norms = {f"grad_norm_{name}": gradient_norm(self.modules[name]) for name in trained}
+        return metrics | losses | norms
+
+    def _encoded(self, batch: HarmonizationBatch, domain: Domain) -> list[Tensor]:
         with self.autocast():
-            rendered_pass, real_pass = self._generate(
-                rendered.composite, rendered.foreground_mask, real.composite, real.foreground_mask
-            )
-        metrics = self._update_discriminator(
-            rendered_pass.features_before.detach(), real_pass.features_before.detach(), share
-        )
-        adversarial = self._adversarial_loss(rendered_pass.features_before)
-        foreground = {
-            "foreground_mse_rendered": _foreground_loss(rendered_pass, rendered),
-            "foreground_mse_real": _foreground_loss(real_pass, real),
-        }
-        style = self._style_losses(
-            rendered_pass, real_pass, rendered.composite_style, rendered.ground_truth_style, share
-        )
-        losses = {**foreground, "adversarial": adversarial, **style}
-        losses["total"] = adversarial + sum(foreground.values()) + style["style"]
-        metrics |= losses | self._update_joint(losses["total"], share)
-        return {name: value.detach() for name, value in metrics.items()}
+            return self._encode[domain](network_input(batch.composite, batch.foreground_mask), domain)
 
     def _update_discriminator(self, rendered: Tensor, real: Tensor, share: float) -> dict[str, Tensor]:
         with self.autocast():
@@ -204,13 +219,14 @@ class CharmNetMethod(GeneratorMethod):
         optimizer.zero_grad()
         (share * loss).backward()
         optimizer.step()
-        return {
+        metrics = {
             "discriminator_rendered": rendered_loss,
             "discriminator_real": real_loss,
             "discriminator": loss,
             "grad_norm_discriminator": gradient_norm(self.modules["discriminator"]),
-            **_discriminator_accuracy(rendered_logits.detach() < 0, real_logits.detach() > 0),
+            **_discriminator_accuracy(rendered_logits < 0, real_logits > 0),
         }
+        return {name: value.detach() for name, value in metrics.items()}
 
     def _adversarial_loss(self, rendered_features: Tensor) -> Tensor:
         """The updated discriminator on rendered features; past its wrapper and without gradients to it."""
@@ -220,42 +236,52 @@ class CharmNetMethod(GeneratorMethod):
             logits = functional_call(discriminator, frozen, (rendered_features,))
         return -at_least_float32(logits).mean()
 
-    def _style_losses(
-        self,
-        rendered_pass: Harmonization,
-        real_pass: Harmonization,
-        composite_style: Tensor,
-        ground_truth_style: Tensor,
-        share: float,
+    def _learn_rendered(
+        self, batch: HarmonizationBatch, encoded: list[Tensor], share: float
     ) -> dict[str, Tensor]:
-        with self.autocast():
-            logits = self._classify(
-                rendered_pass.features_before,
-                rendered_pass.features_after,
-                real_pass.features_before,
-                real_pass.features_after,
-            )
-        rendered_before, rendered_after, real_before, real_after = map(at_least_float32, logits)
-        before = soft_cross_entropy(rendered_before, composite_style.to(rendered_before.dtype))
-        after = nn.functional.cross_entropy(rendered_after, ground_truth_style.to(torch.int64))
-        consistency, margin = style_aggregation(real_before, real_after, share=share)
-        return {
-            "style_before_rendered": before,
-            "style_after_rendered": after,
+        """Adds the gradients of the rendered domain; returns detached metrics."""
+        assert batch.composite_style is not None
+        assert batch.ground_truth_style is not None
+        adversarial = self._adversarial_loss(encoded[-1])
+        foreground, before, after = self._finish(batch, encoded, Domain.RENDERED)
+        losses = {
+            "foreground_mse_rendered": foreground,
+            "adversarial": adversarial,
+            "style_before_rendered": soft_cross_entropy(before, batch.composite_style.to(before.dtype)),
+            "style_after_rendered": F.cross_entropy(after, batch.ground_truth_style.to(torch.int64)),
+        }
+        (share * _weighted_sum(losses)).backward()
+        metrics = losses | {
+            "style_accuracy_before": _agreement(before.argmax(1), batch.composite_style.argmax(1)),
+            "style_accuracy_after": _agreement(after.argmax(1), batch.ground_truth_style),
+        }
+        return {name: value.detach() for name, value in metrics.items()}
+
+    def _learn_real(
+        self, batch: HarmonizationBatch, encoded: list[Tensor], share: float
+    ) -> dict[str, Tensor]:
+        """The same for the real domain."""
+        foreground, before, after = self._finish(batch, encoded, Domain.REAL)
+        consistency, margin = style_aggregation(before, after, share=share)
+        losses = {
+            "foreground_mse_real": foreground,
             "style_consistency_real": consistency,
             "style_margin_real": margin,
-            "style": before + after + CONSISTENCY_WEIGHT * consistency + MARGIN_WEIGHT * margin,
-            "style_accuracy_before": _agreement(rendered_before.argmax(1), composite_style.argmax(1)),
-            "style_accuracy_after": _agreement(rendered_after.argmax(1), ground_truth_style),
         }
+        (share * _weighted_sum(losses)).backward()
+        return {name: value.detach() for name, value in losses.items()}
 
-    def _update_joint(self, loss: Tensor, share: float) -> dict[str, Tensor]:
-        optimizer = self.optimizers["joint"]
-        optimizer.zero_grad()
-        (share * loss).backward()
-        optimizer.step()
-        trained = ("generator", "style_classifier_before", "style_classifier_after")
-        return {f"grad_norm_{name}": gradient_norm(self.modules[name]) for name in trained}
+    def _finish(
+        self, batch: HarmonizationBatch, encoded: list[Tensor], domain: Domain
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """From encoded features to the weighted foreground loss and the logits of SC1 and SC2."""
+        *skips, features_before = encoded
+        with self.autocast():
+            features_after = self._shared(features_before, domain)
+            harmonized, _ = self._decode[domain](features_after, skips, batch.composite, domain)
+            before, after = self._classify(features_before, features_after)
+        loss = foreground_normalized_mse(harmonized, batch.ground_truth, batch.foreground_mask).mean()
+        return FOREGROUND_WEIGHT * loss, at_least_float32(before), at_least_float32(after)
 
 
 def check_released(
@@ -286,9 +312,8 @@ def _networks(
     }
 
 
-def _foreground_loss(result: Harmonization, batch: HarmonizationBatch) -> Tensor:
-    per_sample = foreground_normalized_mse(result.harmonized, batch.ground_truth, batch.foreground_mask)
-    return FOREGROUND_WEIGHT * per_sample.mean()
+def _weighted_sum(losses: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack([STYLE_WEIGHTS.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
 
 
 def _discriminator_accuracy(rendered_right: Tensor, real_right: Tensor) -> dict[str, Tensor]:
@@ -304,22 +329,6 @@ def _agreement(predicted: Tensor, expected: Tensor) -> Tensor:
     return (predicted == expected).float().mean()
 
 
-class _Generate(nn.Module):
-    """Both domains in one call: rendered first, which is the order of the shared running statistics."""
-
-    def __init__(self, generator: nn.Module) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def forward(
-        self, rendered: Tensor, rendered_mask: Tensor, real: Tensor, real_mask: Tensor
-    ) -> tuple[Harmonization, Harmonization]:
-        return (
-            self.generator(rendered, rendered_mask, Domain.RENDERED),
-            self.generator(real, real_mask, Domain.REAL),
-        )
-
-
 class _Discriminate(nn.Module):
     def __init__(self, discriminator: nn.Module) -> None:
         super().__init__()
@@ -330,18 +339,11 @@ class _Discriminate(nn.Module):
 
 
 class _Classify(nn.Module):
-    """Both classifiers on both domains, rendered first."""
+    """Both classifiers, each on its features."""
 
     def __init__(self, before: nn.Module, after: nn.Module) -> None:
         super().__init__()
         self.before, self.after = before, after
 
-    def forward(
-        self, rendered_before: Tensor, rendered_after: Tensor, real_before: Tensor, real_after: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return (
-            self.before(rendered_before),
-            self.after(rendered_after),
-            self.before(real_before),
-            self.after(real_after),
-        )
+    def forward(self, features_before: Tensor, features_after: Tensor) -> tuple[Tensor, Tensor]:
+        return self.before(features_before), self.after(features_after)

@@ -10,7 +10,7 @@ from torch import Tensor
 from charmnet.batch import HarmonizationBatch
 from charmnet.losses import foreground_normalized_mse
 from charmnet.methods.base import Wrap, require_batches
-from charmnet.methods.generator import GeneratorMethod, cpu_copy, gradient_norm, precision_of, seeded
+from charmnet.methods.generator import GeneratorMethod, adam, cpu_copy, gradient_norm, precision_of, seeded
 from charmnet.networks.charmnet import released_shape
 from charmnet.networks.idih import IDIH, idih_names, rename
 from charmnet.networks.state import load_strictly
@@ -52,7 +52,7 @@ class IDIHMethod(GeneratorMethod):
         }
         with seeded(seed):
             super().__init__({"generator": IDIH(width, attention_bias)}, precision)
-        self.optimizers = {"generator": torch.optim.Adam(self.generator.parameters(), learning_rate)}
+        self.optimizers = {"generator": adam(self.generator.parameters(), learning_rate)}
         self._generate: torch.nn.Module = self.generator
 
     @classmethod

@@ -27,6 +27,10 @@ class BatchNorm2d(nn.BatchNorm2d):
             return self._normalize_over_workers(features, self)
         return super().forward(features)
 
+    def statistics(self, _: Domain) -> nn.BatchNorm2d:
+        """What holds a domain's running statistics."""
+        return self
+
     def _normalize_over_workers(self, features: Tensor, statistics: nn.BatchNorm2d) -> Tensor:
         """By the global batch's mean and variance, which are noted in a norm's running ones."""
         values = features.float() if features.dtype == torch.bfloat16 else features
@@ -62,7 +66,7 @@ class DomainBatchNorm2d(BatchNorm2d):
     def forward(self, features: Tensor, domain: Domain = Domain.REAL) -> Tensor:
         if domain is Domain.REAL:
             return super().forward(features)
-        statistics = self.rendered
+        statistics = self.statistics(domain)
         if self.training and self.over_workers:
             return self._normalize_over_workers(features, statistics)
         if self.training and statistics.num_batches_tracked is not None:
@@ -77,6 +81,9 @@ class DomainBatchNorm2d(BatchNorm2d):
             self.momentum or 0.0,
             self.eps,
         )
+
+    def statistics(self, domain: Domain) -> nn.BatchNorm2d:
+        return self if domain is Domain.REAL else self.rendered
 
 
 class _SumOverWorkers(torch.autograd.Function):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from charmnet.networks.batch_norm import BatchNorm2d, DomainBatchNorm2d
@@ -38,10 +42,46 @@ class Block(nn.Module):
 
     def forward(self, features: Tensor, domain: Domain) -> Tensor:
         convolution, norm, activation = self.block
-        features = convolution(features)
+        if isinstance(norm, BatchNorm2d) and norm.training:
+            features = _without_bias(features, convolution, norm.statistics(domain))
+        else:
+            features = convolution(features)
         if isinstance(norm, DomainBatchNorm2d):
             return activation(norm(features, domain))
         return activation(norm(features))
+
+
+def _without_bias(features: Tensor, convolution: nn.Module, statistics: nn.BatchNorm2d) -> Tensor:
+    """The convolution without its bias, for a norm by the batch, whose mean takes a bias away again.
+
+    Only the running mean hears of it. Its gradient is zero; to find that out costs as much as the weights'.
+    """
+    assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
+    weight, bias, padding = convolution.weight, convolution.bias, convolution.padding
+    assert bias is not None
+    assert not isinstance(padding, str)
+    convolve = F.conv2d if isinstance(convolution, nn.Conv2d) else F.conv_transpose2d
+    convolved = convolve(features, weight, stride=convolution.stride, padding=padding)
+    momentum = statistics.momentum or 0.0
+    assert statistics.running_mean is not None
+    # Before the norm adds the batch's mean, which shrinks what is there. Unseen by autograd, which keeps the
+    # running mean, though a backward pass in training has no use for it.
+    statistics.running_mean.data.add_(bias.data, alpha=momentum / (1.0 - momentum))
+    return _VanishingBias.apply(convolved, bias)
+
+
+class _VanishingBias(torch.autograd.Function):
+    """The features as they are; to the bias goes the gradient that it would have, had it been added."""
+
+    @staticmethod
+    def forward(context: Any, features: Tensor, bias: Tensor) -> Tensor:
+        context.save_for_backward(bias)
+        return features.view_as(features)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        (bias,) = context.saved_tensors
+        return gradients[0], torch.zeros_like(bias)
 
 
 def down_block(layer: int, in_channels: int, out_channels: int, domain_statistics: bool = False) -> Block:

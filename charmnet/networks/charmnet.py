@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from charmnet.errors import WeightsError
@@ -88,10 +89,33 @@ class DomainDecoder(nn.Module):
         features = last(features, domain)
         # The heads are cheap, and eight bits of mantissa would cost the picture whole grey levels.
         with torch.autocast(features.device.type, enabled=False):
-            features = features.to(composite.dtype)
-            attention = torch.sigmoid(3.0 * self.conv_attention(features))
-            harmonized = attention * composite + (1.0 - attention) * self.to_rgb(features)
+            logit, colors = self._heads(features.to(composite.dtype)).split((1, 3), dim=1)
+            attention = torch.sigmoid(3.0 * logit)
+            harmonized = torch.lerp(colors, composite, attention)
         return harmonized, attention
+
+    def _heads(self, features: Tensor) -> Tensor:
+        """Both 1x1 convolutions in one, which reads the largest features there are once."""
+        heads = self.conv_attention, self.to_rgb
+        weight = torch.cat([head.weight for head in heads])
+        return F.conv2d(features, weight, torch.cat([head.bias for head in heads if head.bias is not None]))
+
+
+class SharedBlocks(nn.Module):
+    """What both domains have in common, from the features before harmonization to those after it."""
+
+    def __init__(self, encoder_blocks: nn.ModuleDict, deconv_blocks: nn.ModuleList) -> None:
+        super().__init__()
+        self.encoder_blocks, self.deconv_blocks = encoder_blocks, deconv_blocks
+
+    def forward(self, features: Tensor, domain: Domain) -> Tensor:
+        skips = []
+        for block in self.encoder_blocks.values():
+            skips.append(features)
+            features = block(features, domain)
+        for block in self.deconv_blocks:
+            features = block(features, domain) + skips.pop()
+        return features
 
 
 class CharmNet(nn.Module):
@@ -156,19 +180,28 @@ class CharmNet(nn.Module):
         Raises:
             ValueError: another size, or a training batch of one (the 1x1 bottleneck's batch norm needs two).
         """
-        _check_inputs(composite, foreground_mask)
-        encoder = self.get_submodule(_ENCODERS[domain])
-        skips = encoder(torch.cat([composite, foreground_mask], dim=1), domain)
-        features = features_before = skips[-1]
-        for block in self.encoder_blocks.values():
-            features = block(features, domain)
-            skips.append(features)
-        skips.pop()
-        for block in self.deconv_blocks:
-            features = block(features, domain) + skips.pop()
-        decoder = self.get_submodule(_DECODERS[domain])
-        harmonized, attention = decoder(features, skips, composite, domain)
-        return Harmonization(features_before, features, harmonized, attention)
+        *skips, features_before = self.encoder(domain)(network_input(composite, foreground_mask), domain)
+        features_after = self.shared()(features_before, domain)
+        harmonized, attention = self.decoder(domain)(features_after, skips, composite, domain)
+        return Harmonization(features_before, features_after, harmonized, attention)
+
+    def encoder(self, domain: Domain) -> nn.Module:
+        """The domain's own `DomainEncoder`, of what `network_input` gives."""
+        return self.get_submodule(_ENCODERS[domain])
+
+    def shared(self) -> nn.Module:
+        """The `SharedBlocks`."""
+        return SharedBlocks(self.encoder_blocks, self.deconv_blocks)
+
+    def decoder(self, domain: Domain) -> nn.Module:
+        """The domain's own `DomainDecoder`."""
+        return self.get_submodule(_DECODERS[domain])
+
+
+def network_input(composite: Tensor, foreground_mask: Tensor) -> Tensor:
+    """[B,4,256,256] in the memory format that convolutions are fastest in; ValueError for another size."""
+    _check_inputs(composite, foreground_mask)
+    return torch.cat([composite, foreground_mask], dim=1).contiguous(memory_format=torch.channels_last)
 
 
 def _check_options(width: int, unshared_layers: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -69,8 +70,11 @@ def test_a_checkpoint_goes_on_to_the_bit(trained: CharmNetMethod, saved: Path) -
     batches = ruled_batches(torch.float32)
     twin = CharmNetMethod(**trained.options)
     load_into(saved, twin)
-    assert_same(again.update(batches), twin.update(batches))
-    assert_same(again.state_dict(), twin.state_dict())
+    never_saved = deepcopy(trained)
+    expected = never_saved.update(batches)
+    for loaded in (again, twin):
+        assert_same(loaded.update(batches), expected)
+        assert_same(loaded.state_dict(), never_saved.state_dict())
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])

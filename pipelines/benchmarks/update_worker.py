@@ -1,0 +1,102 @@
+"""A process that makes training steps when it is told to, so that updates take turns and stay apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import torch
+
+from charmnet.methods import CharmNetMethod
+from charmnet.vocabulary import Domain
+from pipelines.benchmarks.plain_update import PlainUpdate
+from pipelines.benchmarks.tensors import batches_in_memory
+
+PLAIN = "plain"
+HUGE_PAGES_VARIABLE = "THP_MEM_ALLOC_ENABLE"
+
+
+class Turn(NamedTuple):
+    """Seconds of a step on average, by the clock and of all cores."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+class Memory(NamedTuple):
+    """Bytes of a process at their peak, and how many came with networks, batches and steps."""
+
+    peak_bytes: int
+    update_bytes: int
+
+
+class Worker:
+    """The process, seen from the one that compares.
+
+    Args:
+        update: `PLAIN`, or the precision of this project's.
+        huge_pages: ask the kernel for large pages, as `charmnet train` does.
+        width, batch, threads: of the networks, in pairs, and of torch.
+    """
+
+    def __init__(self, update: str, huge_pages: bool, width: int, batch: int, threads: int) -> None:
+        command = [sys.executable, "-m", __name__, json.dumps([update, width, batch, threads])]
+        environment = {**os.environ, HUGE_PAGES_VARIABLE: str(int(huge_pages))}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def turn(self, steps: int) -> Turn:
+        """Makes the steps."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{steps}\n")
+        self._process.stdin.flush()
+        return Turn(*json.loads(self._process.stdout.readline()))
+
+    def end(self) -> Memory:
+        """Ends the process and tells its memory."""
+        return Memory(*json.loads(self._process.communicate()[0]))
+
+
+def stepper(update: str, width: int, batch: int) -> Callable[[], object]:
+    """One training step of the named update, ready to be made."""
+    batches = batches_in_memory(batch)
+    if update != PLAIN:
+        method = CharmNetMethod(width=width, precision=update, seed=0)
+        return lambda: method.update(batches)
+    plain = PlainUpdate(width)
+    rendered, real = (
+        (b.composite.contiguous(), b.ground_truth.contiguous(), b.foreground_mask)
+        for b in (batches[Domain.RENDERED], batches[Domain.REAL])
+    )
+    styles = batches[Domain.RENDERED].composite_style, batches[Domain.RENDERED].ground_truth_style
+    return lambda: plain.update(rendered, real, styles)  # type: ignore[arg-type]
+
+
+def _work(update: str, width: int, batch: int, threads: int) -> None:
+    """Answers each number of steps that it reads with a `Turn`, and the end of input with its `Memory`."""
+    torch.set_num_threads(threads)
+    before = psutil.Process().memory_info().rss
+    step = stepper(update, width, batch)
+    for line in sys.stdin:
+        started, cpu_started = time.perf_counter(), time.process_time()
+        for _ in range(int(line)):
+            step()
+        passed = time.perf_counter() - started, time.process_time() - cpu_started
+        print(json.dumps([seconds / int(line) for seconds in passed]), flush=True)
+    # Not of resource.getrusage, which begins with what the parent of this process had.
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+    print(json.dumps([peak, peak - before]))
+
+
+if __name__ == "__main__":
+    _work(*json.loads(sys.argv[1]))
