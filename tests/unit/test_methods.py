@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.errors import WeightsError
@@ -40,6 +41,24 @@ def test_every_method_learns_and_harmonizes_through_the_same_seam(name: str, bat
     assert attention is not None
     assert 0 <= attention.min() <= attention.max() <= 1
     assert all(module.training for module in method.modules.values())
+
+
+WAITING = ("aten::item", "aten::nonzero")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_update_never_waits_for_a_number(name: str, batches: dict) -> None:
+    """On a device each would be a halt until all that is queued there is done."""
+    method = build_method(name, width=4, seed=0)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        method.update({domain: batches[domain] for domain in method.domains})
+    parents = {name: [e.cpu_parent.name for e in profiler.events() if e.name == name] for name in WAITING}
+    # Adam's fused step reads its count, which lies with the parameters, on CPUs alone.
+    assert {name: set(found) - {"aten::_fused_adam_"} for name, found in parents.items()} == {
+        "aten::item": set(),
+        "aten::nonzero": set(),
+    }
+    assert parents["aten::item"], "the profile shows them where there are any"
 
 
 def test_learning_rates_scale_from_where_they_began() -> None:
