@@ -10,7 +10,6 @@ from typing import Any
 
 from charmnet.errors import CharmNetError
 from pipelines.chaos.lab import Lab, Options, opened
-from pipelines.chaos.runs import Run
 from pipelines.chaos.scenarios import SCENARIOS, Scenario
 from pipelines.chaos.table import markdown, print_table, write_json
 from pipelines.chaos.verdict import Evidence, Outcome, Played, evidence, judge
@@ -71,7 +70,7 @@ def play(lab: Lab, scenarios: dict[str, Scenario]) -> Iterator[Outcome]:
     """The undisturbed run, then each scenario; one that breaks down is a line of the table, too."""
     undisturbed = lab.start(UNDISTURBED)
     undisturbed.wait_for_end()
-    _keep_log(lab, undisturbed)
+    _keep_log(lab)
     reference = evidence(lab, UNDISTURBED), undisturbed.seconds
     yield judge(lab, UNDISTURBED, "none", Played(undisturbed, 1), reference[0], reference)
     for name, scenario in scenarios.items():
@@ -82,7 +81,6 @@ def _play_one(lab: Lab, name: str, scenario: Scenario, reference: tuple[Evidence
     started = time.monotonic()
     try:
         played = scenario.play(lab)
-        _keep_log(lab, played.run)
         return judge(lab, name, scenario.fault, played, evidence(lab, name), reference)
     except CharmNetError as error:
         seconds = time.monotonic() - started
@@ -90,7 +88,11 @@ def _play_one(lab: Lab, name: str, scenario: Scenario, reference: tuple[Evidence
         return Outcome(
             name, scenario.fault, 0, "BROKE DOWN", None, None, "", "", 0, seconds, None, [str(error)]
         )
+    finally:
+        _keep_log(lab)
 
 
-def _keep_log(lab: Lab, run: Run) -> None:
-    (lab.folder / f"{run.name}.log").write_text(run.log())
+def _keep_log(lab: Lab) -> None:
+    """Of the last run; what Ray keeps ends with the cluster."""
+    if run := lab.last_run:
+        (lab.folder / f"{run.name}.log").write_text(run.log())

@@ -14,7 +14,6 @@ from pipelines.chaos.verdict import Played
 
 _SOON_SECONDS = 10.0
 _AWAY_SECONDS = 10.0
-_DRIVER_KILLS = 2
 _TASK_KILLS = 3
 _TASK_TITLE = "(read_"  # Ray Data names a task's process after its function
 
@@ -39,15 +38,13 @@ def worker_killed(lab: Lab) -> Played:
 
 def driver_killed(lab: Lab) -> Played:
     """The job fails, and the same command is submitted again."""
-    run, times = lab.start("driver-killed"), 0
-    for number in range(_DRIVER_KILLS):
-        run.wait_for_step(lab.options.steps * (number + 1) // (_DRIVER_KILLS + 1))
-        killed = [kill(process) for process in lab.cluster.processes(DRIVER)]  # a shell and Python
-        times += any(killed)
-        run.wait_for_end()
-        run.submit()
+    run = lab.start("driver-killed")
+    run.wait_for_step(lab.options.steps // 2)
+    killed = [kill(process) for process in lab.cluster.processes(DRIVER)]  # a shell and Python
     run.wait_for_end()
-    return Played(run, times)
+    run.submit()
+    run.wait_for_end()
+    return Played(run, int(any(killed)))
 
 
 def data_task_killed(lab: Lab) -> Played:
