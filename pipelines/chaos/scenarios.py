@@ -47,7 +47,7 @@ SCENARIOS: dict[str, Scenario] = {
     "store-failing": Scenario("5% of the store's requests fail (times: requests)", store_failing),
     "mlflow-absent": Scenario("MLflow down from before the start to after the end", mlflow_absent),
     "mlflow-away": Scenario("MLflow down in the middle, and back", mlflow_away),
-    "disk-full": Scenario("disk full beneath the spool, for half of the run", disk_full),
+    "disk-full": Scenario("disk full beneath the spool, for some steps", disk_full),
     "shard-deleted": Scenario("a shard is deleted", shard_deleted),
     "bytes-flipped": Scenario("bytes of a shard are flipped", bytes_flipped),
     "row-truncated": Scenario("a row's picture is cut short", row_truncated),

@@ -80,7 +80,7 @@ def disk_full(lab: Lab) -> Played:
     run.wait_for_step(lab.options.steps // 4)
     workers = lab.workers()
     _limit_files(workers, _DISK_BYTES)
-    run.wait_for_step(lab.options.steps * 3 // 4)
+    run.wait_for_step(lab.options.steps // 2)
     _limit_files(workers, psutil.RLIM_INFINITY)
     run.wait_for_end()
     return Played(run, 1, Wanted(drops=True))
