@@ -72,11 +72,8 @@ def mlflow_away(lab: Lab) -> Played:
 
 
 def disk_full(lab: Lab) -> Played:
-    """No file of the training processes may grow for some steps, those of the spool among them.
-
-    There is no checkpoint on the way, since that would have to be written to the same disk.
-    """
-    run = lab.start("disk-full", "checkpoint_every=0")
+    """No file of the training processes may grow for some steps, those of the spool among them."""
+    run = lab.start("disk-full")
     run.wait_for_step(lab.options.steps // 4)
     workers = lab.workers()
     _limit_files(workers, _DISK_BYTES)
