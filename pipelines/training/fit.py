@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from charmnet.errors import CharmNetError
 from pipelines.ingest.window import StreamSpec
@@ -21,6 +22,7 @@ from pipelines.training.job import TrainingJob
 from pipelines.training.placement import Placement
 
 _POLL_SECONDS = 0.5
+_MOST_NAME_CHARACTERS = 100
 _RESIZE_CHECK_SECONDS = 20.0
 """So often an elastic group looks for nodes that came; Ray's view of them may be as old as that, too."""
 _STOP_GRACE_SECONDS = 100.0
@@ -136,7 +138,7 @@ def _trainer(
             elastic_resize_monitor_interval_s=_RESIZE_CHECK_SECONDS,  # type: ignore[call-arg]  # of Train V2
         ),
         run_config=RunConfig(
-            name=name,
+            name=quote(name, safe="")[:_MOST_NAME_CHARACTERS],  # Ray takes ASCII alone
             storage_path=scratch,  # of no use: the workers keep their checkpoints themselves
             failure_config=FailureConfig(max_failures=job.config.max_failures),
         ),

@@ -16,6 +16,7 @@ from pipelines.cli import main
 from pipelines.services import TrackingServer
 from pipelines.storage import Location
 from pipelines.tracking.server import connect
+from pipelines.training.checkpoints import registered_checkpoints
 from tests.fixtures.datasets import ShardedDatasets
 
 TINY = ("pool_row_groups=2",)
@@ -89,13 +90,13 @@ def test_a_run_that_was_cut_in_two_with_its_server_away_ends_as_one_that_was_not
 def test_a_run_leaves_what_it_was_made_of(
     datasets: ShardedDatasets, s3, mlflow_server: str, tmp_path: Path
 ) -> None:
-    storage = s3.prefix()
+    storage, name = s3.prefix(), "first of März"
     more = ("validate=IHD_test", "--tracking", mlflow_server, "--register", "tiny", "schedule=linear")
     kept = ("steps=4", "checkpoint_every=1", "keep_checkpoints=2", "precision=bf16")
-    assert main(arguments(datasets, storage, "run", *more, *kept)) == 0
+    assert main(arguments(datasets, storage, name, *more, *kept)) == 0
     client = connect(mlflow_server)
-    run = finished_run(client, "run")
-    folder = Location.of(storage) / "run"
+    run = finished_run(client, name)
+    folder = Location.of(storage) / name
 
     assert run.data.tags["run_folder"] == str(folder)
     assert run.data.tags["ray_job_id"]
@@ -105,8 +106,12 @@ def test_a_run_leaves_what_it_was_made_of(
     assert client.list_artifacts(run.info.run_id, "images")
     assert client.get_model_version_by_alias("tiny", "best").version == "1"
 
-    names = sorted(child.name for child in folder.children() if child.name.startswith("checkpoint-"))
+    names = registered_checkpoints(folder)
     assert names == ["checkpoint-000000003", "checkpoint-000000004"]
+    logged = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    addresses = sorted(model.tags["checkpoint_uri"] for model in logged if "checkpoint_uri" in model.tags)
+    assert addresses == [f"{folder}/{name}" for name in names]
+    assert sum(model.tags.get("checkpoint_state") == "removed" for model in logged) == 2
     assert (folder / "best.json").read_json()["metric"] == "eval/IHD_test/fmse"
     (folder / names[0]).download_folder(tmp_path / "checkpoint")
     method, metadata = load_checkpoint(tmp_path / "checkpoint")
