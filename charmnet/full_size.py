@@ -42,7 +42,7 @@ def harmonize_full_size(
     small, small_mask = resize(composite), resize(foreground_mask)
     if not small_mask.any():
         raise DataError(
-            f"{int(foreground_mask.sum()):,} foreground pixels of which none is left at "
+            f"a foreground of {int(foreground_mask.sum()):,} pixels, of which none is left at "
             f"{TRAINING_SIZE}x{TRAINING_SIZE}; crop the picture closer to its foreground"
         )
     small_harmonized = _network(method, small, small_mask, device)

@@ -140,4 +140,4 @@ def over_cluster(
 
 
 def _address() -> str:
-    return os.environ.get(ADDRESS_VARIABLE, LOCAL)
+    return os.environ.get(ADDRESS_VARIABLE) or LOCAL

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from charmnet.errors import StorageError
 from charmnet.metrics import Protocol
 from pipelines.cli import module_main
 from pipelines.models import load_model, model_name
@@ -133,8 +134,11 @@ def _check_writable(flag: str, place: Location) -> None:
     if place.children():
         raise ValueError(f"{flag} {place} is a folder, expected a file's name in it")
     probe = place.parent / f".{place.name}.{uuid.uuid4().hex}"
-    probe.write_bytes(b"")
-    probe.delete()
+    try:
+        probe.write_bytes(b"")
+        probe.delete()
+    except StorageError as error:
+        raise StorageError(f"{flag} {place} cannot be written: {error}") from error
 
 
 def _ship_leftovers(tracking_uri: str) -> None:

@@ -155,7 +155,7 @@ def test_bad_input_ends_with_a_message(model: str, datasets: ShardedDatasets, tm
     (tmp_path / "file").write_text("")
     below_a_file = ["--json", str(tmp_path / "file" / "figures.json")]
     assert main(["evaluate", "--model", f"{model}/nowhere", "--data", datasets.real, *below_a_file]) == 1
-    assert "figures.json" in capsys.readouterr().err
+    assert "--json file://" in capsys.readouterr().err
     (tmp_path / "file").unlink()
     assert main(["evaluate", "--model", _broken_model(tmp_path / "nan"), "--data", datasets.real]) == 1
     assert "holds NaN" in capsys.readouterr().err

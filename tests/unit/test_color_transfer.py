@@ -138,7 +138,7 @@ def test_what_cannot_be_harmonized_is_refused():
     large = np.zeros((1100, 1100, 3), np.uint8)
     one_pixel = np.zeros((1100, 1100), np.uint8)
     one_pixel[1, 1] = 1
-    with pytest.raises(DataError, match="1 foreground pixels of which none is left"):
+    with pytest.raises(DataError, match="a foreground of 1 pixels, of which none is left"):
         harmonize_full_size(Brighten(), large, one_pixel)
     with pytest.raises(ValueError, match="nothing of the region"):
         transfer_color_change(PHOTOGRAPH, MASK, resize(PHOTOGRAPH), resize(PHOTOGRAPH), resize(MASK) * 0)
