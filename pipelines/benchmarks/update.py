@@ -47,7 +47,12 @@ def measure(arguments: argparse.Namespace) -> Report:
     torch.set_num_threads(arguments.threads)
     products, turns = _take_turns(arguments)
     gflop_per_pair = _gflop_per_pair(arguments)
-    limits = {name: max(values) / gflop_per_pair for name, values in products.items()}
+    product_gflop = 2 * _MATRIX_SIZE**3 / 1e9
+    scale = gflop_per_pair * arguments.batch / product_gflop  # a step's in products
+    limits = {
+        name: Turn(*(scale * min(values) for values in zip(*own, strict=True)))
+        for name, own in products.items()
+    }
     updates = update_figures(turns, arguments.batch, limits)
     for name, (update, huge_pages) in _UPDATES.items():
         worker = Worker(update, huge_pages, arguments.width, arguments.memory_batch, arguments.threads)
@@ -55,16 +60,17 @@ def measure(arguments: argparse.Namespace) -> Report:
         updates[name] |= worker.end()._asdict()
     figures = {
         "arguments": given,
-        "product_gflops": products,
+        "product_gflop": product_gflop,
+        "products": products,
         "gflop_per_pair": gflop_per_pair,
         "updates": updates,
     }
     return Report(figures, [_table(figures)])
 
 
-def _take_turns(arguments: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, list[Turn]]]:
-    """GFLOP/s of matrix products by precision, and the turns of each update: one a round."""
-    products: dict[str, list[float]] = {name: [] for name in _PRODUCTS}
+def _take_turns(arguments: argparse.Namespace) -> tuple[dict[str, list[Turn]], dict[str, list[Turn]]]:
+    """Of matrix products by precision, and of the updates: one a round."""
+    products: dict[str, list[Turn]] = {name: [] for name in _PRODUCTS}
     turns: dict[str, list[Turn]] = {name: [] for name in _UPDATES}
     workers = {
         name: Worker(update, huge_pages, arguments.width, arguments.batch, arguments.threads)
@@ -74,7 +80,7 @@ def _take_turns(arguments: argparse.Namespace) -> tuple[dict[str, list[float]], 
         worker.turn(_WARM_UP_STEPS)
     for _ in range(arguments.rounds):
         for name, dtype in _PRODUCTS.items():
-            products[name].append(_product_gflops(dtype, arguments.steps))
+            products[name].append(_product(dtype, arguments.steps))
         for name, worker in workers.items():
             turns[name].append(worker.turn(arguments.steps))
     for worker in workers.values():
@@ -82,13 +88,14 @@ def _take_turns(arguments: argparse.Namespace) -> tuple[dict[str, list[float]], 
     return products, turns
 
 
-def _product_gflops(dtype: torch.dtype, times: int) -> float:
+def _product(dtype: torch.dtype, times: int) -> Turn:
+    """One product of square matrices, on average."""
     first, second = torch.randn(2, _MATRIX_SIZE, _MATRIX_SIZE).to(dtype)
     first @ second
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     for _ in range(times):
         first @ second
-    return 2 * _MATRIX_SIZE**3 / 1e9 * times / (time.perf_counter() - started)
+    return Turn((time.perf_counter() - started) / times, (time.process_time() - cpu_started) / times)
 
 
 def _gflop_per_pair(arguments: argparse.Namespace) -> float:
@@ -100,59 +107,57 @@ def _gflop_per_pair(arguments: argparse.Namespace) -> float:
 
 
 def update_figures(
-    turns: dict[str, list[Turn]], batch: int, limits: dict[str, float]
+    turns: dict[str, list[Turn]], batch: int, limits: dict[str, Turn]
 ) -> dict[str, dict[str, Any]]:
-    """Rates, and ratios to the plain update of the same round: medians.
+    """Medians of the rounds: rates, ratios to the plain update of the same round, and shares of the limit.
 
     Args:
         turns: of each update, one a round.
-        limits: pairs per second of matrix products alone, by precision.
+        limits: what a step's matrix products alone take, by precision.
     """
     figures = {}
     for name, own in turns.items():
         rounds = list(zip(turns[_BASELINE], own, strict=True))
         ratios = [base.seconds / turn.seconds for base, turn in rounds]
-        pairs = batch / statistics.median(turn.seconds for turn in own)
+        cpu_ratios = [base.cpu_seconds / turn.cpu_seconds for base, turn in rounds]
+        seconds, cpu_seconds = (statistics.median(values) for values in zip(*own, strict=True))
         limit = limits.get(name, limits["float32"])
         figures[name] = {
-            "pairs_per_second": pairs,
-            "limit_pairs_per_second": limit,
-            "share_of_limit": pairs / limit,
+            "pairs_per_second": batch / seconds,
+            "limit_pairs_per_second": batch / limit.seconds,
+            "share_of_limit": limit.seconds / seconds,
             "ratio": statistics.median(ratios),
-            "ratio_quartiles": statistics.quantiles(ratios, n=4)[::2] if len(ratios) > 1 else ratios * 2,
-            "cpu_seconds_per_step": statistics.median(turn.cpu_seconds for turn in own),
-            "cpu_ratio": statistics.median(base.cpu_seconds / turn.cpu_seconds for base, turn in rounds),
+            "ratio_quartiles": _quartiles(ratios),
+            "cpu_seconds": cpu_seconds,
+            "cpu_share_of_limit": limit.cpu_seconds / cpu_seconds,
+            "cpu_ratio": statistics.median(cpu_ratios),
+            "cpu_ratio_quartiles": _quartiles(cpu_ratios),
             "turns": own,
         }
     return figures
 
 
+def _quartiles(values: list[float]) -> list[float]:
+    return statistics.quantiles(values, n=4)[::2] if len(values) > 1 else values * 2
+
+
 def _table(figures: dict[str, Any]) -> Table:
     given = figures["arguments"]
     title = f"update: width {given['width']}, {given['batch']} pairs, {given['threads']} threads"
-    columns = (
-        "pairs/s",
-        "ratio (quartiles)",
-        "limit",
-        "of it",
-        "CPU s",
-        "ratio",
-        "peak MiB",
-        "update's",
-        "ratio",
-    )
-    table = Table("", *columns, title=title)
+    times = ("pairs/s", "ratio", "of limit", "CPU s", "ratio", "of limit")
+    memory = ("peak MiB", "the update's", "ratio")
+    table = Table("", *times, *memory, title=title)
     baseline = figures["updates"][_BASELINE]["update_bytes"]
     for name, own in figures["updates"].items():
-        low, high = own["ratio_quartiles"]
+        (low, high), (cpu_low, cpu_high) = own["ratio_quartiles"], own["cpu_ratio_quartiles"]
         table.add_row(
             name,
             f"{own['pairs_per_second']:.2f}",
             f"{own['ratio']:.2f} ({low:.2f}-{high:.2f})",
-            f"{own['limit_pairs_per_second']:.1f}",
-            f"{own['share_of_limit']:.0%}",
-            f"{own['cpu_seconds_per_step']:.2f}",
-            f"{own['cpu_ratio']:.2f}",
+            f"{own['share_of_limit']:.0%} of {own['limit_pairs_per_second']:.1f}",
+            f"{own['cpu_seconds']:.2f}",
+            f"{own['cpu_ratio']:.2f} ({cpu_low:.2f}-{cpu_high:.2f})",
+            f"{own['cpu_share_of_limit']:.0%}",
             f"{own['peak_bytes'] >> 20:,}",
             f"{own['update_bytes'] >> 20:,}",
             f"{own['update_bytes'] / baseline:.2f}",

@@ -33,7 +33,7 @@ def test_the_plain_update_is_this_projects() -> None:
 def test_ratios_are_of_the_same_round() -> None:
     plain = [Turn(1.0, 2.0), Turn(4.0, 8.0), Turn(2.0, 4.0)]  # the machine was busy in the second round
     turns = {"plain float32": plain, "float32": [Turn(t.seconds / 2, t.cpu_seconds / 4) for t in plain]}
-    figures = update_figures(turns, batch=4, limits={"float32": 8.0})["float32"]
+    figures = update_figures(turns, batch=4, limits={"float32": Turn(0.5, 0.25)})["float32"]
     assert (figures["ratio"], figures["cpu_ratio"]) == (2, 4)
     assert figures["pairs_per_second"] == 4
-    assert figures["share_of_limit"] == 0.5
+    assert (figures["share_of_limit"], figures["cpu_share_of_limit"]) == (0.5, 0.25)
