@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -22,8 +22,6 @@ from unittest.mock import patch
 import cv2
 import drjit
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition
 from pipelines.cluster import prepare_environment, start_here
@@ -37,6 +35,8 @@ from pipelines.shards.entries import Rejection
 from pipelines.shards.job import Destination
 from pipelines.storage import Location
 from tests.fixtures.separately_lit import render_separately
+
+Rows = Iterator[tuple[str, ...]]
 
 VIEWS = (View("field", "human", 2, 0), View("room", "human", 4, 0))
 SIZES = ((256, 256), (512, 288))  # the larger one for the first view alone
@@ -66,22 +66,21 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def speed() -> Table:
+def speed() -> Rows:
     """A whole task: scene, ten pictures, mask, files; the first one's start included in none."""
-    table = Table("size", "view", "seconds", "images a minute")
+    yield "size", "view", "seconds", "images a minute"
     with tempfile.TemporaryDirectory() as folder:
         RenderTask(VIEWS[0], settings(32, 32, 1)).write(Location.of(folder), "first.parquet")
         for size, view in ((SIZES[0], VIEWS[0]), (SIZES[1], VIEWS[0]), (SIZES[0], VIEWS[1])):
             task = RenderTask(view, settings(*size))
             taken = seconds(lambda task=task: task.write(Location.of(folder), "view.parquet"))
             rate = 60 * NUM_CONDITIONS / taken
-            table.add_row("{}x{}".format(*size), view.id, f"{taken:.1f}", f"{rate:.1f}")
-    return table
+            yield ("{}x{}".format(*size), view.id, f"{taken:.1f}", f"{rate:.1f}")
 
 
-def mixing() -> Table:
+def mixing() -> Rows:
     """Ten conditions mixed from sources, and each rendered by itself with as many samples."""
-    table = Table("view", "mixed, seconds", "separate, seconds", "mean difference", "PSNR", "worst condition")
+    yield "view", "mixed, seconds", "separate, seconds", "mean difference", "PSNR", "worst condition"
     for view in VIEWS:
         asked = settings(128, 72)
         scene, lightings = scene_of(view, asked), asked.conditions.draw(view.rng("light"))
@@ -96,27 +95,25 @@ def mixing() -> Table:
         taken = seconds(mix), seconds(separate)
         apart = found["mixed"].astype(float) - found["separate"]
         decibels = [psnr(one) for one in apart]
-        table.add_row(
+        yield (
             view.id,
             *(f"{value:.1f}" for value in taken),
             f"{np.abs(apart).mean():.2f}",
             f"{psnr(apart):.1f} dB",
             f"{min(decibels):.1f} dB",
         )
-    return table
 
 
-def noise() -> Table:
+def noise() -> Rows:
     """Against many samples: all of the error, and what of it is grain."""
-    columns = ("view", "samples", "denoised", "PSNR", "grain, levels", "pixels with visible grain")
-    table = Table(*columns)
+    yield "view", "samples", "denoised", "PSNR", "grain, levels", "pixels with visible grain"
     for view in VIEWS:
         reference = pictures(view, REFERENCE_SAMPLES, seed=1).astype(float)
         for samples in SAMPLES:
             for denoised in (True, False):
                 apart = pictures(view, samples, seed=0, denoised=denoised) - reference
                 grain = np.abs(grain_of(apart))
-                table.add_row(
+                yield (
                     view.id,
                     str(samples),
                     "yes" if denoised else "no",
@@ -124,7 +121,6 @@ def noise() -> Table:
                     f"{grain.mean():.2f}",
                     f"{(grain > VISIBLE).any(axis=-1).mean():.2%}",
                 )
-    return table
 
 
 def pictures(view: View, samples: int, seed: int, denoised: bool = True) -> np.ndarray:
@@ -147,11 +143,11 @@ def psnr(apart: np.ndarray) -> float:
     return float(20 * np.log10(255) - 10 * np.log10(np.square(apart).mean()))
 
 
-def tasks() -> Table:
+def tasks() -> Rows:
     """The same six views by one task at a time and by two."""
     import ray
 
-    table = Table("tasks", "seconds")
+    yield "tasks", "seconds"
     views = [replace(VIEWS[0], scene=number) for number in range(6)]
     for count in (1, 2):
         start_here(num_cpus=count)
@@ -159,9 +155,8 @@ def tasks() -> Table:
             destination = Destination(Location.of(Path(folder, "out")), {"command": "benchmark"})
             started = time.perf_counter()
             render(destination, views, settings(128, 72, 4), max_rejected=0)
-            table.add_row(str(count), f"{time.perf_counter() - started:.1f}")
+            yield (str(count), f"{time.perf_counter() - started:.1f}")
         ray.shutdown()
-    return table
 
 
 def main() -> None:
@@ -171,7 +166,8 @@ def main() -> None:
     )
     measures = {measure.__name__: measure for measure in (speed, mixing, noise, tasks)}
     parser.add_argument("what", choices=measures)
-    Console().print(measures[parser.parse_args().what]())
+    for row in measures[parser.parse_args().what]():
+        print(" | ".join(row), flush=True)
 
 
 if __name__ == "__main__":
