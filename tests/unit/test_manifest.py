@@ -1,5 +1,6 @@
 import copy
 import json
+import pickle
 
 import pytest
 from hypothesis import given
@@ -56,6 +57,33 @@ def test_merging_keeps_every_count(parts: list[Manifest]) -> None:
     for field, totals in merged.totals().items():
         for name, rows in totals.items():
             assert rows == sum(part.totals()[field].get(name, 0) for part in parts)
+
+
+@given(manifests(), st.data())
+def test_columns_say_what_the_row_groups_say(manifest: Manifest, data: st.DataObject) -> None:
+    selected = data.draw(st.lists(st.booleans(), min_size=4, max_size=4))[: len(manifest.strata)]
+    groups = list(manifest.groups())
+    assert [(shard, group) for shard, group, _ in groups] == list(
+        map(tuple, manifest.table.places().tolist())
+    )
+    assert manifest.table.selected_samples(selected).tolist() == [
+        sum(samples for index, (_, samples) in group.strata.items() if selected[index])
+        for _, _, group in groups
+    ]
+    copy_of_it = pickle.loads(pickle.dumps(manifest))
+    assert copy_of_it == manifest
+    assert list(copy_of_it.shards[1:]) == list(manifest.shards)[1:]
+
+
+def test_many_row_groups_take_little() -> None:
+    group = RowGroup(64, 64, 600_000, {0: (64, 64)}, offset=10_000_000)
+    shards = [Shard(f"part-{n:08d}.parquet", 9_600_000, f"{n:064x}", (group,) * 160) for n in range(100)]
+    stratum = Stratum(Domain.REAL, "HCOCO", None, ("train",))
+    manifest = Manifest(RowKind.PAIR, Container.TAR, Domain.REAL, (stratum,), tuple(shards))
+    assert len(pickle.dumps(manifest)) < 32 * 16_000
+    assert manifest.shards[-1].row_groups[-1] == group
+    with pytest.raises(IndexError):
+        manifest.shards[100]
 
 
 def test_kinds_do_not_merge() -> None:
