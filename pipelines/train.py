@@ -23,6 +23,7 @@ from pipelines.config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined
 from pipelines.recipes import RECIPES, recipe
 from pipelines.tracking.server import default_tracking_uri, plain_tracking_uri
+from pipelines.training.start_clock import StartClock
 
 EXIT_STOPPED = 143
 """The run was asked to stop and saved a checkpoint."""
@@ -76,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(
             "--storage is missing: where the run keeps its checkpoints, such as s3://bucket/runs"
         )
+    clock = StartClock()
     from pipelines.training.driver import train  # needs Ray, which --help does not
 
     tracking_uri = _tracking_uri(arguments.tracking)
@@ -91,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         tracking_uri,
         arguments.experiment,
         arguments.register,
+        clock,
     )
     print(f"{result.status.lower()} at step {result.step}: {result.run_folder}")
     if result.page:

@@ -7,14 +7,18 @@ from collections.abc import Iterable, Mapping
 import ray
 
 from pipelines.ingest.quarantine import Ledger, Quarantined
+from pipelines.training.start_clock import FIRST_STEP, StartClock
 
 
 @ray.remote(num_cpus=0)
 class Control(Ledger):
     """Holds the wish to stop, the latest news and, as a `Ledger`, what cannot be delivered or go on."""
 
-    def __init__(self, limits: Mapping[str, int], known: Iterable[Quarantined] = ()) -> None:
+    def __init__(
+        self, limits: Mapping[str, int], known: Iterable[Quarantined] = (), clock: StartClock | None = None
+    ) -> None:
         self._step, self._news = 0, ""
+        self._clock = clock or StartClock()
         self._stop = False
         super().__init__(limits, known)
 
@@ -29,6 +33,14 @@ class Control(Ledger):
     def tell(self, step: int, news: str) -> None:
         """Rank 0 has finished a step."""
         self._step, self._news = step, news
+
+    def reached(self, milestone: str) -> None:
+        """A worker has come so far for the first time; the first step's end is told with all before it."""
+        if FIRST_STEP in self._clock.reached:
+            return
+        self._clock.mark(milestone)
+        if milestone == FIRST_STEP:
+            self.notice(self._clock.text())
 
     def latest(self) -> tuple[int, str]:
         """The last step that was told of, and what was told."""

@@ -24,6 +24,7 @@ from pipelines.training.job import RunTracking, TrainingJob, method_of
 from pipelines.training.placement import Placement, place
 from pipelines.training.record import record_models, record_run, settle_earlier_runs
 from pipelines.training.run_folder import RunFolder
+from pipelines.training.start_clock import StartClock
 
 RELEASED_EPOCHS = 200
 
@@ -62,6 +63,7 @@ def train(
     tracking_uri: str | None = None,
     experiment: str = "charmnet",
     registered_name: str | None = None,
+    clock: StartClock | None = None,
 ) -> RunResult:
     """Runs the training run `name` under `storage` to its last step, from where it stands.
 
@@ -69,6 +71,7 @@ def train(
         uris: of the data sets; those of the method's domains are needed.
         tracking_uri: of the MLflow server; None records nothing.
         registered_name: under which the best model is registered.
+        clock: that began with the command.
 
     Raises:
         ValueError: the configuration does not fit the data, the cluster or the run that is to go on.
@@ -77,20 +80,25 @@ def train(
     """
     for setting, value in _RAY_TRAIN_SETTINGS.items():
         os.environ.setdefault(setting, value)
+    clock = clock or StartClock()
+    clock.mark("imports")
     method = method_of(config)
     datasets = _open_datasets(uris, method.domains)
     config = replace(config, init=_checked_init(config, method, tracking_uri))
     specs = stream_specs(config, datasets, method.domains)
     config = replace(config, steps=config.steps or released_steps(specs))
     _check_validation(config, datasets)
+    clock.mark("data sets")
     connect()
+    clock.mark("cluster")
     with stopping_on_signals() as stop:  # after Ray, which takes SIGTERM for itself when it starts
         placement = _place(config, len(specs))
         folder = RunFolder.of(storage, name)
         digests = {domain.value: dataset.manifest.digest for domain, dataset in datasets.items()}
         record = folder.claim(name, config, digests, experiment)
         tracking = RunTracking(tracking_uri, experiment, record.run_key, name) if tracking_uri else None
-        control = _control(config, specs, folder)
+        clock.mark("record")
+        control = _control(config, specs, folder, clock)
         job = TrainingJob(config, folder.location, record.run_key, datasets, tracking, control)
         return _tracked_run(job, specs, placement, name, registered_name, stop)
 
@@ -123,7 +131,9 @@ def _tracked_run(
     return RunResult(status, fitted.step, str(job.run_folder), fitted.metrics, tracker.page, quarantined)
 
 
-def _control(config: TrainConfig, specs: Mapping[str, StreamSpec], folder: RunFolder) -> Any:
+def _control(
+    config: TrainConfig, specs: Mapping[str, StreamSpec], folder: RunFolder, clock: StartClock
+) -> Any:
     """The run's control, on this node: it must not be lost with another."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -136,7 +146,7 @@ def _control(config: TrainConfig, specs: Mapping[str, StreamSpec], folder: RunFo
     }
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = Control.options(scheduling_strategy=here)  # type: ignore[attr-defined]
-    return actor.remote(limits, read_quarantine(folder.location))
+    return actor.remote(limits, read_quarantine(folder.location), clock)
 
 
 def _checked_init(config: TrainConfig, method: Method, tracking_uri: str | None) -> str | None:

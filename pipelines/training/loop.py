@@ -42,6 +42,7 @@ from pipelines.training.metric_window import MetricWindow
 from pipelines.training.parallel import data_parallel
 from pipelines.training.run_folder import RunFolder
 from pipelines.training.schedule import learning_rate_factor
+from pipelines.training.start_clock import FIRST_STEP
 from pipelines.training.validation import Validation
 
 _STOP_CHECK_STEPS = 5  # how often the workers ask each other whether to stop: it waits for the device
@@ -54,6 +55,7 @@ def train_worker(loop_config: dict[str, Any]) -> None:
     workers_here = ray.train.get_context().get_local_world_size()
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // workers_here))
     job: TrainingJob = loop_config["job"]
+    job.control.reached.remote("workers")
     if ray.get(job.control.failure.remote()) is None:  # else the group before this one found it out
         _TrainingLoop(job).run()
 
@@ -65,7 +67,7 @@ class _TrainingLoop:
         self.rank, self.num_workers = context.get_world_rank(), context.get_world_size()
         self.device = ray.train.torch.get_device()
         self.method = method_of(job.config).to(self.device)
-        self.step = 0
+        self.step, self.starting = 0, True
         self.tell = job.control.notice.remote
         self.uploader = Uploader()
         self.state: Snapshot | None = None  # what was last given to it
@@ -106,6 +108,7 @@ class _TrainingLoop:
         }
         if self._stop_requested():
             return
+        self._reached("state")
         if self.rank == 0 and self.step == 0:
             self._log_samples()  # the pages begin their sliders at step 0
         self.window.restart()
@@ -117,6 +120,7 @@ class _TrainingLoop:
     def _update(self, streams: dict[Domain, Iterator[Block]]) -> None:
         started = time.perf_counter()
         blocks = {domain: next(stream) for domain, stream in streams.items()}
+        self._reached("first batch")
         waited_seconds = time.perf_counter() - started
         batches = {domain: to_batch(block, self.device) for domain, block in blocks.items()}
         self.method.scale_learning_rates(
@@ -124,10 +128,17 @@ class _TrainingLoop:
         )
         share = len(next(iter(batches.values()))) * self.num_workers / self.config.batch_size
         metrics = self.method.update(batches, share)
+        self._reached(FIRST_STEP)
         self.step += 1
         self.deliveries.add(self.step, blocks)
         sample_ids = [str(sample_id) for block in blocks.values() for sample_id in block["id"]]
         self.window.add(metrics, sample_ids, waited_seconds, share)
+
+    def _reached(self, milestone: str) -> None:
+        """Tells how far the run's start has come."""
+        if self.rank == 0 and self.starting:
+            self.job.control.reached.remote(milestone)
+            self.starting = milestone != FIRST_STEP
 
     def _finish_step(self) -> bool:
         """Logs, validates and saves as is due after a step; True where the run is to stop early."""
