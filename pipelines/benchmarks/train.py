@@ -89,7 +89,7 @@ def bare(config: TrainConfig, steps: int) -> dict[str, float]:
 
 
 @dataclass
-class _Run:
+class Run:
     """
     Attributes:
         windows: (pairs per second, share of data wait) of each window of steps, in order.
@@ -102,7 +102,7 @@ class _Run:
     cpu_steps: int = 0
 
 
-def _trained(arguments: argparse.Namespace, assignments: list[str]) -> _Run:
+def _trained(arguments: argparse.Namespace, assignments: list[str]) -> Run:
     """Runs the command on a running cluster and listens to it."""
     from pipelines.cluster import ADDRESS_VARIABLE, prepare_environment, start_here
 
@@ -129,13 +129,13 @@ def _trained(arguments: argparse.Namespace, assignments: list[str]) -> _Run:
     return run
 
 
-def _listen(process: subprocess.Popen[str], began: float, warm_steps: int) -> _Run:
+def _listen(process: subprocess.Popen[str], began: float, warm_steps: int) -> Run:
     """
     Raises:
         SystemExit: the command failed; what it said was shown.
     """
     assert process.stdout is not None
-    run, before = _Run(), (0, Spent({}))
+    run, before = Run(), (0, Spent({}))
     for line in process.stdout:
         print(f"  {line}", end="", file=sys.stderr, flush=True)
         if (start := parse(line)) is not None:
@@ -167,7 +167,7 @@ def _windows(database: str) -> list[tuple[float, float]]:
 # -- what is told
 
 
-def run_figures(run: _Run, bare: list[dict[str, float]], batch_size: int) -> dict[str, Any]:
+def run_figures(run: Run, bare: list[dict[str, float]], batch_size: int) -> dict[str, Any]:
     """Rates of the windows after the warm-up, over the mean of the rates alone before and after."""
     warm = run.windows[int(len(run.windows) * _WARM_UP_SHARE) :]
     pairs = len(warm) / sum(1 / rate for rate, _ in warm)  # windows are of as many steps
