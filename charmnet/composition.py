@@ -11,7 +11,10 @@ from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition
 
 
 def exchange_foreground(
-    foreground_image: UInt8Array, background_image: UInt8Array, foreground_mask: UInt8Array
+    foreground_image: UInt8Array,
+    background_image: UInt8Array,
+    foreground_mask: UInt8Array,
+    in_place: bool = False,
 ) -> UInt8Array:
     """The composite of a scene's foreground under one condition and its background under another.
 
@@ -21,6 +24,7 @@ def exchange_foreground(
     Args:
         foreground_image, background_image: [H,W,3] uint8 of the same scene.
         foreground_mask: [H,W] uint8, 1 = foreground.
+        in_place: make the composite of `foreground_image`, which saves a copy.
 
     Raises:
         ValueError: the three differ in size.
@@ -30,8 +34,9 @@ def exchange_foreground(
             f"pictures of {foreground_image.shape} and {background_image.shape} with a mask of "
             f"{foreground_mask.shape}; expected one height and width"
         )
-    composite = background_image.copy()
-    return cv2.copyTo(foreground_image, foreground_mask, composite).astype(np.uint8, copy=False)
+    composite = foreground_image if in_place else foreground_image.copy()
+    cv2.copyTo(background_image, (foreground_mask == 0).view(np.uint8), composite)
+    return composite
 
 
 def soft_style_label(

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -146,7 +147,8 @@ class Location:
         if self.scheme == "file":
             return pyarrow.fs.LocalFileSystem(), self._path
         if self.scheme == "s3":
-            return pyarrow.fs.S3FileSystem(endpoint_override=os.environ.get(ENDPOINT_VARIABLE)), self._path
+            environment = tuple((name, text) for name, text in os.environ.items() if name.startswith("AWS_"))
+            return _s3(environment), self._path
         return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(self.filesystem())), self._path
 
     @contextmanager
@@ -245,6 +247,12 @@ class Location:
             target = folder / (self / name).uri.removeprefix(f"{self.uri}/")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((self / name).read_bytes())
+
+
+@lru_cache(maxsize=4)
+def _s3(environment: tuple[tuple[str, str], ...]) -> pyarrow.fs.S3FileSystem:
+    """Arrow's client, made once for what the environment says: making one takes 12 ms of CPU."""
+    return pyarrow.fs.S3FileSystem(endpoint_override=dict(environment).get(ENDPOINT_VARIABLE))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +88,13 @@ class EpochPlan:
         num_row_groups = sum(len(c.row_groups) for c in self.classes)
         self.num_pools = -(-num_row_groups // pool_row_groups)
 
+        self._latest: _Epoch | None = None
+
+    def _epoch(self, number: int) -> _Epoch:
+        if self._latest is None or self._latest.number != number:
+            self._latest = _Epoch(self, number)
+        return self._latest
+
     def epoch_of(self, position: int) -> int:
         """The epoch that a position of the endless stream lies in."""
         return position // self.num_samples
@@ -96,8 +104,20 @@ class EpochPlan:
         while start < stop:
             epoch, first = divmod(start, self.num_samples)
             last = min(first + stop - start, self.num_samples)
-            yield SampleRun(epoch, _Epoch(self, epoch).references(first, last))
+            yield SampleRun(epoch, self._epoch(epoch).references(first, last))
             start += last - first
+
+    def pool_end(self, position: int) -> int:
+        """Where in the endless stream the shuffle pool ends that a position lies in."""
+        number, place = divmod(position, self.num_samples)
+        epoch = self._epoch(number)
+        return number * self.num_samples + epoch.samples_before(epoch.pool_of(place) + 1)
+
+    def row_groups(self, start: int, stop: int) -> set[tuple[int, int]]:
+        """(shard index, row group index) of what has to be read for positions start..stop-1."""
+        return {
+            (shard, group) for run in self.runs(start, stop) for shard, group, _ in run.references.tolist()
+        }
 
     def stand_ins(self, position: int, distance: int) -> Iterator[tuple[int, int, int]]:
         """What may stand for the sample at a position, in order: the same epoch's, round its end.
@@ -116,18 +136,23 @@ class EpochPlan:
 class _Epoch:
     """The order of one epoch."""
 
-    def __init__(self, plan: EpochPlan, epoch: int) -> None:
-        self.plan = plan
-        self.key = (plan.seed, str(plan.domain), epoch)
+    def __init__(self, plan: EpochPlan, number: int) -> None:
+        self.plan, self.number = plan, number
+        self.key = (plan.seed, str(plan.domain), number)
         rng = seeded_rng("phases", *self.key)
         self.phases = [int(rng.integers(plan.num_pools)) for _ in plan.classes]
+        self.orders = [
+            Permutation(len(size_class.row_groups), *self.key, "row groups", i)
+            for i, size_class in enumerate(plan.classes)
+        ]
+        self._pool = lru_cache(maxsize=2)(self._mixed)  # who cuts windows asks for a pool several times
 
     def references(self, first: int, last: int) -> NDArray[np.int32]:
         """[last - first, 3] for the positions first..last-1 of this epoch."""
         parts = []
-        pool = self._pool_of(first)
+        pool = self.pool_of(first)
         while first < last:
-            begin = self._samples_before(pool)
+            begin = self.samples_before(pool)
             samples = self._pool(pool)
             part = samples[first - begin : last - begin]
             parts.append(part)
@@ -140,26 +165,27 @@ class _Epoch:
         row_groups = len(self.plan.classes[size_class].row_groups)
         return (row_groups * pools + self.phases[size_class]) // self.plan.num_pools
 
-    def _samples_before(self, pool: int) -> int:
+    def samples_before(self, pool: int) -> int:
         return sum(c.samples * self._taken(i, pool) for i, c in enumerate(self.plan.classes))
 
-    def _pool_of(self, position: int) -> int:
+    def pool_of(self, position: int) -> int:
         low, high = 0, self.plan.num_pools - 1
         while low < high:
             middle = (low + high + 1) // 2
-            if self._samples_before(middle) <= position:
+            if self.samples_before(middle) <= position:
                 low = middle
             else:
                 high = middle - 1
         return low
 
-    def _pool(self, pool: int) -> NDArray[np.int32]:
-        """The pool's samples, mixed."""
-        parts = []
+    def _mixed(self, pool: int) -> NDArray[np.int32]:
+        """The pool's samples, mixed; of many small classes a pool may have none."""
+        parts = [np.empty((0, 3), np.int32)]
         for i, size_class in enumerate(self.plan.classes):
             taken = np.arange(self._taken(i, pool), self._taken(i, pool + 1), dtype=np.int64)
-            order = Permutation(len(size_class.row_groups), *self.key, "row groups", i)
-            groups = np.repeat(size_class.row_groups[order(taken)], size_class.samples, axis=0)
+            if not len(taken):
+                continue
+            groups = np.repeat(size_class.row_groups[self.orders[i](taken)], size_class.samples, axis=0)
             offsets = np.tile(np.arange(size_class.samples, dtype=np.int32), len(taken))
             parts.append(np.column_stack([groups, offsets]))
         samples = np.concatenate(parts)

@@ -32,7 +32,7 @@ from pipelines.ingest.window import Block, StreamSpec, read_window
 MIN_PAIRS_PER_WORKER = 2
 """The bottleneck is 1x1, and batch statistics over a single value do not exist."""
 
-_MAX_WINDOWS = 512  # of one execution; making the list costs about a millisecond each
+_MAX_POOLS = 512  # of one execution; making the list of its windows costs about a millisecond each
 _PREFETCHED_BLOCKS = 4
 _STEPS_AHEAD = 32
 _LEAST_BYTES_AHEAD = 128 * 1024 * 1024  # what a few tasks yield at a time
@@ -106,7 +106,8 @@ def stream_dataset(
     options = dataset.context.execution_options
     options.preserve_order = True
     options.resource_limits = ray.data.ExecutionResources.for_limits(
-        cpu=max_cpus if num_cpus else None, object_store_memory=_bytes_ahead(spec)
+        cpu=max_cpus if num_cpus else None,
+        object_store_memory=_bytes_ahead(spec, windows, int(max_cpus // num_cpus) if max_cpus and num_cpus else 1),
     )
     return dataset
 
@@ -131,10 +132,16 @@ def _entered_window(
     ledger.end_window.remote(execution, start_step)
 
 
-def _bytes_ahead(spec: StreamSpec) -> int:
-    """How much decoded data may wait for the workers: some steps, not a share of the machine's memory."""
+def _bytes_ahead(spec: StreamSpec, windows: list[tuple[int, int]], tasks: int) -> int:
+    """How much decoded data may wait for the workers: some steps, not a share of the machine's memory.
+
+    Blocks are handed on in order. So that all tasks work, each must have room for what it makes ahead of its
+    turn: on average half a window.
+    """
     step_bytes = spec.batch_size * spec.size * spec.size * _BYTES_PER_PIXEL
-    return max(_STEPS_AHEAD * step_bytes, _LEAST_BYTES_AHEAD)
+    window_steps = (windows[-1][1] - windows[0][0]) / len(windows)
+    ahead = max(_STEPS_AHEAD, int(window_steps * (tasks - 1) / 2))
+    return max(ahead * step_bytes, _LEAST_BYTES_AHEAD)
 
 
 @ray.remote(num_cpus=0)
@@ -208,7 +215,7 @@ class LaneShard:
             opened = self._open(start_step, stop_step)
 
     def _segment_end(self, start_step: int, stop_step: int) -> int:
-        segment_steps = self.spec.window_steps * _MAX_WINDOWS
+        segment_steps = self.spec.pool_steps * _MAX_POOLS
         return min(start_step - start_step % segment_steps + segment_steps, stop_step)
 
     def _open(self, start_step: int, stop_step: int) -> Any:

@@ -232,7 +232,8 @@ def _crops(
         return other, ground_truth, mask
     # The exchange moves no pixel, so it is made in the crop alone.
     fitting = cv2.resize(mask, (crop.width, crop.height), interpolation=cv2.INTER_NEAREST)
-    return exchange_foreground(other, ground_truth, fitting.astype(np.uint8, copy=False)), ground_truth, mask
+    exchange_foreground(other, ground_truth, fitting.astype(np.uint8, copy=False), in_place=True)
+    return other, ground_truth, mask
 
 
 def _scene_mask(data: bytes) -> UInt8Array:

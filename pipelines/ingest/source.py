@@ -34,7 +34,7 @@ class Delivery:
 
 
 class SampleSource:
-    """Row groups are read once and kept, so one source serves one window of steps.
+    """Row groups are kept until they are dropped, so one source serves one window of steps.
 
     Args:
         crashers: reasons by fingerprint of pictures that are known to crash the decoder.
@@ -61,6 +61,10 @@ class SampleSource:
         if self.probe is not None:
             self.probe.close()
 
+    def drop(self, row_group: tuple[int, int]) -> None:
+        """It will not be asked for again, unless for a stand-in."""
+        self.groups.pop(row_group, None)
+
     def deliver(self, position: int, epoch: int, reference: Reference) -> Delivery:
         """The sample at a position of the endless stream, or the first stand-in that can be decoded.
 
@@ -86,7 +90,7 @@ class SampleSource:
     def _sample(self, epoch: int, reference: Reference) -> Sample:
         spec = self.spec
         how = spec.seed, spec.domain, epoch, spec.size, spec.decoding
-        encoded = self._encoded(epoch, reference)
+        encoded = self.encoded(epoch, reference)
         if self.crashers and (reason := self.crashers.get(fingerprint(encoded))):
             raise _CrashError(reason, fingerprint(encoded))
         if self.probe and (reason := self.probe.crash(encoded, *how)):
@@ -95,7 +99,7 @@ class SampleSource:
             raise _CrashError(reason, fingerprint(encoded))
         return decode(encoded, *how)
 
-    def _encoded(self, epoch: int, reference: Reference) -> EncodedSample:
+    def encoded(self, epoch: int, reference: Reference) -> EncodedSample:
         shard, group, offset = reference
         samples = self._group(shard, group)
         return samples.sample(offset, self.spec.seed, self.spec.domain, epoch)

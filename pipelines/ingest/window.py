@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ from pipelines.shards.selection import EVERYTHING, Selection
 Block = dict[str, NDArray[Any]]
 
 _MIN_WINDOW_SAMPLES = 128
+_REFETCHED = 0.08
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,41 @@ class StreamSpec:
         return EpochPlan(self.dataset.manifest, self.selection, self.seed, self.pool_row_groups)
 
     @property
-    def window_steps(self) -> int:
-        """Steps that one task makes: about one shuffle pool, so that a row group is fetched about once.
-
-        Of a small data set several epochs, for a task costs more to start than a few samples.
-        """
+    def pool_steps(self) -> int:
+        """About one shuffle pool, or of a small data set several epochs."""
         pool_samples = self.plan.num_samples / self.plan.num_pools
         return max(1, round(max(pool_samples, _MIN_WINDOW_SAMPLES) / self.batch_size))
 
     def windows(self, start_step: int, stop_step: int) -> list[tuple[int, int]]:
-        """[(first step, step after the last)] that cover the steps, cut at multiples of `window_steps`."""
-        cuts = range(start_step - start_step % self.window_steps, stop_step, self.window_steps)
-        return [(max(cut, start_step), min(cut + self.window_steps, stop_step)) for cut in cuts]
+        """[(first step, step after the last)] that cover the steps: what one task makes.
+
+        A task fetches the row groups of its own steps. Where a step holds samples of two shuffle pools, a cut
+        beside it has row groups fetched twice; so windows end with such pools where that is at most
+        `_REFETCHED` of what the window has read. They are not shorter than `_MIN_WINDOW_SAMPLES`, for a task
+        costs more to start than a few samples.
+        """
+        if self.plan.num_samples <= _MIN_WINDOW_SAMPLES:  # a window reads all there is, wherever it ends
+            starts = [*range(start_step, stop_step, self.pool_steps), stop_step]
+            return list(itertools.pairwise(starts))
+        windows, start, read = [], start_step, set[tuple[int, int]]()
+        position, end = start_step * self.batch_size, stop_step * self.batch_size
+        while position < end:
+            border = self.plan.pool_end(position)
+            read |= self.plan.row_groups(position, border)
+            position = border
+            cut, twice = self._cut(border)
+            long_enough = (cut - start) * self.batch_size >= _MIN_WINDOW_SAMPLES
+            if start < cut < stop_step and long_enough and twice <= _REFETCHED * len(read):
+                windows.append((start, cut))
+                start, read = cut, set()
+        return [*windows, (start, stop_step)] if start < stop_step else windows
+
+    def _cut(self, border: int) -> tuple[int, int]:
+        """(step to begin a window with near the end of a pool, row groups that are fetched on both sides)."""
+        before, after = border // self.batch_size, -(-border // self.batch_size)
+        of_next = len(self.plan.row_groups(border, after * self.batch_size))
+        of_last = len(self.plan.row_groups(before * self.batch_size, border))
+        return (after, of_next) if of_next <= of_last else (before, of_last)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "plan"}  # the plan is remade
@@ -93,13 +118,20 @@ def read_window(
     source = source or SampleSource(spec)
     deliveries: list[Delivery] = []
     position = start_step * spec.batch_size
-    for run in spec.plan.runs(position, stop_step * spec.batch_size):
-        for reference in map(tuple, run.references.tolist()):
-            deliveries.append(source.deliver(position, run.epoch, reference))
-            position += 1
-            if len(deliveries) == block_rows:
-                yield _block(deliveries, position - block_rows, spec.batch_size)
-                deliveries = []
+    planned = [
+        (run.epoch, (shard, group, offset))
+        for run in spec.plan.runs(position, stop_step * spec.batch_size)
+        for shard, group, offset in run.references.tolist()
+    ]
+    last_use = {reference[:2]: at for at, (_, reference) in enumerate(planned)}
+    for at, (epoch, reference) in enumerate(planned):
+        deliveries.append(source.deliver(position, epoch, reference))
+        if last_use[reference[:2]] == at:
+            source.drop(reference[:2])
+        position += 1
+        if len(deliveries) == block_rows:
+            yield _block(deliveries, position - block_rows, spec.batch_size)
+            deliveries = []
 
 
 def _block(deliveries: list[Delivery], position: int, batch_size: int) -> Block:

@@ -3,6 +3,7 @@
 import itertools
 import time
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,14 @@ from charmnet.vocabulary import Domain
 from pipelines.ingest.epoch_plan import EpochPlan
 from pipelines.ingest.lanes import lane_rows
 from pipelines.ingest.permutation import Permutation
+from pipelines.ingest.source import SampleSource
+from pipelines.ingest.window import StreamSpec, read_window
 from pipelines.shards.manifest import Container, Manifest, RowGroup, Shard, Stratum
+from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
+from pipelines.storage import Location
+from tests.planted import pair_rows, write_dataset
 
 
 def manifest_of(shards: list[list[int]]) -> Manifest:
@@ -118,6 +124,41 @@ def test_a_selection_is_planned_from_the_manifest_alone(shards: list[list[int]],
     plan = EpochPlan(manifest_of(shards), Selection("split == 'b'"), seed)
     assert plan.num_samples == sum(n // 2 for groups in shards for n in groups)
     assert len(set(stream(plan, 0, plan.num_samples))) == plan.num_samples
+
+
+@given(
+    st.lists(st.lists(st.integers(8, 64), min_size=8, max_size=24), min_size=4, max_size=8),
+    st.integers(0, 9),
+    st.integers(2, 64),
+    st.integers(0, 60),
+)
+@settings(max_examples=25)
+def test_windows_cover_all_steps_and_fetch_a_row_group_hardly_ever_twice(
+    shards: list[list[int]], seed: int, batch_size: int, start: int
+) -> None:
+    spec = StreamSpec(Dataset(Location.of("/nowhere"), manifest_of(shards)), batch_size, seed)
+    plan = spec.plan
+    assume(plan.num_samples > 20 * batch_size)
+    stop = start + 3 * plan.num_samples // batch_size
+    windows = spec.windows(start, stop)
+    assert (windows[0][0], windows[-1][1]) == (start, stop)
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(windows))
+    assert all(first < last for first, last in windows)
+    fetched = [plan.row_groups(first * batch_size, last * batch_size) for first, last in windows]
+    epochs = (stop - start) * batch_size / plan.num_samples
+    at_the_ends = 3 * 5  # which lie within pools, of up to five row groups
+    assert sum(map(len, fetched)) <= 1.1 * epochs * sum(map(len, shards)) + at_the_ends
+    longest = max(last - first for first, last in windows) * batch_size
+    assert longest <= 16 * (plan.num_samples / plan.num_pools + batch_size) + 128
+
+
+def test_a_window_forgets_row_groups_that_it_is_done_with(tmp_path: Path) -> None:
+    dataset = write_dataset(Location.of(tmp_path), pair_rows(60), 5)
+    spec = StreamSpec(dataset, 4, seed=1, size=16, pool_row_groups=2)
+    source = SampleSource(spec)
+    held = [len(source.groups) for _ in read_window(spec, 0, 15, 4, source)]
+    assert max(held) <= 4  # of twelve: a pool and the next one's first samples
+    assert not source.groups
 
 
 def test_epochs_and_seeds_differ() -> None:
