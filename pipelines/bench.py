@@ -1,6 +1,7 @@
 """Measure what this project does on this machine against its limits and against other ways of doing it.
 
   charmnet bench update             training steps per second and their memory
+  charmnet bench ingest             from shards to training batches
   charmnet bench update --json FILE the figures too, for comparing and plotting
   charmnet bench plot FILE --out IMAGE
 
@@ -19,6 +20,7 @@ from pipelines.cli import module_main
 from pipelines.storage import Location
 
 SUBJECTS = {
+    "ingest": "from shards in S3 to training batches: rows per second, CPU per row, bytes stored and read",
     "update": "the training step, tensors in memory: pairs per second and peak memory",
     "train": "`charmnet train` as a whole against the update alone; where its start goes",
     "evaluate": "`charmnet evaluate` and `charmnet harmonize` against the network alone",

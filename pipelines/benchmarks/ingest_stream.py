@@ -1,5 +1,7 @@
 """Taking training batches from shards as a worker does, and what that costs: a process of `bench ingest`.
 
+  python -m pipelines.benchmarks.ingest_stream s3://BUCKET/bench/shards exact:scenes fast:scenes limit:scenes
+
 The consumer does nothing with its batches, so the stream is as fast as it can be. CPU time is that of this
 process and of all that it started: Ray's servers and workers, not the object store.
 """
@@ -9,89 +11,107 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import psutil
 
 from charmnet.images import decode_rgb
 from pipelines.cluster import start_here
+from pipelines.ingest.source import SampleSource
 from pipelines.ingest.window import StreamSpec
 from pipelines.shards.reading import Dataset
 
 BATCH_SIZE = 8
 _WARM_STEPS = 8
+_LIMIT_ROWS = 64
 _STORE_BYTES = 600 << 20
 
 
-def cpu_seconds() -> float:
-    """Of this process and all its descendants since they began, those that ended included."""
-    return sum(map(_cpu_seconds, (psutil.Process(), *psutil.Process().children(recursive=True))))
+def cpu_seconds() -> Counter[str]:
+    """Of this process and all its descendants since they began, by kind of process."""
+    found: Counter[str] = Counter()
+    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+        try:
+            words, times = process.cmdline(), process.cpu_times()
+        except psutil.Error:  # it has just ended; its parent counts it
+            continue
+        found[_kind(words)] += sum(times[:4])
+    return found
 
 
-def _cpu_seconds(process: psutil.Process) -> float:
-    try:
-        times = process.cpu_times()
-    except psutil.Error:  # it has just ended; its parent counts it
-        return 0.0
-    return sum(times[:4])
+def _kind(words: list[str]) -> str:
+    """Ray's workers by what they are, other servers of Ray's as one."""
+    name = words[0] if words else ""
+    if name.startswith("ray::"):
+        return re.split(r"[\s(:.]", name.removeprefix("ray::"))[0]
+    return "consumer" if "pipelines.benchmarks.ingest_stream" in words else "servers"
 
 
-def stream(uri: str, cores: int, decoding: str, rows: int) -> dict[str, float]:
+def stream(spec: StreamSpec, cores: int, rows: int) -> dict[str, Any]:
     """Rows per second and CPU milliseconds per row of a whole stream after a short one."""
-    import ray
-
     from pipelines.ingest.lanes import LaneShard, _Coordinator
 
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    start_here(num_cpus=cores + 1, object_store_memory=_STORE_BYTES)
-    spec = StreamSpec(Dataset.open(uri), BATCH_SIZE, decoding=decoding)  # type: ignore[arg-type]
     coordinator = _Coordinator.remote(spec, 1, 1.0, float(cores), None)  # type: ignore[attr-defined]
-    shard = LaneShard(coordinator, spec, 0, 1)
-    steps = rows // BATCH_SIZE
+    shard, steps = LaneShard(coordinator, spec, 0, 1), rows // BATCH_SIZE
     for _ in shard.steps(0, _WARM_STEPS):
         pass
-    cpu, started = cpu_seconds(), time.perf_counter()
+    before, started = cpu_seconds(), time.perf_counter()
     for block in shard.steps(_WARM_STEPS, _WARM_STEPS + steps):
-        assert block["composite"].shape == (BATCH_SIZE, 256, 256, 3)
-    seconds, cpu = time.perf_counter() - started, cpu_seconds() - cpu
-    ray.shutdown()
-    return {
-        "rows_per_second": steps * BATCH_SIZE / seconds,
-        "cpu_ms_per_row": 1000 * cpu / steps / BATCH_SIZE,
-    }
+        assert block["composite"].shape == (BATCH_SIZE, spec.size, spec.size, 3)
+    seconds, after = time.perf_counter() - started, cpu_seconds()
+    after.subtract(before)
+    figures = _figures(steps * BATCH_SIZE, seconds, sum(after.values()))
+    return figures | {"parts": {kind: _ms(cpu, steps * BATCH_SIZE) for kind, cpu in after.items() if cpu > 0}}
 
 
-def limit(uri: str, rows: int) -> dict[str, float]:
+def limit(spec: StreamSpec) -> dict[str, Any]:
     """What libjpeg-turbo alone takes to decode a row's pictures in full, from memory."""
-    from pipelines.ingest.source import SampleSource
+    source = SampleSource(spec)
+    samples = [
+        source.encoded(run.epoch, (shard, group, offset))
+        for run in spec.plan.runs(0, _LIMIT_ROWS)
+        for shard, group, offset in run.references.tolist()
+    ]
+    pictures = [(sample.composite or sample.foreground or b"", sample.ground_truth) for sample in samples]
+    return _timed(lambda: [decode_rgb(picture) for pair in pictures for picture in pair], len(pictures))
 
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
-    spec = StreamSpec(Dataset.open(uri), BATCH_SIZE)
-    source, pictures = SampleSource(spec), []
-    for run in spec.plan.runs(0, min(rows, 64)):
-        for reference in map(tuple, run.references.tolist()):
-            sample = source.encoded(run.epoch, reference)
-            pictures.append([sample.composite or sample.foreground or b"", sample.ground_truth])
-    cpu = time.process_time()
-    for pair in pictures:
-        for picture in pair:
-            decode_rgb(picture)
-    seconds = time.process_time() - cpu
-    return {"rows_per_second": len(pictures) / seconds, "cpu_ms_per_row": 1000 * seconds / len(pictures)}
+
+def _timed(work: Callable[[], Iterable[object]], rows: int) -> dict[str, Any]:
+    started, cpu = time.perf_counter(), time.process_time()
+    work()
+    return _figures(rows, time.perf_counter() - started, time.process_time() - cpu)
+
+
+def _figures(rows: int, seconds: float, cpu: float) -> dict[str, Any]:
+    return {"rows_per_second": rows / seconds, "cpu_ms_per_row": _ms(cpu, rows)}
+
+
+def _ms(seconds: float, rows: int) -> float:
+    return round(1000 * seconds / rows, 4)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["exact", "fast", "limit"])
-    parser.add_argument("uri")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("shards", help="where the shards lie")
+    parser.add_argument("asked", nargs="+", metavar="HOW:NAME", help="exact, fast or limit, and which shards")
     parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--rows", type=int, default=512)
     arguments = parser.parse_args()
-    if arguments.what == "limit":
-        figures = limit(arguments.uri, arguments.rows)
-    else:
-        figures = stream(arguments.uri, arguments.cores, arguments.what, arguments.rows)
-    print(json.dumps(figures))
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
+    # A CPU more than there is for the coordinators of the splits, which wait most of the time.
+    start_here(num_cpus=arguments.cores + 1, object_store_memory=_STORE_BYTES)
+    for asked in arguments.asked:
+        how, _, name = asked.partition(":")
+        decoding: Any = "exact" if how == "limit" else how
+        spec = StreamSpec(Dataset.open(f"{arguments.shards}/{name}"), BATCH_SIZE, decoding=decoding)
+        figures = limit(spec) if how == "limit" else stream(spec, arguments.cores, arguments.rows)
+        print(json.dumps({"shards": name, "how": how, **figures}), flush=True)
 
 
 if __name__ == "__main__":
