@@ -12,7 +12,7 @@ import pyarrow.fs
 
 from charmnet.vocabulary import NUM_CONDITIONS
 from pipelines.benchmarks.ingest_data import Data
-from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.ingest.window import StreamSpec
 from pipelines.shards.reading import Dataset
 from pipelines.storage import Location
 
@@ -59,17 +59,17 @@ def fetched_ratio(dataset: Dataset, batch_size: int) -> float:
 def _enlarged(dataset: Dataset) -> Dataset:
     """A plan's data set of many such shards; nothing of it can be read."""
     manifest = dataset.manifest
-    return Dataset(dataset.location, replace(manifest, shards=manifest.shards * _TIMES_LARGER))
+    return Dataset(dataset.location, replace(manifest, shards=tuple(manifest.shards) * _TIMES_LARGER))
 
 
 def _read_an_epoch(dataset: Dataset, batch_size: int) -> float:
     """Bytes asked of the store for a training sample, over an epoch."""
-    spec = StreamSpec(dataset, batch_size, size=16)
+    spec = StreamSpec(dataset, batch_size)
     steps = spec.plan.num_samples // batch_size
     with counted_reads() as count:
         for start, stop in spec.windows(0, steps):
-            for _ in read_window(spec, start, stop, batch_size):
-                pass
+            for place in spec.plan.row_groups(start * batch_size, stop * batch_size):
+                dataset.read_row_group(*place)  # as the window's task does, once each
     return count["bytes"] / (steps * batch_size)
 
 
@@ -105,6 +105,12 @@ class _CountingFile:
 
     def read(self, size: int = -1) -> bytes:
         data: bytes = self._file.read(size)
+        self._count["bytes"] += len(data)
+        return data
+
+    def read_buffer(self, size: int | None = None) -> pa.Buffer:
+        """What Arrow calls where a file has it."""
+        data = self._file.read_buffer(size)
         self._count["bytes"] += len(data)
         return data
 

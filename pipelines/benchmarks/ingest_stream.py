@@ -22,7 +22,7 @@ import psutil
 from charmnet.images import decode_rgb
 from pipelines.cluster import start_here
 from pipelines.ingest.source import SampleSource
-from pipelines.ingest.window import StreamSpec
+from pipelines.ingest.window import StreamSpec, read_window
 from pipelines.shards.reading import Dataset
 
 BATCH_SIZE = 8
@@ -68,6 +68,16 @@ def stream(spec: StreamSpec, cores: int, rows: int) -> dict[str, Any]:
     return figures | {"parts": {kind: _ms(cpu, steps * BATCH_SIZE) for kind, cpu in after.items() if cpu > 0}}
 
 
+def stream_here(spec: StreamSpec, rows: int) -> dict[str, Any]:
+    """The work of a data task in this process, without Ray."""
+    windows = spec.windows(_WARM_STEPS, _WARM_STEPS + rows // BATCH_SIZE)
+    for _ in read_window(spec, 0, _WARM_STEPS, BATCH_SIZE):
+        pass
+    return _timed(
+        lambda: [None for start, stop in windows for _ in read_window(spec, start, stop, BATCH_SIZE)], rows
+    )
+
+
 def limit(spec: StreamSpec) -> dict[str, Any]:
     """What libjpeg-turbo alone takes to decode a row's pictures in full, from memory."""
     source = SampleSource(spec)
@@ -102,15 +112,22 @@ def main() -> None:
     parser.add_argument("asked", nargs="+", metavar="HOW:NAME", help="exact, fast or limit, and which shards")
     parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--rows", type=int, default=512)
+    parser.add_argument("--here", action="store_true", help="a data task's work alone, without Ray")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
-    # A CPU more than there is for the coordinators of the splits, which wait most of the time.
-    start_here(num_cpus=arguments.cores + 1, object_store_memory=_STORE_BYTES)
+    if not arguments.here:
+        # A CPU more than there is, for the coordinators of the splits, which wait most of the time.
+        start_here(num_cpus=arguments.cores + 1, object_store_memory=_STORE_BYTES)
     for asked in arguments.asked:
         how, _, name = asked.partition(":")
         decoding: Any = "exact" if how == "limit" else how
         spec = StreamSpec(Dataset.open(f"{arguments.shards}/{name}"), BATCH_SIZE, decoding=decoding)
-        figures = limit(spec) if how == "limit" else stream(spec, arguments.cores, arguments.rows)
+        if how == "limit":
+            figures = limit(spec)
+        elif arguments.here:
+            figures = stream_here(spec, arguments.rows)
+        else:
+            figures = stream(spec, arguments.cores, arguments.rows)
         print(json.dumps({"shards": name, "how": how, **figures}), flush=True)
 
 

@@ -107,7 +107,9 @@ def stream_dataset(
     options.preserve_order = True
     options.resource_limits = ray.data.ExecutionResources.for_limits(
         cpu=max_cpus if num_cpus else None,
-        object_store_memory=_bytes_ahead(spec, windows, int(max_cpus // num_cpus) if max_cpus and num_cpus else 1),
+        object_store_memory=_bytes_ahead(
+            spec, windows, int(max_cpus // num_cpus) if max_cpus and num_cpus else 1
+        ),
     )
     return dataset
 

@@ -132,7 +132,7 @@ def test_a_selection_is_planned_from_the_manifest_alone(shards: list[list[int]],
     st.integers(2, 64),
     st.integers(0, 60),
 )
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_windows_cover_all_steps_and_fetch_a_row_group_hardly_ever_twice(
     shards: list[list[int]], seed: int, batch_size: int, start: int
 ) -> None:

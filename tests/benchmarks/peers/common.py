@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import psutil
 
-SIZE, BATCH_SIZE, WARM_ROWS = 256, 8, 64
+SIZE, BATCH_SIZE, WARM_ROWS = 256, 8, 32
 
 Row = dict[str, bytes]
 """Encoded `composite`, `ground_truth` and `mask`."""
