@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from charmnet.losses import mean_over_workers
 from charmnet.methods import Method
 from charmnet.vocabulary import Domain
 from pipelines.config import TrainConfig
@@ -95,8 +96,8 @@ def learn(rank: int, variant: Variant, config: TrainConfig, uris: dict[Domain, s
             first = gradient(method)
     method.synchronize_statistics()
     scores = Validation.of(config, datasets, rank, variant.workers).score(method, CPU)
+    last = mean_over_workers(torch.stack(losses[-max(1, int(len(losses) * _LAST)) :]).mean())
     if rank == 0:
-        last = torch.stack(losses[-max(1, int(len(losses) * _LAST)) :]).mean()
         torch.save((first, last.item(), scores, float(np.median(seconds))), folder / "result.pt")
 
 
