@@ -131,10 +131,10 @@ def _tracking_uri(chosen: str | None) -> str | None:
 
 def _check_writable(flag: str, place: Location) -> None:
     """Finds out before the work whether its result can be written, by a small file beside it."""
-    if place.children():
-        raise ValueError(f"{flag} {place} is a folder, expected a file's name in it")
     probe = place.parent / f".{place.name}.{uuid.uuid4().hex}"
     try:
+        if place.children():
+            raise ValueError(f"{flag} {place} is a folder, expected a file's name in it")
         probe.write_bytes(b"")
         probe.delete()
     except StorageError as error:

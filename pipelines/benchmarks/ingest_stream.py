@@ -53,9 +53,9 @@ def _kind(words: list[str]) -> str:
 
 def stream(spec: StreamSpec, cores: int, rows: int) -> dict[str, Any]:
     """Rows per second and CPU milliseconds per row of a whole stream after a short one."""
-    from pipelines.ingest.lanes import LaneShard, _Coordinator
+    from pipelines.ingest.lanes import Coordinator, LaneShard
 
-    coordinator = _Coordinator.remote(spec, 1, 1.0, float(cores), None)  # type: ignore[attr-defined]
+    coordinator = Coordinator.remote(spec, 1, 1.0, float(cores), None)  # type: ignore[attr-defined]
     shard, steps = LaneShard(coordinator, spec, 0, 1), rows // BATCH_SIZE
     for _ in shard.steps(0, _WARM_STEPS):
         pass

@@ -147,7 +147,7 @@ def _bytes_ahead(spec: StreamSpec, windows: list[tuple[int, int]], tasks: int) -
 
 
 @ray.remote(num_cpus=0)
-class _Coordinator:
+class Coordinator:
     """Lets the ranks of one group meet, builds one execution for them and gives each its split."""
 
     def __init__(
@@ -276,7 +276,7 @@ class LaneDataConfig(DataConfig):
         shards: list[dict[str, LaneShard]] = [{} for _ in range(world_size)]
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         for name, spec in datasets.items():
-            coordinator = _Coordinator.options(scheduling_strategy=here).remote(  # type: ignore[attr-defined]
+            coordinator = Coordinator.options(scheduling_strategy=here).remote(  # type: ignore[attr-defined]
                 spec, world_size, self.cpus_per_task, self.cpus_per_domain, self.ledger
             )
             for rank in range(world_size):

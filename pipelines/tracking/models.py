@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -63,8 +64,10 @@ def save_model(method: Method, folder: Path, metadata: Mapping[str, Any], image_
     composite = torch.zeros(_EXAMPLE_BATCH_SIZE, 3, image_size, image_size)
     foreground_mask = torch.zeros(_EXAMPLE_BATCH_SIZE, 1, image_size, image_size)
     foreground_mask[:, :, image_size // 4 : image_size // 2, image_size // 4 : image_size // 2] = 1
+    harmonizer = _Harmonizer(copy.deepcopy(method), composite, foreground_mask)
     mlflow.pytorch.save_model(
-        _Harmonizer(method, composite, foreground_mask),
+        # An exported file holds a weight whole only where it is contiguous.
+        harmonizer.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
         str(folder),
         signature=_signature(image_size),
         input_example=(composite.numpy(), foreground_mask.numpy()),

@@ -83,15 +83,15 @@ def test_a_registered_model_is_evaluated_by_its_name(
 ) -> None:
     monkeypatch.setenv("CHARMNET_STATE", str(tmp_path / "state"))
     tracker = open_tracker(mlflow_server, "registered", "key", "training", tmp_path / "spool")
-    log_model(tracker, load_model(model), "best", 1, {}, metadata={"step": 1}, registered_name="harmonizer")
+    log_model(tracker, load_model(model), "best", 1, {}, metadata={"step": 1}, registered_name="scored")
     assert tracker.close("FINISHED")
     where = ["--tracking", mlflow_server, "--experiment", "registered", "--json", str(tmp_path / "f.json")]
     selected = ["--data", datasets.real, "--select", "split == 'IHD_test'", *where]
-    assert main(["evaluate", "--model", "models:/harmonizer/1", *selected]) == 0
-    assert json.loads((tmp_path / "f.json").read_text())["about"]["model"] == "models:/harmonizer/1"
+    assert main(["evaluate", "--model", "models:/scored/1", *selected]) == 0
+    assert json.loads((tmp_path / "f.json").read_text())["about"]["model"] == "models:/scored/1"
     client = MlflowClient(mlflow_server)
     runs = client.search_runs([client.get_experiment_by_name("registered").experiment_id])
-    assert [run.info.run_name for run in runs] == ["evaluate harmonizer/1", "training"]
+    assert [run.info.run_name for run in runs] == ["evaluate scored/1", "training"]
 
 
 def test_scenes_are_evaluated_as_all_their_ordered_pairs(model: str, datasets: ShardedDatasets) -> None:

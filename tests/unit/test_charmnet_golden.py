@@ -6,7 +6,6 @@ the weights after a step and the trace are what tells them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,14 +69,6 @@ def fresh(kind: str) -> CharmNetMethod:
 @pytest.fixture(scope="module", params=DTYPES)
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-@pytest.fixture(scope="module", autouse=True)
-def kernels(kind: str) -> Iterator[None]:
-    """In float32 torch's own kernels: oneDNN's order of summation leaves the tolerance at step three."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.backends.mkldnn, "enabled", kind == "fp64")
-        yield
 
 
 @pytest.fixture(scope="module")
