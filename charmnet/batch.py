@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -14,7 +15,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, 3, 1, 1)
+    """Filled in on the device: a copy of numbers from here would be waited for."""
+    filled = [torch.full((), value, dtype=like.dtype, device=like.device) for value in values]
+    return torch.stack(filled).view(1, 3, 1, 1)
 
 
 def normalize(image: Tensor) -> Tensor:
@@ -39,6 +42,13 @@ def _check_classes(ground_truth_style: Tensor | None) -> None:
             raise ValueError(
                 f"ground_truth_style holds classes {least} to {most}, expected 0 to {NUM_CONDITIONS - 1}"
             )
+
+
+def _moved(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """On the device; a GPU fetches it from pinned memory while this process goes on."""
+    if torch.device(device).type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 @dataclass(frozen=True)
@@ -82,13 +92,16 @@ class HarmonizationBatch:
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> HarmonizationBatch:
         """The batch on a device and, its floating tensors, in a dtype."""
+        return self.map(lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else None))
 
-        def move(tensor: Tensor | None) -> Tensor | None:
-            if tensor is None:
-                return None
-            return tensor.to(device, dtype if tensor.is_floating_point() else None)
+    def map(self, change: Callable[[Tensor], Tensor]) -> HarmonizationBatch:
+        """The batch with each of its tensors changed."""
+        return replace(self, **{name: change(tensor) for name, tensor in self.tensors().items()})
 
-        return HarmonizationBatch(**{f.name: move(getattr(self, f.name)) for f in fields(self)})  # type: ignore[arg-type]
+    def tensors(self) -> dict[str, Tensor]:
+        """Those that there are, by name, always in the same order."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
     def from_uint8(
@@ -113,12 +126,12 @@ class HarmonizationBatch:
         _check_classes(ground_truth_style)
 
         def image(pixels: Tensor) -> Tensor:
-            return normalize(pixels.to(device).permute(0, 3, 1, 2).float().div(255.0))
+            return normalize(_moved(pixels, device).permute(0, 3, 1, 2).float().div(255.0))
 
         return cls(
             image(composite),
             image(ground_truth),
-            foreground_mask.to(device).unsqueeze(1).float(),
-            None if composite_style is None else composite_style.to(device, torch.float32),
-            None if ground_truth_style is None else ground_truth_style.to(device, torch.int64),
+            _moved(foreground_mask, device).unsqueeze(1).float(),
+            None if composite_style is None else _moved(composite_style, device).float(),
+            None if ground_truth_style is None else _moved(ground_truth_style, device).long(),
         )

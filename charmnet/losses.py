@@ -72,7 +72,7 @@ def _rectified_mean_over_workers(local: Tensor, share: float) -> Tensor:
 
 def mean_over_workers(value: Tensor) -> Tensor:
     """The tensor averaged over the processes of the default group; itself where there is one process."""
-    if not (dist.is_available() and dist.is_initialized()):
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return value
     total = value.clone()
     dist.all_reduce(total)

@@ -8,8 +8,17 @@ from typing import Any
 from charmnet.methods.base import Method, metric_path
 from charmnet.methods.charmnet import CharmNetMethod
 from charmnet.methods.idih import IDIHMethod
+from charmnet.methods.replay import ReplayedUpdate
 
-__all__ = ["METHODS", "CharmNetMethod", "IDIHMethod", "Method", "build_method", "metric_path"]
+__all__ = [
+    "METHODS",
+    "CharmNetMethod",
+    "IDIHMethod",
+    "Method",
+    "ReplayedUpdate",
+    "build_method",
+    "metric_path",
+]
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in (CharmNetMethod, IDIHMethod)}
 

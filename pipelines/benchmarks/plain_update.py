@@ -142,9 +142,9 @@ def cross_entropy(logs: Tensor, probabilities: Tensor) -> Tensor:
 class PlainUpdate:
     """Networks and optimisers at random starting weights; `networks` has them by their released names."""
 
-    def __init__(self, width: int = 64, learning_rate: float = 1e-4) -> None:
-        self.generator, self.discriminator = Generator(width), Discriminator(width)
-        self.before, self.after = StyleClassifier(width), StyleClassifier(width)
+    def __init__(self, width: int = 64, learning_rate: float = 1e-4, device: str = "cpu") -> None:
+        self.generator, self.discriminator = Generator(width).to(device), Discriminator(width).to(device)
+        self.before, self.after = StyleClassifier(width).to(device), StyleClassifier(width).to(device)
         self.networks: dict[str, nn.Module] = {
             "G": self.generator,
             "D": self.discriminator,
@@ -178,7 +178,7 @@ class PlainUpdate:
             "foreground_mse_real": 10 * foreground_loss(real_output, real[1], real[2]),
             "style": self._style_loss(rendered_logs, real_logs, styles),
         }
-        total = sum(losses.values(), torch.zeros(()))
+        total = torch.stack(list(losses.values())).sum()
         self.joint_optimizer.zero_grad()
         total.backward()
         self.joint_optimizer.step()

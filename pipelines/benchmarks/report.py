@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.table import Table
 
 from pipelines.progress import results
@@ -29,9 +30,10 @@ class Report:
 
 
 def machine() -> dict[str, Any]:
-    """The processor, the cores this process may use, memory in bytes, and versions."""
+    """The processor, the cores this process may use, memory in bytes, GPUs, and versions."""
     return {
         "processor": _processor(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "cores": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "python": platform.python_version(),
@@ -45,9 +47,8 @@ def show(report: Report) -> None:
         results.print(table)
     about = machine()
     versions = ", ".join(f"{name} {about[name]}" for name in ("python", *_PACKAGES))
-    results.print(
-        f"{about['processor']}, {about['cores']} cores, {about['memory_bytes'] >> 30} GiB; {versions}"
-    )
+    machinery = [about["processor"], f"{about['cores']} cores", f"{about['memory_bytes'] >> 30} GiB"]
+    results.print(f"{', '.join(machinery + about['gpus'])}; {versions}")
 
 
 def peak_bytes() -> int:

@@ -2,7 +2,8 @@
 
 Full CharmNet updates at 256x256 in turns: this project's in float32 and in bf16, and the plain way of writing
 it down in float32, beside the matrix products that the machine can do. Each is in a process of its own; peak
-memory is that of further ones.
+memory is that of further ones. On a GPU, where torch makes convolutions of float32 in TF32, so are the
+products; and this project's updates stand there twice: as they are, and replayed as CUDA graphs.
 """
 
 from __future__ import annotations
@@ -17,20 +18,26 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines.benchmarks.report import Report
-from pipelines.benchmarks.update_worker import PLAIN, Turn, Worker, stepper
+from pipelines.benchmarks.update_worker import PLAIN, REPLAYED, Turn, Worker, stepper, synchronize
 
-_MATRIX_SIZE = 2048
+_MATRIX_SIZES = {"cpu": 2048, "cuda": 8192}
 _BASELINE = "plain float32"
-_UPDATES = {
-    _BASELINE: (PLAIN, False),
-    "plain float32, huge pages": (PLAIN, True),
-    "float32": ("float32", True),
-    "bf16": ("bf16", True),
+_UPDATES = {  # by device: what is made, and whether with huge pages
+    "cpu": {
+        _BASELINE: (PLAIN, False),
+        "plain float32, huge pages": (PLAIN, True),
+        "float32": ("float32", True),
+        "bf16": ("bf16", True),
+    },
+    "cuda": {
+        _BASELINE: (PLAIN, False),
+        **{name: (name, True) for p in ("float32", "bf16") for name in (p, p + REPLAYED)},
+    },
 }
 _PRODUCTS = {"float32": torch.float32, "bf16": torch.bfloat16}
-_WARM_UP_STEPS = 2
-_MEMORY_STEPS = 3
-_GIVEN = ("batch", "memory_batch", "width", "threads", "rounds", "steps")
+_WARM_UP_STEPS = {"cpu": 2, "cuda": 10}
+_MEMORY_STEPS = 6
+_GIVEN = ("batch", "memory_batch", "width", "threads", "rounds", "steps", "device")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=8, help="turns for each (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=3, help="steps a turn (default: %(default)s)")
+    parser.add_argument("--device", choices=_UPDATES, default="cpu", help="default: %(default)s")
 
 
 def measure(arguments: argparse.Namespace) -> Report:
@@ -47,15 +55,15 @@ def measure(arguments: argparse.Namespace) -> Report:
     torch.set_num_threads(arguments.threads)
     products, turns = _take_turns(arguments)
     gflop_per_pair = _gflop_per_pair(arguments)
-    product_gflop = 2 * _MATRIX_SIZE**3 / 1e9
+    product_gflop = 2 * _MATRIX_SIZES[arguments.device] ** 3 / 1e9
     scale = gflop_per_pair * arguments.batch / product_gflop  # a step's in products
     limits = {
         name: Turn(*(scale * min(values) for values in zip(*own, strict=True)))
         for name, own in products.items()
     }
     updates = update_figures(turns, arguments.batch, limits)
-    for name, (update, huge_pages) in _UPDATES.items():
-        worker = Worker(update, huge_pages, arguments.width, arguments.memory_batch, arguments.threads)
+    for name in updates:
+        worker = _worker(name, arguments, arguments.memory_batch)
         worker.turn(_MEMORY_STEPS)
         updates[name] |= worker.end()._asdict()
     figures = {
@@ -68,19 +76,21 @@ def measure(arguments: argparse.Namespace) -> Report:
     return Report(figures, [_table(figures)])
 
 
+def _worker(name: str, arguments: argparse.Namespace, batch: int) -> Worker:
+    update, huge_pages = _UPDATES[arguments.device][name]
+    return Worker(update, huge_pages, arguments.width, batch, arguments.threads, arguments.device)
+
+
 def _take_turns(arguments: argparse.Namespace) -> tuple[dict[str, list[Turn]], dict[str, list[Turn]]]:
     """Of matrix products by precision, and of the updates: one a round."""
     products: dict[str, list[Turn]] = {name: [] for name in _PRODUCTS}
-    turns: dict[str, list[Turn]] = {name: [] for name in _UPDATES}
-    workers = {
-        name: Worker(update, huge_pages, arguments.width, arguments.batch, arguments.threads)
-        for name, (update, huge_pages) in _UPDATES.items()
-    }
+    workers = {name: _worker(name, arguments, arguments.batch) for name in _UPDATES[arguments.device]}
+    turns: dict[str, list[Turn]] = {name: [] for name in workers}
     for worker in workers.values():
-        worker.turn(_WARM_UP_STEPS)
+        worker.turn(_WARM_UP_STEPS[arguments.device])
     for _ in range(arguments.rounds):
         for name, dtype in _PRODUCTS.items():
-            products[name].append(_product(dtype, arguments.steps))
+            products[name].append(_product(dtype, arguments.steps, arguments.device))
         for name, worker in workers.items():
             turns[name].append(worker.turn(arguments.steps))
     for worker in workers.values():
@@ -88,13 +98,17 @@ def _take_turns(arguments: argparse.Namespace) -> tuple[dict[str, list[Turn]], d
     return products, turns
 
 
-def _product(dtype: torch.dtype, times: int) -> Turn:
+def _product(dtype: torch.dtype, times: int, device: str) -> Turn:
     """One product of square matrices, on average."""
-    first, second = torch.randn(2, _MATRIX_SIZE, _MATRIX_SIZE).to(dtype)
+    size = _MATRIX_SIZES[device]
+    torch.backends.cuda.matmul.allow_tf32 = True  # as convolutions may
+    first, second = torch.randn(2, size, size, device=device).to(dtype)
     first @ second
+    synchronize(device)
     started, cpu_started = time.perf_counter(), time.process_time()
     for _ in range(times):
         first @ second
+    synchronize(device)
     return Turn((time.perf_counter() - started) / times, (time.process_time() - cpu_started) / times)
 
 
@@ -121,7 +135,7 @@ def update_figures(
         ratios = [base.seconds / turn.seconds for base, turn in rounds]
         cpu_ratios = [base.cpu_seconds / turn.cpu_seconds for base, turn in rounds]
         seconds, cpu_seconds = (statistics.median(values) for values in zip(*own, strict=True))
-        limit = limits.get(name, limits["float32"])
+        limit = limits["bf16" if name.startswith("bf16") else "float32"]
         figures[name] = {
             "pairs_per_second": batch / seconds,
             "limit_pairs_per_second": batch / limit.seconds,
@@ -143,7 +157,8 @@ def _quartiles(values: list[float]) -> list[float]:
 
 def _table(figures: dict[str, Any]) -> Table:
     given = figures["arguments"]
-    title = f"update: width {given['width']}, {given['batch']} pairs, {given['threads']} threads"
+    where = given["device"] if given["device"] != "cpu" else f"{given['threads']} threads"
+    title = f"update: width {given['width']}, {given['batch']} pairs, {where}"
     times = ("pairs/s", "ratio", "of limit", "CPU s", "ratio", "of limit")
     memory = ("peak MiB", "the update's", "ratio")
     table = Table("", *times, *memory, title=title)

@@ -9,29 +9,31 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 import torch
 
-from charmnet.methods import CharmNetMethod
+from charmnet.methods import CharmNetMethod, ReplayedUpdate
 from charmnet.vocabulary import Domain
 from pipelines.benchmarks.plain_update import PlainUpdate
 from pipelines.benchmarks.tensors import batches_in_memory
 
 PLAIN = "plain"
+REPLAYED = ", replayed"
+"""After a precision: as a CUDA graph, as `charmnet train` does with one worker a GPU."""
 HUGE_PAGES_VARIABLE = "THP_MEM_ALLOC_ENABLE"
 
 
 class Turn(NamedTuple):
-    """Seconds of a step on average, by the clock and of all cores."""
+    """Seconds of a step on average, by the clock and of all cores of the processor."""
 
     seconds: float
     cpu_seconds: float
 
 
 class Memory(NamedTuple):
-    """Bytes of a process at their peak, and how many came with networks, batches and steps."""
+    """Bytes of a process at their peak, and how many came with networks, batches and steps; on a GPU its."""
 
     peak_bytes: int
     update_bytes: int
@@ -41,13 +43,16 @@ class Worker:
     """The process, seen from the one that compares.
 
     Args:
-        update: `PLAIN`, or the precision of this project's.
+        update: `PLAIN`, or the precision of this project's, perhaps with `REPLAYED`.
         huge_pages: ask the kernel for large pages, as `charmnet train` does.
         width, batch, threads: of the networks, in pairs, and of torch.
+        device: cpu or cuda.
     """
 
-    def __init__(self, update: str, huge_pages: bool, width: int, batch: int, threads: int) -> None:
-        command = [sys.executable, "-m", __name__, json.dumps([update, width, batch, threads])]
+    def __init__(
+        self, update: str, huge_pages: bool, width: int, batch: int, threads: int, device: str = "cpu"
+    ) -> None:
+        command = [sys.executable, "-m", __name__, json.dumps([update, width, batch, threads, device])]
         environment = {**os.environ, HUGE_PAGES_VARIABLE: str(int(huge_pages))}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -66,13 +71,15 @@ class Worker:
         return Memory(*json.loads(self._process.communicate()[0]))
 
 
-def stepper(update: str, width: int, batch: int) -> Callable[[], object]:
+def stepper(update: str, width: int, batch: int, device: str = "cpu") -> Callable[[], object]:
     """One training step of the named update, ready to be made."""
-    batches = batches_in_memory(batch)
-    if update != PLAIN:
-        method = CharmNetMethod(width=width, precision=update, seed=0)
-        return lambda: method.update(batches)
-    plain = PlainUpdate(width)
+    batches = {domain: own.to(device) for domain, own in batches_in_memory(batch).items()}
+    if not update.startswith(PLAIN):
+        precision, replayed, _ = update.partition(REPLAYED)
+        method = CharmNetMethod(width=width, precision=precision, seed=0).to(device)
+        made: Callable[..., Any] = ReplayedUpdate(method) if replayed else method.update
+        return lambda: made(batches)
+    plain = PlainUpdate(width, device=device)
     rendered, real = (
         (b.composite.contiguous(), b.ground_truth.contiguous(), b.foreground_mask)
         for b in (batches[Domain.RENDERED], batches[Domain.REAL])
@@ -81,21 +88,35 @@ def stepper(update: str, width: int, batch: int) -> Callable[[], object]:
     return lambda: plain.update(rendered, real, styles)  # type: ignore[arg-type]
 
 
-def _work(update: str, width: int, batch: int, threads: int) -> None:
+def synchronize(device: str) -> None:
+    """Waits until a GPU has done all that it was told."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _work(update: str, width: int, batch: int, threads: int, device: str) -> None:
     """Answers each number of steps that it reads with a `Turn`, and the end of input with its `Memory`."""
     torch.set_num_threads(threads)
     before = psutil.Process().memory_info().rss
-    step = stepper(update, width, batch)
+    step = stepper(update, width, batch, device)
     for line in sys.stdin:
         started, cpu_started = time.perf_counter(), time.process_time()
         for _ in range(int(line)):
             step()
+        synchronize(device)
         passed = time.perf_counter() - started, time.process_time() - cpu_started
         print(json.dumps([seconds / int(line) for seconds in passed]), flush=True)
+    print(json.dumps(_memory(device, before)), flush=True)
+
+
+def _memory(device: str, before: int) -> Memory:
+    if device == "cuda":
+        peak = torch.cuda.max_memory_allocated()
+        return Memory(peak, peak)
     # Not of resource.getrusage, which begins with what the parent of this process had.
     status = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
-    print(json.dumps([peak, peak - before]))
+    return Memory(peak, peak - before)
 
 
 if __name__ == "__main__":

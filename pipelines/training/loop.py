@@ -14,11 +14,12 @@ import ray.train.collective
 import ray.train.torch
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.errors import NonFiniteLossError, WeightsError
 from charmnet.losses import mean_over_workers
-from charmnet.methods import metric_path
+from charmnet.methods import Method, ReplayedUpdate, metric_path
 from charmnet.vocabulary import Domain
 from charmnet.weights import Snapshot, snapshot
 from pipelines.ingest.window import Block
@@ -76,6 +77,7 @@ class _TrainingLoop:
             self.method.distribute(data_parallel)
             if job.config.sync_batch_norm:
                 self.method.normalize_over_workers()
+        self.update = update_of(self.method, self.device, self.num_workers)
         self.node_tracker: Tracker = NullTracker()  # of the first worker of every node
         if job.tracking and context.get_local_rank() == 0:
             self.node_tracker = job.tracking.open_for_worker(
@@ -127,7 +129,7 @@ class _TrainingLoop:
             learning_rate_factor(self.config.schedule, self.step, self.job.steps)
         )
         share = len(next(iter(batches.values()))) * self.num_workers / self.config.batch_size
-        metrics = self.method.update(batches, share)
+        metrics = self.update(batches, share)
         self._reached(FIRST_STEP)
         self.step += 1
         self.deliveries.add(self.step, blocks)
@@ -297,6 +299,11 @@ class _TrainingLoop:
 
     def _patiently(self, action: Callable[[], T]) -> T:
         return patiently(action, self.config.storage_patience_seconds, self.tell)
+
+
+def update_of(method: Method, device: torch.device, num_workers: int) -> Callable[..., dict[str, Tensor]]:
+    """How the method's updates are made: recorded and replayed on a GPU that has no others to wait for."""
+    return ReplayedUpdate(method) if device.type == "cuda" and num_workers == 1 else method.update
 
 
 def to_batch(block: Block, device: torch.device) -> HarmonizationBatch:
