@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from charmnet.images import UInt8Array, decode_mask, decode_rgb
 from charmnet.vocabulary import CaptureCondition
-from pipelines.shards.contact_sheet import sample_rows
+from pipelines.shards.contact_sheet import drawable, sample_rows
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row
 from pipelines.shards.selection import EVERYTHING
@@ -50,7 +50,8 @@ def condition_sheet(scenes: Sequence[Row]) -> Image.Image:
         draw.text((GAP, middle), caption, INK, font, anchor="lm")
     for column, (scene, tiles) in enumerate(zip(scenes, columns, strict=True)):
         left = CAPTION_WIDTH + column * (TILE_WIDTH + GAP)
-        draw.text((left + TILE_WIDTH // 2, CAPTION_HEIGHT // 2), scene["id"], INK, font, anchor="mm")
+        middle = left + TILE_WIDTH // 2
+        draw.text((middle, CAPTION_HEIGHT // 2), drawable(scene["id"]), INK, font, anchor="mm")
         for line, tile in enumerate(tiles):
             sheet.paste(Image.fromarray(tile), (left, CAPTION_HEIGHT + line * (height + GAP)))
     return sheet

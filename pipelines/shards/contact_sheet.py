@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
@@ -22,18 +24,19 @@ _PAPER, _INK = (255, 255, 255), (40, 40, 40)
 def sample_rows(dataset: Dataset, selection: Selection, count: int) -> list[Row]:
     """Up to `count` selected rows, spread over the data set; always the same ones."""
     groups = [
-        (shard, group)
+        (shard, group, selected_counts(dataset.manifest, entry, selection)[0])
         for shard, group, entry in dataset.manifest.groups()
-        if selected_counts(dataset.manifest, entry, selection)[0]
     ]
-    chosen = [groups[i] for i in _spread(len(groups), count)]
+    chosen = _spread(sum(selected for *_, selected in groups), count)
     rows: list[Row] = []
-    for number, (shard, group) in enumerate(chosen):
-        wanted = -(-(count - len(rows)) // (len(chosen) - number))
-        table = dataset.read_row_group(shard, group)
-        selected = dataset.selected_rows(table, selection)
-        picked = [selected[i] for i in _spread(len(selected), wanted)]
-        rows.extend(table.take(picked).to_pylist())
+    first = 0  # of a row group's selected rows, among those of all
+    for shard, group, selected in groups:
+        here = [index - first for index in chosen if first <= index < first + selected]
+        if here:
+            table = dataset.read_row_group(shard, group)
+            found = dataset.selected_rows(table, selection)
+            rows.extend(table.take([found[i] for i in here]).to_pylist())
+        first += selected
     return rows
 
 
@@ -58,6 +61,12 @@ def contact_sheet(rows: list[Row]) -> Image.Image:
             left += width + _GAP
         top += height + _GAP
     return sheet
+
+
+def drawable(text: str) -> str:
+    """It in ASCII, all that Pillow's own font has: letters lose their marks, others become question marks."""
+    letters = (sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
+    return "".join(letters).encode("ascii", "replace").decode()
 
 
 def _pair_strip(row: Row) -> Image.Image:
@@ -93,7 +102,7 @@ def _strip(title: str, tiles: dict[str, UInt8Array], height: int) -> Image.Image
     width = sum(picture.width for picture in pictures) + _GAP * (len(pictures) - 1)
     strip = Image.new("RGB", (width, height + 2 * _CAPTION_HEIGHT), _PAPER)
     draw = ImageDraw.Draw(strip)
-    draw.text((0, 2), title, _INK)
+    draw.text((0, 2), drawable(title), _INK)
     left = 0
     for name, picture in zip(tiles, pictures, strict=True):
         draw.text((left, _CAPTION_HEIGHT + 2), _fitting(draw, name, picture.width), _INK)

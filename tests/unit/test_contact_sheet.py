@@ -1,0 +1,64 @@
+"""Which samples are shown of a data set, and what Pillow's font can say of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from charmnet.images import encode_jpeg, encode_png
+from charmnet.vocabulary import Domain
+from pipelines.shards.contact_sheet import drawable, sample_rows
+from pipelines.shards.manifest import Manifest, Stratum
+from pipelines.shards.reading import Dataset
+from pipelines.shards.rows import Row, pair_row
+from pipelines.shards.schema import RowKind
+from pipelines.shards.selection import EVERYTHING, Selection
+from pipelines.shards.writer import write_parquet
+from pipelines.storage import Location
+from tests.factories import foreground, photograph
+
+RNG = np.random.default_rng(0)
+IMAGE = encode_jpeg(photograph(RNG))
+PICTURES = {
+    "composite": IMAGE,
+    "ground_truth": IMAGE,
+    "foreground_mask": encode_png(foreground(RNG) * np.uint8(255)),
+}
+
+
+def row(number: int, split: str) -> Row:
+    return pair_row(f"HCOCO/c{number}_1_1", Stratum(Domain.REAL, "HCOCO", None, (split,)), PICTURES)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Shards of 5, 1 and 4 rows, every other one of the split `test`."""
+    folder = Location.of(tmp_path_factory.mktemp("uneven"))
+    parts, number = [], 0
+    for shard, size in enumerate((5, 1, 4)):
+        rows = [row(n, ("train", "test")[n % 2]) for n in range(number, number + size)]
+        written = write_parquet(folder, f"part-{shard:05d}.parquet", RowKind.PAIR, Domain.REAL, rows)
+        parts.append(written.manifest)
+        number += size
+    Manifest.merged(parts, {}).save(folder)
+    return Dataset.open(folder)
+
+
+def shown(dataset: Dataset, count: int, selection: Selection = EVERYTHING) -> list[int]:
+    return [int(one["id"].split("/c")[1].split("_")[0]) for one in sample_rows(dataset, selection, count)]
+
+
+def test_as_many_rows_as_are_asked_for_are_spread_over_uneven_shards(dataset: Dataset) -> None:
+    assert shown(dataset, 8) == [0, 1, 3, 4, 5, 6, 8, 9]
+    assert shown(dataset, 2) == [2, 7]
+    assert shown(dataset, 50) == [*range(10)]
+
+
+def test_rows_are_of_the_selection_alone(dataset: Dataset) -> None:
+    assert shown(dataset, 4, Selection("split == 'test'")) == [1, 3, 7, 9]
+    assert shown(dataset, 3, Selection("split == 'nowhere'")) == []
+
+
+def test_names_are_told_in_what_the_font_has() -> None:
+    assert drawable("Zürich, façade 1 (50 %)") == "Zurich, facade 1 (50 %)"
+    assert drawable("犬") == "?"
