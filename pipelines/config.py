@@ -18,6 +18,7 @@ MAY_CHANGE = frozenset(
         "steps",
         "workers",
         "accelerator",
+        "compile",
         "cpus_per_worker",
         "data_cpus_per_task",
         "max_failures",
@@ -37,6 +38,7 @@ class TrainConfig:
         method: `charmnet` or `idih`. idih_domain: the domain that iDIH is trained on.
         width: channels of the first layer (the released ngf and ndf).
         precision: of the forward and backward passes; weights and losses stay in float32.
+        compile: have torch.compile make kernels for the networks, which pays after a minute's wait.
         domain_statistics: running statistics of the shared batch norms kept per domain.
         sync_batch_norm: batch norms take their statistics over the global batch, not over a worker's share.
         attention_bias: of the attention heads at the start; 1 starts training near the identity.
@@ -70,6 +72,7 @@ class TrainConfig:
     idih_domain: Literal["real", "rendered"] = "real"
     width: int = 64
     precision: Precision = "float32"
+    compile: bool = False
     domain_statistics: bool = False
     sync_batch_norm: bool = False
     attention_bias: float = 0.0

@@ -55,7 +55,7 @@ class Method(ABC):
 
     @abstractmethod
     def distribute(self, wrap: Wrap) -> None:
-        """Has the networks that are trained wrapped for data parallelism (`wrap` is DistributedDataParallel).
+        """Has what is trained of the networks wrapped: for data parallelism, or to be compiled.
 
         `modules` go on naming the bare networks, so that checkpoints never see a wrapper. The wrappers are
         written for `forward_sync_buffers=False`; see `synchronize_statistics`.

@@ -14,7 +14,7 @@ import ray.train.collective
 import ray.train.torch
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.errors import NonFiniteLossError, WeightsError
@@ -73,10 +73,10 @@ class _TrainingLoop:
         self.uploader = Uploader()
         self.state: Snapshot | None = None  # what was last given to it
         restored, self.deliveries = self._begin()
-        if self.num_workers > 1:
-            self.method.distribute(data_parallel)
-            if job.config.sync_batch_norm:
-                self.method.normalize_over_workers()
+        if self.num_workers > 1 or job.config.compile:
+            self.method.distribute(partial(wrapped, job.config.compile, self.num_workers))
+        if self.num_workers > 1 and job.config.sync_batch_norm:
+            self.method.normalize_over_workers()
         self.update = update_of(self.method, self.device, self.num_workers)
         self.node_tracker: Tracker = NullTracker()  # of the first worker of every node
         if job.tracking and context.get_local_rank() == 0:
@@ -299,6 +299,13 @@ class _TrainingLoop:
 
     def _patiently(self, action: Callable[[], T]) -> T:
         return patiently(action, self.config.storage_patience_seconds, self.tell)
+
+
+def wrapped(compiled: bool, num_workers: int, module: nn.Module) -> nn.Module:
+    """A part of the networks as it is trained."""
+    if compiled:
+        module = torch.compile(module)  # type: ignore[assignment]
+    return data_parallel(module) if num_workers > 1 else module
 
 
 def update_of(method: Method, device: torch.device, num_workers: int) -> Callable[..., dict[str, Tensor]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from charmnet.methods.replay import UPDATES_BEFORE_RECORDING
 from charmnet.vocabulary import Domain
 from charmnet.weights import load_checkpoint, save_checkpoint
 from pipelines.benchmarks.tensors import batches_in_memory
+from pipelines.training.loop import wrapped
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -67,6 +69,19 @@ def test_a_replayed_update_is_the_update(name: str, precision: str) -> None:
     assert (weights(plain) - weights(replayed)).abs().mean() < 1e-5
     assert replayed.learning_rates == plain.learning_rates
     assert all(type(rate) is float for rate in replayed.learning_rates.values()), "as checkpoints hold them"
+
+
+def test_compiled_networks_learn_as_they_do_else() -> None:
+    plain, compiled = (CharmNetMethod(width=16, seed=0).to("cuda") for _ in range(2))
+    compiled.distribute(partial(wrapped, True, 1))
+    replay = ReplayedUpdate(compiled)
+    for seed in range(UPDATES_BEFORE_RECORDING + 2):
+        expected, metrics = plain.update(on_gpu(seed)), replay(on_gpu(seed))
+        for metric, value in expected.items():
+            assert metrics[metric].item() == pytest.approx(value.item(), rel=2e-2, abs=2e-3), (metric, seed)
+    assert (weights(plain) - weights(compiled)).abs().mean() < 1e-5
+    buffers = [torch.cat([b.float().flatten() for b in m.generator.buffers()]) for m in (plain, compiled)]
+    assert torch.allclose(*buffers, rtol=1e-2, atol=1e-3)
 
 
 def test_a_replay_hears_of_a_learning_rate() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -59,6 +60,22 @@ def test_an_update_never_waits_for_a_number(name: str, batches: dict) -> None:
         "aten::nonzero": set(),
     }
     assert parents["aten::item"], "the profile shows them where there are any"
+
+
+# torch's compiler warns of what it does itself.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_compiled_parts_learn_as_they_do_else(batches: dict) -> None:
+    """As the compiler sees them, without the minute that making kernels takes; tests/gpu has those."""
+    plain, compiled = (CharmNetMethod(width=4, seed=0) for _ in range(2))
+    compiled.distribute(partial(torch.compile, backend="eager", fullgraph=True))
+    for _ in range(2):
+        expected, metrics = plain.update(batches), compiled.update(batches)
+        assert {n: v.item() for n, v in metrics.items()} == pytest.approx(
+            {n: v.item() for n, v in expected.items()}, rel=1e-4
+        )
+    for own, other in zip(compiled.generator.buffers(), plain.generator.buffers(), strict=True):
+        assert torch.allclose(own, other, rtol=1e-4)
 
 
 def test_learning_rates_scale_from_where_they_began() -> None:
