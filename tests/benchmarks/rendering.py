@@ -1,8 +1,8 @@
 """How fast scenes are rendered, what mixing their light saves, and how much noise is left.
 
   python -m tests.benchmarks.rendering speed
-  python -m tests.benchmarks.rendering mixing
-  python -m tests.benchmarks.rendering noise
+  python -m tests.benchmarks.rendering mixing --size 256x144
+  python -m tests.benchmarks.rendering noise --size 256x256
   python -m tests.benchmarks.rendering tasks
 
 Seconds are those that one thread computes, whatever runs beside it; those of `tasks` are a clock's, on an
@@ -16,7 +16,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from unittest.mock import patch
 
 import cv2
@@ -29,6 +31,7 @@ from pipelines.rendering import mitsuba_renderer
 from pipelines.rendering.assets import Assets
 from pipelines.rendering.conditions import Conditions
 from pipelines.rendering.description import Scene
+from pipelines.rendering.geometry import layers_of
 from pipelines.rendering.job import RenderTask, Settings, View, fit_scene, render
 from pipelines.rendering.mitsuba_renderer import SAMPLES_PER_PIXEL, VARIANT, render_view
 from pipelines.shards.entries import Rejection
@@ -37,12 +40,13 @@ from pipelines.storage import Location
 from tests.fixtures.separately_lit import render_separately
 
 Rows = Iterator[tuple[str, ...]]
+Made = TypeVar("Made")
 
 VIEWS = (View("field", "human", 2, 0), View("room", "human", 4, 0))
 SIZES = ((256, 256), (512, 288))  # the larger one for the first view alone
 SAMPLES = (8, 16)
-NOISE_SIDE = 128  # pixels: coarser detail than at 256, so the denoiser has a harder task
 REFERENCE_SAMPLES = 64
+MIXING_REFERENCE_SAMPLES = 32
 NOISY_CONDITIONS = (CaptureCondition.NOON_CLEAR, CaptureCondition.NIGHT)  # by every kind of source
 VISIBLE = 4.0  # levels of 255 that neighbouring pixels of a smooth surface may differ by, unseen
 
@@ -58,12 +62,12 @@ def scene_of(view: View, asked: Settings) -> Scene:
     return scene
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Of this process's computing."""
+def timed(work: Callable[[], Made]) -> tuple[Made, float]:
+    """What it makes, and seconds of this process's computing."""
     drjit.set_thread_count(1)
     started = time.process_time()
-    work()
-    return time.process_time() - started
+    made = work()
+    return made, time.process_time() - started
 
 
 def speed() -> Rows:
@@ -73,45 +77,54 @@ def speed() -> Rows:
         RenderTask(VIEWS[0], settings(32, 32, 1)).write(Location.of(folder), "first.parquet")
         for size, view in ((SIZES[0], VIEWS[0]), (SIZES[1], VIEWS[0]), (SIZES[0], VIEWS[1])):
             task = RenderTask(view, settings(*size))
-            taken = seconds(lambda task=task: task.write(Location.of(folder), "view.parquet"))
+            _, taken = timed(lambda task=task: task.write(Location.of(folder), "view.parquet"))
             rate = 60 * NUM_CONDITIONS / taken
             yield ("{}x{}".format(*size), view.id, f"{taken:.1f}", f"{rate:.1f}")
 
 
-def mixing() -> Rows:
-    """Ten conditions mixed from sources, and each rendered by itself with as many samples."""
-    yield "view", "mixed, seconds", "separate, seconds", "mean difference", "PSNR", "worst condition"
+def mixing(width: int = 128, height: int = 72) -> Rows:
+    """Ten conditions mixed from sources, with all samples and half of them, and each rendered by itself.
+
+    All are held against ten renders of many samples of other seeds.
+    """
+    yield "view", "pictures", "samples", "seconds", "PSNR", "worst condition", "mean difference"
     for view in VIEWS:
-        asked = settings(128, 72)
+        asked = settings(width, height)
         scene, lightings = scene_of(view, asked), asked.conditions.draw(view.rng("light"))
-        found: dict[str, np.ndarray] = {}
+        layers_of(scene)  # is kept: cut by neither
 
-        def mix(scene=scene, lightings=lightings, found=found) -> None:
-            found["mixed"] = np.stack(render_view(scene, lightings, 128, 72).images)
+        def separate(samples: int, seed: int, scene=scene, lightings=lightings) -> list[np.ndarray]:
+            return render_separately(scene, lightings, width, height, samples, seed)
 
-        def separate(scene=scene, lightings=lightings, found=found) -> None:
-            found["separate"] = np.stack(render_separately(scene, lightings, 128, 72))
+        def mix(samples: int, scene=scene, lightings=lightings) -> tuple[np.ndarray, ...]:
+            return render_view(scene, lightings, width, height, samples).images
 
-        taken = seconds(mix), seconds(separate)
-        apart = found["mixed"].astype(float) - found["separate"]
-        decibels = [psnr(one) for one in apart]
-        yield (
-            view.id,
-            *(f"{value:.1f}" for value in taken),
-            f"{np.abs(apart).mean():.2f}",
-            f"{psnr(apart):.1f} dB",
-            f"{min(decibels):.1f} dB",
-        )
+        reference = np.stack(separate(MIXING_REFERENCE_SAMPLES, seed=2)).astype(float)
+        full = SAMPLES_PER_PIXEL
+        ways = {"separate": (partial(separate, seed=1), full), "mixed": (mix, full), "half": (mix, full // 2)}
+        for name, (way, samples) in ways.items():
+            images, taken = timed(partial(way, samples))
+            apart = np.stack(images) - reference
+            yield (
+                view.id,
+                name.replace("half", "mixed"),
+                str(samples),
+                f"{taken:.1f}",
+                f"{psnr(apart):.1f} dB",
+                f"{min(map(psnr, apart)):.1f} dB",
+                f"{np.abs(apart).mean():.2f}",
+            )
 
 
-def noise() -> Rows:
+def noise(width: int = 128, height: int = 128) -> Rows:
     """Against many samples: all of the error, and what of it is grain."""
     yield "view", "samples", "denoised", "PSNR", "grain, levels", "pixels with visible grain"
     for view in VIEWS:
-        reference = pictures(view, REFERENCE_SAMPLES, seed=1).astype(float)
+        asked = settings(width, height)
+        reference = pictures(view, asked, REFERENCE_SAMPLES, seed=1).astype(float)
         for samples in SAMPLES:
             for denoised in (True, False):
-                apart = pictures(view, samples, seed=0, denoised=denoised) - reference
+                apart = pictures(view, asked, samples, seed=0, denoised=denoised) - reference
                 grain = np.abs(grain_of(apart))
                 yield (
                     view.id,
@@ -123,14 +136,13 @@ def noise() -> Rows:
                 )
 
 
-def pictures(view: View, samples: int, seed: int, denoised: bool = True) -> np.ndarray:
+def pictures(view: View, asked: Settings, samples: int, seed: int, denoised: bool = True) -> np.ndarray:
     """uint8 [conditions,H,W,3]."""
-    asked = settings(NOISE_SIDE, NOISE_SIDE)
     drawn = asked.conditions.draw(view.rng("light"))
     lightings = {condition: drawn[condition] for condition in NOISY_CONDITIONS}
     clean = mitsuba_renderer.denoise if denoised else lambda light, *_: light
     with patch.object(mitsuba_renderer, "denoise", clean):
-        made = render_view(scene_of(view, asked), lightings, NOISE_SIDE, NOISE_SIDE, samples, seed)
+        made = render_view(scene_of(view, asked), lightings, asked.width, asked.height, samples, seed)
     return np.stack(made.images)
 
 
@@ -166,7 +178,10 @@ def main() -> None:
     )
     measures = {measure.__name__: measure for measure in (speed, mixing, noise, tasks)}
     parser.add_argument("what", choices=measures)
-    for row in measures[parser.parse_args().what]():
+    parser.add_argument("--size", metavar="WxH", help="of mixing (128x72) and noise (128x128)")
+    args = parser.parse_args()
+    size = map(int, args.size.split("x")) if args.size else ()
+    for row in measures[args.what](*size):
         print(" | ".join(row), flush=True)
 
 

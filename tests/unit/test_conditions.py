@@ -38,7 +38,7 @@ def test_clouds_and_sun_are_as_their_names_say() -> None:
         drawn = Conditions.load().draw(np.random.default_rng(seed))
         for clear in (0, 3, 6):
             weather = [drawn[CaptureCondition(clear + step)] for step in range(3)]
-            assert weather[0].cloud_cover < weather[1].cloud_cover < weather[2].cloud_cover
+            assert weather[0].cloud_cover < weather[1].cloud_cover < weather[2].cloud_cover == 1
             assert weather[0].sun > weather[1].sun > weather[2].sun
 
 
