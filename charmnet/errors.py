@@ -22,7 +22,7 @@ class WeightsError(CharmNetError):
 
 
 class ClusterError(CharmNetError):
-    """The Ray cluster that was named cannot be joined."""
+    """The Ray cluster that was named cannot be joined, or Ray does not start here."""
 
 
 class NonFiniteLossError(CharmNetError):

@@ -54,20 +54,19 @@ def connect() -> None:
     off: commands show progress with `pipelines.progress`.
 
     Raises:
-        ClusterError: no cluster answers there.
+        ClusterError: no cluster answers there, or Ray did not start here.
     """
     import ray
     import ray.data
     from ray.exceptions import RayError
 
-    if not ray.is_initialized():
+    if not ray.is_initialized() and _address() == LOCAL:
+        start_here()
+    elif not ray.is_initialized():
         # Workers' lines stay in Ray's own logs: what a person needs to know comes by progress and exceptions.
         try:
-            if _address() == LOCAL:
-                start_here()
-            else:
-                _knock(_address())
-                ray.init(address=_address(), logging_level=logging.WARNING, log_to_driver=False)
+            _knock(_address())
+            ray.init(address=_address(), logging_level=logging.WARNING, log_to_driver=False)
         except (OSError, RuntimeError, RayError) as error:  # ConnectionError is an OSError
             raise ClusterError(
                 f"{ADDRESS_VARIABLE}={_address()}: no Ray cluster to join ({type(error).__name__}: {error}); "
@@ -96,6 +95,9 @@ def start_here(**options: Any) -> None:
 
     Args:
         options: of `ray.init`.
+
+    Raises:
+        ClusterError: Ray did not start.
     """
     import ray
 
@@ -107,6 +109,12 @@ def start_here(**options: Any) -> None:
     os.environ.update(own)  # Ray's processes inherit it
     try:
         ray.init(address=LOCAL, **{"logging_level": logging.WARNING, "log_to_driver": False, **options})
+    except Exception as error:  # Ray says by a bare one that its processes did not answer in time
+        raise ClusterError(
+            f"Ray did not start on this machine ({type(error).__name__}: {error}); a machine too busy, "
+            "or without memory or disk left, is the usual cause: run the command again; what Ray's processes "
+            "said is in /tmp/ray/session_latest/logs"
+        ) from error
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import ray
 
@@ -18,3 +20,15 @@ def test_a_cluster_that_does_not_answer_is_named_at_once(
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(ClusterError, match=f"RAY_ADDRESS={address}: no Ray cluster to join"):
         connect()
+
+
+def test_a_ray_that_does_not_start_here_is_an_error_and_no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(ClusterError, match=r"Ray did not start on this machine .*timed out during startup"):
+        connect()
+    assert "RAY_ADDRESS" not in os.environ
