@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -38,6 +39,7 @@ def _add_command(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    _keep_warnings()
     parsed, rest = parser.parse_known_args(arguments)
     # argparse takes positional arguments in one run only; field=value may stand between options too.
     overrides = [text for text in rest if hasattr(parsed, "overrides") and not text.startswith("-")]
@@ -56,6 +58,12 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
     except KeyboardInterrupt:
         print("charmnet: interrupted", file=sys.stderr)
         return 130
+
+
+def _keep_warnings() -> None:
+    """Has warnings printed whatever is imported: `mlflow.pytorch` silences them where no one asked."""
+    if logging.lastResort:
+        logging.basicConfig(format="%(message)s", handlers=[logging.lastResort])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

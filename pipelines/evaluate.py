@@ -150,7 +150,7 @@ def _ship_leftovers(tracking_uri: str) -> None:
 
 def figures_table(figures: Mapping[str, Any]) -> Table:
     """What `Report.to_json` gives, for the terminal: each figure of the composites beside the harmonized."""
-    table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
     table.add_column("", overflow="fold")
     for heading in ("images", "MSE", "→", "fMSE", "→", "PSNR", "→"):
         table.add_column(heading, justify="right")

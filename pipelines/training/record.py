@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from charmnet.weights import load_checkpoint
+from pipelines.redaction import redact
 from pipelines.services import state_folder
 from pipelines.storage import Location
 from pipelines.tracking import Tracker, close_orphans, ship_leftovers
@@ -36,7 +37,10 @@ def settle_earlier_runs(tracking: RunTracking) -> None:
     try:
         close_orphans(uri, tracking.experiment)
     except Exception as error:  # whatever the server says, it must not keep a run from starting
-        logger.warning("runs that were left open could not be closed now: %s", type(error).__name__)
+        logger.warning(
+            "%s did not say which runs were left open (%s); a later command closes them",
+            redact(uri), type(error).__name__,
+        )  # fmt: skip
 
 
 def record_run(tracker: Tracker, job: TrainingJob) -> None:

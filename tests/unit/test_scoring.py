@@ -208,3 +208,10 @@ def test_the_table_shows_what_the_json_holds():
     lines = {words[0]: words[1:] for line in console.export_text().splitlines() if (words := line.split())}
     assert lines["all"] == ["2", "40.0", "20.0", "1.0", "1.0", "20.00", "-"]
     assert lines["15-100"][0] == lines["HCOCO"][0] == lines["human"][0] == "1"
+
+
+def test_the_table_leaves_the_released_splits_names_whole_on_a_narrow_terminal():
+    base = Stratum(Domain.REAL, "HCOCO", None, ("IHD_nonhuman_train",))
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(figures_table(Report.over([result(10_000.0, base)]).to_json()))
+    assert "IHD_nonhuman_train " in console.export_text()
