@@ -27,6 +27,8 @@ CLOUD_EDGE = 0.14  # in the noise: how soft the clouds' edges are
 CLOUD_ALBEDO = 0.9
 CLOUD_RADIUS = 20.0  # of the clouds' shell, in their heights: how much they crowd towards the horizon
 
+_VARIANT = "scalar_rgb"  # one direction at a time, whichever of Mitsuba's variants traces the scene
+
 Floats = NDArray[np.float64]
 
 
@@ -61,13 +63,15 @@ def _clear_radiance(sky: ClearSky) -> NDArray[np.float32]:
 def _emitter(sky: ClearSky, scale: dict[str, float]) -> Any:
     elevation = math.radians(sky.elevation_degrees)
     toward = [math.cos(elevation), 0.0, math.sin(elevation)]
-    return mi.load_dict({"type": "sunsky", "sun_direction": toward, "turbidity": sky.turbidity, **scale})
+    with mi.variant_context(_VARIANT):
+        return mi.load_dict({"type": "sunsky", "sun_direction": toward, "turbidity": sky.turbidity, **scale})
 
 
 def _radiance(emitter: Any, x: float, y: float, z: float) -> Floats:
-    seen = mi.SurfaceInteraction3f()
-    seen.wi = mi.Vector3f(-x, -y, -z)
-    return np.array(emitter.eval(seen), np.float64).reshape(3)
+    with mi.variant_context(_VARIANT):
+        seen = mi.SurfaceInteraction3f()
+        seen.wi = mi.Vector3f(-x, -y, -z)
+        return np.array(emitter.eval(seen), np.float64).reshape(3)
 
 
 def directions(shape: tuple[int, int]) -> Floats:

@@ -48,6 +48,17 @@ def test_a_clear_sky_is_blue_and_brightest_about_its_sun() -> None:
     assert aside.sum(1).argmax() in (*range(3), *range(253, 256))
 
 
+def test_the_sky_is_the_same_whatever_variant_traces_the_scene() -> None:
+    expected = ClearSky(33, 3).sun_kilolux()
+    before = mi.variant()
+    mi.set_variant("scalar_spectral")
+    try:
+        assert ClearSky(33, 3).sun_kilolux() == pytest.approx(expected)
+        assert mi.variant() == "scalar_spectral"
+    finally:
+        mi.set_variant(before)
+
+
 def test_overcast_gives_one_on_the_ground() -> None:
     upward = sky.directions(sky.MAP_SHAPE)[..., 2]
     zenith_step, around = math.pi / 2 / sky.MAP_SHAPE[0], 2 * math.pi / sky.MAP_SHAPE[1]
