@@ -213,5 +213,5 @@ def test_the_table_shows_what_the_json_holds():
 def test_the_table_leaves_the_released_splits_names_whole_on_a_narrow_terminal():
     base = Stratum(Domain.REAL, "HCOCO", None, ("IHD_nonhuman_train",))
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(figures_table(Report.over([result(10_000.0, base)]).to_json()))
+    console.print(figures_table(Report.over([result(10_000.0, base, fmse=10_000.0)]).to_json()))
     assert "IHD_nonhuman_train " in console.export_text()
