@@ -1,4 +1,4 @@
-"""`--select`: an expression over split, subset, category and domain that picks a part of a data set.
+"""An expression over split, subset, category and domain that picks a part of a data set, as of `--select`.
 
 For instance ``split == 'IHD_nonhuman_train' and subset != 'HCOCO'`` or ``category in ('car', 'dog')``. A row
 stands in several splits, so ``split == 'x'`` means that x is among them.
@@ -51,11 +51,14 @@ def _compile(expression: str) -> _Predicate:
     if not expression.strip():
         return lambda stratum: True
     if len(expression) > _MOST_CHARACTERS:
-        raise ValueError(f"--select: {len(expression):,} characters, expected at most {_MOST_CHARACTERS:,}")
+        raise ValueError(
+            f"the selection: {len(expression):,} characters, expected at most {_MOST_CHARACTERS:,}"
+        )
     try:
         return _node(ast.parse(expression.strip(), mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f"--select {expression!r}: {error}; {_HELP}") from None
+        reason = error.msg if isinstance(error, SyntaxError) else error
+        raise ValueError(f"the selection {expression!r}: {reason}; {_HELP}") from None
 
 
 def _node(node: ast.expr, depth: int = 0) -> _Predicate:

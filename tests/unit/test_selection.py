@@ -56,8 +56,13 @@ def test_picks(expression: str, picked: list[Stratum]) -> None:
     ],
 )
 def test_what_is_not_understood_is_refused_with_help(expression: str) -> None:
-    with pytest.raises(ValueError, match=r"--select .*expected comparisons"):
+    with pytest.raises(ValueError, match=r"the selection .*expected comparisons"):
         Selection(expression)
+
+
+def test_a_single_equals_sign_is_told_without_the_parsers_own_place() -> None:
+    with pytest.raises(ValueError, match=r"^the selection \"split = 'x'\": invalid syntax[^(]*; expected"):
+        Selection("split = 'x'")
 
 
 fields = st.sampled_from(["subset", "category", "domain"])
