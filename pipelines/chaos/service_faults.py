@@ -8,6 +8,7 @@ from contextlib import suppress
 import psutil
 
 from pipelines.chaos.lab import Lab
+from pipelines.chaos.runs import Run
 from pipelines.chaos.store_proxy import Behaviour
 from pipelines.chaos.verdict import Played, Wanted
 from pipelines.tracking import ship_leftovers
@@ -32,20 +33,14 @@ def store_down(lab: Lab) -> Played:
 def store_slow(lab: Lab) -> Played:
     """Every request of the run waits."""
     before = lab.proxy.requests
-    lab.proxy.behave(Behaviour(delay_seconds=_SLOW_SECONDS))
-    run = lab.start("store-slow")
-    run.wait_for_end()
-    lab.proxy.behave(Behaviour())
+    run = _run_with_store(lab, "store-slow", Behaviour(delay_seconds=_SLOW_SECONDS))
     return Played(run, lab.proxy.requests - before)
 
 
 def store_failing(lab: Lab) -> Played:
     """A share of all requests fails, with a status or without an answer."""
     before = lab.proxy.failed
-    lab.proxy.behave(Behaviour(error_rate=_ERROR_RATE))
-    run = lab.start("store-failing")
-    run.wait_for_end()
-    lab.proxy.behave(Behaviour())
+    run = _run_with_store(lab, "store-failing", Behaviour(error_rate=_ERROR_RATE))
     return Played(run, lab.proxy.failed - before)
 
 
@@ -81,6 +76,15 @@ def disk_full(lab: Lab) -> Played:
     _limit_files(workers, psutil.RLIM_INFINITY)
     run.wait_for_end()
     return Played(run, 1, Wanted(drops=True))
+
+
+def _run_with_store(lab: Lab, name: str, behaviour: Behaviour) -> Run:
+    """A run that finds the store like this from its start to its end."""
+    lab.proxy.behave(behaviour)
+    run = lab.start(name)
+    run.wait_for_end()
+    lab.proxy.behave(Behaviour())
+    return run
 
 
 def _limit_files(processes: list[psutil.Process], most_bytes: int) -> None:

@@ -120,26 +120,30 @@ def _pth_target(folder: Path) -> Target:
     )
 
 
-def _spool_targets(folder: Path) -> list[Target]:
-    state = json.dumps({"uid": "u", "sent": [0, 0], "cuts": [[2, 5]], "dropped": 0})
-    lines = "".join(
-        json.dumps({"op": "metrics", "time": 5, "step": step, "metrics": {"loss": 0.5}}) + "\n"
-        for step in range(3)
-    )
-    lines += json.dumps({"op": "artifact", "time": 5, "folder": "", "blob": "blobs/x"}) + "\n"
-    travelling = [
-        {"spool": "other"},
-        {"op": "tags", "time": 1, "tags": {}, "blob_name": "a.txt", "blob_base64": "YQ=="},
-    ]
-    outside = folder / "outside"
-    outside.mkdir()
+_SPOOL_TOKENS = (
+    b"../outside", b"/", b'"blob": "../outside", ', b'"blob_name": "../../x", ', b'"op"', b"\n",
+    b"null\n", b"[]\n", b"-1", b"NaN", b"[" * 3000, b"9" * 5000, b'"\\ud800"', b"\0\0",
+)  # fmt: skip
+
+
+def _spool() -> bytes:
+    """A spool's state, its lines, and what travels, between separators."""
+    state = {"uid": "u", "sent": [0, 0], "cuts": [[2, 5]], "dropped": 0}
+    lines = [{"op": "metrics", "time": 5, "step": step, "metrics": {"loss": 0.5}} for step in range(3)]
+    artifact = {"op": "artifact", "time": 5, "folder": "", "blob": "blobs/x"}
+    tags = {"op": "tags", "time": 1, "tags": {}, "blob_name": "a.txt", "blob_base64": "YQ=="}
+    written = "".join(json.dumps(line) + "\n" for line in (*lines, artifact))
+    travel = "\n".join(json.dumps(line) for line in ({"spool": "other"}, tags))
+    return "\0\0".join((json.dumps(state), written, travel)).encode()
+
+
+def _spool_target(folder: Path) -> Target:
+    outside, place = folder / "outside", folder / "spool"
+    outside.mkdir(parents=True)
     (outside / "kept").write_text("kept")
-    identity = {"experiment": "e", "run_key": "k", "run_name": "n", "tracking_uri": "http://127.0.0.1:1"}
 
     def read(data: bytes) -> None:
-        """A folder's state, lines and what travels, between separators."""
         parts = [*data.split(b"\0\0"), b"", b"", b""]
-        place = folder / "spool"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         (place / "spool.json").write_bytes(parts[0])
@@ -152,46 +156,40 @@ def _spool_targets(folder: Path) -> list[Target]:
             spool.pending()
         finally:
             spool.close()
-        assert {path.name for path in folder.iterdir()} == before
+        assert {path.name for path in folder.iterdir()} == {"outside", "spool"}
         assert (outside / "kept").exists()
 
-    def read_run(data: bytes) -> None:
-        (folder / "identity").mkdir(exist_ok=True)
-        (folder / "identity" / "run.json").write_bytes(data)
-        read_identity(folder / "identity")
+    return Target("spool", read, (_spool(),), _SPOOL_TOKENS, expected=())
 
-    def read_best(data: bytes) -> None:
-        place = folder / "best"
-        place.mkdir(exist_ok=True)
-        (place / "best.json").write_bytes(data)
-        assert str(checkpoint_of(str(place)).local_path).startswith(f"{place}/")
 
-    for name in ("spool", "identity", "best"):
-        (folder / name).mkdir()
-    before = {path.name for path in folder.iterdir()}
-    travel = b"\n".join(json.dumps(line).encode() for line in travelling)
-    corpus = (b"\0\0".join([state.encode(), lines.encode(), travel]),)
-    tokens = (
-        b"../outside", b"/", b'"blob": "../outside", ', b'"blob_name": "../../x", ', b'"op"', b"\n",
-        b"null\n", b"[]\n", b"-1", b"NaN", b"[" * 3000, b"9" * 5000, b'"\\ud800"', b"\0\0",
-    )  # fmt: skip
-    best = json.dumps(
-        {"checkpoint": "best/checkpoint-000000003", "step": 3, "metric": "fmse", "value": 1.0}
-    ).encode()
-    return [
-        Target("spool", read, corpus, tokens, expected=()),
-        Target(
-            "spool identity",
-            read_run,
-            (json.dumps(identity).encode(),),
-            tokens,
-            mutate_json,
-            expected=(OSError, ValueError),
-        ),
-        Target("best", read_best, (best,), tokens, mutate_json),
-    ]
+def _identity_target(folder: Path) -> Target:
+    identity = {"experiment": "e", "run_key": "k", "run_name": "n", "tracking_uri": "http://127.0.0.1:1"}
+    folder.mkdir()
+
+    def read(data: bytes) -> None:
+        (folder / "run.json").write_bytes(data)
+        read_identity(folder)
+
+    corpus, expected = (json.dumps(identity).encode(),), (OSError, ValueError)
+    return Target("spool identity", read, corpus, _SPOOL_TOKENS, mutate_json, expected=expected)
+
+
+def _best_target(folder: Path) -> Target:
+    best = {"checkpoint": "best/checkpoint-000000003", "step": 3, "metric": "fmse", "value": 1.0}
+    folder.mkdir()
+
+    def read(data: bytes) -> None:
+        (folder / "best.json").write_bytes(data)
+        assert str(checkpoint_of(str(folder)).local_path).startswith(f"{folder}/")
+
+    return Target("best", read, (json.dumps(best).encode(),), _SPOOL_TOKENS, mutate_json)
 
 
 def targets(folder: Path) -> list[Target]:
-    (folder / "spools").mkdir()
-    return [*_checkpoint_targets(folder), _pth_target(folder), *_spool_targets(folder / "spools")]
+    return [
+        *_checkpoint_targets(folder),
+        _pth_target(folder),
+        _spool_target(folder / "spools"),
+        _identity_target(folder / "identity"),
+        _best_target(folder / "best"),
+    ]

@@ -107,65 +107,63 @@ def _read_run_folder(data: bytes) -> None:
     RunFolder(Location("memory://runs/run")).claim("run", TrainConfig(), {"real": "a" * 64})
 
 
-def targets(folder: Path) -> list[Target]:
-    del folder
+def _table_targets() -> list[Target]:
+    """The released lists and the table of categories."""
     iharmony4 = (
         b"HCOCO/composite_images/c1_2_3.jpg\nHAdobe5k/composite_images/a0001_1_1.jpg\n\nc4_1_2.jpg\r\n"
     )
     rdharmony = "".join(
         f"SHuman/composite_images/001-01_{n:02d}.jpg\t{_LABEL}\t1\n" for n in range(2, 5)
     ).encode()
-    record = {"name": "run", "run_key": "k", "config": TrainConfig().to_json(), "digests": {"real": "a" * 64}}
+    categories = b"HCOCO/composite_images/c1_2_3.jpg\tcar\nx/y.jpg\tdog\n"
+    return [
+        Target("list iharmony4", _read_iharmony4, (iharmony4,), _PATH_TOKENS),
+        Target("list rdharmony", _read_rdharmony, (rdharmony,), (*_PATH_TOKENS, b"nan", b"inf", b"1e9")),
+        Target("categories", _read_categories, (categories,), _PATH_TOKENS),
+    ]
+
+
+def _argument_targets() -> list[Target]:
+    """What is typed: selections, places, fields of a configuration."""
     selections = (
         b"split == 'IHD_train' and subset != 'HCOCO'",
         b"category in ('car', None) or not (domain == 'real')",
         b"",
         b"not " * 40 + b"split == 'a'",
     )
+    words = b"split subset in not and or is == != < ( ) [ ] ' None lambda : = if * **".split()
+    clauses = (*(b" %s " % word for word in words), b"(" * 300, b"not " * 300)
     uris = (
         b"s3://bucket/a/b", b"file:///tmp/x", b"data/real", b"s3://hidden-key:hidden-secret@bucket/x",
         b"a/b.parquet", b"http://user:hidden-secret@host:80/x", b"%2e%2e/x", b"memory://x",
     )  # fmt: skip
-    words = tuple(
-        b" %s " % word
-        for word in b"split subset in not and or is == != < ( ) [ ] ' None lambda : = if * **".split()
+    fields = (
+        b"steps=5\nworkers=1:4",
+        b"learning_rate=1e-3\nvalidate=a,b\ninit=none",
+        b"domain_statistics=true",
     )
+    values = (b"=", b":", b"nan", b"inf", b"-1", b"1e999", b"9" * 5000, b"none")
+    wrong, refused = (ValueError,), (CharmNetError, ValueError)
     return [
-        Target("list iharmony4", _read_iharmony4, (iharmony4,), _PATH_TOKENS),
-        Target("list rdharmony", _read_rdharmony, (rdharmony,), (*_PATH_TOKENS, b"nan", b"inf", b"1e9")),
-        Target(
-            "categories",
-            _read_categories,
-            (b"HCOCO/composite_images/c1_2_3.jpg\tcar\nx/y.jpg\tdog\n",),
-            _PATH_TOKENS,
-        ),
-        Target(
-            "selection",
-            _read_selection,
-            selections,
-            (*words, b"(" * 300, b"not " * 300),
-            expected=(ValueError,),
-        ),
-        Target(
-            "uri", _read_uri, uris, (*_PATH_TOKENS, b"@", b":", b"?"), expected=(CharmNetError, ValueError)
-        ),
-        Target(
-            "override",
-            _read_override,
-            (
-                b"steps=5\nworkers=1:4",
-                b"learning_rate=1e-3\nvalidate=a,b\ninit=none",
-                b"domain_statistics=true",
-            ),
-            (b"=", b":", b"nan", b"inf", b"-1", b"1e999", b"9" * 5000, b"none"),
-            expected=(ValueError,),
-        ),
-        Target(
-            "run record",
-            _read_run_folder,
-            (json.dumps({**record, "experiment": "charmnet"}).encode(),),
-            (b"NaN", b"[" * 3000),
-            mutate_json,
-            expected=(CharmNetError, ValueError),
-        ),
+        Target("selection", _read_selection, selections, clauses, expected=wrong),
+        Target("uri", _read_uri, uris, (*_PATH_TOKENS, b"@", b":", b"?"), expected=refused),
+        Target("override", _read_override, fields, values, expected=wrong),
     ]
+
+
+def _record_target() -> Target:
+    record = {
+        "name": "run",
+        "run_key": "k",
+        "config": TrainConfig().to_json(),
+        "digests": {"real": "a" * 64},
+        "experiment": "charmnet",
+    }
+    corpus, tokens = (json.dumps(record).encode(),), (b"NaN", b"[" * 3000)
+    expected = (CharmNetError, ValueError)
+    return Target("run record", _read_run_folder, corpus, tokens, mutate_json, expected=expected)
+
+
+def targets(folder: Path) -> list[Target]:
+    del folder
+    return [*_table_targets(), *_argument_targets(), _record_target()]

@@ -1,16 +1,19 @@
-"""The data that scenarios damage, and the table."""
+"""The data that scenarios damage, what counts as a problem, and the table."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
 from pipelines.chaos.data import change_composite, copied, flip_bytes, made, publish
 from pipelines.chaos.table import COLUMNS, cells, markdown, print_table
-from pipelines.chaos.verdict import Outcome
+from pipelines.chaos.verdict import Evidence, Outcome, Played, Wanted, judge
 from pipelines.shards.reading import Dataset
 from pipelines.storage import Location
 
@@ -107,3 +110,58 @@ def test_a_line_of_the_table_says_what_came_of_a_fault(capsys: pytest.CaptureFix
         "|" + " --- |" * len(COLUMNS),
         "| store down | 1 | FAILED |  | 0 | identical | complete | 0 |  |",
     ]
+
+
+STEPS, SUCCESS = 4, Wanted()
+WEIGHTS = {"weight": torch.ones(2)}
+POINTS = {"loss/total": Counter(range(1, STEPS + 1))}
+
+
+def found(**fields: object) -> Evidence:
+    """What a run leaves that nothing happened to."""
+    report = SimpleNamespace(holds=True, domains=[SimpleNamespace(missing=0, twice=0)])
+    whole = {"step": STEPS, "weights": WEIGHTS, "audit": report, "points": POINTS, "status": "FINISHED"}
+    return Evidence(**{**whole, "dropped": 0, "quarantined": 0, **fields})  # type: ignore[arg-type]
+
+
+def judged(times: int = 1, succeeded: bool = True, wanted: Wanted = SUCCESS, **fields: object) -> list[str]:
+    """The problems of a run of which this was found, beside an undisturbed one."""
+    run = SimpleNamespace(succeeded=succeeded, error="no store", seconds=9.0, log=lambda: "shard-1 is gone")
+    lab = SimpleNamespace(options=SimpleNamespace(steps=STEPS))
+    played = Played(run, times, wanted)  # type: ignore[arg-type]
+    return judge(lab, "one", "a fault", played, found(**fields), (found(), 5.0)).problems  # type: ignore[arg-type]
+
+
+def test_a_run_that_comes_to_what_is_wanted_has_no_problems() -> None:
+    assert judged() == []
+    fails = Wanted(succeeds=False, names=("shard-1",))
+    assert judged(succeeded=False, wanted=fails, status="FAILED", step=0, weights={}, audit=None) == []
+    assert judged(wanted=Wanted(same_weights=False, quarantines=True), weights={}, quarantined=2) == []
+    assert judged(wanted=Wanted(drops=True), points={}, dropped=4) == []
+
+
+@pytest.mark.parametrize(
+    ("problem", "fields"),
+    [
+        ("ended FAILED: no store", {"succeeded": False}),
+        ("MLflow says RUNNING", {"status": "RUNNING"}),
+        ("the fault was never injected", {"times": 0}),
+        (
+            "the audit does not hold",
+            {"audit": SimpleNamespace(holds=False, domains=[SimpleNamespace(missing=1, twice=0)])},
+        ),
+        (
+            "the weights differ: differ by 6.0e-08",
+            {"weights": {"weight": torch.ones(2) - torch.tensor([0, 2.0**-24])}},
+        ),
+        ("the weights differ: other networks", {"weights": {}}),
+        ("2 samples were quarantined", {"quarantined": 2}),
+        ("0 samples were quarantined", {"wanted": Wanted(quarantines=True)}),
+        ("1 points of metrics are missing", {"points": {"loss/total": Counter(range(1, STEPS))}}),
+        ("1 points of metrics stand twice", {"points": {"loss/total": POINTS["loss/total"] + Counter([2])}}),
+        ("3 entries of the tracker were dropped", {"dropped": 3}),
+        ("the log does not name shard-7", {"wanted": Wanted(names=("shard-7",))}),
+    ],
+)
+def test_what_is_wanted_and_does_not_come_about_is_a_problem(problem: str, fields: dict[str, object]) -> None:
+    assert judged(**fields)[0] == problem  # type: ignore[arg-type]

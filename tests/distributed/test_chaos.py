@@ -1,0 +1,26 @@
+"""`charmnet chaos` itself, on pictures that it makes: the smallest run that can lose its only worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_a_run_of_one_worker_that_is_killed_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    table = tmp_path / "chaos.json"
+    size = ("--steps", "8", "--workers", "1", "--times", "1")
+    process = subprocess.run(
+        [sys.executable, "-m", "pipelines.chaos", "--scenario", "worker-killed", *size, "--json", str(table)],
+        env={**os.environ, "CHARMNET_STATE": str(tmp_path / "state")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    undisturbed, killed = json.loads(table.read_text())["outcomes"]
+    assert undisturbed["ended"] == killed["ended"] == "FINISHED"
+    assert (killed["times"], killed["rows_lost"], killed["rows_twice"]) == (1, 0, 0)
+    assert (killed["weights"], killed["metrics"]) == ("identical", "complete")
