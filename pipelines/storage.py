@@ -55,8 +55,8 @@ class Location:
         """From what a user wrote; a plain path is made absolute.
 
         Raises:
-            ValueError: the URI names no bucket or another machine's file, or carries a user, a password or a
-                query, which belong into the environment.
+            ValueError: the URI names no bucket, another machine's file or an unknown user's home, or carries
+                a user, a password or a query, which belong into the environment.
         """
         if isinstance(place, Location):
             return place
@@ -84,7 +84,11 @@ class Location:
 
     @classmethod
     def _local(cls, path: str) -> Location:
-        return cls(f"file://{Path(path).expanduser().resolve().as_posix()}")
+        try:
+            expanded = Path(path).expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"{path}: no user's home folder; expected ./{path} for a local path") from error
+        return cls(f"file://{expanded.resolve().as_posix()}")
 
     def __str__(self) -> str:
         return self.uri

@@ -13,6 +13,7 @@ from pipelines.chaos.runs import Run
 from pipelines.chaos.verdict import Played
 
 _SOON_SECONDS = 10.0
+_WITHIN_SECONDS = 0.3  # of a step's end: where steps are quick, a run of few is soon over
 _AWAY_SECONDS = 10.0
 _TASK_KILLS = 3
 _TASK_TITLE = "(read_"  # Ray Data names a task's process after its function
@@ -28,7 +29,7 @@ def worker_killed(lab: Lab) -> Played:
             time.sleep(rng.uniform(0, _SOON_SECONDS))
         else:
             run.wait_for_step(lab.options.steps * (number + 1) // (lab.options.times + 1))
-            time.sleep(rng.uniform(0, 1))
+            time.sleep(rng.uniform(0, _WITHIN_SECONDS))
         if group:
             times += kill(rng.choice(group))
         gone |= {process.pid for process in group}

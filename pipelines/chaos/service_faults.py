@@ -56,12 +56,17 @@ def mlflow_absent(lab: Lab) -> Played:
 
 
 def mlflow_away(lab: Lab) -> Played:
-    """In the middle of the run."""
+    """In the middle of the run; workers stand still while it starts, which could outlast their steps."""
     run = lab.start("mlflow-away")
     run.wait_for_step(lab.options.steps // 4)
     lab.tracking.stop(grace_seconds=1)
-    run.wait_for_step(lab.options.steps * 3 // 4)
+    run.wait_for_step(lab.options.steps // 2)
+    workers = lab.workers()
+    for worker in workers:
+        worker.suspend()
     lab.tracking.start()
+    for worker in workers:
+        worker.resume()
     run.wait_for_end()
     return Played(run, 1)
 

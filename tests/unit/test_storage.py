@@ -47,7 +47,9 @@ def test_what_users_write_is_one_place(written: str, uri: str) -> None:
     assert (place / "x").parent == place
 
 
-@pytest.mark.parametrize("written", ["s3://", "s3:///key", "s3:/bucket/x", "models:/m/1", "file://host/x"])
+@pytest.mark.parametrize(
+    "written", ["s3://", "s3:///key", "s3:/bucket/x", "models:/m/1", "file://host/x", "~no-such-user/x"]
+)
 def test_what_is_no_place_is_refused(written: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         Location.of(written)
