@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.timeout(620)  # it starts a cluster and three groups of workers: minutes where others compute
 def test_a_run_of_one_worker_that_is_killed_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
     table = tmp_path / "chaos.json"
     size = ("--steps", "16", "--workers", "1", "--times", "1")
@@ -20,7 +23,7 @@ def test_a_run_of_one_worker_that_is_killed_ends_as_if_nothing_had_happened(tmp_
         text=True,
     )
     try:
-        said, _ = process.communicate(timeout=280)
+        said, _ = process.communicate(timeout=540)
     finally:
         process.terminate()  # it ends its servers, which a test that is cut off has to leave time for
         process.wait(timeout=60)

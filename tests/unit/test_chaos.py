@@ -1,8 +1,9 @@
-"""The data that scenarios damage, what counts as a problem, and the table."""
+"""The data that scenarios damage, what counts as a problem, the table, and an outage in order."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import torch
 from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
 from pipelines.chaos.data import change_composite, copied, flip_bytes, made, publish
+from pipelines.chaos.service_faults import mlflow_away
 from pipelines.chaos.table import COLUMNS, cells, markdown, print_table
 from pipelines.chaos.verdict import Evidence, Outcome, Played, Wanted, judge
 from pipelines.shards.reading import Dataset
@@ -165,3 +167,18 @@ def test_a_run_that_comes_to_what_is_wanted_has_no_problems() -> None:
 )
 def test_what_is_wanted_and_does_not_come_about_is_a_problem(problem: str, fields: dict[str, object]) -> None:
     assert judged(**fields)[0] == problem  # type: ignore[arg-type]
+
+
+def test_a_run_stands_still_until_mlflow_is_back() -> None:
+    happened: list[str] = []
+
+    def note(what: str) -> Callable[..., None]:
+        return lambda *step, **_: happened.append(" ".join([what, *map(str, step)]))
+
+    worker = SimpleNamespace(suspend=note("suspend"), resume=note("resume"))
+    run = SimpleNamespace(wait_for_step=note("step"), wait_for_end=note("end"))
+    mlflow = SimpleNamespace(start=note("start"), stop=note("stop"))
+    options = SimpleNamespace(steps=16)
+    lab = SimpleNamespace(options=options, start=lambda _: run, workers=lambda: [worker], tracking=mlflow)
+    mlflow_away(lab)  # type: ignore[arg-type]
+    assert happened == ["step 4", "stop", "step 8", "suspend", "start", "resume", "end"]
