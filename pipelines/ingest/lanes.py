@@ -36,6 +36,8 @@ _MAX_POOLS = 512  # of one execution; making the list of its windows costs about
 _PREFETCHED_BLOCKS = 4
 _STEPS_AHEAD = 32
 _LEAST_BYTES_AHEAD = 128 * 1024 * 1024  # what a few tasks yield at a time
+_TASK_BYTES_AHEAD = 32 * 1024 * 1024  # that a task makes before it rests until some are taken
+_MOST_TASK_BLOCKS_AHEAD = 8
 _BYTES_PER_PIXEL = 7  # composite, ground truth, mask
 
 
@@ -146,6 +148,12 @@ def _bytes_ahead(spec: StreamSpec, windows: list[tuple[int, int]], tasks: int) -
     return max(ahead * step_bytes, _LEAST_BYTES_AHEAD)
 
 
+def _task_blocks_ahead(spec: StreamSpec, block_rows: int) -> int:
+    """How many blocks a task may make before one is taken: with Ray's two it rests half of the time."""
+    block_bytes = block_rows * spec.size * spec.size * _BYTES_PER_PIXEL
+    return max(2, min(_MOST_TASK_BLOCKS_AHEAD, _TASK_BYTES_AHEAD // block_bytes))
+
+
 @ray.remote(num_cpus=0)
 class Coordinator:
     """Lets the ranks of one group meet, builds one execution for them and gives each its split."""
@@ -166,6 +174,7 @@ class Coordinator:
         # A consumer that validates or writes a checkpoint pauses the stream; that is no reason to end it.
         context.execution_no_progress_timeout_s = -1
         context.custom_execution_callback_classes = [Pacer]  # type: ignore[list-item]  # has its methods
+        context._max_num_blocks_in_streaming_gen_buffer = _task_blocks_ahead(spec, self.block_rows)
 
     async def open(self, rank: int, start_step: int, stop_step: int) -> Any:
         async with self.lock:
