@@ -244,9 +244,13 @@ def _read_description(folder: Path) -> dict[str, Any]:
     for name in (MODEL_FILE, OPTIMIZER_FILE):
         _require_fields(description["files"][name], {"bytes": int, "sha256": str}, f"{path}: files: {name}")
     for name, groups in description["optimizers"].items():
-        if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        if not isinstance(groups, list) or not all(map(_is_group, groups)):
             raise WeightsError(f"{path}: optimizers: {name} is not a list of parameter groups")
     return description
+
+
+def _is_group(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("betas", []), list)
 
 
 def _require_fields(value: object, types: Mapping[str, type], where: str) -> None:

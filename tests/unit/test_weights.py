@@ -189,6 +189,7 @@ def test_a_generator_of_another_kind_is_named(
         {"options": {"width": "8"}},
         {"optimizers": {"joint": 3}},
         {"optimizers": {"joint": [{"params": 3}], "discriminator": [{}]}},
+        {"optimizers": {"joint": [{"params": [], "betas": 3}], "discriminator": [{}]}},
         {"metadata": 1},
         {"format": None},
     ],
