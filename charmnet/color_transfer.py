@@ -26,6 +26,7 @@ WINDOW_RADIUS = 12
 RIDGE = 1e-3
 """Where a window's colours have a variance (on the scale 0-1) below it, the change tends to a mere shift."""
 
+_RIM = 40  # pixels of the small picture: as far as a Gaussian of four sigma and two windows reach
 _STRIP_ROWS = 256  # applied at once: bounds the memory for large pictures
 
 FloatArray = npt.NDArray[np.floating]
@@ -52,17 +53,31 @@ def transfer_color_change(
     """
     if not small_region.any():
         raise ValueError("nothing of the region is left in the small picture")
-    guide = small_picture.astype(np.float64) / 255
-    change = small_changed.astype(np.float64) / 255 - guide
-    coefficients = _fit(guide, change, small_region.astype(np.float64))
+    near = _around(small_region)
+    guide = small_picture[near].astype(np.float64) / 255
+    change = small_changed[near].astype(np.float64) / 255 - guide
+    coefficients = np.zeros((3, *small_region.shape, 4), np.float32)
+    coefficients[:, *near] = _fit(guide, change, small_region[near].astype(np.float64))
     changed = picture.copy()
     for top in range(0, picture.shape[0], _STRIP_ROWS):
         strip = changed[top : top + _STRIP_ROWS]
         inside = region[top : top + _STRIP_ROWS] != 0
         if inside.any():
             enlarged = [_enlarge(c, top, len(strip), picture.shape[:2]) for c in coefficients]
-            strip[inside] = _apply(enlarged, strip)[inside]
+            strip[inside] = _apply(enlarged, strip, inside)
     return changed
+
+
+def _around(region: UInt8Array) -> tuple[slice, slice]:
+    """The rows and columns that a region is in, with a rim; beyond it nothing is fitted.
+
+    All means are over the region alone. The rim is for thin parts of it that the small picture has lost.
+    """
+    bounds = []
+    for axis in (1, 0):
+        (lines,) = np.nonzero(region.any(axis=axis))
+        bounds.append(slice(max(0, lines[0] - _RIM), lines[-1] + 1 + _RIM))
+    return bounds[0], bounds[1]
 
 
 def _fit(guide: FloatArray, change: FloatArray, weight: FloatArray) -> list[FloatArray]:
@@ -112,7 +127,8 @@ def _enlarge(coefficients: FloatArray, top: int, rows: int, size: tuple[int, int
     return cv2.resize(lines, (width, rows), interpolation=cv2.INTER_LINEAR)
 
 
-def _apply(coefficients: list[FloatArray], pixels: UInt8Array) -> UInt8Array:
-    colors = pixels.astype(np.float32)
-    change = [(c[..., :3] * colors).sum(axis=-1) + 255 * c[..., 3] for c in coefficients]
+def _apply(coefficients: list[FloatArray], pixels: UInt8Array, inside: npt.NDArray[np.bool_]) -> UInt8Array:
+    """[N,3]: the pixels that are inside, changed."""
+    colors = pixels[inside].astype(np.float32)
+    change = [(c[:, :3] * colors).sum(axis=-1) + 255 * c[:, 3] for c in (c[inside] for c in coefficients)]
     return (colors + np.stack(change, axis=-1)).round().clip(0, 255).astype(np.uint8)
