@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-_ROUND_SECONDS = 0.05
+_ROUND_SECONDS = 0.1
 
 
 class Pacer:

@@ -14,7 +14,7 @@ from typing import Any
 import drjit
 import numpy as np
 
-from charmnet.images import encode_jpeg, encode_png
+from charmnet.images import encode_jpeg, encode_mask
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.ingest.permutation import seeded_rng
 from pipelines.rendering import scenes
@@ -112,7 +112,7 @@ class RenderTask:
             f"images[{condition}]": encode_jpeg(image, settings.quality)
             for condition, image in enumerate(rendered.images)
         }
-        pictures["foreground_mask"] = encode_png(rendered.foreground_mask * np.uint8(255))
+        pictures["foreground_mask"] = encode_mask(rendered.foreground_mask)
         return scene_row(view.id, Stratum(Domain.RENDERED, view.subset, view.category, (SPLIT,)), pictures)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from charmnet.errors import DataError
+from charmnet.images import decode_mask, encode_mask
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import PictureError, Row, bytes_of, check_pictures, pair_row, scene_row, shrink
 from pipelines.shards.schema import ROW_GROUP_BYTES
@@ -80,13 +81,15 @@ def read_entry(source: Location, entry: Entry, longest_side: int | None) -> Row 
 
 
 def finished(row: Row, longest_side: int | None) -> Row:
-    """The row, with every picture decoded once to see that it can be, shrunk if asked.
+    """The row, with every picture decoded once to see that it can be, shrunk if asked; its mask of one bit.
 
     Raises:
         DataError: a picture is broken, or the row does not fit into a row group.
     """
     check_pictures(row)
     row = row if longest_side is None else shrink(row, longest_side)
+    # Of a large mask with a byte a pixel the decoding takes longer than of both photographs.
+    row = {**row, "foreground_mask": encode_mask(decode_mask(row["foreground_mask"]))}
     if bytes_of(row) > ROW_GROUP_BYTES:
         raise DataError(
             f"{bytes_of(row):,} bytes, a row group holds at most {ROW_GROUP_BYTES:,}; use --max-size"

@@ -213,6 +213,13 @@ def test_scenes_and_pairs_from_a_bucket_to_a_bucket(s3, tmp_path: Path, capsys) 
     assert [failure["row_group"] for failure in failures] == [None, 0]
 
 
+def with_masks_decoded(rows: dict[str, dict]) -> dict[str, dict]:
+    return {
+        name: row | {"foreground_mask": decode_mask(row["foreground_mask"]).tolist()}
+        for name, row in rows.items()
+    }
+
+
 def test_archives_in_place_are_the_same_data_set_as_their_parquet(s3, tmp_path: Path, capsys) -> None:
     lists = make_iharmony4(tmp_path / "source", photographs=4)
     for number, (split, lines) in enumerate(lists.items()):
@@ -234,7 +241,7 @@ def test_archives_in_place_are_the_same_data_set_as_their_parquet(s3, tmp_path: 
     assert main([*command, "--dest", f"{s3.uri}/from-tars"]) == 0
     assert Location.of(tars).walk_files() == ["0.tar", "1.tar", "manifest.json"]
     rows = all_rows(tars)
-    assert rows == all_rows(f"{s3.uri}/from-tars")
+    assert with_masks_decoded(rows) == with_masks_decoded(all_rows(f"{s3.uri}/from-tars"))
     assert rows["0/c01_1_1"]["splits"] == ["IHD_train"]
     assert main(["inspect", tars, "--verify", "--select", "split == 'IHD_test'", "--no-contact-sheet"]) == 0
     assert "2 checksums" in capsys.readouterr().out

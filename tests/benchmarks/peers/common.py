@@ -46,9 +46,13 @@ def _rgb(data: bytes) -> np.ndarray:
     return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
-@cache
 def s3() -> Any:
-    """A client of the store that the environment names, one a process."""
+    """A client of the store that the environment names, one a process, also where a loader forked it."""
+    return _s3(os.getpid())
+
+
+@cache
+def _s3(_: int) -> Any:
     import boto3
 
     return boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])

@@ -159,7 +159,8 @@ def ray_parquet(root: str, data: str, cores: int) -> Batches:
     import ray
     import ray.data
 
-    ray.init(num_cpus=cores + 1, object_store_memory=600 << 20, log_to_driver=False, logging_level="ERROR")
+    own = {"num_cpus": cores + 1, "object_store_memory": 600 << 20}
+    ray.init("local", **own, log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
     filesystem = pyarrow.fs.S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL"])
 
