@@ -92,8 +92,9 @@ class ObjectStore(Service):
             f"-s3.config={self._identities}",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
-            f"-s3.localSocket={data / 's3.sock'}",
-            f"-filer.localSocket={data / 'filer.sock'}",
+            # Relative to the folder that it runs in: a path of a socket may have 107 bytes, a home more.
+            "-s3.localSocket=data/s3.sock",
+            "-filer.localSocket=data/filer.sock",
             "-master.telemetry=false",
             "-master.resumeState=false",  # its ports may have changed; volumes report themselves again
             f"-master.volumeSizeLimitMB={VOLUME_SIZE_MEGABYTES}",

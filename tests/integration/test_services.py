@@ -59,14 +59,15 @@ def test_keys_stand_in_one_private_file_and_in_no_argument_or_log(store: ObjectS
 
 
 def test_data_and_keys_survive_a_restart_on_other_ports(tmp_path: Path) -> None:
-    store = ObjectStore(tmp_path)
+    folder = tmp_path / ("longer than the path of a socket may be " * 3)
+    store = ObjectStore(folder)
     store.start()
     try:
         before, ports = store.environment(), store.ports()
         _in_child(WRITE, before)
         store.stop(grace_seconds=1)
         assert not store.running()
-        (tmp_path / "object-store.json").unlink()  # forgets the ports too
+        (folder / "object-store.json").unlink()  # forgets the ports too
         store.start()
         after = store.environment()
         assert store.ports() != ports
