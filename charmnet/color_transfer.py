@@ -54,10 +54,10 @@ def transfer_color_change(
     if not small_region.any():
         raise ValueError("nothing of the region is left in the small picture")
     near = _around(small_region)
-    guide = small_picture[near].astype(np.float64) / 255
-    change = small_changed[near].astype(np.float64) / 255 - guide
+    guide = small_picture[near].astype(np.float32) / 255
+    change = small_changed[near].astype(np.float32) / 255 - guide
     coefficients = np.zeros((3, *small_region.shape, 4), np.float32)
-    coefficients[:, *near] = _fit(guide, change, small_region[near].astype(np.float64))
+    coefficients[:, *near] = _fit(guide, change, small_region[near].astype(np.float32))
     changed = picture.copy()
     for top in range(0, picture.shape[0], _STRIP_ROWS):
         strip = changed[top : top + _STRIP_ROWS]
@@ -80,39 +80,49 @@ def _around(region: UInt8Array) -> tuple[slice, slice]:
     return bounds[0], bounds[1]
 
 
-def _fit(guide: FloatArray, change: FloatArray, weight: FloatArray) -> list[FloatArray]:
-    """For each channel of the change [S,S,4]: A's row and b, averaged over the windows that hold a pixel."""
+def _fit(guide: FloatArray, change: FloatArray, weight: FloatArray) -> FloatArray:
+    """[3,S,S,4]: for each channel of the change A's row and b, averaged over the windows that hold a pixel.
+
+    Within, channels come first: NumPy is slow where the last axis is short.
+    """
     guide, change = (_smooth(values, weight) for values in (guide, change))
     count = np.maximum(_box(weight), 1e-9)
 
     def mean(values: FloatArray) -> FloatArray:
-        flat = values.reshape(*weight.shape, -1) * weight[..., None]
-        return (_box(flat) / count[..., None]).reshape(values.shape)
+        planes = [_box(plane) / count for plane in values.reshape(-1, *weight.shape) * weight]
+        return np.stack(planes).reshape(values.shape)
 
     mean_guide, mean_change = mean(guide), mean(change)
     variance = mean(_outer(guide, guide)) - _outer(mean_guide, mean_guide)
     covariance = mean(_outer(guide, change)) - _outer(mean_guide, mean_change)
-    slopes = np.linalg.solve(variance + RIDGE * np.eye(3), covariance)  # [S,S,3 of the guide,3 of the change]
-    shifts = mean_change - np.einsum("yxg,yxgc->yxc", mean_guide, slopes)
-    smooth = mean(np.concatenate([slopes, shifts[:, :, None, :]], axis=2))
-    return [np.ascontiguousarray(smooth[..., channel], dtype=np.float32) for channel in range(3)]
+    slopes = _solve(variance + RIDGE * np.eye(3, dtype=np.float32)[..., None, None], covariance)
+    shifts = mean_change - (mean_guide[:, None] * slopes).sum(axis=0)
+    smooth = mean(np.concatenate([slopes, shifts[None]]))  # [3 of the guide and 1,3 of the change,S,S]
+    return smooth.transpose(1, 2, 3, 0)
+
+
+def _solve(matrix: FloatArray, right: FloatArray) -> FloatArray:
+    """X of `matrix X = right`, both [3,3,S,S], for a symmetric positive definite matrix at every pixel."""
+    pairs_of_rows = ((1, 2), (2, 0), (0, 1))
+    adjugate = np.stack([np.cross(matrix[i], matrix[j], axis=0) for i, j in pairs_of_rows])
+    determinant = (matrix[0] * adjugate[0]).sum(axis=0)
+    return (adjugate[:, :, None] * right[None]).sum(axis=1) / determinant
 
 
 def _outer(left: FloatArray, right: FloatArray) -> FloatArray:
-    return left[..., :, None] * right[..., None, :]
+    return left[:, None] * right[None]
 
 
 def _smooth(values: FloatArray, weight: FloatArray) -> FloatArray:
-    """Gaussian means over the region alone."""
-    total = np.asarray(cv2.GaussianBlur(values * weight[..., None], (0, 0), SMOOTHING_SIGMA), np.float64)
-    count = np.asarray(cv2.GaussianBlur(weight, (0, 0), SMOOTHING_SIGMA), np.float64)
-    return total / np.maximum(count, 1e-9)[..., None]
+    """[3,S,S]: Gaussian means of [S,S,3] over the region alone."""
+    total = cv2.GaussianBlur(values * weight[..., None], (0, 0), SMOOTHING_SIGMA)
+    count = cv2.GaussianBlur(weight, (0, 0), SMOOTHING_SIGMA)
+    return total.transpose(2, 0, 1) / np.maximum(count, 1e-9)
 
 
 def _box(values: FloatArray) -> FloatArray:
     side = 2 * WINDOW_RADIUS + 1
-    total = cv2.boxFilter(values, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    return np.asarray(total, np.float64)
+    return cv2.boxFilter(values, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
 
 
 def _enlarge(coefficients: FloatArray, top: int, rows: int, size: tuple[int, int]) -> FloatArray:
@@ -130,5 +140,7 @@ def _enlarge(coefficients: FloatArray, top: int, rows: int, size: tuple[int, int
 def _apply(coefficients: list[FloatArray], pixels: UInt8Array, inside: npt.NDArray[np.bool_]) -> UInt8Array:
     """[N,3]: the pixels that are inside, changed."""
     colors = pixels[inside].astype(np.float32)
-    change = [(c[:, :3] * colors).sum(axis=-1) + 255 * c[:, 3] for c in (c[inside] for c in coefficients)]
+    change = [
+        np.einsum("nc,nc->n", c[:, :3], colors) + 255 * c[:, 3] for c in (c[inside] for c in coefficients)
+    ]
     return (colors + np.stack(change, axis=-1)).round().clip(0, 255).astype(np.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -18,6 +19,7 @@ from pipelines.storage import Location
 
 _PICTURES_PER_BLOCK = 8
 _MOST_BLOCKS = 1000  # making them costs about a millisecond each
+_LEAST_THREADS, _MOST_THREADS = 2, 4  # of an actor: one waits for the store while another computes
 
 Block = dict[str, NDArray[Any]]
 
@@ -47,10 +49,11 @@ def harmonize_pictures(
     gpus = int(resources.get("GPU", 0))
     blocks = min(math.ceil(len(pairs) / _PICTURES_PER_BLOCK), _MOST_BLOCKS)
     actors = min(workers or gpus or int(resources["CPU"]), blocks)
+    threads = min(max(int(resources["CPU"]) // actors, _LEAST_THREADS), _MOST_THREADS)
     items = [{"composite": composite, "mask": mask} for composite, mask in pairs]
     outcomes = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
         _Harmonizer,
-        fn_constructor_args=(ray.put(method), (source, dest), background),
+        fn_constructor_args=(ray.put(method), (source, dest), background, threads),
         batch_size=None,
         compute=ray.data.ActorPoolStrategy(size=actors),
         num_gpus=1 if gpus else None,
@@ -61,20 +64,28 @@ def harmonize_pictures(
 
 
 class _Harmonizer:
-    """An actor with the model."""
+    """An actor with the model, whose threads harmonize a picture each."""
 
-    def __init__(self, method_reference: Any, folders: tuple[Location, Location], background: bool) -> None:
+    def __init__(
+        self, method_reference: Any, folders: tuple[Location, Location], background: bool, threads: int
+    ) -> None:
         import ray
 
-        cv2.setNumThreads(0)  # actors are the parallelism
+        cv2.setNumThreads(0)  # actors and their threads are the parallelism
         self.device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
         self.method: Method = ray.get(method_reference).to(self.device)
-        self.folders, self.background = folders, background
+        for module in self.method.modules.values():
+            module.eval()  # or a thread would put it back to training while another is in it
+        self.folders, self.background, self.threads = folders, background, threads
 
     def __call__(self, batch: Block) -> Block:
-        pairs = zip(batch["composite"].tolist(), batch["mask"].tolist(), strict=True)
-        outcomes = [try_file(self.method, self.folders, pair, self.background, self.device) for pair in pairs]
+        pairs = list(zip(batch["composite"].tolist(), batch["mask"].tolist(), strict=True))
+        with ThreadPoolExecutor(self.threads) as pool:
+            outcomes = list(pool.map(self._try_pair, pairs))
         return {
             name: np.array([getattr(outcome, name) for outcome in outcomes])
             for name in ("path", "problem", "warning")
         }
+
+    def _try_pair(self, pair: tuple[str, str]) -> Outcome:
+        return try_file(self.method, self.folders, pair, self.background, self.device)

@@ -20,12 +20,13 @@ from pipelines.rendering.conditions import Conditions
 from pipelines.rendering.job import RenderTask, Settings, View, fit_scene
 from pipelines.rendering.mitsuba_renderer import VARIANT
 from pipelines.shards.entries import Rejection
-from pipelines.shards.job import Destination
+from pipelines.shards.job import Destination, Plan, make
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row
 from pipelines.shards.schema import RowKind
 from pipelines.shards.writer import Written, write_parquet
 from pipelines.storage import Location
+from tests.fixtures.lost_worker import LosingItsWorker
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -114,6 +115,16 @@ def test_a_run_goes_on_after_what_is_finished(rendered: str, tmp_path: Path, cap
     assert "is finished" in capsys.readouterr().out
     assert main([*command, "--seed", "1"]) == 1
     assert "differs in seed (0 there, 1 asked)" in capsys.readouterr().err
+
+
+def test_a_view_whose_worker_is_lost_is_rendered_again(rendered: str, tmp_path: Path) -> None:
+    settings = Settings(48, 32, 4, 95, Conditions.load(), Assets(), VARIANT)
+    tasks = [RenderTask(View(kind, "human", i, 0), settings) for i, kind in enumerate(("park", "room"))]
+    lost = [LosingItsWorker(task, tmp_path / f"{i}.lost") for i, task in enumerate(tasks)]
+    destination = Destination(Location.of(tmp_path / "out"), {})
+    make(destination, Plan(lost, (), len(lost), "Rendering"), max_rejected=0)
+    assert (tmp_path / "0.lost").exists() and (tmp_path / "1.lost").exists()
+    assert rows_of(tmp_path / "out") == rows_of(rendered)
 
 
 def test_contact_sheet_of_a_finished_run(rendered: str, tmp_path: Path) -> None:
