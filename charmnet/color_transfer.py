@@ -122,7 +122,8 @@ def _smooth(values: FloatArray, weight: FloatArray) -> FloatArray:
 
 def _box(values: FloatArray) -> FloatArray:
     side = 2 * WINDOW_RADIUS + 1
-    return cv2.boxFilter(values, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    total = cv2.boxFilter(values, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(total, np.float32)
 
 
 def _enlarge(coefficients: FloatArray, top: int, rows: int, size: tuple[int, int]) -> FloatArray:

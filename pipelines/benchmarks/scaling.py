@@ -120,7 +120,7 @@ def _coordinated(dataset: Dataset, ranks: int, blocks: int) -> dict[str, float]:
         thread.join()
     del execution, splits
     seconds, cpu = taken.seconds, taken.cpu_seconds
-    counted = ranks * steps - taken.warm
+    counted = taken.count - taken.warm
     return {
         "ranks": ranks,
         "steps": steps,

@@ -1,10 +1,10 @@
 """Handing a domain's stream to the workers of a Ray Train group: one shared Ray Data execution per domain.
 
-A global batch is cut into *lanes*, blocks of equal size. The execution yields them step by step, lane by
-lane, and split r of N gets the blocks r, r + N, r + 2N, ...; that order is not promised by Ray's
-documentation, so every block carries its step and lane and the worker checks them. When the group
-restarts or changes its size, Ray Train asks `LaneDataConfig` again: the lanes are cut anew for the new
-number of workers, while every global batch keeps its samples.
+A global batch is cut into *lanes*, blocks of equal size. The execution yields them in parcels, each of one
+lane's for a few steps, lane by lane, and split r of N gets the parcels r, r + N, r + 2N, ...; that order is
+not promised by Ray's documentation, so every row carries its step and lane and the worker checks them. When
+the group restarts or changes its size, Ray Train asks `LaneDataConfig` again: the lanes are cut anew for the
+new number of workers, while every global batch keeps its samples.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import ray
 import ray.data
 from ray.data import TaskPoolStrategy
@@ -25,6 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from charmnet.errors import CharmNetError, DataError
 from pipelines.ingest.pacing import Pacer
+from pipelines.ingest.parcels import parcels, steps_of_parcel, unpack
 from pipelines.ingest.quarantine import Briefing
 from pipelines.ingest.source import SampleSource
 from pipelines.ingest.window import Block, StreamSpec, read_window
@@ -33,11 +35,11 @@ MIN_PAIRS_PER_WORKER = 2
 """The bottleneck is 1x1, and batch statistics over a single value do not exist."""
 
 _MAX_POOLS = 512  # of one execution; making the list of its windows costs about a millisecond each
-_PREFETCHED_BLOCKS = 4
+_PREFETCHED_PARCELS = 2
 _STEPS_AHEAD = 32
 _LEAST_BYTES_AHEAD = 128 * 1024 * 1024  # what a few tasks yield at a time
 _TASK_BYTES_AHEAD = 32 * 1024 * 1024  # that a task makes before it rests until some are taken
-_MOST_TASK_BLOCKS_AHEAD = 8
+_MOST_TASK_PARCELS_AHEAD = 8
 _BYTES_PER_PIXEL = 7  # composite, ground truth, mask
 
 
@@ -73,7 +75,7 @@ def stream_dataset(
     max_cpus: float | None = None,
     ledger: Any = None,
 ) -> ray.data.Dataset:
-    """The steps as a Ray Data set that yields one block of `block_rows` rows per step and lane, in order.
+    """The steps as a Ray Data set of `parcels` of lanes of `block_rows` rows, in order.
 
     Args:
         ledger: handle of the run's `Ledger` actor; without one, a picture that crashes the decoder has its
@@ -86,25 +88,23 @@ def stream_dataset(
     windows = spec.windows(start_step, stop_step)
     spec_reference = ray.put(spec)  # a manifest may be large: once for all tasks
     execution = uuid.uuid4().hex
+    batch_size, lanes = spec.batch_size, spec.batch_size // block_rows
 
-    def read(batch: dict[str, Any]) -> Iterator[Block]:
+    def read(batch: dict[str, Any]) -> Iterator[pa.Table]:
         shared = _shared(spec_reference)
         for start, stop in zip(batch["start"].tolist(), batch["stop"].tolist(), strict=True):
             if ledger is None:
-                yield from read_window(shared, start, stop, block_rows)
+                blocks = read_window(shared, start, stop, block_rows)
             else:
-                yield from _entered_window(shared, start, stop, block_rows, ledger, execution)
+                blocks = _entered_window(shared, start, stop, block_rows, ledger, execution)
+            yield from parcels(blocks, lanes, batch_size)
 
     read.__name__ = f"read_{spec.domain}"
     items = [{"start": start, "stop": stop} for start, stop in windows]
     listed = ray.data.from_items(items, override_num_blocks=len(items))
     tasks = None if num_cpus else int(max_cpus or 1)
     dataset = listed.map_batches(read, batch_size=None, num_cpus=num_cpus, compute=TaskPoolStrategy(tasks))
-    dataset = dataset.repartition(target_num_rows_per_block=block_rows)
-    # Asks for as much as the map, or Ray does not fuse them; there is no public way to say it.
-    repartition: Any = dataset._logical_plan.dag
-    repartition.ray_remote_args["num_cpus"] = num_cpus
-    repartition.compute.size = tasks
+    dataset.context.target_max_block_size = 1  # byte: a row, which is a parcel, is a block of its own
     options = dataset.context.execution_options
     options.preserve_order = True
     options.resource_limits = ray.data.ExecutionResources.for_limits(
@@ -148,10 +148,11 @@ def _bytes_ahead(spec: StreamSpec, windows: list[tuple[int, int]], tasks: int) -
     return max(ahead * step_bytes, _LEAST_BYTES_AHEAD)
 
 
-def _task_blocks_ahead(spec: StreamSpec, block_rows: int) -> int:
-    """How many blocks a task may make before one is taken: with Ray's two it rests half of the time."""
-    block_bytes = block_rows * spec.size * spec.size * _BYTES_PER_PIXEL
-    return max(2, min(_MOST_TASK_BLOCKS_AHEAD, _TASK_BYTES_AHEAD // block_bytes))
+def _task_parcels_ahead(spec: StreamSpec, block_rows: int) -> int:
+    """How many parcels a task may make before one is taken: with Ray's two it may rest half of the time."""
+    parcel_rows = block_rows * steps_of_parcel(spec.batch_size)
+    parcel_bytes = parcel_rows * spec.size * spec.size * _BYTES_PER_PIXEL
+    return max(2, min(_MOST_TASK_PARCELS_AHEAD, _TASK_BYTES_AHEAD // parcel_bytes))
 
 
 @ray.remote(num_cpus=0)
@@ -174,7 +175,7 @@ class Coordinator:
         # A consumer that validates or writes a checkpoint pauses the stream; that is no reason to end it.
         context.execution_no_progress_timeout_s = -1
         context.custom_execution_callback_classes = [Pacer]  # type: ignore[list-item]  # has its methods
-        context._max_num_blocks_in_streaming_gen_buffer = _task_blocks_ahead(spec, self.block_rows)
+        context._max_num_blocks_in_streaming_gen_buffer = _task_parcels_ahead(spec, self.block_rows)
 
     async def open(self, rank: int, start_step: int, stop_step: int) -> Any:
         async with self.lock:
@@ -237,32 +238,55 @@ class LaneShard:
         return self.coordinator.open.remote(self.rank, start_step, end)
 
     def _segment(self, start_step: int, stop_step: int, iterator: Any) -> Iterator[Block]:
-        block_rows = lane_rows(self.spec.batch_size, self.num_workers)
-        lanes = self.spec.batch_size // block_rows
-        blocks = iter(
+        rows = lane_rows(self.spec.batch_size, self.num_workers)
+        lanes = self.spec.batch_size // rows
+        tables = iter(
             iterator.iter_batches(
-                batch_size=block_rows, batch_format="numpy", prefetch_batches=_PREFETCHED_BLOCKS
+                batch_size=None, batch_format="pyarrow", prefetch_batches=_PREFETCHED_PARCELS
             )
         )
-        index = self.rank  # of the next block of this rank since the segment's start
-        for step in range(start_step, stop_step):
-            mine = []
-            while index < (step - start_step + 1) * lanes:
-                mine.append(checked(next(blocks, None), self.spec, step, index % lanes, block_rows))
+        step, first = start_step, 0  # the step that parcels begin with, and the number of its first one
+        index = self.rank  # of this rank's next parcel since the segment's start
+        while step < stop_step:
+            mine: list[Block] = []
+            while index < first + lanes:
+                table = next(tables, None)
+                parcel = None if table is None else unpack(table)
+                mine.append(checked(parcel, self.spec, step, index % lanes, rows))
                 index += self.num_workers
-            # The arrays are views of the object store: concatenating copies them out.
-            yield {name: np.concatenate([block[name] for block in mine]) for name in mine[0]}
+            steps = {len(parcel["step"]) // rows for parcel in mine}
+            if len(steps) > 1:
+                raise _order_error(self.spec, f"parcels of {sorted(steps)} steps side by side")
+            for start in range(0, len(mine[0]["step"]), rows):
+                # The arrays are views of the object store: concatenating copies them out.
+                yield {
+                    name: np.concatenate([p[name][start : start + rows] for p in mine]) for name in mine[0]
+                }
+            step, first = step + steps.pop(), first + lanes
 
 
-def checked(block: Block | None, spec: StreamSpec, step: int, lane: int, rows: int) -> Block:
-    expected = {(step, lane)}
-    got = None if block is None else set(zip(block["step"].tolist(), block["lane"].tolist(), strict=True))
-    if block is None or got != expected or len(block["id"]) != rows:
-        raise DataError(
-            f"the {spec.domain} stream delivered (step, lane) {got}, expected {expected} with {rows} rows: "
-            "Ray Data's order is not the plan's; check that this release of Ray is the lock file's"
-        )
-    return block
+def checked(parcel: Block | None, spec: StreamSpec, step: int, lane: int, rows: int) -> Block:
+    """The parcel, if it is a lane's from a step on, `rows` rows for each of its steps.
+
+    Raises:
+        DataError: it is another, or there is none.
+    """
+    if parcel is None:
+        raise _order_error(spec, f"nothing for step {step} of lane {lane}")
+    count = len(parcel["step"])
+    wanted = step + np.arange(count) // rows
+    if not count or count % rows or (parcel["step"] != wanted).any() or (parcel["lane"] != lane).any():
+        got = sorted(set(zip(parcel["step"].tolist(), parcel["lane"].tolist(), strict=True)))
+        expected = f"{rows} rows for each step from {(step, lane)} on"
+        raise _order_error(spec, f"{count} rows of (step, lane) {got}, expected {expected}")
+    return parcel
+
+
+def _order_error(spec: StreamSpec, got: str) -> DataError:
+    return DataError(
+        f"the {spec.domain} stream delivered {got}: Ray Data's order is not the plan's; check that this "
+        "release of Ray is the lock file's"
+    )
 
 
 class LaneDataConfig(DataConfig):

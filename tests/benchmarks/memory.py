@@ -193,6 +193,7 @@ def consume(uri: str, steps: int) -> None:
     import ray.data
 
     from pipelines.ingest.lanes import stream_dataset
+    from pipelines.ingest.parcels import unpack
 
     ray.init(
         address="local",
@@ -205,9 +206,8 @@ def consume(uri: str, steps: int) -> None:
     context.enable_progress_bars = False
     spec = StreamSpec(Dataset.open(uri), BATCH_SIZE)
     (iterator,) = stream_dataset(spec, 0, steps, BATCH_SIZE, 1.0).streaming_split(1, equal=False)
-    taken = sum(
-        1 for _ in iterator.iter_batches(batch_size=BATCH_SIZE, batch_format="numpy", prefetch_batches=4)
-    )
+    tables = iterator.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
+    taken = sum(len(unpack(table)["step"]) for table in tables) // BATCH_SIZE
     if taken != steps:
         raise SystemExit(f"{taken} steps came, expected {steps}")
 

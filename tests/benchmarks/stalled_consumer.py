@@ -28,9 +28,7 @@ def burnt(spec: StreamSpec, paced: bool) -> float:
     context = ray.data.DataContext.get_current()
     context.custom_execution_callback_classes = [Pacer] if paced else []  # type: ignore[list-item]
     (iterator,) = stream_dataset(spec, 0, 10_000, spec.batch_size, 1.0).streaming_split(1, equal=False)
-    batches = iter(
-        iterator.iter_batches(batch_size=spec.batch_size, batch_format="numpy", prefetch_batches=4)
-    )
+    batches = iter(iterator.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2))
     for _ in range(5):
         next(batches)
         time.sleep(STEP_SECONDS)

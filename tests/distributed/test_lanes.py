@@ -91,18 +91,22 @@ def test_a_stream_that_starts_later_goes_on_as_if_it_had_not_stopped(specs: dict
             np.testing.assert_array_equal(mine[name], wanted[name])
 
 
-def test_a_block_out_of_order_is_refused(specs: dict[str, StreamSpec]) -> None:
+def test_a_parcel_out_of_order_is_refused(specs: dict[str, StreamSpec]) -> None:
     from pipelines.ingest.lanes import checked
 
-    block = next(iter(read_window(specs["real"], 3, 4, BATCH)))
-    assert checked(block, specs["real"], 3, 0, BATCH) is block
-    for wrong in (
-        {"step": 4, "lane": 0, "rows": BATCH},
-        {"step": 3, "lane": 1, "rows": BATCH},
-        {"step": 3, "lane": 0, "rows": 3},
+    first, second = read_window(specs["real"], 3, 5, BATCH)
+    parcel = {name: np.concatenate([first[name], second[name]]) for name in first}
+    assert checked(parcel, specs["real"], 3, 0, BATCH) is parcel
+    swapped = {name: np.concatenate([second[name], first[name]]) for name in first}
+    for wrong, step, lane, rows in (
+        (parcel, 4, 0, BATCH),
+        (parcel, 3, 1, BATCH),
+        (parcel, 3, 0, BATCH + 1),
+        (swapped, 3, 0, BATCH),
+        (None, 3, 0, BATCH),
     ):
         with pytest.raises(DataError, match="Ray Data's order is not the plan's"):
-            checked(block, specs["real"], **wrong)
+            checked(wrong, specs["real"], step, lane, rows)
 
 
 def test_a_broken_picture_names_its_sample(datasets) -> None:

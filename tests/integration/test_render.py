@@ -123,7 +123,7 @@ def test_a_view_whose_worker_is_lost_is_rendered_again(rendered: str, tmp_path: 
     lost = [LosingItsWorker(task, tmp_path / f"{i}.lost") for i, task in enumerate(tasks)]
     destination = Destination(Location.of(tmp_path / "out"), {})
     make(destination, Plan(lost, (), len(lost), "Rendering"), max_rejected=0)
-    assert (tmp_path / "0.lost").exists() and (tmp_path / "1.lost").exists()
+    assert all((tmp_path / f"{i}.lost").exists() for i in range(2))
     assert rows_of(tmp_path / "out") == rows_of(rendered)
 
 
