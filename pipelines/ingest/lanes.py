@@ -26,7 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from charmnet.errors import CharmNetError, DataError
 from pipelines.ingest.pacing import Pacer
-from pipelines.ingest.parcels import parcels, steps_of_parcel, unpack
+from pipelines.ingest.parcels import pack, steps_of_parcel, unpack
 from pipelines.ingest.quarantine import Briefing
 from pipelines.ingest.source import SampleSource
 from pipelines.ingest.window import Block, StreamSpec, read_window
@@ -75,7 +75,7 @@ def stream_dataset(
     max_cpus: float | None = None,
     ledger: Any = None,
 ) -> ray.data.Dataset:
-    """The steps as a Ray Data set of `parcels` of lanes of `block_rows` rows, in order.
+    """The steps as a Ray Data set of parcels of lanes of `block_rows` rows, in order.
 
     Args:
         ledger: handle of the run's `Ledger` actor; without one, a picture that crashes the decoder has its
@@ -88,16 +88,17 @@ def stream_dataset(
     windows = spec.windows(start_step, stop_step)
     spec_reference = ray.put(spec)  # a manifest may be large: once for all tasks
     execution = uuid.uuid4().hex
-    batch_size, lanes = spec.batch_size, spec.batch_size // block_rows
+    together = steps_of_parcel(spec.batch_size)
 
     def read(batch: dict[str, Any]) -> Iterator[pa.Table]:
         shared = _shared(spec_reference)
         for start, stop in zip(batch["start"].tolist(), batch["stop"].tolist(), strict=True):
+            window = shared, start, stop, block_rows
             if ledger is None:
-                blocks = read_window(shared, start, stop, block_rows)
+                blocks = read_window(*window, steps_together=together)
             else:
-                blocks = _entered_window(shared, start, stop, block_rows, ledger, execution)
-            yield from parcels(blocks, lanes, batch_size)
+                blocks = _entered_window(*window, ledger, execution, together)
+            yield from map(pack, blocks)
 
     read.__name__ = f"read_{spec.domain}"
     items = [{"start": start, "stop": stop} for start, stop in windows]
@@ -117,7 +118,13 @@ def stream_dataset(
 
 
 def _entered_window(
-    spec: StreamSpec, start_step: int, stop_step: int, block_rows: int, ledger: Any, execution: str
+    spec: StreamSpec,
+    start_step: int,
+    stop_step: int,
+    block_rows: int,
+    ledger: Any,
+    execution: str,
+    steps_together: int,
 ) -> Iterator[Block]:
     """`read_window` with its beginning, its end and what went wrong entered in the ledger."""
     briefing: Briefing = ray.get(ledger.begin_window.remote(execution, str(spec.domain), start_step))
@@ -129,7 +136,7 @@ def _entered_window(
         try:
             if briefing.refusal:
                 raise DataError(briefing.refusal)
-            yield from read_window(spec, start_step, stop_step, block_rows, source)
+            yield from read_window(spec, start_step, stop_step, block_rows, source, steps_together)
         except CharmNetError as error:
             ray.get(ledger.fail.remote(str(error)))
             raise

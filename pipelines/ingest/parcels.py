@@ -1,20 +1,19 @@
-"""What travels through Ray Data: the blocks of one lane for a few steps, as one row of an Arrow table.
+"""What travels through Ray Data: the samples of one lane for a few steps, as one row of an Arrow table.
 
-A block costs Ray the same few milliseconds whatever is in it, so several small ones travel as one. A row of
-raw bytes passes through as it is made: Ray Data cuts between rows, and neither converts nor joins arrays.
+A block costs Ray the same few milliseconds whatever is in it, so several steps travel as one. A row of raw
+bytes passes through as it is made: Ray Data cuts between rows, and neither converts nor joins arrays.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.ingest.window import Block
 
-_PARCEL_SAMPLES = 32  # over all lanes: a task holds as many decoded ones
+_PARCEL_SAMPLES = 64  # over all lanes: a task holds as many decoded ones
 _LAYOUT = "layout"  # the column with dtype and shape of the others, as JSON
 
 
@@ -23,25 +22,10 @@ def steps_of_parcel(batch_size: int) -> int:
     return max(1, _PARCEL_SAMPLES // batch_size)
 
 
-def parcels(blocks: Iterable[Block], lanes: int, batch_size: int) -> Iterator[pa.Table]:
-    """Blocks as `read_window` yields them, packed: of every few steps lane by lane."""
-    waiting: list[list[Block]] = [[] for _ in range(lanes)]
-    for number, block in enumerate(blocks):
-        waiting[number % lanes].append(block)
-        if len(waiting[-1]) == steps_of_parcel(batch_size):
-            yield from map(pack, waiting)
-            waiting = [[] for _ in range(lanes)]
-    if waiting[0]:
-        yield from map(pack, waiting)
-
-
-def pack(blocks: list[Block]) -> pa.Table:
-    """One row: a column of bytes for each array, the blocks' rows one after the other, and their layout."""
-    arrays = {
-        name: np.ascontiguousarray(np.concatenate([block[name] for block in blocks])) for name in blocks[0]
-    }
-    layout = {name: [array.dtype.str, array.shape] for name, array in arrays.items()}
-    columns = {name: _one_cell(array) for name, array in arrays.items()}
+def pack(block: Block) -> pa.Table:
+    """One row: the bytes of each array, not copied, and their layout."""
+    layout = {name: [array.dtype.str, array.shape] for name, array in block.items()}
+    columns = {name: _one_cell(np.ascontiguousarray(array)) for name, array in block.items()}
     return pa.table({_LAYOUT: [json.dumps(layout)], **columns})
 
 
@@ -55,7 +39,7 @@ def unpack(table: pa.Table) -> Block:
 
 
 def _one_cell(array: np.ndarray) -> pa.Array:
-    """The array's memory as the only value of an Arrow array, not copied."""
+    """The array's memory as the only value of an Arrow array."""
     offsets = pa.py_buffer(np.array([0, array.nbytes], np.int64))
     data = pa.py_buffer(array.reshape(-1).view(np.uint8))
     return pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, data])

@@ -97,12 +97,18 @@ class StreamSpec:
 
 
 def read_window(
-    spec: StreamSpec, start_step: int, stop_step: int, block_rows: int, source: SampleSource | None = None
+    spec: StreamSpec,
+    start_step: int,
+    stop_step: int,
+    block_rows: int,
+    source: SampleSource | None = None,
+    steps_together: int = 1,
 ) -> Iterator[Block]:
-    """Blocks of `block_rows` samples in the order of the plan: every step's lanes, one after the other.
+    """Blocks in the order of the plan: every step's lanes of `block_rows` samples, one after the other.
 
     Args:
         source: that makes the samples; a plain one if None.
+        steps_together: a block has the samples of a lane for so many steps, or what is left of the window.
 
     Yields:
         composite, ground_truth [R,S,S,3] uint8; foreground_mask [R,S,S] uint8; id [R] str; step, lane, index
@@ -116,37 +122,44 @@ def read_window(
     """
     cv2.setNumThreads(0)  # tasks are the parallelism
     source = source or SampleSource(spec)
-    deliveries: list[Delivery] = []
-    position = start_step * spec.batch_size
+    first = start_step * spec.batch_size
     planned = [
         (run.epoch, (shard, group, offset))
-        for run in spec.plan.runs(position, stop_step * spec.batch_size)
+        for run in spec.plan.runs(first, stop_step * spec.batch_size)
         for shard, group, offset in run.references.tolist()
     ]
     last_use = {reference[:2]: at for at, (_, reference) in enumerate(planned)}
+    waiting: list[list[tuple[int, Delivery]]] = [[] for _ in range(spec.batch_size // block_rows)]
     for at, (epoch, reference) in enumerate(planned):
-        deliveries.append(source.deliver(position, epoch, reference))
+        position = first + at
+        step, index = divmod(position, spec.batch_size)
+        lane = index // block_rows
+        waiting[lane].append((position, source.deliver(position, epoch, reference)))
         if last_use[reference[:2]] == at:
             source.drop(reference[:2])
-        position += 1
-        if len(deliveries) == block_rows:
-            yield _block(deliveries, position - block_rows, spec.batch_size)
-            deliveries = []
+        last_step = step + 1 == stop_step or (step + 1 - start_step) % steps_together == 0
+        if last_step and (index + 1) % block_rows == 0:
+            yield _block(waiting[lane], lane, spec.batch_size)
+            waiting[lane] = []
 
 
-def _block(deliveries: list[Delivery], position: int, batch_size: int) -> Block:
-    """The block whose first sample stands at this position of the stream."""
+def _block(delivered: list[tuple[int, Delivery]], lane: int, batch_size: int) -> Block:
+    """
+    Args:
+        delivered: samples with their positions in the stream.
+    """
+    steps, indices = np.divmod([position for position, _ in delivered], batch_size)
+    deliveries = [delivery for _, delivery in delivered]
     samples = [delivery.sample for delivery in deliveries]
-    step, first = divmod(position, batch_size)
     block: Block = {
         "composite": np.stack([sample.composite for sample in samples]),
         "ground_truth": np.stack([sample.ground_truth for sample in samples]),
         "foreground_mask": np.stack([sample.foreground_mask for sample in samples]),
         "id": np.array([sample.id for sample in samples]),
         "epoch": np.array([delivery.epoch for delivery in deliveries]),
-        "step": np.full(len(samples), step),
-        "lane": np.full(len(samples), first // len(samples)),
-        "index": np.arange(first, first + len(samples)),
+        "step": steps,
+        "lane": np.full(len(samples), lane),
+        "index": indices,
         "quarantined": np.array([d.quarantined.to_json() if d.quarantined else "" for d in deliveries]),
     }
     styles = [s.composite_style for s in samples if s.composite_style is not None]

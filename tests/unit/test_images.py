@@ -5,6 +5,8 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from skimage import data
 
@@ -150,6 +152,29 @@ def test_masks_of_one_channel_are_what_they_were_in_three():
         assert np.array_equal(decode_mask(png), values // 255), mode
     assert np.array_equal(decode_mask(encode_mask(values // 255)), values // 255)
     assert len(encode_mask(values // 255)) < len(encode_png(values))
+
+
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    seed=st.integers(0, 2**32 - 1),
+    changed=st.binary(max_size=1),
+)
+def test_masks_of_one_bit_are_what_opencv_reads(height, width, seed, changed):
+    """Whole ones, and those with a byte changed: what is refused there is refused here."""
+    rng = np.random.default_rng(seed)
+    mask = rng.integers(2, size=(height, width), dtype=np.uint8)
+    data = bytearray(encode_mask(mask))
+    assert np.array_equal(decode_mask(bytes(data)), mask)
+    if changed:
+        data[rng.integers(len(data))] = changed[0]
+    read = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    try:
+        got = decode_mask(bytes(data))
+    except DataError:
+        return
+    assert read is not None
+    assert np.array_equal(got, read == 255)
 
 
 def test_masks_take_their_first_channel_and_one_bit_masks_work():

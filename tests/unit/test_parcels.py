@@ -1,62 +1,56 @@
-"""Blocks come out of parcels as they went in, lane by lane."""
+"""Blocks come out of parcels as they went in, and several steps together are what they are one by one."""
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.ingest.parcels import pack, parcels, steps_of_parcel, unpack
-from pipelines.ingest.window import Block
+from pipelines.ingest.parcels import pack, steps_of_parcel, unpack
+from pipelines.ingest.window import Block, StreamSpec, read_window
+from pipelines.shards.reading import Dataset
 
 
-def block(step: int, lane: int, rows: int, rng: np.random.Generator) -> Block:
-    return {
-        "composite": rng.integers(256, size=(rows, 4, 4, 3), dtype=np.uint8),
-        "composite_style": rng.random((rows, 10), dtype=np.float32),
-        "id": np.array([f"{rng.integers(10**9)}é"[: rng.integers(12)] for _ in range(rows)]),
-        "step": np.full(rows, step),
-        "lane": np.full(rows, lane),
-    }
-
-
-@given(
-    lanes=st.integers(1, 4),
-    rows=st.integers(1, 5),
-    steps=st.integers(1, 40),
-    first=st.integers(0, 1000),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_every_block_arrives_whole_in_its_lane(lanes, rows, steps, first, seed):
+@given(rows=st.integers(1, 9), seed=st.integers(0, 2**32 - 1))
+def test_a_block_arrives_as_it_was(rows: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    made = [block(step, lane, rows, rng) for step in range(first, first + steps) for lane in range(lanes)]
-    packed = list(parcels(iter(made), lanes, batch_size=rows * lanes))
-    assert all(table.num_rows == 1 for table in packed)
-    assert len({table.schema for table in packed}) == 1
-    most = steps_of_parcel(rows * lanes) * rows
-    arrived = {}
-    for number, table in enumerate(packed):
-        parcel = unpack(table)
+    block = {
+        "composite": rng.integers(256, size=(rows, 4, 4, 3), dtype=np.uint8),
+        "composite_style": rng.random((rows, 20), dtype=np.float32)[:, ::2],
+        "id": np.array([f"{rng.integers(10**9)}é"[: rng.integers(12)] for _ in range(rows)]),
+        "step": np.arange(rows),
+    }
+    table = pack(block)
+    assert table.num_rows == 1
+    assert table.schema == pack({name: values[:1] for name, values in block.items()}).schema
+    arrived = unpack(table)
+    assert list(arrived) == list(block)
+    for name, values in block.items():
+        assert arrived[name].dtype == values.dtype
+        np.testing.assert_array_equal(arrived[name], values)
+
+
+def test_a_parcel_is_looked_at_where_it_lies() -> None:
+    table = pack({"composite": np.zeros((2, 4, 4, 3), np.uint8)})
+    assert unpack(table)["composite"].ctypes.data == table["composite"].chunk(0).buffers()[2].address
+
+
+@pytest.mark.parametrize(("batch_size", "rows"), [(6, 6), (6, 2), (5, 1)])
+def test_steps_together_hold_each_lanes_rows_in_order(datasets, batch_size: int, rows: int) -> None:
+    spec = StreamSpec(Dataset.open(datasets.real), batch_size, size=32)
+    singly = list(read_window(spec, 2, 9, rows))
+    lanes, parts = batch_size // rows, dict[tuple[int, int], Block]()
+    for number, parcel in enumerate(read_window(spec, 2, 9, rows, steps_together=3)):
         assert set(parcel["lane"].tolist()) == {number % lanes}
-        assert len(parcel["step"]) <= most
         for start in range(0, len(parcel["step"]), rows):
             part = {name: values[start : start + rows] for name, values in parcel.items()}
-            arrived[part["step"][0], part["lane"][0]] = part
-    assert len(packed) == lanes * -(-steps // steps_of_parcel(rows * lanes))
-    for (step, lane), sent in zip(
-        itertools.product(range(first, first + steps), range(lanes)), made, strict=True
-    ):
-        for name, values in sent.items():
-            np.testing.assert_array_equal(arrived[step, lane][name], values)
+            parts[int(part["step"][0]), int(part["lane"][0])] = part
+    assert sorted(parts) == [(int(block["step"][0]), int(block["lane"][0])) for block in singly]
+    for block, (_, part) in zip(singly, sorted(parts.items()), strict=True):
+        for name, values in block.items():
+            np.testing.assert_array_equal(part[name], values, err_msg=name)
 
 
-def test_a_parcel_is_looked_at_where_it_lies():
-    table = pack([block(0, 0, 2, np.random.default_rng(0))])
-    composite = unpack(table)["composite"]
-    assert composite.ctypes.data == table["composite"].chunk(0).buffers()[2].address
-
-
-def test_large_batches_travel_alone():
-    assert [steps_of_parcel(size) for size in (1, 8, 16, 33, 512)] == [32, 4, 2, 1, 1]
+def test_large_batches_travel_step_by_step() -> None:
+    assert [steps_of_parcel(size) for size in (1, 8, 16, 65, 512)] == [64, 8, 4, 1, 1]
