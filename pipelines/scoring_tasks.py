@@ -38,6 +38,7 @@ Block = dict[str, NDArray[Any]]
 Group = tuple[int, int]
 
 _BATCH_SIZE = 8
+_BLOCK_BATCHES = 2  # that travel together: results come as they are made, and no actor ends much later
 _CPUS_PER_TASK = 0.5  # decoding and scoring share the CPUs, and a single CPU is enough for both
 _NAMED_PROBLEMS = 5
 
@@ -129,6 +130,8 @@ def _stream(
         num_cpus=_CPUS_PER_TASK,
         num_gpus=1 if gpus else None,
     )
+    image_bytes = sum(getattr(_BLANK, name).nbytes for name in _PICTURES)
+    scored.context.target_max_block_size = _BLOCK_BATCHES * _BATCH_SIZE * image_bytes
     scored.context.execution_options.preserve_order = True
     yield from scored.iter_batches(batch_size=None)
 

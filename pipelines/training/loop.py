@@ -73,6 +73,10 @@ class _TrainingLoop:
         self.uploader = Uploader()
         self.state: Snapshot | None = None  # what was last given to it
         restored, self.deliveries = self._begin()
+        self.streams = {  # they start while all else gets ready
+            domain: ray.train.get_dataset_shard(domain.value).steps(self.step, job.steps)
+            for domain in sorted(self.method.domains)
+        }
         if self.num_workers > 1 or job.config.compile:
             self.method.distribute(partial(wrapped, job.config.compile, self.num_workers))
         if self.num_workers > 1 and job.config.sync_batch_norm:
@@ -104,10 +108,6 @@ class _TrainingLoop:
             self.node_tracker.close()
 
     def _train(self) -> None:
-        streams = {
-            domain: ray.train.get_dataset_shard(domain.value).steps(self.step, self.job.steps)
-            for domain in sorted(self.method.domains)
-        }
         if self._stop_requested():
             return
         self._reached("state")
@@ -115,13 +115,13 @@ class _TrainingLoop:
             self._log_samples()  # the pages begin their sliders at step 0
         self.window.restart()
         while self.step < self.job.steps:
-            self._update(streams)
+            self._update()
             if self._finish_step():
                 return
 
-    def _update(self, streams: dict[Domain, Iterator[Block]]) -> None:
+    def _update(self) -> None:
         started = time.perf_counter()
-        blocks = {domain: next(stream) for domain, stream in streams.items()}
+        blocks = {domain: next(stream) for domain, stream in self.streams.items()}
         self._reached("first batch")
         waited_seconds = time.perf_counter() - started
         batches = {domain: to_batch(block, self.device) for domain, block in blocks.items()}
