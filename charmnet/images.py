@@ -13,9 +13,7 @@ and masks are turned upright (`upright=True`).
 from __future__ import annotations
 
 import io
-import struct
 import warnings
-import zlib
 
 import cv2
 import numpy as np
@@ -23,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from charmnet.errors import DataError
+from charmnet.png_bits import PNG_CHUNK_OVERHEAD, PNG_SIGNATURE, decode_bits, png_size
 
 try:
     import simplejpeg
@@ -45,9 +44,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 # What a picture of one colour can shrink to, from a size on that a decoder's memory shows.
 _BOMB_PIXELS = 1 << 24
 _PIXELS_PER_BYTE = {"JPEG": 1_000, "PNG": 10_000, "WEBP": 10_000, "BMP": 10_000}
-_PNG_SIGNATURE, _PNG_CHUNK_OVERHEAD = b"\x89PNG\r\n\x1a\n", 12  # length, kind and checksum
 _PNG_DEPTH, _PNG_GREY = slice(24, 25), slice(25, 26)  # where the header says bits and kind of colour
-_PNG_ENCODING, _PNG_PLAIN_BITS = slice(24, 29), b"\1\0\0\0\0"  # and: one bit, grey, not interlaced
 _JPEG_START, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xda"
 _ONE_PASS_FRAMES = (0xC0, 0xC1)  # baseline and extended sequential
 _STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
@@ -108,7 +105,7 @@ def decode_mask(data: bytes) -> UInt8Array:
     if not _is_grey_png(data):
         return _full(decode_rgb(data)[..., 0])
     size = _size_to_decode(data)
-    mask = _decode_bits(data, *size)
+    mask = decode_bits(data, *size)
     return _full(_decode(data, cv2.IMREAD_GRAYSCALE, size)) if mask is None else mask
 
 
@@ -208,7 +205,7 @@ def is_jpeg(data: bytes) -> bool:
 def _is_grey_png(data: bytes) -> bool:
     """Whether one channel of at most 8 bits is all that it has."""
     return (
-        data[:8] == _PNG_SIGNATURE
+        data[:8] == PNG_SIGNATURE
         and data[_PNG_GREY] == b"\0"
         and data[_PNG_DEPTH] in (b"\1", b"\2", b"\4", b"\x08")
     )
@@ -261,40 +258,8 @@ def _jpeg_header(data: bytes) -> tuple[str, int, int] | None:
 
 def _png_header(data: bytes) -> tuple[str, int, int] | None:
     """`_header` of a PNG without Pillow; None where it has to look."""
-    if data[:8] != _PNG_SIGNATURE or data[12:16] != b"IHDR" or len(data) < 33:
-        return None
-    width, height = struct.unpack(">II", data[16:24])
+    height, width = png_size(data) or (0, 0)
     return ("PNG", height, width) if 0 < height * width <= MAX_PIXELS else None
-
-
-def _decode_bits(data: bytes, height: int, width: int) -> UInt8Array | None:
-    """[H,W] of 0 and 1 of a grey PNG of one bit as `encode_mask` writes it; None where OpenCV has to look.
-
-    OpenCV takes four times as long. All of what it checks is checked here, too.
-    """
-    if data[_PNG_ENCODING] != _PNG_PLAIN_BITS:
-        return None
-    packed, at, kind = [], len(_PNG_SIGNATURE), b""
-    while kind != b"IEND":  # `_check_chunks` has found it
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        content, checksum = data[at + 8 : at + 8 + length], data[at + 8 + length : at + 12 + length]
-        if zlib.crc32(content, zlib.crc32(kind)) != int.from_bytes(checksum, "big"):
-            return None
-        if kind == b"IDAT":
-            packed.append(content)
-        elif kind not in (b"IHDR", b"IEND"):
-            return None
-        at += _PNG_CHUNK_OVERHEAD + length
-    row_bytes = 1 + -(-width // 8)  # the first says how the row was filtered
-    inflate = zlib.decompressobj()
-    try:
-        unpacked = inflate.decompress(b"".join(packed), height * row_bytes + 1)
-    except zlib.error:
-        return None
-    if not inflate.eof or len(unpacked) != height * row_bytes:
-        return None
-    rows = np.frombuffer(unpacked, np.uint8).reshape(height, row_bytes)
-    return None if rows[:, 0].any() else np.unpackbits(rows[:, 1:], axis=1, count=width)
 
 
 def _has_one_scan(data: bytes) -> bool:
@@ -315,12 +280,12 @@ def _has_one_scan(data: bytes) -> bool:
 
 def _check_chunks(data: bytes) -> None:
     """Refuses a PNG with a chunk that its bytes do not hold: OpenCV sets the room aside before it reads."""
-    at, kind = len(_PNG_SIGNATURE), b""
+    at, kind = len(PNG_SIGNATURE), b""
     while kind != b"IEND":
-        if at + _PNG_CHUNK_OVERHEAD > len(data):
+        if at + PNG_CHUNK_OVERHEAD > len(data):
             raise DataError("a PNG that is cut short or broken")
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        at += _PNG_CHUNK_OVERHEAD + length
+        at += PNG_CHUNK_OVERHEAD + length
     if at > len(data):
         raise DataError("a PNG that is cut short or broken")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,7 +20,6 @@ from charmnet.batch import HarmonizationBatch
 from charmnet.errors import NonFiniteLossError, WeightsError
 from charmnet.losses import mean_over_workers
 from charmnet.methods import Method, ReplayedUpdate, metric_path
-from charmnet.vocabulary import Domain
 from charmnet.weights import Snapshot, snapshot
 from pipelines.ingest.window import Block
 from pipelines.models import load_model
