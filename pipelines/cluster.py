@@ -108,8 +108,7 @@ def start_here(**options: Any) -> None:
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)  # Ray's processes inherit it
     try:
-        quiet = {"logging_level": logging.WARNING, "log_to_driver": False, "include_dashboard": False}
-        ray.init(address=LOCAL, **{**quiet, **options})
+        ray.init(address=LOCAL, **{"logging_level": logging.WARNING, "log_to_driver": False, **options})
     except Exception as error:  # Ray says by a bare one that its processes did not answer in time
         raise ClusterError(
             f"Ray did not start on this machine ({type(error).__name__}: {error}); a machine too busy, "

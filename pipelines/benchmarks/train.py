@@ -144,7 +144,7 @@ def _listen(process: subprocess.Popen[str], began: float, warm_steps: int) -> Ru
         step = re.match(r"step (\d+)/(\d+)", line)
         if step and int(step[1]) >= warm_steps and not before[0]:
             before = int(step[1]), Spent.now()
-        if step and step[1] == step[2]:
+        elif step and before[0] and step[1] != step[2]:  # by the last one the worker may be gone
             run.cpu, run.cpu_steps = Spent.now().since(before[1]), int(step[1]) - before[0]
     if process.wait():
         raise SystemExit(f"`charmnet train` ended with {process.returncode}")
