@@ -9,9 +9,12 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from charmnet.errors import ClusterError
+
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,6 +28,7 @@ _MOST_BLOCKS = 1000  # each costs Ray Data about a millisecond before it starts
 _SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the behaviour to come; silences its announcement
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_task_events_max_num_task_in_gcs": "10000",  # the history that Ray keeps in memory; 100,000 else
     "THP_MEM_ALLOC_ENABLE": "1",  # torch asks for huge pages: a step on CPUs touches a gigabyte of new memory
 }
 _QUIET_LOGGERS = {
@@ -145,6 +149,14 @@ def over_cluster(
     results = source.map_batches(run, batch_size=1, num_gpus=gpus_of_a_task or None)
     for row in results.iter_rows():
         yield pickle.loads(row["result"])
+
+
+def given_device() -> torch.device:
+    """In a task or an actor: the GPU that Ray has given it, else the CPU."""
+    import ray
+    import torch
+
+    return torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
 
 
 def _address() -> str:

@@ -9,11 +9,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from charmnet.methods import Method
-from pipelines.cluster import connect
+from pipelines.cluster import connect, given_device
 from pipelines.harmonize_files import Outcome, try_file
 from pipelines.storage import Location
 
@@ -54,7 +53,7 @@ def harmonize_pictures(
     outcomes = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
         _Harmonizer,
         fn_constructor_args=(ray.put(method), (source, dest), background, threads),
-        batch_size=None,
+        batch_size=_PICTURES_PER_BLOCK,  # Ray Data wants a number where there are GPUs
         compute=ray.data.ActorPoolStrategy(size=actors),
         num_gpus=1 if gpus else None,
     )
@@ -72,7 +71,7 @@ class _Harmonizer:
         import ray
 
         cv2.setNumThreads(0)  # actors and their threads are the parallelism
-        self.device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+        self.device = given_device()
         self.method: Method = ray.get(method_reference).to(self.device)
         for module in self.method.modules.values():
             module.eval()  # or a thread would put it back to training while another is in it

@@ -13,7 +13,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from charmnet.augment import TRAINING_SIZE
@@ -21,7 +20,7 @@ from charmnet.errors import CharmNetError, DataError, WeightsError
 from charmnet.methods import Method
 from charmnet.metrics import ImageErrors, Protocol
 from charmnet.vocabulary import Domain
-from pipelines.cluster import connect
+from pipelines.cluster import connect, given_device
 from pipelines.scoring import (
     EvaluationImage,
     ImageResult,
@@ -127,8 +126,7 @@ def _stream(
         fn_constructor_args=(ray.put(method), protocol),
         batch_size=_BATCH_SIZE,
         compute=ray.data.ActorPoolStrategy(size=actors),
-        num_cpus=_CPUS_PER_TASK,
-        num_gpus=1 if gpus else None,
+        **({"num_gpus": 1} if gpus else {"num_cpus": _CPUS_PER_TASK}),  # Ray Data warns of both
     )
     image_bytes = sum(getattr(_BLANK, name).nbytes for name in _PICTURES)
     scored.context.target_max_block_size = _BLOCK_BATCHES * _BATCH_SIZE * image_bytes
@@ -159,7 +157,7 @@ class _Scorer:
     def __init__(self, method_reference: Any, protocol: Protocol) -> None:
         import ray
 
-        self.device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+        self.device = given_device()
         self.method: Method = ray.get(method_reference).to(self.device)
         self.protocol = protocol
 

@@ -1,8 +1,8 @@
 """`charmnet evaluate` and `charmnet harmonize` of many pictures against the network alone.
 
 Both run on a Ray cluster of this machine over a data set in a store; a picture counts from a quarter of them
-on, so that the start is told apart. Before and after, a process for each core makes forward passes, with as
-many pictures at a time and on tensors in memory.
+on, so that the start is told apart. Before and after, a process for each core (or GPU) makes forward passes,
+with as many pictures at a time and on tensors in memory.
 """
 
 from __future__ import annotations
@@ -165,8 +165,10 @@ def evaluation_figures(course: Course, forward: list[dict[str, float]]) -> dict[
 def _forward_apart(width: int, batch: int) -> dict[str, float]:
     """`forward` of a process for each core, together."""
     command = [sys.executable, "-m", __name__, str(width), str(batch)]
-    cores = range(len(os.sched_getaffinity(0)))
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in cores]
+    devices = range(torch.cuda.device_count() or len(os.sched_getaffinity(0)))
+    processes = [
+        subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in devices
+    ]
     found = [json.loads(process.communicate()[0]) for process in processes]
     return {
         "pictures_per_second": sum(each["pictures_per_second"] for each in found),
@@ -174,14 +176,20 @@ def _forward_apart(width: int, batch: int) -> dict[str, float]:
     }
 
 
-def forward(width: int, batch: int) -> dict[str, float]:
-    """Pictures per second, and CPU seconds of a picture, of the network alone on one thread."""
+def forward(width: int, batch: int, number: int) -> dict[str, float]:
+    """Pictures per second, and CPU seconds of a picture, of the network alone on one thread or a GPU.
+
+    Args:
+        number: of the GPU.
+    """
     torch.set_num_threads(1)
-    method, given = CharmNetMethod(width=width, seed=0), batches_in_memory(batch)[Domain.REAL]
-    method.harmonize(given.composite, given.foreground_mask)
+    device = f"cuda:{number}" if torch.cuda.is_available() else "cpu"
+    method, given = CharmNetMethod(width=width, seed=0).to(device), batches_in_memory(batch)[Domain.REAL]
+    given = given.to(device)
+    method.harmonize(given.composite, given.foreground_mask).cpu()
     started, spent, count = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() - started < _FORWARD_SECONDS:
-        method.harmonize(given.composite, given.foreground_mask)
+        method.harmonize(given.composite, given.foreground_mask).cpu()  # a result is to leave the device
         count += batch
     return {
         "pictures_per_second": count / (time.perf_counter() - started),

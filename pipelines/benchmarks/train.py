@@ -1,8 +1,8 @@
 """`charmnet train` as a whole against the update alone, and where its start goes.
 
 A Ray cluster of this machine trains one worker from shards in an object store, as a user would. Before and
-after, a process makes the same updates with the same threads on tensors in memory. The run's rate is that of
-its windows after the warm-up.
+after, a process makes the same updates on the same device and threads, on tensors in memory. The run's rate
+is that of its windows after the warm-up.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from charmnet.methods.replay import UPDATES_BEFORE_RECORDING
 from pipelines.benchmarks.processes import Spent
 from pipelines.benchmarks.report import Report
 from pipelines.benchmarks.tensors import batches_in_memory
+from pipelines.benchmarks.update_worker import synchronize
 from pipelines.config import TrainConfig
 from pipelines.recipes import RECIPES, recipe
 from pipelines.training.job import method_of
+from pipelines.training.loop import update_of
 from pipelines.training.start_clock import parse
 
 _WARM_UP_STEPS = 2
@@ -70,14 +73,18 @@ def _bare_apart(config: TrainConfig, steps: int) -> dict[str, float]:
 
 
 def bare(config: TrainConfig, steps: int) -> dict[str, float]:
-    """Pairs per second, and CPU seconds of a pair, of the update on as many threads as a worker has."""
+    """Pairs per second, and CPU seconds of a pair, of the update on a worker's device and threads."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    method, batches = method_of(config), batches_in_memory(config.batch_size)
-    for _ in range(_WARM_UP_STEPS):
-        method.update(batches)
+    device = "cuda" if torch.cuda.is_available() and config.accelerator != "cpu" else "cpu"
+    batches = {domain: own.to(device) for domain, own in batches_in_memory(config.batch_size).items()}
+    update = update_of(method_of(config).to(device), torch.device(device), num_workers=1)
+    for _ in range(_WARM_UP_STEPS if device == "cpu" else 2 * UPDATES_BEFORE_RECORDING):
+        update(batches)
+    synchronize(device)
     started, spent = time.perf_counter(), time.process_time()
     for _ in range(steps):
-        method.update(batches)
+        update(batches)
+    synchronize(device)
     pairs = config.batch_size * steps
     return {
         "pairs_per_second": pairs / (time.perf_counter() - started),
