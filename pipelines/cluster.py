@@ -152,7 +152,7 @@ def over_cluster(
 
 
 def given_device() -> torch.device:
-    """In a task or an actor: the GPU that Ray has given it, else the CPU."""
+    """In a task or an actor: the GPU that Ray has given it, else (or where torch cannot use it) the CPU."""
     import ray
     import torch
 

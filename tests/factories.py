@@ -9,6 +9,7 @@ import numpy as np
 from charmnet.composition import exchange_foreground, soft_style_label
 from charmnet.images import encode_jpeg, encode_png
 from pipelines.chaos.data import foreground, photograph
+from pipelines.shards.lists import PathList
 
 SIZE = (64, 96)  # (height, width)
 
@@ -77,3 +78,8 @@ def make_rdharmony(
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+
+
+def path_list(split: str, *lines: str) -> PathList:
+    """A list of a split as it is read from a file."""
+    return PathList(split, f"{split}.txt", "0" * 64, tuple(enumerate(lines, start=1)))

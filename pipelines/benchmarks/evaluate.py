@@ -37,10 +37,13 @@ _BATCHES = {"evaluate": 8, "harmonize": 1}
 
 _WARM_SHARE, _LAST_SHARE = 0.25, 0.9  # what comes after that, not every process has part in
 _FORWARD_SECONDS = 10.0
+_FEWEST_PICTURES = 500  # results come in lumps, and of few pictures nearly all in one
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", metavar="URI", required=True, help="data set of pairs")
+    parser.add_argument(
+        "--data", metavar="URI", required=True, help=f"data set of pairs, {_FEWEST_PICTURES} or more"
+    )
     parser.add_argument("--scratch", metavar="URI", required=True, help="where pictures are written")
     parser.add_argument("--width", type=int, default=64, help="of the network (default: %(default)s)")
 
@@ -48,13 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(arguments: argparse.Namespace) -> Report:
     from pipelines.cluster import connect, prepare_environment
 
+    dataset = _opened(arguments.data)
     method = CharmNetMethod(width=arguments.width, seed=0)
     before = {name: _forward_apart(arguments.width, size) for name, size in _BATCHES.items()}
     prepare_environment()
     connect()
     import ray
 
-    dataset = Dataset.open(arguments.data)
     scratch = Location.of(arguments.scratch) / uuid.uuid4().hex
     try:
         pairs = list(_write_pictures(dataset, scratch / "in"))
@@ -73,6 +76,22 @@ def measure(arguments: argparse.Namespace) -> Report:
     return Report(figures, [_table(figures, arguments.width)])
 
 
+def _opened(uri: str) -> Dataset:
+    """
+    Raises:
+        ValueError: it holds scenes, or too few pictures to tell a rate by.
+    """
+    dataset = Dataset.open(uri)
+    if dataset.manifest.kind is not RowKind.PAIR:
+        raise ValueError(f"{uri} holds scenes; expected a data set of pairs")
+    if dataset.manifest.rows < _FEWEST_PICTURES:
+        raise ValueError(
+            f"{uri} holds {dataset.manifest.rows} pairs; expected {_FEWEST_PICTURES} or more, "
+            "as results come in lumps"
+        )
+    return dataset
+
+
 def _evaluated(method: Method, dataset: Dataset) -> Iterator[Any]:
     from pipelines.scoring_tasks import score_dataset
 
@@ -89,13 +108,7 @@ def _harmonized(method: Method, scratch: Location, pairs: list[tuple[str, str]])
 
 
 def _write_pictures(dataset: Dataset, place: Location) -> Iterator[tuple[str, str]]:
-    """Composites and masks of a data set of pairs as files; their names.
-
-    Raises:
-        ValueError: it holds scenes.
-    """
-    if dataset.manifest.kind is not RowKind.PAIR:
-        raise ValueError(f"{dataset.location} holds scenes; expected a data set of pairs")
+    """Composites and masks of a data set of pairs as files; their names."""
     for shard, group, _ in dataset.manifest.groups():
         for number, row in enumerate(dataset.read_row_group(shard, group).to_pylist()):
             name = f"{shard}-{group}-{number}"
@@ -163,7 +176,7 @@ def evaluation_figures(course: Course, forward: list[dict[str, float]]) -> dict[
 
 
 def _forward_apart(width: int, batch: int) -> dict[str, float]:
-    """`forward` of a process for each core, together."""
+    """`forward` of a process for each GPU or, where there is none, each core, together."""
     command = [sys.executable, "-m", __name__, str(width), str(batch)]
     devices = range(torch.cuda.device_count() or len(os.sched_getaffinity(0)))
     processes = [

@@ -21,18 +21,16 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from charmnet.methods.replay import UPDATES_BEFORE_RECORDING
 from pipelines.benchmarks.processes import Spent
 from pipelines.benchmarks.report import Report
 from pipelines.benchmarks.tensors import batches_in_memory
-from pipelines.benchmarks.update_worker import synchronize
+from pipelines.benchmarks.update_worker import WARM_UP_STEPS, synchronize
 from pipelines.config import TrainConfig
 from pipelines.recipes import RECIPES, recipe
 from pipelines.training.job import method_of
 from pipelines.training.loop import update_of
 from pipelines.training.start_clock import parse
 
-_WARM_UP_STEPS = 2
 _WARM_UP_SHARE = 0.25  # of the run's steps
 _WINDOWS = 10
 
@@ -78,7 +76,7 @@ def bare(config: TrainConfig, steps: int) -> dict[str, float]:
     device = "cuda" if torch.cuda.is_available() and config.accelerator != "cpu" else "cpu"
     batches = {domain: own.to(device) for domain, own in batches_in_memory(config.batch_size).items()}
     update = update_of(method_of(config).to(device), torch.device(device), num_workers=1)
-    for _ in range(_WARM_UP_STEPS if device == "cpu" else 2 * UPDATES_BEFORE_RECORDING):
+    for _ in range(WARM_UP_STEPS[device]):
         update(batches)
     synchronize(device)
     started, spent = time.perf_counter(), time.process_time()

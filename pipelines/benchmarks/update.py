@@ -18,7 +18,15 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines.benchmarks.report import Report
-from pipelines.benchmarks.update_worker import PLAIN, REPLAYED, Turn, Worker, stepper, synchronize
+from pipelines.benchmarks.update_worker import (
+    PLAIN,
+    REPLAYED,
+    WARM_UP_STEPS,
+    Turn,
+    Worker,
+    stepper,
+    synchronize,
+)
 
 _MATRIX_SIZES = {"cpu": 2048, "cuda": 8192}
 _BASELINE = "plain float32"
@@ -35,7 +43,6 @@ _UPDATES = {  # by device: what is made, and whether with huge pages
     },
 }
 _PRODUCTS = {"float32": torch.float32, "bf16": torch.bfloat16}
-_WARM_UP_STEPS = {"cpu": 2, "cuda": 10}
 _MEMORY_STEPS = 6
 _GIVEN = ("batch", "memory_batch", "width", "threads", "rounds", "steps", "device")
 
@@ -87,7 +94,7 @@ def _take_turns(arguments: argparse.Namespace) -> tuple[dict[str, list[Turn]], d
     workers = {name: _worker(name, arguments, arguments.batch) for name in _UPDATES[arguments.device]}
     turns: dict[str, list[Turn]] = {name: [] for name in workers}
     for worker in workers.values():
-        worker.turn(_WARM_UP_STEPS[arguments.device])
+        worker.turn(WARM_UP_STEPS[arguments.device])
     for _ in range(arguments.rounds):
         for name, dtype in _PRODUCTS.items():
             products[name].append(_product(dtype, arguments.steps, arguments.device))

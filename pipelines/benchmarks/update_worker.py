@@ -22,6 +22,8 @@ from pipelines.benchmarks.tensors import batches_in_memory
 PLAIN = "plain"
 REPLAYED = ", replayed"
 """After a precision: as a CUDA graph, as `charmnet train` does with one worker a GPU."""
+WARM_UP_STEPS = {"cpu": 2, "cuda": 10}
+"""By device, before steps count; on a GPU the update is recorded in them."""
 HUGE_PAGES_VARIABLE = "THP_MEM_ALLOC_ENABLE"
 
 

@@ -1,7 +1,7 @@
 """What ingest and training take of memory and disk, and whether it grows with the data or with time.
 
   python -m tests.benchmarks.memory ingest [--rows 1000]      a data set and one ten times larger, equal steps
-  python -m tests.benchmarks.memory training [--steps 10000]  the debug recipe, its growth per 1,000 steps
+  python -m tests.benchmarks.memory training [--steps 10000]  the debug recipe, and how its processes grow
 
 Memory is what the processes of a run hold for themselves, all together: their resident sets less what they
 share (the object store, programs). It is looked at twice a second. Data sets are made for it, of small
@@ -42,7 +42,7 @@ MEGABYTE = 1 << 20
 _INTERVAL_SECONDS = 0.5
 _SHARD_ROWS = 1000
 _DIFFERENT_PICTURES = 64
-_WARM_SHARE = 0.25  # of the steps, before growth is measured
+_WARM_SHARE = 0.25  # of the steps, before growth is measured; nor is it when the run has made its last
 
 
 @dataclass
@@ -50,12 +50,13 @@ class Watch:
     """Memory of a process and all below it, beside the step that it was seen at.
 
     Attributes:
-        step: the last one that the process told. seen: (step, {kind of process: bytes}) in order.
+        step: the last one that the process told.
+        seen: (step, {kind of process: bytes of each}) in order.
     """
 
     process: subprocess.Popen[str]
     step: int = 0
-    seen: list[tuple[int, dict[str, int]]] = field(default_factory=list)
+    seen: list[tuple[int, dict[str, list[int]]]] = field(default_factory=list)
 
     def until_end(self) -> None:
         """
@@ -84,24 +85,28 @@ class Watch:
 
     @property
     def totals(self) -> np.ndarray:
-        return np.array([sum(parts.values()) for _, parts in self.seen])
+        return np.array([sum(map(sum, parts.values())) for _, parts in self.seen])
 
 
-def private_bytes(pid: int) -> dict[str, int]:
-    """What a process and its descendants hold for themselves, by kind of process."""
-    found: dict[str, int] = defaultdict(int)
+def private_bytes(pid: int) -> dict[str, list[int]]:
+    """What a process and each of its descendants hold for themselves, by kind of process."""
+    found: dict[str, list[int]] = defaultdict(list)
     for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
         try:
             memory, words = process.memory_info(), process.cmdline()
         except psutil.Error:  # it has just ended
             continue
-        found[_kind(words)] += memory.rss - memory.shared
+        found[_kind(words)].append(memory.rss - memory.shared)
     return dict(found)
 
 
 def _kind(words: list[str]) -> str:
-    """`ray::read_real()` and its like by their names; Ray's own servers as one."""
+    """Actors by their names; processes that run data tasks or wait for one, and Ray's servers, as one."""
     name = words[0] if words else ""
+    if name.startswith(("ray::IDLE", "ray::MapBatches")):
+        return "data tasks"
+    if "gcs_server" in name:
+        return "Ray's GCS"
     if name.startswith("ray::"):
         return re.split(r"[\s(:.]", name.removeprefix("ray::"))[0]
     return "driver" if "pipelines.train" in words or "--consume" in words else "Ray's servers"
@@ -225,15 +230,22 @@ def training(steps: int) -> None:
             *(f"steps={steps}", "log_every=10", "validate_every=0", "checkpoint_every=500", "sample_rows=0"),
         )
         disk = {name: _disk_bytes(folder / name) for name in ("runs", "state")}
-    warm = [(step, parts) for step, parts in watch.seen if step > _WARM_SHARE * steps]
+    warm = [(step, parts) for step, parts in watch.seen if _WARM_SHARE * steps < step < steps]
     at = [step for step, _ in warm]
     print(f"peak {watch.totals.max() / MEGABYTE:,.0f} MiB over {steps:,} steps, {len(watch.seen)} looks")
-    for kind in ["all", *sorted({kind for _, parts in warm for kind in parts})]:
-        held = [sum(parts.values()) if kind == "all" else parts.get(kind, 0) for _, parts in warm]
-        slope = 1000 * np.polyfit(at, held, 1)[0] / MEGABYTE
-        print(f"  {kind:24} {np.median(held) / MEGABYTE:7,.0f} MiB  {slope:+8.2f} MiB per 1,000 steps")
+    print(f"  all: {_growth(at, [sum(map(sum, parts.values())) for _, parts in warm])}")
+    for kind in sorted({kind for _, parts in warm for kind in parts}):
+        held = [parts.get(kind, [0]) for _, parts in warm]
+        every, one = (_growth(at, [of(each) for each in held]) for of in (sum, np.mean))
+        print(f"  {kind}: {every}, {len(held[0])} to {len(held[-1])} processes; of one {one}")
     for name, size in disk.items():
         print(f"  {name} on disk at the end: {size / MEGABYTE:,.1f} MiB")
+
+
+def _growth(at: list[int], held: list[float]) -> str:
+    """The median and the rise of what was held at each step."""
+    slope = 1000 * np.polyfit(at, held, 1)[0] / MEGABYTE
+    return f"{np.median(held) / MEGABYTE:,.0f} MiB {slope:+.2f} per 1,000 steps"
 
 
 def _disk_bytes(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""Pictures on a cluster that has a GPU by its own account; the work is done on whatever there is."""
+"""Pictures on a cluster that has a GPU by its own account; the work is done on whatever torch has."""
 
 from __future__ import annotations
 
@@ -9,31 +9,39 @@ from pathlib import Path
 import numpy as np
 
 from charmnet.images import encode_jpeg, encode_png
+from tests.benchmarks.memory import make_pairs
 from tests.factories import foreground, photograph
 
-HARMONIZE = """
+SCRIPT = """
 import sys
 from charmnet.methods import CharmNetMethod
 from pipelines.cluster import prepare_environment, start_here
 prepare_environment()
 start_here(num_cpus=2, num_gpus=1)
 from pipelines.harmonize_tasks import harmonize_pictures
+from pipelines.scoring_tasks import score_dataset
+from pipelines.shards.reading import Dataset
+from pipelines.shards.selection import EVERYTHING
 from pipelines.storage import Location
-source, dest = map(Location.of, sys.argv[1:])
+source, dest, data = sys.argv[1:]
+method = CharmNetMethod(width=8, seed=0)
 pairs = [(f"{n}.jpg", f"{n}.mask.png") for n in range(3)]
-problems = [o.problem for o in harmonize_pictures(CharmNetMethod(width=8, seed=0), source, dest, pairs)]
-assert problems == [""] * 3, problems
+outcomes = harmonize_pictures(method, Location.of(source), Location.of(dest), pairs)
+assert [outcome.problem for outcome in outcomes] == [""] * 3
+print(len(list(score_dataset(method, Dataset.open(data), EVERYTHING))), "scored")
 """
 
 
-def test_pictures_are_harmonized_where_there_is_a_gpu(tmp_path: Path) -> None:
+def test_pictures_are_harmonized_and_scored_where_there_is_a_gpu(tmp_path: Path) -> None:
+    source, dest = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
     rng = np.random.default_rng(0)
-    (tmp_path / "in").mkdir()
     for number in range(3):
-        (tmp_path / "in" / f"{number}.jpg").write_bytes(encode_jpeg(photograph(rng)))
-        mask = encode_png(foreground(rng) * np.uint8(255))
-        (tmp_path / "in" / f"{number}.mask.png").write_bytes(mask)
-    command = [sys.executable, "-c", HARMONIZE, str(tmp_path / "in"), str(tmp_path / "out")]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        (source / f"{number}.jpg").write_bytes(encode_jpeg(photograph(rng)))
+        (source / f"{number}.mask.png").write_bytes(encode_png(foreground(rng) * np.uint8(255)))
+    given = str(source), str(dest), make_pairs(tmp_path / "data", 5)
+    done = subprocess.run([sys.executable, "-c", SCRIPT, *given], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "out").glob("*.jpg"))) == 3
+    assert done.stdout == "5 scored\n"
+    assert "WARNING" not in done.stderr
+    assert len(list(dest.glob("*.jpg"))) == 3

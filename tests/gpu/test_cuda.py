@@ -139,11 +139,11 @@ def test_nothing_is_waited_for_from_bytes_to_metrics(replayed: bool) -> None:
         tensors = [torch.from_numpy(array) for array in (*pixels, mask)]
         labels = [torch.from_numpy(array) for array in styles]
         rendered = HarmonizationBatch.from_uint8(*tensors, *labels, device="cuda")
-        update(
-            {Domain.RENDERED: rendered, Domain.REAL: HarmonizationBatch.from_uint8(*tensors, device="cuda")}
-        )
+        real = HarmonizationBatch.from_uint8(*tensors, device="cuda")
+        metrics = update({Domain.RENDERED: rendered, Domain.REAL: real})
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert metrics["total"].isfinite()
 
 
 def test_bytes_become_the_same_floats_as_on_a_cpu() -> None:

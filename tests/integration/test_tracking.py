@@ -1,71 +1,21 @@
-"""The tracker against a real MLflow server that is there, away, and killed."""
+"""The tracker against a real MLflow server that is there."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import resource
 import shutil
-import signal
-import subprocess
-import sys
-import textwrap
 import time
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import mlflow
 import numpy as np
 import pytest
-from mlflow.entities import LoggedModel, Run
+from mlflow.entities import LoggedModel
 
-from pipelines.services import TrackingServer
-from pipelines.tracking import MlflowTracker, close_orphans, open_tracker, ship_leftovers
-
-EXPERIMENT = "tracking"
-
-
-def open_run(uri: str, key: str, folder: Path, **options: object) -> MlflowTracker:
-    return open_tracker(uri, EXPERIMENT, key, f"run {key}", folder, **options)  # type: ignore[arg-type]
-
-
-def the_run(uri: str, key: str) -> Run:
-    """The only run of a key."""
-    client = mlflow.MlflowClient(uri)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    (run,) = client.search_runs([experiment.experiment_id], f"tags.`charmnet.run_key` = '{key}'")
-    return run
-
-
-def points(uri: str, key: str, metric: str = "loss/total") -> list[tuple[int, float]]:
-    history = mlflow.MlflowClient(uri).get_metric_history(the_run(uri, key).info.run_id, metric)
-    return sorted((point.step, point.value) for point in history)
-
-
-def log_steps(tracker: MlflowTracker, first: int, last: int, factor: float = 1.0) -> None:
-    for step in range(first, last + 1):
-        tracker.log_metrics({"loss/total": factor * step, "optim/lr": 1e-4}, step)
-
-
-def expected(first: int, last: int) -> list[tuple[int, float]]:
-    return [(step, float(step)) for step in range(first, last + 1)]
-
-
-@pytest.fixture
-def key() -> str:
-    return f"it's {uuid.uuid4().hex}"[5:]
-
-
-@pytest.fixture(scope="module")
-def frail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
-    """A server of this module's own, to be killed."""
-    server = TrackingServer(tmp_path_factory.mktemp("frail"))
-    server.start()
-    yield server
-    server.stop(grace_seconds=1)
+from tests.fixtures.tracked_runs import expected, log_steps, open_run, points, the_run
 
 
 def test_driver_and_workers_share_one_run_over_restarts(mlflow_server: str, key: str, tmp_path: Path) -> None:
@@ -211,113 +161,6 @@ def test_a_checkpoint_that_was_removed_has_no_address_any_more(
     assert tracker.close("FINISHED")
     assert stored() == list(uris.values())
     assert models("removed") == []
-
-
-def test_nothing_is_lost_while_the_server_is_away(
-    frail_server: TrackingServer, key: str, tmp_path: Path
-) -> None:
-    """Killed in mid-run and away when the run ends; another run begins in the meantime."""
-    uri, begun_before, begun_after = frail_server.url, f"{key} a", f"{key} b"
-    tracker = open_run(uri, begun_before, tmp_path / "a" / "driver")
-    log_steps(tracker, 1, 500)
-    deadline = time.monotonic() + 60
-    while tracker.run_id is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    log_steps(tracker, 501, 1000)
-    frail_server.stop(grace_seconds=0)
-    started = time.perf_counter()
-    log_steps(tracker, 1001, 1500)
-    assert (time.perf_counter() - started) / 500 < 0.002  # 0.1 ms on an idle machine
-    assert not tracker.close("FINISHED", timeout_seconds=1)
-
-    later = open_run(uri, begun_after, tmp_path / "b" / "driver")
-    log_steps(later, 1, 100)
-    left = tmp_path / "a" / "driver"
-    assert ship_leftovers(tmp_path, uri, timeout_seconds=1).kept == [left]
-    frail_server.start()
-    assert frail_server.url == uri
-    assert ship_leftovers(tmp_path, uri, skip_run_key=begun_before).sent == []
-    assert ship_leftovers(tmp_path, uri, timeout_seconds=60).sent == [left]
-    assert not left.exists()
-    assert the_run(uri, begun_before).info.status == "FINISHED"
-    assert points(uri, begun_before) == expected(1, 1500)
-    assert later.close("FINISHED")
-    assert points(uri, begun_after) == expected(1, 100)
-    assert close_orphans(uri, EXPERIMENT) == []
-
-
-KILLED_DRIVER = """
-    import sys, time
-    from pathlib import Path
-    from pipelines.tracking import open_tracker
-    uri, key, folder = sys.argv[1:]
-    tracker = open_tracker(uri, "tracking", key, f"run {key}", Path(folder))
-    for step in range(1, 101):
-        tracker.log_metrics({"loss/total": step}, step)
-    while tracker.run_id is None:
-        time.sleep(0.05)
-    for step in range(101, 301):
-        tracker.log_metrics({"loss/total": step}, step)
-    print("logged", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_killed_driver_leaves_no_running_run(mlflow_server: str, key: str, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(KILLED_DRIVER), mlflow_server, key, str(tmp_path)],
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"logged\n"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    run = the_run(mlflow_server, key)
-    assert run.info.status == "RUNNING"
-    assert run.info.run_id in close_orphans(mlflow_server, EXPERIMENT)
-    assert the_run(mlflow_server, key).info.status == "KILLED"
-
-    tracker = open_run(mlflow_server, key, tmp_path, resume_step=250)
-    log_steps(tracker, 251, 400)
-    time.sleep(1)
-    assert the_run(mlflow_server, key).info.status == "RUNNING"
-    assert tracker.close("FINISHED")
-    assert the_run(mlflow_server, key).info.run_id == run.info.run_id
-    assert the_run(mlflow_server, key).info.status == "FINISHED"
-    assert points(mlflow_server, key) == expected(1, 400)
-
-
-FULL_DISK = """
-    import resource, sys
-    from pathlib import Path
-    from pipelines.tracking import open_tracker
-    uri, key, folder = sys.argv[1:]
-    tracker = open_tracker(uri, "tracking", key, f"run {key}", Path(folder))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-    for step in range(1, 1001):
-        tracker.log_metrics({"loss/total": step}, step)
-    tracker.log_text("x" * 30_000, "large.txt")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    raise SystemExit(0 if tracker.close("FINISHED") else 3)
-"""
-
-
-def test_a_full_disk_drops_with_a_count_and_never_raises(
-    mlflow_server: str, key: str, tmp_path: Path
-) -> None:
-    script = textwrap.dedent(FULL_DISK).replace("(20_000, 20_000)", "(20_000, resource.RLIM_INFINITY)")
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
-    done = subprocess.run(
-        [sys.executable, "-c", script, mlflow_server, key, str(tmp_path)], stderr=subprocess.PIPE, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    arrived = points(mlflow_server, key)
-    assert arrived == expected(1, len(arrived))
-    assert 100 < len(arrived) < 1000
-    ((_, dropped),) = points(mlflow_server, key, "tracker/driver/dropped")
-    assert dropped == 1000 - len(arrived) + 1
-    assert the_run(mlflow_server, key).info.status == "FINISHED"
 
 
 def test_secrets_do_not_show(

@@ -13,6 +13,8 @@ from pipelines.benchmarks.plot import plot
 from pipelines.benchmarks.processes import Spent, kind_of
 from pipelines.benchmarks.train import Run, run_figures
 from pipelines.benchmarks.workers import worker_figures
+from pipelines.cli import main
+from tests.benchmarks.memory import make_pairs
 
 
 def test_a_run_is_held_against_the_update_before_and_after_it() -> None:
@@ -39,6 +41,12 @@ def test_pictures_count_between_a_quarter_and_nine_tenths() -> None:
     assert figures["ratio"] == pytest.approx(0.8)
     assert figures["cpu_ratio"] == pytest.approx(0.9)
     assert figures["seconds_to_the_first"] == 7
+
+
+def test_a_rate_of_few_pictures_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = make_pairs(tmp_path / "data", 20)
+    assert main(["bench", "evaluate", "--data", data, "--scratch", str(tmp_path / "scratch")]) == 2
+    assert "20 pairs; expected 500 or more" in capsys.readouterr().err
 
 
 def test_two_workers_are_held_against_one_round_by_round() -> None:

@@ -1,4 +1,4 @@
-"""Lists and file names of iHarmony4 and RdHarmony, as entries; no picture is opened here."""
+"""Lists and file names of RdHarmony as entries; no picture is opened here."""
 
 from pathlib import Path
 
@@ -6,155 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charmnet.errors import CharmNetError, DataError, StorageError
+from charmnet.errors import DataError
 from charmnet.vocabulary import CaptureCondition
-from pipelines.shards.entries import Entry, Rejection, read_entry
-from pipelines.shards.iharmony4 import IHarmony4
-from pipelines.shards.job import entries_in_shards
-from pipelines.shards.lists import Categories, PathList, read_categories, read_list, read_lists
+from pipelines.shards.entries import Rejection, read_entry
+from pipelines.shards.lists import Categories
 from pipelines.shards.rdharmony import Layout, RdHarmony, category_of_subset, parse_condition_order
 from pipelines.shards.schema import RowKind
 from pipelines.storage import Location
-from tests.factories import make_iharmony4, make_rdharmony
-
-SOURCE = Location.of("s3://bucket/data")
-
-
-def path_list(split: str, *lines: str) -> PathList:
-    return PathList(split, f"{split}.txt", "0" * 64, tuple(enumerate(lines, start=1)))
-
-
-def iharmony4(*lists: PathList, categories: Categories | None = None) -> tuple[list[Entry], list[Rejection]]:
-    return IHarmony4(SOURCE, lists, categories or Categories()).entries()
-
-
-def test_names_lead_to_mask_and_ground_truth() -> None:
-    entries, rejected = iharmony4(path_list("train", "HAdobe5k/composite_images/a0002_1_4.jpg"))
-    assert rejected == []
-    assert entries[0].id == "HAdobe5k/a0002_1_4"
-    assert entries[0].files == {
-        "composite": "HAdobe5k/composite_images/a0002_1_4.jpg",
-        "ground_truth": "HAdobe5k/real_images/a0002.jpg",
-        "foreground_mask": "HAdobe5k/masks/a0002_1.png",
-    }
-    assert (entries[0].stratum.subset, entries[0].stratum.splits) == ("HAdobe5k", ("train",))
-
-
-@pytest.mark.parametrize(
-    ("line", "subset", "ground_truth"),
-    [
-        ("f12_1_1.jpg", "HFlickr", "real_images/f12.jpg"),
-        ("d9_2_3.jpg", "Hday2night", "real_images/d9.jpg"),
-        ("composite_images/c7_1_1.jpg", "HCOCO", "real_images/c7.jpg"),
-        ("./HCOCO/composite_images/c7_1_1.jpg ", "HCOCO", "HCOCO/real_images/c7.jpg"),
-        ("my_data_v2/HCOCO/composite_images/c7_1_1.jpg", "HCOCO", "my_data_v2/HCOCO/real_images/c7.jpg"),
-        ("HFlickr/composite_images/f_a_12_1_1.jpg", "HFlickr", "HFlickr/real_images/f_a_12.jpg"),
-    ],
-)
-def test_flat_and_nested_layouts(line: str, subset: str, ground_truth: str) -> None:
-    entries, rejected = iharmony4(path_list("test", line))
-    assert rejected == []
-    assert entries[0].stratum.subset == subset
-    assert entries[0].files["ground_truth"] == ground_truth
-
-
-def test_a_picture_in_two_lists_is_one_row_with_both_splits() -> None:
-    a, b = (f"HCOCO/composite_images/c{n}_1_1.jpg" for n in (1, 2))
-    entries, rejected = iharmony4(path_list("IHD_train", a, b, a), path_list("IHD_human_train", b))
-    assert rejected == []
-    assert [(e.id, e.stratum.splits) for e in entries] == [
-        ("HCOCO/c1_1_1", ("IHD_train",)),
-        ("HCOCO/c2_1_1", ("IHD_train", "IHD_human_train")),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ("HCOCO/composite_images/c1.jpg", "IMAGE_MASK_VARIANT"),
-        ("HCOCO/pictures/c1_1_1.jpg", "composite_images"),
-        ("x1_1_1.jpg", "subset"),
-        ("../HCOCO/composite_images/c1_1_1.jpg", "beneath"),
-        ("/etc/composite_images/c1_1_1.jpg", "beneath"),
-        ("HCOCO/composite_images/c1_1_2.png", "duplicate id HCOCO/c1_1_2"),
-    ],
-)
-def test_a_line_that_cannot_be_is_rejected_with_its_reason(line: str, reason: str) -> None:
-    good = "HCOCO/composite_images/c1_1_2.jpg"
-    entries, rejected = iharmony4(path_list("train", good, line))
-    assert [entry.files["composite"] for entry in entries] == [good]
-    assert len(rejected) == 1
-    assert reason in rejected[0].reason
-    assert rejected[0].file in (line, f"composite_images/{line}")
-
-
-def test_one_picture_is_one_row_however_it_is_spelled() -> None:
-    entries, rejected = iharmony4(
-        path_list("a", "c1_1_1.jpg", "composite_images/c1_1_1.jpg"),
-        path_list("b", ".//composite_images//c1_1_1.jpg"),
-    )
-    assert rejected == []
-    assert [(e.id, e.stratum.splits) for e in entries] == [("HCOCO/c1_1_1", ("a", "b"))]
-
-
-def test_bare_names_of_a_subsets_list_belong_to_its_folder(tmp_path: Path) -> None:
-    make_iharmony4(tmp_path, photographs=2)
-    (tmp_path / "HCOCO/HCOCO_train.txt").write_text("c01_1_1.jpg\n")
-    listed = read_list("HCOCO/HCOCO_train.txt", Location.of(tmp_path))
-    entries, _ = IHarmony4(Location.of(tmp_path), (listed,), Categories()).entries()
-    assert entries[0].files["ground_truth"] == "HCOCO/real_images/c01.jpg"
-    inside = read_list("HCOCO_train.txt", Location.of(tmp_path / "HCOCO"))
-    assert inside.folder == ""
-    (tmp_path / "composite_images").mkdir()
-    (tmp_path / "composite_images/c01_1_1.jpg").write_bytes(b"flat")
-    assert read_list("HCOCO/HCOCO_train.txt", Location.of(tmp_path)).folder == ""
-
-
-def test_equal_names_in_two_subsets_are_two_rows() -> None:
-    lines = [f"{subset}/composite_images/x_1_1.jpg" for subset in ("HCOCO", "HFlickr")]
-    entries, rejected = iharmony4(path_list("train", *lines))
-    assert ([entry.id for entry in entries], rejected) == (["HCOCO/x_1_1", "HFlickr/x_1_1"], [])
-
-
-def test_lists_as_files(tmp_path: Path) -> None:
-    (tmp_path / "IHD_train.txt").write_bytes(b"\xef\xbb\xbfa_1_1.jpg\r\n\r\n  \r\nb_1_1.jpg")
-    source = Location.of(tmp_path)
-    found = read_list("IHD_train.txt", source)
-    assert (found.split, found.lines) == ("IHD_train", ((1, "a_1_1.jpg"), (4, "b_1_1.jpg")))
-    assert read_list("base=IHD_train.txt", source).split == "base"
-    elsewhere = Location.of(tmp_path / "elsewhere")
-    assert read_list(f"{tmp_path}/IHD_train.txt", elsewhere) == found
-    assert read_list(f"file://{tmp_path}/IHD_train.txt", elsewhere).sha256 == found.sha256
-    (tmp_path / "a=b").mkdir()
-    (tmp_path / "a=b/IHD_train.txt").write_text("a_1_1.jpg")
-    assert read_list("base=a=b/IHD_train.txt", source).split == "base"
-    with pytest.raises(ValueError, match="two lists for the split 'IHD_train'"):
-        read_lists(["IHD_train.txt", f"IHD_train={tmp_path}/IHD_train.txt"], source)
-    with pytest.raises(StorageError, match=r"none\.txt: neither beneath"):
-        read_list("none.txt", source)
-    (tmp_path / "empty.txt").write_text("\n \n")
-    with pytest.raises(DataError, match="empty"):
-        read_list("empty.txt", source)
-    (tmp_path / "binary.txt").write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(DataError, match="UTF-8"):
-        read_list("binary.txt", source)
-
-
-def test_categories(tmp_path: Path) -> None:
-    (tmp_path / "categories.tsv").write_text("./HCOCO/composite_images/c1_1_1.jpg\tcar\n\nx\ttwo words\n")
-    table = read_categories("categories.tsv", None, Location.of(tmp_path))
-    lines = [f"HCOCO/composite_images/c{n}_1_1.jpg" for n in (1, 2)]
-    entries, _ = iharmony4(path_list("train", *lines), categories=table)
-    assert [entry.stratum.category for entry in entries] == ["car", None]
-    entries, _ = iharmony4(path_list("train", *lines), categories=Categories("dog"))
-    assert [entry.stratum.category for entry in entries] == ["dog", "dog"]
-    with pytest.raises(
-        DataError, match=r"none of its 2 paths .*such as 'HCOCO/composite_images/c9_1_1\.jpg'"
-    ):
-        iharmony4(path_list("train", "HCOCO/composite_images/c9_1_1.jpg"), categories=table)
-    (tmp_path / "bad.tsv").write_text("x car\n")
-    with pytest.raises(DataError, match="line 1"):
-        read_categories("bad.tsv", None, Location.of(tmp_path))
+from tests.factories import make_rdharmony, path_list
 
 
 def rdharmony(folder: Path, lines: list[str], **options: object) -> RdHarmony:
@@ -342,32 +201,10 @@ def test_category_from_the_folder() -> None:
     assert category_of_subset("scenes") is None
 
 
-@given(st.lists(st.tuples(st.integers(0, 999), st.booleans()), unique=True, max_size=60), st.integers(1, 50))
-def test_shards_hold_every_entry_once_whatever_the_order(drawn: list[tuple[int, bool]], size: int) -> None:
-    first = [f"HCOCO/composite_images/c{n}_1_1.jpg" for n, test in drawn if not test]
-    second = [f"HFlickr/composite_images/f{n}_1_1.jpg" for n, test in drawn if test]
-
-    def shards(turned: bool) -> list[list[str]]:
-        step = -1 if turned else 1
-        entries, _ = iharmony4(path_list("a", *first[::step]), path_list("b", *second[::step]))
-        return [[entry.id for entry in shard] for shard in entries_in_shards(entries, RowKind.PAIR, size)]
-
-    made = shards(turned=False)
-    assert made == shards(turned=True)
-    assert all(0 < len(shard) <= size for shard in made)
-    everything = [sample_id for shard in made for sample_id in shard]
-    assert sorted(everything) == sorted(e.id for e in iharmony4(path_list("a", *first, *second))[0])
-    domains = [sample_id.partition("/")[0] for sample_id in everything]
-    assert domains == sorted(domains)  # a split's rows lie together
+LINES = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 
 
-def test_nonsense_never_escapes_as_another_error(tmp_path: Path) -> None:
-    @given(st.text(st.characters(exclude_categories=("Cs",)), max_size=40))
-    def check(line: str) -> None:
-        try:
-            iharmony4(path_list("train", line))
-            rdharmony(tmp_path, [line or "x"], asked_layout=Layout.PAIRS).entries()
-        except CharmNetError as error:
-            raise AssertionError("a bad line must be rejected, not fail the run") from error
-
-    check()
+@given(LINES)
+def test_nonsense_is_an_entry_or_rejected(line: str) -> None:
+    entries, rejected = rdharmony(Path("none"), [line or "x"], asked_layout=Layout.PAIRS).entries()
+    assert len(entries) + len(rejected) == 1
