@@ -22,7 +22,7 @@ def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
 
 def normalize(image: Tensor) -> Tensor:
     """[B,3,H,W] in 0..1 to ImageNet-normalised, the space that every network here works in."""
-    return (image - _channels(IMAGENET_MEAN, image)) / _channels(IMAGENET_STD, image)
+    return (image - _channels(IMAGENET_MEAN, image)).div_(_channels(IMAGENET_STD, image))
 
 
 def denormalize(image: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ class HarmonizationBatch:
         _check_classes(ground_truth_style)
 
         def image(pixels: Tensor) -> Tensor:
-            return normalize(_moved(pixels, device).permute(0, 3, 1, 2).float().div(255.0))
+            return normalize(_moved(pixels, device).permute(0, 3, 1, 2).float().div_(255.0))
 
         return cls(
             image(composite),

@@ -45,7 +45,9 @@ from pipelines.training.schedule import learning_rate_factor
 from pipelines.training.start_clock import FIRST_STEP
 from pipelines.training.validation import Validation
 
-_STOP_CHECK_STEPS = 5  # how often the workers ask each other whether to stop: it waits for the device
+# How often the workers ask each other whether to stop, which waits for the device and for two actors.
+_STOP_CHECK_SECONDS = 1.0
+_FIRST_STOP_CHECK_STEPS = 5  # until it is known how long a step takes
 
 T = TypeVar("T")
 
@@ -68,6 +70,7 @@ class _TrainingLoop:
         self.device = ray.train.torch.get_device()
         self.method = method_of(job.config).to(self.device)
         self.step, self.starting = 0, True
+        self.stop_check_steps = _FIRST_STOP_CHECK_STEPS  # the same on all workers, who meet for it
         self.tell = job.control.notice.remote
         self.uploader = Uploader()
         self.state: Snapshot | None = None  # what was last given to it
@@ -144,7 +147,7 @@ class _TrainingLoop:
     def _finish_step(self) -> bool:
         """Logs, validates and saves as is due after a step; True where the run is to stop early."""
         last = self.step == self.job.steps
-        looking = not last and self.step % _STOP_CHECK_STEPS == 0
+        looking = not last and self.step % self.stop_check_steps == 0
         stopping = looking and self._stop_requested()
         validating = (
             bool(self.validation.splits and self.config.validate_every)
@@ -179,6 +182,9 @@ class _TrainingLoop:
     def _log_window(self) -> None:
         means = self.window.close(self.step)
         throughput = {name: means.pop(name) for name in ("pairs_per_second", "data_wait_fraction") if means}
+        if throughput:
+            steps_per_second = throughput["pairs_per_second"] / self.config.batch_size
+            self.stop_check_steps = max(1, round(_STOP_CHECK_SECONDS * steps_per_second))
         metrics = {metric_path(name): value for name, value in means.items()}
         metrics |= {f"throughput/{name}": value for name, value in throughput.items()}
         metrics["optim/lr"] = max(self.method.learning_rates.values())

@@ -41,7 +41,7 @@ class MetricWindow:
         self._waited_seconds += waited_seconds
 
     def close(self, step: int) -> dict[str, float]:
-        """The means by metric, throughput and data wait; begins a new window.
+        """The means by metric, throughput and this worker's data wait; begins a new window.
 
         Every worker has to call it at the same step.
 
@@ -55,7 +55,8 @@ class MetricWindow:
         means = dict(zip(self._names, mean_over_workers(values.mean(0)).tolist(), strict=True))
         if not all(map(math.isfinite, means.values())):
             raise NonFiniteLossError(self._blame(values.cpu(), step))
-        seconds = time.perf_counter() - self._started
+        passed = torch.tensor(time.perf_counter() - self._started, device=values.device)
+        seconds = mean_over_workers(passed).item()  # the same on each
         steps = len(self._values)
         result = {
             **means,
