@@ -9,10 +9,12 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple
+from itertools import islice
 from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from charmnet.augment import TRAINING_SIZE
@@ -21,6 +23,7 @@ from charmnet.methods import Method
 from charmnet.metrics import ImageErrors, Protocol
 from charmnet.vocabulary import Domain
 from pipelines.cluster import connect, given_device
+from pipelines.ingest.parcels import pack, unpack
 from pipelines.scoring import (
     EvaluationImage,
     ImageResult,
@@ -37,7 +40,6 @@ Block = dict[str, NDArray[Any]]
 Group = tuple[int, int]
 
 _BATCH_SIZE = 8
-_BLOCK_BATCHES = 2  # that travel together: results come as they are made, and no actor ends much later
 _CPUS_PER_TASK = 0.5  # decoding and scoring share the CPUs, and a single CPU is enough for both
 _NAMED_PROBLEMS = 5
 
@@ -116,7 +118,7 @@ def _stream(
 
     def decode(batch: Block) -> Iterator[Block]:
         for group in zip(batch["shard"].tolist(), batch["group"].tolist(), strict=True):
-            yield from _decoded(*ray.get(data_reference), group)
+            yield from map(pack, _batches(_decoded(*ray.get(data_reference), group)))
 
     items = [{"shard": shard, "group": index} for shard, index in groups]
     listed = ray.data.from_items(items, override_num_blocks=len(items))
@@ -124,14 +126,20 @@ def _stream(
     scored = decoded.map_batches(
         _Scorer,
         fn_constructor_args=(ray.put(method), protocol),
-        batch_size=_BATCH_SIZE,
+        batch_size=1,  # a parcel; more would have Ray Data give an actor as many row groups at once
+        batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=actors),
         **({"num_gpus": 1} if gpus else {"num_cpus": _CPUS_PER_TASK}),  # Ray Data warns of both
     )
-    image_bytes = sum(getattr(_BLANK, name).nbytes for name in _PICTURES)
-    scored.context.target_max_block_size = _BLOCK_BATCHES * _BATCH_SIZE * image_bytes
+    scored.context.target_max_block_size = 1  # byte: a parcel is a block, and leaves when it is made
     scored.context.execution_options.preserve_order = True
-    yield from scored.iter_batches(batch_size=None)
+    yield from map(unpack, scored.iter_batches(batch_size=None, batch_format="pyarrow"))
+
+
+def _batches(blocks: Iterator[Block]) -> Iterator[Block]:
+    """As many images together as are scored at once."""
+    while taken := list(islice(blocks, _BATCH_SIZE)):
+        yield {name: np.concatenate([block[name] for block in taken]) for name in taken[0]}
 
 
 def _decoded(dataset: Dataset, selection: Selection, group: Group) -> Iterator[Block]:
@@ -152,7 +160,7 @@ def _decoded(dataset: Dataset, selection: Selection, group: Group) -> Iterator[B
 
 
 class _Scorer:
-    """An actor with the model: scores batches and passes on what could not be read."""
+    """An actor with the model: scores parcels of images and passes on what could not be read."""
 
     def __init__(self, method_reference: Any, protocol: Protocol) -> None:
         import ray
@@ -161,7 +169,8 @@ class _Scorer:
         self.method: Method = ray.get(method_reference).to(self.device)
         self.protocol = protocol
 
-    def __call__(self, batch: Block) -> Block:
+    def __call__(self, parcel: pa.Table) -> pa.Table:
+        batch = unpack(parcel)
         rows = list(_rows(batch))
         readable = [index for index, row in enumerate(rows) if not row["problem"]]
         errors = np.full((len(rows), 6), np.nan)
@@ -173,7 +182,7 @@ class _Scorer:
                 errors[readable] = [astuple(r.composite) + astuple(r.harmonized) for r in results]
             except WeightsError as error:
                 labels["problem"] = np.array([row["problem"] or str(error) for row in rows])
-        return labels | {"errors": errors}
+        return pack(labels | {"errors": errors})
 
 
 def _block(image: EvaluationImage, group: Group, group_images: int, problem: str = "") -> Block:
