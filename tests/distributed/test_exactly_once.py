@@ -6,7 +6,10 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import psutil
@@ -22,12 +25,11 @@ from pipelines.tracking.server import connect
 from tests.planted import pair_rows, scene_rows, write_dataset
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def command(
-    s3, ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., list[str]]:
+    s3, ray_cluster: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., list[str]]]:
     """`charmnet train` of a name on 17 pairs, one cut short and one poisonous, and three scenes."""
-    monkeypatch.setenv("CHARMNET_STATE", str(tmp_path / "state"))
     data = Location.of(s3.prefix())
     pairs = pair_rows(17, size=(48, 64))
     pairs[5]["composite"] = pairs[5]["composite"][:-30]
@@ -41,7 +43,48 @@ def command(
         named = ("--name", name, "--workers", str(workers), "--tracking", tracking)
         return ["train", *uris, *named, *fields, *more]
 
-    return train
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHARMNET_STATE", str(tmp_path_factory.mktemp("state")))
+        yield train
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run's folder, and what its command printed to standard output and to standard error."""
+
+    folder: Location
+    out: str
+    err: str
+
+
+def ended(command: list[str], expected: int = 0) -> Ended:
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        assert main(command) == expected, err.getvalue()
+    folder = Location.of(command[command.index("--storage") + 1]) / command[command.index("--name") + 1]
+    return Ended(folder, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def whole(command: Callable[..., list[str]]) -> Ended:
+    """40 steps at once, as many broken samples as there are allowed."""
+    return ended(command("whole", 2, "steps=40", "max_quarantined=2"))
+
+
+@pytest.fixture(scope="module")
+def stopped(command: Callable[..., list[str]]) -> Ended:
+    """The same with one broken sample fewer allowed."""
+    return ended(command("run", 2, "steps=60", "max_quarantined=1", "--audit"), expected=1)
+
+
+@pytest.fixture(scope="module")
+def killed(stopped: Ended, command: Callable[..., list[str]], mlflow_server: str) -> Ended:
+    """The stopped run gone on with to 40 steps, a worker killed on the way."""
+    killer = threading.Thread(target=kill_a_worker, args=(stopped.folder / "checkpoint-000000020",))
+    killer.start()
+    more = ("steps=40", "max_quarantined=2", "--audit")
+    run = ended(command("run", 2, *more, tracking=mlflow_server))
+    killer.join()
+    return run
 
 
 def kill_a_worker(checkpoint: Location) -> None:
@@ -69,38 +112,35 @@ def assert_same_weights(one: Location, other: Location, folder: Path) -> None:
             assert torch.equal(model[name], tensor), name
 
 
-def test_every_sample_counts_once_and_the_weights_are_the_same_whatever_dies(
-    command: Callable[..., list[str]],
-    mlflow_server: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+def test_broken_samples_are_replaced_up_to_the_limit(whole: Ended) -> None:
+    assert "2 samples could not be decoded; others stood for them" in whole.out
+
+
+def test_one_broken_sample_too_many_ends_the_run_and_all_are_named(stopped: Ended) -> None:
+    assert "2 samples of the real domain cannot be decoded, --max-quarantined allows 1" in stopped.err
+    assert "HCOCO/c05 (a picture with" in stopped.err
+    assert "HCOCO/c09 (decoding it ends the process (SIGSEGV))" in stopped.err
+
+
+def test_the_weights_are_the_same_whatever_dies(
+    whole: Ended, killed: Ended, mlflow_server: str, tmp_path: Path
 ) -> None:
-    whole = command("whole", 2, "steps=40", "max_quarantined=2")
-    storage = Location.of(whole[whole.index("--storage") + 1])
-    run, last = storage / "run", "checkpoint-000000040"
-    assert main(whole) == 0
-
-    assert main(command("run", 2, "steps=60", "max_quarantined=1", "--audit")) == 1
-    strict = capsys.readouterr().err
-    assert "2 samples of the real domain cannot be decoded, --max-quarantined allows 1" in strict
-    assert "HCOCO/c05 (a picture with" in strict
-    assert "HCOCO/c09 (decoding it ends the process (SIGSEGV))" in strict
-
-    killer = threading.Thread(target=kill_a_worker, args=(run / "checkpoint-000000020",))
-    killer.start()
-    more = ("steps=40", "max_quarantined=2", "--audit")
-    assert main(command("run", 2, *more, tracking=mlflow_server)) == 0
-    killer.join()
-    assert "2 samples could not be decoded; others stood for them" in capsys.readouterr().out
-    assert_same_weights(storage / "whole" / last, run / last, tmp_path)
+    assert "2 samples could not be decoded; others stood for them" in killed.out
+    last = "checkpoint-000000040"
+    assert_same_weights(whole.folder / last, killed.folder / last, tmp_path)
     client = connect(mlflow_server)
     (tracked,) = client.search_runs(
-        [client.get_experiment_by_name("charmnet").experiment_id], f"tags.run_folder = '{run}'"
+        [client.get_experiment_by_name("charmnet").experiment_id], f"tags.run_folder = '{killed.folder}'"
     )
     assert tracked.data.metrics["data/quarantined/real"] == 2
 
+
+def test_every_sample_counts_once_whatever_dies(
+    killed: Ended, command: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(command("run", 1, "steps=44", "max_quarantined=2", "--audit")) == 0
-    assert main(["audit", str(run), "--json", str(tmp_path / "audit.json")]) == 0, capsys.readouterr().out
+    audit = ["audit", str(killed.folder), "--json", str(tmp_path / "audit.json")]
+    assert main(audit) == 0, capsys.readouterr().out
     report = json.loads((tmp_path / "audit.json").read_text())
     assert (
         len(report["attempts"]) >= 4

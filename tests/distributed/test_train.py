@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,9 +22,11 @@ from tests.fixtures.datasets import ShardedDatasets
 TINY = ("pool_row_groups=2",)
 
 
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHARMNET_STATE", str(tmp_path / "state"))
+@pytest.fixture(scope="module", autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHARMNET_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 def arguments(datasets: ShardedDatasets, storage: str, name: str, *more: str) -> list[str]:
@@ -46,45 +48,67 @@ def points(client: MlflowClient, run: Run, metric: str) -> list[tuple[int, float
     return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, metric)]
 
 
-def final_weights(storage: str, name: str, step: int, folder: Path) -> dict[str, torch.Tensor]:
-    (Location.of(storage) / name / f"checkpoint-{step:09d}").download_folder(folder)
+def final_weights(run: Location, step: int, folder: Path) -> dict[str, torch.Tensor]:
+    (run / f"checkpoint-{step:09d}").download_folder(folder)
     return load_file(folder / "model.safetensors")
 
 
-@pytest.fixture
-def frail_server(tmp_path: Path) -> Iterator[TrackingServer]:
-    """A server that the test itself stops and starts."""
-    server = TrackingServer(tmp_path / "mlflow")
+@pytest.fixture(scope="module")
+def frail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+    """A server that a test itself stops and starts."""
+    server = TrackingServer(tmp_path_factory.mktemp("mlflow"))
     server.start()
     yield server
     server.stop(grace_seconds=1)
 
 
-def test_a_run_that_was_cut_in_two_with_its_server_away_ends_as_one_that_was_not(
-    datasets: ShardedDatasets, s3, frail_server: TrackingServer, tmp_path: Path, capsys
-) -> None:
-    storage, server = s3.prefix(), frail_server
-    more = ("validate=IHD_test", "--workers", "2", "--tracking", server.url)
-    assert main(arguments(datasets, storage, "whole", *more, "--register", "tiny")) == 0
-    server.stop(grace_seconds=1)
-    assert main(arguments(datasets, storage, "parts", *more, "steps=3")) == 0
-    server.start()
-    assert main(arguments(datasets, storage, "parts", *more, "seed=1")) == 2
-    assert "seed: 0 -> 1" in capsys.readouterr().err
-    assert main(arguments(datasets, storage, "parts", *more)) == 0
+@pytest.fixture(scope="module")
+def command(datasets: ShardedDatasets, s3, frail_server: TrackingServer) -> Callable[..., list[str]]:
+    """`charmnet train` of a name; its runs differ in nothing else and share a storage."""
+    storage, workers = s3.prefix(), ("--workers", "2")
+    validated = ("validate=IHD_test", "--tracking", frail_server.url)
+    return lambda name, *more: arguments(datasets, storage, name, *workers, *validated, *more)
 
-    weights = [final_weights(storage, name, 6, tmp_path / name) for name in ("whole", "parts")]
+
+@pytest.fixture(scope="module")
+def whole(command: Callable[..., list[str]]) -> Location:
+    """The folder of a run that nothing disturbed."""
+    arguments = command("whole", "--register", "tiny")
+    assert main(arguments) == 0
+    return Location.of(arguments[arguments.index("--storage") + 1]) / "whole"
+
+
+def test_a_run_logs_its_windows_and_validations(whole: Location, frail_server: TrackingServer) -> None:
+    client = connect(frail_server.url)
+    run = finished_run(client, "whole")
+    assert [step for step, _ in points(client, run, "loss/total")] == [2, 3, 4, 6]
+    assert [step for step, _ in points(client, run, "eval/IHD_test/fmse")] == [3, 6]
+    assert "eval/IHD_test/composite_fmse" in run.data.metrics
+
+
+def test_a_run_that_was_cut_in_two_with_its_server_away_ends_as_one_that_was_not(
+    whole: Location,
+    command: Callable[..., list[str]],
+    frail_server: TrackingServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    frail_server.stop(grace_seconds=1)
+    assert main(command("parts", "steps=3")) == 0
+    frail_server.start()
+    assert main(command("parts", "seed=1")) == 2
+    assert "seed: 0 -> 1" in capsys.readouterr().err
+    assert main(command("parts")) == 0
+
+    weights = [final_weights(whole.parent / name, 6, tmp_path / name) for name in ("whole", "parts")]
     assert weights[0].keys() == weights[1].keys()
     for name, tensor in weights[0].items():
         assert torch.equal(tensor, weights[1][name]), name
 
-    client = connect(server.url)
-    whole, parts = (finished_run(client, name) for name in ("whole", "parts"))
-    assert points(client, whole, "loss/total") == points(client, parts, "loss/total")
-    assert [step for step, _ in points(client, whole, "loss/total")] == [2, 3, 4, 6]
-    assert points(client, whole, "eval/IHD_test/fmse") == points(client, parts, "eval/IHD_test/fmse")
-    assert [step for step, _ in points(client, whole, "eval/IHD_test/fmse")] == [3, 6]
-    assert "eval/IHD_test/composite_fmse" in whole.data.metrics
+    client = connect(frail_server.url)
+    runs = [finished_run(client, name) for name in ("whole", "parts")]
+    for metric in ("loss/total", "eval/IHD_test/fmse"):
+        assert points(client, runs[0], metric) == points(client, runs[1], metric)
 
 
 def test_a_run_leaves_what_it_was_made_of(
