@@ -31,6 +31,7 @@ from pipelines.benchmarks.manifests import manifest_apart, manifest_table
 from pipelines.benchmarks.predictions import COUNTS, prediction_table, predictions
 from pipelines.benchmarks.report import Report
 from pipelines.benchmarks.scaling_model import fitted_all_reduce
+from pipelines.ingest.parcels import steps_of_parcel
 from pipelines.ingest.window import StreamSpec
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset
@@ -103,8 +104,7 @@ def _tiny_dataset(place: Location) -> Dataset:
 
 
 def _coordinated(dataset: Dataset, ranks: int, blocks: int) -> dict[str, float]:
-    """Seconds and the coordinator's CPU seconds a block, between a tenth of the steps and the last."""
-
+    """Seconds and the coordinator's CPU seconds a block, between a tenth of them and the last."""
     from pipelines.ingest.lanes import stream_dataset
 
     steps = max(8, blocks // ranks)
@@ -112,7 +112,8 @@ def _coordinated(dataset: Dataset, ranks: int, blocks: int) -> dict[str, float]:
     execution = stream_dataset(spec, 0, steps, 2, 1.0)
     execution.context.enable_progress_bars = False
     splits = execution.streaming_split(ranks, equal=False)
-    taken = _Taken(ranks * (steps // 10 + 1))
+    parcels = steps // steps_of_parcel(spec.batch_size)  # of a rank
+    taken = _Taken(ranks * (parcels // 10 + 1))
     threads = [threading.Thread(target=taken.take, args=(split,), daemon=True) for split in splits]
     for thread in threads:
         thread.start()
@@ -173,7 +174,7 @@ def _all_reduce_figures() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", __name__, folder]
         environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
-        other = subprocess.Popen([*command, "1"], env=environment)
+        other = subprocess.Popen([*command, "1"], env=environment, stdout=subprocess.DEVNULL)
         done = subprocess.run([*command, "0"], env=environment, stdout=subprocess.PIPE, text=True, check=True)
         other.wait()
     seconds = {float(size): value for size, value in json.loads(done.stdout).items()}
