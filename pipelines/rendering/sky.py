@@ -41,10 +41,7 @@ class ClearSky:
 
     def sun_kilolux(self) -> Floats:
         """[3] on a surface that faces the sun."""
-        sun = _emitter(self, {"sky_scale": 0.0})
-        elevation = math.radians(self.elevation_degrees)
-        solid_angle = 2 * math.pi * (1 - math.cos(math.radians(SUN_RADIUS_DEGREES)))
-        return KILOLUX * solid_angle * _radiance(sun, math.cos(elevation), 0.0, math.sin(elevation))
+        return _sun_kilolux(self)
 
     def radiance(self) -> NDArray[np.float32]:
         """float32 [MAP_SHAPE,3] of the sky without its sun, which stands at azimuth 0 (`directions`)."""
@@ -52,26 +49,38 @@ class ClearSky:
 
 
 @lru_cache(maxsize=32)
+def _sun_kilolux(sky: ClearSky) -> Floats:
+    solid_angle = 2 * math.pi * (1 - math.cos(math.radians(SUN_RADIUS_DEGREES)))
+    kilolux = KILOLUX * solid_angle * _radiances(sky, _toward_sun(sky)[None], sky_scale=0.0)[0]
+    kilolux.flags.writeable = False
+    return kilolux
+
+
+@lru_cache(maxsize=32)
 def _clear_radiance(sky: ClearSky) -> NDArray[np.float32]:
-    emitter = _emitter(sky, {"sun_scale": 0.0})
-    values = [_radiance(emitter, *direction) for direction in directions(MAP_SHAPE).reshape(-1, 3)]
-    radiance = (math.pi * KILOLUX * np.array(values)).reshape(*MAP_SHAPE, 3).astype(np.float32)
+    values = _radiances(sky, directions(MAP_SHAPE).reshape(-1, 3), sun_scale=0.0)
+    radiance = (math.pi * KILOLUX * values).reshape(*MAP_SHAPE, 3).astype(np.float32)
     radiance.flags.writeable = False
     return radiance
 
 
-def _emitter(sky: ClearSky, scale: dict[str, float]) -> Any:
+def _toward_sun(sky: ClearSky) -> Floats:
     elevation = math.radians(sky.elevation_degrees)
-    toward = [math.cos(elevation), 0.0, math.sin(elevation)]
-    with mi.variant_context(_VARIANT):
-        return mi.load_dict({"type": "sunsky", "sun_direction": toward, "turbidity": sky.turbidity, **scale})
+    return np.array([math.cos(elevation), 0.0, math.sin(elevation)])
 
 
-def _radiance(emitter: Any, x: float, y: float, z: float) -> Floats:
+def _radiances(sky: ClearSky, toward: Floats, **scale: float) -> Floats:
+    """[N,3] in unit directions [N,3]."""
+    plugin = {"type": "sunsky", "sun_direction": _toward_sun(sky).tolist(), "turbidity": sky.turbidity}
+    # One change of variant for all: Mitsuba loads its integrators anew for each.
     with mi.variant_context(_VARIANT):
-        seen = mi.SurfaceInteraction3f()
-        seen.wi = mi.Vector3f(-x, -y, -z)
-        return np.array(emitter.eval(seen), np.float64).reshape(3)
+        emitter, seen = mi.load_dict({**plugin, **scale}), mi.SurfaceInteraction3f()
+        return np.array([_seen(emitter, seen, direction) for direction in toward], np.float64)
+
+
+def _seen(emitter: Any, seen: Any, toward: Floats) -> Floats:
+    seen.wi = mi.Vector3f(*-toward)
+    return np.array(emitter.eval(seen), np.float64).reshape(3)
 
 
 def directions(shape: tuple[int, int]) -> Floats:

@@ -54,12 +54,22 @@ T = TypeVar("T")
 
 def train_worker(loop_config: dict[str, Any]) -> None:
     """Entry point of a Ray Train worker; `loop_config["job"]` is a `TrainingJob`."""
-    workers_here = ray.train.get_context().get_local_world_size()
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // workers_here))
+    torch.set_num_threads(_threads(ray.train.torch.get_device()))
     job: TrainingJob = loop_config["job"]
     job.control.reached.remote("workers")
     if ray.get(job.control.failure.remote()) is None:  # else the group before this one found it out
         _TrainingLoop(job).run()
+
+
+def _threads(device: torch.device) -> int:
+    """This worker's share of the machine's cores where it computes on them.
+
+    Beside a GPU it copies batches and no more: threads that wait for the next copy, spinning, would take the
+    cores from the readers.
+    """
+    if device.type == "cuda":
+        return 1
+    return max(1, len(os.sched_getaffinity(0)) // ray.train.get_context().get_local_world_size())
 
 
 class _TrainingLoop:

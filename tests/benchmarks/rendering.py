@@ -4,9 +4,10 @@
   python -m tests.benchmarks.rendering mixing --size 256x144
   python -m tests.benchmarks.rendering noise --size 256x256
   python -m tests.benchmarks.rendering tasks
+  python -m tests.benchmarks.rendering variants --variant cuda_ad_rgb
 
-Seconds are those that one thread computes, whatever runs beside it; those of `tasks` are a clock's, on an
-idle machine.
+Seconds are those that one thread computes, whatever runs beside it; those of `tasks` and `variants` are a
+clock's, on an idle machine.
 """
 
 from __future__ import annotations
@@ -80,6 +81,23 @@ def speed() -> Rows:
             _, taken = timed(lambda task=task: task.write(Location.of(folder), "view.parquet"))
             rate = 60 * NUM_CONDITIONS / taken
             yield ("{}x{}".format(*size), view.id, f"{taken:.1f}", f"{rate:.1f}")
+
+
+def variants(variant: str) -> Rows:
+    """A whole task by the default variant, and by another that compiles its kernels at first."""
+    yield "size", "view", f"{VARIANT}, seconds", f"{variant}, first", f"{variant}, again", "images a minute"
+    with tempfile.TemporaryDirectory() as folder:
+        RenderTask(VIEWS[0], settings(32, 32, 1)).write(Location.of(folder), "first.parquet")
+        for view in VIEWS:
+            for size in SIZES:
+                asked = settings(*size)
+                taken = []
+                for name in (VARIANT, variant, variant):
+                    started = time.perf_counter()
+                    RenderTask(view, replace(asked, variant=name)).write(Location.of(folder), "view.parquet")
+                    taken.append(time.perf_counter() - started)
+                rate = 60 * NUM_CONDITIONS / taken[-1]
+                yield ("{}x{}".format(*size), view.id, *(f"{seconds:.1f}" for seconds in taken), f"{rate:.1f}")
 
 
 def mixing(width: int = 128, height: int = 72) -> Rows:
@@ -176,12 +194,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    measures = {measure.__name__: measure for measure in (speed, mixing, noise, tasks)}
+    measures = {measure.__name__: measure for measure in (speed, mixing, noise, tasks, variants)}
     parser.add_argument("what", choices=measures)
     parser.add_argument("--size", metavar="WxH", help="of mixing (128x72) and noise (128x128)")
+    parser.add_argument("--variant", default="llvm_ad_rgb", help="of Mitsuba, for variants (%(default)s)")
     args = parser.parse_args()
-    size = map(int, args.size.split("x")) if args.size else ()
-    for row in measures[args.what](*size):
+    options = map(int, args.size.split("x")) if args.size else ()
+    if args.what == "variants":
+        options = (args.variant,)
+    for row in measures[args.what](*options):
         print(" | ".join(row), flush=True)
 
 
