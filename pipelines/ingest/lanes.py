@@ -10,6 +10,7 @@ new number of workers, while every global batch keeps its samples.
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -36,10 +37,10 @@ MIN_PAIRS_PER_WORKER = 2
 
 _MAX_POOLS = 512  # of one execution; making the list of its windows costs about a millisecond each
 _PREFETCHED_PARCELS = 2
-_STEPS_AHEAD = 32
-_LEAST_BYTES_AHEAD = 128 * 1024 * 1024  # what a few tasks yield at a time
-_TASK_BYTES_AHEAD = 32 * 1024 * 1024  # that a task makes before it rests until some are taken
+_LEAST_BYTES_AHEAD = 128 * 1024 * 1024
+_TASK_BYTES_AHEAD = 128 * 1024 * 1024  # that a task makes before it rests until some are taken
 _MOST_TASK_PARCELS_AHEAD = 8
+_TASKS_SHARE_AHEAD = 0.75  # of a limit on memory; Ray Data keeps the rest for blocks that are handed on
 _BYTES_PER_PIXEL = 7  # composite, ground truth, mask
 
 
@@ -103,16 +104,15 @@ def stream_dataset(
     read.__name__ = f"read_{spec.domain}"
     items = [{"start": start, "stop": stop} for start, stop in windows]
     listed = ray.data.from_items(items, override_num_blocks=len(items))
-    tasks = None if num_cpus else int(max_cpus or 1)
-    dataset = listed.map_batches(read, batch_size=None, num_cpus=num_cpus, compute=TaskPoolStrategy(tasks))
+    tasks = _tasks_at_once(num_cpus, max_cpus)
+    pool = TaskPoolStrategy(None if num_cpus else tasks)
+    dataset = listed.map_batches(read, batch_size=None, num_cpus=num_cpus, compute=pool)
     dataset.context.target_max_block_size = 1  # byte: a row, which is a parcel, is a block of its own
     options = dataset.context.execution_options
     options.preserve_order = True
     options.resource_limits = ray.data.ExecutionResources.for_limits(
         cpu=max_cpus if num_cpus else None,
-        object_store_memory=_bytes_ahead(
-            spec, windows, int(max_cpus // num_cpus) if max_cpus and num_cpus else 1
-        ),
+        object_store_memory=bytes_ahead(spec, windows, block_rows, tasks),
     )
     return dataset
 
@@ -143,23 +143,37 @@ def _entered_window(
     ledger.end_window.remote(execution, start_step)
 
 
-def _bytes_ahead(spec: StreamSpec, windows: list[tuple[int, int]], tasks: int) -> int:
-    """How much decoded data may wait for the workers: some steps, not a share of the machine's memory.
+def _tasks_at_once(num_cpus: float, max_cpus: float | None) -> int:
+    """How many tasks find room, now, in a cluster that may grow."""
+    if not num_cpus:
+        return int(max_cpus or 1)
+    cpus = max_cpus or ray.cluster_resources().get("CPU", 1.0)
+    return max(1, int(cpus // num_cpus))
+
+
+def bytes_ahead(spec: StreamSpec, windows: list[tuple[int, int]], block_rows: int, tasks: int) -> int:
+    """How much decoded data may wait for the workers: by what the tasks make, not a share of the machine's.
 
     Blocks are handed on in order. So that all tasks work, each must have room for what it makes ahead of its
-    turn: on average half a window.
+    turn: what it holds itself, and on average half of a window that was taken from it.
     """
-    step_bytes = spec.batch_size * spec.size * spec.size * _BYTES_PER_PIXEL
-    window_steps = (windows[-1][1] - windows[0][0]) / len(windows)
-    ahead = max(_STEPS_AHEAD, int(window_steps * (tasks - 1) / 2))
-    return max(ahead * step_bytes, _LEAST_BYTES_AHEAD)
+    window_samples = (windows[-1][1] - windows[0][0]) / len(windows) * spec.batch_size
+    held = tasks * task_parcels_ahead(spec, block_rows) * _parcel_bytes(spec, block_rows)
+    taken = (tasks - 1) / 2 * window_samples * _sample_bytes(spec)
+    return max(math.ceil((held + taken) / _TASKS_SHARE_AHEAD), _LEAST_BYTES_AHEAD)
 
 
-def _task_parcels_ahead(spec: StreamSpec, block_rows: int) -> int:
+def task_parcels_ahead(spec: StreamSpec, block_rows: int) -> int:
     """How many parcels a task may make before one is taken: with Ray's two it may rest half of the time."""
-    parcel_rows = block_rows * steps_of_parcel(spec.batch_size)
-    parcel_bytes = parcel_rows * spec.size * spec.size * _BYTES_PER_PIXEL
-    return max(2, min(_MOST_TASK_PARCELS_AHEAD, _TASK_BYTES_AHEAD // parcel_bytes))
+    return max(2, min(_MOST_TASK_PARCELS_AHEAD, _TASK_BYTES_AHEAD // _parcel_bytes(spec, block_rows)))
+
+
+def _parcel_bytes(spec: StreamSpec, block_rows: int) -> int:
+    return block_rows * steps_of_parcel(spec.batch_size) * _sample_bytes(spec)
+
+
+def _sample_bytes(spec: StreamSpec) -> int:
+    return spec.size * spec.size * _BYTES_PER_PIXEL
 
 
 @ray.remote(num_cpus=0)
@@ -181,8 +195,10 @@ class Coordinator:
         context.execution_options.verbose_progress = False
         # A consumer that validates or writes a checkpoint pauses the stream; that is no reason to end it.
         context.execution_no_progress_timeout_s = -1
+        # How much waits is bounded by `bytes_ahead`; by half of that, tasks would be kept from starting.
+        context.downstream_capacity_backpressure_ratio = None
         context.custom_execution_callback_classes = [Pacer]  # type: ignore[list-item]  # has its methods
-        context._max_num_blocks_in_streaming_gen_buffer = _task_parcels_ahead(spec, self.block_rows)
+        context._max_num_blocks_in_streaming_gen_buffer = task_parcels_ahead(spec, self.block_rows)
 
     async def open(self, rank: int, start_step: int, stop_step: int) -> Any:
         async with self.lock:

@@ -97,7 +97,12 @@ def variants(variant: str) -> Rows:
                     RenderTask(view, replace(asked, variant=name)).write(Location.of(folder), "view.parquet")
                     taken.append(time.perf_counter() - started)
                 rate = 60 * NUM_CONDITIONS / taken[-1]
-                yield ("{}x{}".format(*size), view.id, *(f"{seconds:.1f}" for seconds in taken), f"{rate:.1f}")
+                yield (
+                    "{}x{}".format(*size),
+                    view.id,
+                    *(f"{seconds:.1f}" for seconds in taken),
+                    f"{rate:.1f}",
+                )
 
 
 def mixing(width: int = 128, height: int = 72) -> Rows:

@@ -10,7 +10,14 @@ import pytest
 import ray
 
 from charmnet.errors import DataError
-from pipelines.ingest.lanes import LaneDataConfig, LaneShard
+from pipelines.ingest.lanes import (
+    LaneDataConfig,
+    LaneShard,
+    bytes_ahead,
+    lane_rows,
+    task_parcels_ahead,
+)
+from pipelines.ingest.parcels import steps_of_parcel
 from pipelines.ingest.window import StreamSpec, read_window
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
@@ -62,6 +69,17 @@ def test_any_number_of_workers_gets_the_same_global_batches(
     for mine, wanted in zip(got, read_window(spec, 2, 9, BATCH), strict=True):
         for name in set(wanted) - {"lane"}:
             np.testing.assert_array_equal(mine[name], wanted[name], err_msg=name)
+
+
+@pytest.mark.parametrize("tasks", [1, 7, 62])
+@pytest.mark.parametrize(("batch", "workers"), [(4, 1), (8, 1), (64, 8), (1024, 128)])
+def test_every_task_has_room_to_work_ahead(datasets, batch: int, workers: int, tasks: int) -> None:
+    """Of a limit on memory Ray Data leaves three quarters to what one operator's tasks make."""
+    spec, rows = StreamSpec(Dataset.open(datasets.rendered), batch), lane_rows(batch, workers)
+    parcel_bytes = rows * steps_of_parcel(batch) * 256 * 256 * 7
+    room = 0.75 * bytes_ahead(spec, spec.windows(0, 4000), rows, tasks)
+    assert tasks * task_parcels_ahead(spec, rows) * parcel_bytes <= room
+    assert room <= 2 * tasks * max(task_parcels_ahead(spec, rows) * parcel_bytes, 128 * 2**20)
 
 
 def test_each_epoch_delivers_every_sample_once_and_scenes_draw_anew(specs: dict[str, StreamSpec]) -> None:
