@@ -51,6 +51,16 @@ def _moved(tensor: Tensor, device: torch.device | str) -> Tensor:
     return tensor.to(device)
 
 
+def image_from_uint8(pixels: Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """[B,H,W,3] uint8 RGB to [B,3,H,W] ImageNet-normalised on a device."""
+    return normalize(_moved(pixels, device).permute(0, 3, 1, 2).float().div_(255.0))
+
+
+def mask_from_uint8(mask: Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """[B,H,W] uint8 to [B,1,H,W] float32 on a device."""
+    return _moved(mask, device).unsqueeze(1).float()
+
+
 @dataclass(frozen=True)
 class HarmonizationBatch:
     """Composites with their ground truths.
@@ -125,13 +135,10 @@ class HarmonizationBatch:
         """
         _check_classes(ground_truth_style)
 
-        def image(pixels: Tensor) -> Tensor:
-            return normalize(_moved(pixels, device).permute(0, 3, 1, 2).float().div_(255.0))
-
         return cls(
-            image(composite),
-            image(ground_truth),
-            _moved(foreground_mask, device).unsqueeze(1).float(),
+            image_from_uint8(composite, device),
+            image_from_uint8(ground_truth, device),
+            mask_from_uint8(foreground_mask, device),
             None if composite_style is None else _moved(composite_style, device).float(),
             None if ground_truth_style is None else _moved(ground_truth_style, device).long(),
         )

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from charmnet.augment import TRAINING_SIZE, resize
-from charmnet.batch import HarmonizationBatch
+from charmnet.batch import image_from_uint8, mask_from_uint8
 from charmnet.composition import exchange_foreground
 from charmnet.errors import DataError, WeightsError
 from charmnet.images import UInt8Array, decode_mask, decode_rgb
@@ -136,26 +136,26 @@ def evaluate_images(
     Raises:
         WeightsError: an output holds NaN or infinite values; names the images.
     """
-    composites, ground_truths, foreground_masks = (
-        np.stack([getattr(image, name) for image in images])
-        for name in ("composite", "ground_truth", "foreground_mask")
+    composite, mask = (
+        torch.from_numpy(np.stack([getattr(image, name) for image in images]))
+        for name in ("composite", "foreground_mask")
     )
-    tensors = [torch.from_numpy(pixels) for pixels in (composites, ground_truths, foreground_masks)]
-    batch = HarmonizationBatch.from_uint8(tensors[0], tensors[1], tensors[2], device=device)
-    output = method.harmonize(batch.composite, batch.foreground_mask)
+    output = method.harmonize(image_from_uint8(composite, device), mask_from_uint8(mask, device))
     _require_finite(output, [image.id for image in images])
-    harmonized = to_uint8(output, protocol)
-    composites, ground_truths = (reference_uint8(p, protocol) for p in (composites, ground_truths))
     results = []
-    for image, composite, result, truth in zip(images, composites, harmonized, ground_truths, strict=True):
-        errors = (image_errors(p, truth, image.scoring_mask, protocol) for p in (composite, result))
+    for image, harmonized in zip(images, to_uint8(output, protocol), strict=True):
+        given, truth = (
+            reference_uint8(pixels[None], protocol)[0] for pixels in (image.composite, image.ground_truth)
+        )
+        errors = (image_errors(p, truth, image.scoring_mask, protocol) for p in (given, harmonized))
         results.append(ImageResult(image.id, image.stratum, image.foreground_ratio, *errors))
     return results
 
 
 def _require_finite(output: Tensor, ids: Sequence[str]) -> None:
     """Whole numbers have no NaN: it would become a black pixel and a figure that looks like one."""
-    finite = output.isfinite().flatten(1).all(1).tolist()
+    least, most = output.amin((1, 2, 3)), output.amax((1, 2, 3))  # NaN if there is any
+    finite = (least.isfinite() & most.isfinite()).tolist()
     bad = [identity for identity, good in zip(ids, finite, strict=True) if not good]
     if bad:
         raise WeightsError(
