@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from charmnet.augment import TRAINING_SIZE, resize
-from charmnet.batch import denormalize, normalize
+from charmnet.batch import denormalize, image_from_uint8, mask_from_uint8
 from charmnet.color_transfer import transfer_color_change
 from charmnet.errors import DataError, WeightsError
 from charmnet.images import UInt8Array
@@ -57,9 +57,8 @@ def _network(
     method: Method, composite: UInt8Array, foreground_mask: UInt8Array, device: torch.device | str
 ) -> np.ndarray:
     """[S,S,3] float32: the network's output on the scale 0-255, not rounded and not clipped."""
-    pixels = torch.from_numpy(composite).to(device).permute(2, 0, 1)[None].float().div(255)
-    mask = torch.from_numpy(foreground_mask).to(device)[None, None].float()
-    output = method.harmonize(normalize(pixels), mask)
+    pixels, mask = (torch.from_numpy(array)[None] for array in (composite, foreground_mask))
+    output = method.harmonize(image_from_uint8(pixels, device), mask_from_uint8(mask, device))
     if not output.isfinite().all():
         raise WeightsError(
             "the model's output holds NaN or infinite values: its weights are damaged, or its training "

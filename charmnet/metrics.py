@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from charmnet.augment import TRAINING_SIZE
-from charmnet.batch import denormalize, normalize
+from charmnet.batch import denormalize, image_from_uint8
 from charmnet.errors import DataError
 from charmnet.images import UInt8Array, open_header
 
@@ -143,7 +143,7 @@ def reference_uint8(images: UInt8Array, protocol: Protocol = Protocol.STANDARD) 
     """Ground truths or composites as they are scored: [B,H,W,3] uint8."""
     if protocol is Protocol.STANDARD:
         return images
-    return to_uint8(normalize(torch.from_numpy(images).permute(0, 3, 1, 2).float().div(255.0)), protocol)
+    return to_uint8(image_from_uint8(torch.from_numpy(images)), protocol)
 
 
 def scoring_mask(mask_data: bytes, size: int = TRAINING_SIZE) -> UInt8Array:

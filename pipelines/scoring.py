@@ -136,11 +136,7 @@ def evaluate_images(
     Raises:
         WeightsError: an output holds NaN or infinite values; names the images.
     """
-    composite, mask = (
-        torch.from_numpy(np.stack([getattr(image, name) for image in images]))
-        for name in ("composite", "foreground_mask")
-    )
-    output = method.harmonize(image_from_uint8(composite, device), mask_from_uint8(mask, device))
+    output = method.harmonize(*network_inputs(images, device))
     _require_finite(output, [image.id for image in images])
     results = []
     for image, harmonized in zip(images, to_uint8(output, protocol), strict=True):
@@ -150,6 +146,17 @@ def evaluate_images(
         errors = (image_errors(p, truth, image.scoring_mask, protocol) for p in (given, harmonized))
         results.append(ImageResult(image.id, image.stratum, image.foreground_ratio, *errors))
     return results
+
+
+def network_inputs(
+    images: Sequence[EvaluationImage], device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """[B,3,S,S] normalised composites and [B,1,S,S] foreground masks on a device."""
+    composite, mask = (
+        torch.from_numpy(np.stack([getattr(image, name) for image in images]))
+        for name in ("composite", "foreground_mask")
+    )
+    return image_from_uint8(composite, device), mask_from_uint8(mask, device)
 
 
 def _require_finite(output: Tensor, ids: Sequence[str]) -> None:

@@ -54,22 +54,21 @@ T = TypeVar("T")
 
 def train_worker(loop_config: dict[str, Any]) -> None:
     """Entry point of a Ray Train worker; `loop_config["job"]` is a `TrainingJob`."""
-    torch.set_num_threads(_threads(ray.train.torch.get_device()))
+    workers_here = ray.train.get_context().get_local_world_size()
+    torch.set_num_threads(threads_of_worker(ray.train.torch.get_device(), workers_here))
     job: TrainingJob = loop_config["job"]
     job.control.reached.remote("workers")
     if ray.get(job.control.failure.remote()) is None:  # else the group before this one found it out
         _TrainingLoop(job).run()
 
 
-def _threads(device: torch.device) -> int:
-    """This worker's share of the machine's cores where it computes on them.
+def threads_of_worker(device: torch.device, workers_here: int) -> int:
+    """Torch's: a worker's share of the machine's cores where it computes on them.
 
     Beside a GPU it copies batches and no more: threads that wait for the next copy, spinning, would take the
     cores from the readers.
     """
-    if device.type == "cuda":
-        return 1
-    return max(1, len(os.sched_getaffinity(0)) // ray.train.get_context().get_local_world_size())
+    return 1 if device.type == "cuda" else max(1, len(os.sched_getaffinity(0)) // workers_here)
 
 
 class _TrainingLoop:

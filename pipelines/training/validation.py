@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from charmnet.augment import TRAINING_SIZE
-from charmnet.batch import HarmonizationBatch
 from charmnet.errors import DataError
 from charmnet.methods import Method
 from charmnet.metrics import ErrorSums, to_uint8
@@ -26,6 +25,7 @@ from pipelines.scoring import (
     Report,
     evaluate_images,
     metric_name,
+    network_inputs,
     row_images,
     selected_rows,
 )
@@ -186,12 +186,8 @@ def _named(groups: list[str], sums: Mapping[str, ErrorSums]) -> dict[str, float]
 def _grid_rows(
     method: Method, images: list[EvaluationImage], device: torch.device
 ) -> list[dict[str, np.ndarray]]:
-    composite, ground_truth, foreground_mask = (
-        torch.from_numpy(np.stack([getattr(image, name) for image in images]))
-        for name in ("composite", "ground_truth", "foreground_mask")
-    )
-    batch = HarmonizationBatch.from_uint8(composite, ground_truth, foreground_mask, device=device)
-    harmonized, attention = method.harmonize_with_attention(batch.composite, batch.foreground_mask)
+    composite, mask = network_inputs(images, device)
+    harmonized, attention = method.harmonize_with_attention(composite, mask)
     rows = []
     for index, (image, output) in enumerate(zip(images, to_uint8(harmonized), strict=True)):
         row = {

@@ -89,6 +89,19 @@ def test_only_the_foreground_counts_in_fmse():
     assert errors.psnr == pytest.approx(10 * math.log10(255**2 * 16 / 136))
 
 
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_errors_are_exact_sums_whatever_the_pictures_layout(seed: int, planar: bool) -> None:
+    rng = np.random.default_rng(seed)
+    image, truth = rng.integers(256, size=(2, 61, 47, 3), dtype=np.uint8)
+    mask = (rng.random((61, 47)) < 0.1).astype(np.uint8)
+    squared = (image.astype(np.int64) - truth) ** 2
+    if planar:  # as what a network gives may lie in memory
+        image = np.ascontiguousarray(image.transpose(2, 0, 1)).transpose(1, 2, 0)
+    errors = image_errors(image, truth, mask)
+    assert errors.mse == squared.sum() / squared.size
+    assert errors.fmse == squared[mask != 0].sum() / (3 * mask.sum())
+
+
 def test_what_is_undefined_is_none_and_counted():
     truth = np.full((4, 4, 3), 100, np.uint8)
     empty = np.zeros((4, 4), np.uint8)

@@ -14,6 +14,7 @@ from charmnet.methods import IDIHMethod
 from charmnet.weights import load_checkpoint, snapshot
 from pipelines.config import TrainConfig
 from pipelines.ingest.lanes import lane_rows
+from pipelines.training.loop import threads_of_worker
 from pipelines.training.metric_window import MetricWindow
 from pipelines.training.placement import place
 from pipelines.training.run_folder import RunFolder
@@ -151,3 +152,10 @@ def test_all_workers_blame_the_one_whose_samples_broke_a_loss(
     messages = {(tmp_path / f"{rank}.txt").read_text() for rank in range(2)}
     assert len(messages) == 1
     assert "grad_norm, style, total not finite at step 1, samples sample-of-1;" in messages.pop()
+
+
+def test_a_worker_beside_a_gpu_leaves_the_cores_to_the_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16))
+    assert threads_of_worker(torch.device("cuda"), 2) == 1
+    assert threads_of_worker(torch.device("cpu"), 2) == 8
+    assert threads_of_worker(torch.device("cpu"), 32) == 1
