@@ -20,9 +20,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charmnet.errors import CharmNetError
+from charmnet.errors import CharmNetError, ClusterError
 from charmnet.vocabulary import RDHARMONY_CATEGORIES
 from pipelines.cli import module_main
+from pipelines.cluster import connect
 from pipelines.progress import results
 from pipelines.shards.job import Destination
 from pipelines.shards.reading import Dataset
@@ -90,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError: an option is out of range or names what is not known.
         DataError: an asset is unfit, the destination holds something else, or too much was rejected.
+        ClusterError: the variant is for GPUs and the cluster has none.
     """
     if args.scenes is None:
         return _write_sheet_only(args)
@@ -103,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     if (manifest := destination.manifest()) is not None:
         show_finished(destination, manifest)
     else:
+        _check_gpus(settings)
         views = views_of(categories, args.scenes, args.views, args.seed)
         show_outcome(destination, render(destination, views, settings, args.max_rejected))
     if args.contact_sheet:
@@ -199,6 +202,20 @@ def _settings(args: argparse.Namespace, categories: list[str]) -> Settings:
     conditions = Conditions.load(Path(args.conditions) if args.conditions else None)
     assets = read_assets(args.assets, categories) if args.assets else Assets()
     return Settings(width, height, samples, args.quality, conditions, assets, variant)
+
+
+def _check_gpus(settings: Settings) -> None:
+    """Tasks that ask for what no node has would wait for ever."""
+    if not settings.gpus_of_a_task:
+        return
+    connect()
+    import ray
+
+    if not ray.cluster_resources().get("GPU"):
+        raise ClusterError(
+            f"--variant {settings.variant} is for GPUs and the cluster has none now: start its GPU nodes, or "
+            "use scalar_rgb or llvm_ad_rgb"
+        )
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -220,6 +220,17 @@ def test_bad_requests_are_named(tmp_path: Path, capsys, arguments, code, message
     assert not (tmp_path / "out").exists()
 
 
+def test_a_gpu_that_the_cluster_lacks_is_not_waited_for(ray_cluster, tmp_path: Path, capsys) -> None:
+    import ray
+
+    if ray.cluster_resources().get("GPU"):
+        pytest.skip("a GPU is here")
+    command = ["render", "--scenes", "1", "--dest", str(tmp_path / "out"), "--variant", "cuda_ad_rgb"]
+    assert main(command) == 1
+    assert "--variant cuda_ad_rgb is for GPUs and the cluster has none" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, capsys) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     assert main(["render", "--scenes", "1", "--dest", str(tmp_path), *SIZE]) == 1
