@@ -17,6 +17,8 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         ValueError: an option is out of range or names what is not known.
         DataError: an asset is unfit, the destination holds something else, or too much was rejected.
         ClusterError: the variant is for GPUs and the cluster has none.
+        CharmNetError: the variant needs another LLVM than there is here.
     """
     if args.scenes is None:
         return _write_sheet_only(args)
@@ -106,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
         show_finished(destination, manifest)
     else:
         _check_gpus(settings)
+        _check_llvm(settings.variant)
         views = views_of(categories, args.scenes, args.views, args.seed)
         show_outcome(destination, render(destination, views, settings, args.max_rejected))
     if args.contact_sheet:
@@ -215,6 +219,21 @@ def _check_gpus(settings: Settings) -> None:
         raise ClusterError(
             f"--variant {settings.variant} is for GPUs and the cluster has none now: start its GPU nodes, or "
             "use scalar_rgb or llvm_ad_rgb"
+        )
+
+
+def _check_llvm(variant: str) -> None:
+    """By a trial in a process of its own, as an LLVM that is too old ends the process."""
+    if not variant.startswith("llvm"):
+        return
+    trial = (
+        f"import mitsuba as mi; mi.set_variant({variant!r}); "
+        "mi.render(mi.load_dict(mi.cornell_box()), spp=1).numpy()"
+    )
+    if subprocess.run([sys.executable, "-c", trial], capture_output=True).returncode:
+        raise CharmNetError(
+            f"--variant {variant} does not run here: it needs LLVM 16 or newer, and DRJIT_LIBLLVM_PATH to "
+            "say where its libLLVM lies; or use scalar_rgb"
         )
 
 

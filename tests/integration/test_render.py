@@ -231,6 +231,14 @@ def test_a_gpu_that_the_cluster_lacks_is_not_waited_for(ray_cluster, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
+def test_a_missing_llvm_is_named(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRJIT_LIBLLVM_PATH", str(tmp_path / "none.so"))
+    command = ["render", "--scenes", "1", "--dest", str(tmp_path / "out"), "--variant", "llvm_ad_rgb"]
+    assert main(command) == 1
+    assert "--variant llvm_ad_rgb does not run here: it needs LLVM 16" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, capsys) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     assert main(["render", "--scenes", "1", "--dest", str(tmp_path), *SIZE]) == 1
