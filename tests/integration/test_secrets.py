@@ -97,6 +97,7 @@ def spellings(secret: str) -> set[bytes]:
     return {secret.encode(), quote(secret, safe="").encode(), json.dumps(secret)[1:-1].encode(), encoded}
 
 
+@pytest.mark.timeout(660)  # it starts a cluster and a run: a minute alone, five beside three busy programs
 def test_no_secret_in_anything_that_is_left_behind(
     s3, datasets: ShardedDatasets, guarded_server: GuardedServer, tmp_path: Path, short_folder: Path
 ) -> None:
@@ -124,7 +125,7 @@ def test_no_secret_in_anything_that_is_left_behind(
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         lists = ArgumentLists(process.pid)
         lists.start()
-        assert process.wait(270) == 0, (tmp_path / "output").read_text()
+        assert process.wait(600) == 0, (tmp_path / "output").read_text()
     output_text = (tmp_path / "output").read_text()
     assert "codes [0, 0, 2, 2, 2, 1]" in output_text, output_text
     (tmp_path / "argument lists").write_text("\n".join(lists.end()))
