@@ -64,14 +64,20 @@ def find_runs(client: MlflowClient, experiment_id: str, run_key: str) -> list[Ru
     return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
-def create_run(client: MlflowClient, experiment_id: str, identity: RunIdentity) -> Run:
-    """Makes the run of a key. Where that made a second one, the first stays and the others are deleted."""
+def create_run(
+    client: MlflowClient, experiment_id: str, identity: RunIdentity, begun_milliseconds: int | None
+) -> Run:
+    """Makes the run of a key. Where that made a second one, the first stays and the others are deleted.
+
+    Args:
+        begun_milliseconds: since 1970; None for now.
+    """
     from mlflow.tracking.context.registry import resolve_tags
 
     # With the driver's tags from the first moment: without them, no one could tell that it died.
     resolved = resolve_tags({RUN_KEY_TAG: identity.run_key, **driver_tags()})
     tags = {key: redact(str(value)) for key, value in resolved.items()}
-    client.create_run(experiment_id, tags=tags, run_name=identity.run_name)
+    client.create_run(experiment_id, begun_milliseconds, tags, identity.run_name)
     first, *others = find_runs(client, experiment_id, identity.run_key)
     for run in others:
         client.delete_run(run.info.run_id)

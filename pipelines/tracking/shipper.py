@@ -100,12 +100,12 @@ class Shipper(threading.Thread):
 
     def _ship(self) -> bool:
         """One round; whether there was anything to send."""
+        entries = self._spool.read(_ENTRIES_PER_READ)
         if self._writer is None:
-            self._writer = self._connect()
+            self._writer = self._connect(entries)
         if self._role == "driver" and time.monotonic() >= self._heartbeat_due:
             self._heartbeat_due = time.monotonic() + HEARTBEAT_SECONDS
             self._writer.set_tags(heartbeat_tags())
-        entries = self._spool.read(_ENTRIES_PER_READ)
         for group in _groups(entries):
             self._write(self._writer, group)
             self._spool.acknowledge(group)
@@ -113,12 +113,14 @@ class Shipper(threading.Thread):
                 break
         return bool(entries)
 
-    def _connect(self) -> RunWriter:
+    def _connect(self, entries: list[Entry]) -> RunWriter:
         experiment_id = experiment_id_of(self._client, self._identity.experiment)
         runs = find_runs(self._client, experiment_id, self._identity.run_key)
         if not runs and self._role == "worker":
             raise RunMissingError(f"run {self._identity.run_key!r} has not been made by its driver yet")
-        run = runs[0] if runs else create_run(self._client, experiment_id, self._identity)
+        # A server that was away when the run began is told when that was.
+        begun = next((entry.data.get("time") for entry in entries if entry.data), None)
+        run = runs[0] if runs else create_run(self._client, experiment_id, self._identity, begun)
         if not runs and self._role == "leftover":
             self._client.set_terminated(run.info.run_id, "KILLED")
         writer = RunWriter(self._client, run, self._spool.folder, self._reject)

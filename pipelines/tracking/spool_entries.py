@@ -36,6 +36,9 @@ def checked_entry(data: Any) -> dict[str, Any]:
         raise ValueError("no entry")
     if type(data.get("step", 0)) is not int or not isinstance(data.get("metrics", {}), dict):
         raise ValueError(f"an entry {data['op']!r} with a step or metrics of another kind")
+    time = data.get("time", 0)  # milliseconds since 1970
+    if type(time) is not int or not 0 <= time < 1 << 53:
+        raise ValueError(f"an entry {data['op']!r} at {time!r}, expected milliseconds")
     if "blob" in data and not (isinstance(data["blob"], str) and _BLOB.fullmatch(data["blob"])):
         raise ValueError(f"an entry with a file at {data['blob']!r}")
     return data

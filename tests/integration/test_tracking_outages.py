@@ -46,6 +46,7 @@ def test_nothing_is_lost_while_the_server_is_away(
 
     later = open_run(uri, begun_after, tmp_path / "b" / "driver")
     log_steps(later, 1, 100)
+    begun = time.time() * 1000
     left = tmp_path / "a" / "driver"
     assert ship_leftovers(tmp_path, uri, timeout_seconds=1).kept == [left]
     frail_server.start()
@@ -57,6 +58,8 @@ def test_nothing_is_lost_while_the_server_is_away(
     assert points(uri, begun_before) == expected(1, 1500)
     assert later.close("FINISHED")
     assert points(uri, begun_after) == expected(1, 100)
+    times = the_run(uri, begun_after).info
+    assert times.start_time <= begun <= times.end_time  # not when the server was there again
     assert close_orphans(uri, EXPERIMENT) == []
 
 

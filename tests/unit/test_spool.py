@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.tracking.spool import Spool, SpoolInUseError
+from pipelines.tracking.spool_entries import checked_entry
 
 
 def metric(step: int) -> dict:
@@ -147,3 +148,9 @@ def test_secrets_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (entry,) = spool.read(1)
     assert entry.data == {"op": "params", "params": {"uri": "http://***@host:5000/x", "key": "a *** b"}}
     spool.close()
+
+
+@pytest.mark.parametrize("time", ["soon", True, -1, 1 << 60])
+def test_a_time_that_no_run_can_begin_at_is_no_entry(time: object) -> None:
+    with pytest.raises(ValueError, match="milliseconds"):
+        checked_entry({"op": "tags", "time": time})
