@@ -86,13 +86,14 @@ class Shipper(threading.Thread):
         """The thread's body."""
         try:
             while not self._abandoned.is_set():
+                last = self._closing.is_set()  # asked before reading: nothing comes after it
                 try:
                     sent = self._ship()
                 except Exception as error:
                     self._wait_after(error)
                     continue
                 self._note_recovery()
-                if not sent and self._closing.is_set():
+                if not sent and last:
                     break
                 self._closing.wait(0 if sent else FLUSH_SECONDS)
         finally:

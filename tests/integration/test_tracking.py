@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from threading import Event
 
 import cv2
 import mlflow
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from mlflow.entities import LoggedModel
 
+from pipelines.tracking.spool import Entry, Spool
 from tests.fixtures.tracked_runs import expected, log_steps, open_run, points, the_run
 
 
@@ -39,6 +41,27 @@ def test_driver_and_workers_share_one_run_over_restarts(mlflow_server: str, key:
     assert run.data.params == {"recipe": "small"}
     assert points(mlflow_server, key) == expected(1, 40)
     assert points(mlflow_server, key, "tracker/dropped") == [(20, 0.0), (40, 0.0)]
+
+
+def test_what_comes_while_the_spool_was_found_empty_is_sent_too(
+    mlflow_server: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last entries, and the end, come after a read and before what follows from it."""
+    read, found_nothing = Spool.read, Event()
+
+    def slowly(spool: Spool, most: int) -> list[Entry]:
+        entries = read(spool, most)
+        if not entries and not found_nothing.is_set():
+            found_nothing.set()
+            time.sleep(1)
+        return entries
+
+    monkeypatch.setattr(Spool, "read", slowly)
+    tracker = open_run(mlflow_server, key, tmp_path / "driver")
+    assert found_nothing.wait(60)
+    log_steps(tracker, 1, 3)
+    assert tracker.close("FINISHED", timeout_seconds=60)
+    assert points(mlflow_server, key) == expected(1, 3)
 
 
 def test_everything_that_is_logged_arrives(mlflow_server: str, key: str, tmp_path: Path) -> None:
