@@ -51,11 +51,14 @@ def prepare_environment() -> None:
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 
-def connect() -> None:
+def connect() -> bool:
     """Joins the cluster that `RAY_ADDRESS` names (in a Ray job it is set), else starts Ray on this machine.
 
     Does nothing where the process is connected already. Ray Data's own progress bars and log lines are turned
     off: commands show progress with `pipelines.progress`.
+
+    Returns:
+        Whether Ray was started on this machine for it, so that no one else has to do with that Ray.
 
     Raises:
         ClusterError: no cluster answers there, or Ray did not start here.
@@ -64,7 +67,8 @@ def connect() -> None:
     import ray.data
     from ray.exceptions import RayError
 
-    if not ray.is_initialized() and _address() == LOCAL:
+    starting = not ray.is_initialized() and _address() == LOCAL
+    if starting:
         start_here()
     elif not ray.is_initialized():
         # Workers' lines stay in Ray's own logs: what a person needs to know comes by progress and exceptions.
@@ -81,6 +85,7 @@ def connect() -> None:
     context.print_on_execution_start = False
     for name, level in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
+    return starting
 
 
 def _knock(address: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -23,15 +24,23 @@ class Method(ABC):
     """Networks, optimisers and one update of a harmonization method.
 
     The loop feeds it one batch of each of `domains` a step, and knows nothing else of it. A subclass fills
-    `modules` and `optimizers` in its constructor; checkpoints hold both. `options` are the constructor's
-    arguments, in values that JSON can hold, so that a checkpoint can rebuild it.
+    `modules` in its constructor and makes the `optimizers`; checkpoints hold both. `options` are the
+    constructor's arguments, in values that JSON can hold, so that a checkpoint can rebuild it.
     """
 
     name: ClassVar[str]
     domains: frozenset[Domain]
     options: dict[str, Any]
     modules: dict[str, nn.Module]
-    optimizers: dict[str, torch.optim.Optimizer]
+
+    @cached_property
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """By name; made when first asked for, since torch loads its compiler for that."""
+        return self.make_optimizers()
+
+    def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Fresh ones of the networks' parameters, by name; none where nothing is trained."""
+        return {}
 
     @abstractmethod
     def update(self, batches: Mapping[Domain, HarmonizationBatch], share: float = 1.0) -> dict[str, Tensor]:

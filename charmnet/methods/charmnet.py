@@ -95,15 +95,15 @@ class CharmNetMethod(GeneratorMethod):
         with seeded(seed):
             networks = _networks(width, unshared_layers, domain_statistics, attention_bias)
         super().__init__(networks, precision)
+        self.distribute(lambda module: module)
+
+    def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         discriminator, before, after = (
             self.modules[RELEASED_NAMES[name]].parameters() for name in ("D", "SC1", "SC2")
         )
         joint = [{"params": group} for group in (self.generator.parameters(), after, before)]
-        self.optimizers = {
-            "discriminator": adam(discriminator, learning_rate),
-            "joint": adam(joint, learning_rate),
-        }
-        self.distribute(lambda module: module)
+        rate = self.options["learning_rate"]
+        return {"discriminator": adam(discriminator, rate), "joint": adam(joint, rate)}
 
     @classmethod
     def from_released(

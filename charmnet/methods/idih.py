@@ -52,8 +52,10 @@ class IDIHMethod(GeneratorMethod):
         }
         with seeded(seed):
             super().__init__({"generator": IDIH(width, attention_bias)}, precision)
-        self.optimizers = {"generator": adam(self.generator.parameters(), learning_rate)}
         self._generate: torch.nn.Module = self.generator
+
+    def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"generator": adam(self.generator.parameters(), self.options["learning_rate"])}
 
     @classmethod
     def from_released(

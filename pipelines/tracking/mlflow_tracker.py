@@ -202,6 +202,7 @@ def open_tracker(
     role: Role = "driver",
     pending: bytes | None = None,
     resume_step: int | None = None,
+    first: Callable[[], None] | None = None,
 ) -> MlflowTracker:
     """A tracker of the one MLflow run of a key, new or taken up again.
 
@@ -215,6 +216,7 @@ def open_tracker(
             `ship_leftovers` goes through.
         pending: what `Tracker.pending` gave to the checkpoint that the run goes on from.
         resume_step: the step of that checkpoint (0 to begin anew): unsent entries of later steps are dropped.
+        first: what the sending thread does before it sends; raises nothing.
 
     Raises:
         ValueError: a tracking URI that other processes would understand differently.
@@ -227,7 +229,7 @@ def open_tracker(
         spool.adopt(pending)
     if resume_step is not None:
         spool.supersede(resume_step)
-    shipper = Shipper(spool, tracking_uri, identity, role, resume_step)
+    shipper = Shipper(spool, tracking_uri, identity, role, resume_step, first)
     # A driver and a worker count steps side by side: a shared name would have two points a step.
     tracker = MlflowTracker(spool, shipper, "tracker" if role == "worker" else f"tracker/{role}")
     if role == "driver":

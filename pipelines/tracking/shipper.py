@@ -6,8 +6,9 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 from pipelines.redaction import redact
 from pipelines.tracking.run_writer import METRICS_PER_REQUEST, RunWriter
@@ -21,6 +22,9 @@ from pipelines.tracking.runs import (
 )
 from pipelines.tracking.server import connect, is_transient, run_link
 from pipelines.tracking.spool import Entry, Spool
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ class Shipper(threading.Thread):
 
     Args:
         resume_step: the step of the checkpoint that the run goes on from, if it does.
+        first: what this thread does before all else; raises nothing.
     """
 
     def __init__(
@@ -54,13 +59,15 @@ class Shipper(threading.Thread):
         identity: RunIdentity,
         role: Role,
         resume_step: int | None = None,
+        first: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(name="tracking-shipper", daemon=True)
         self._spool = spool
-        self._client = connect(tracking_uri)
+        self._tracking_uri = tracking_uri
         self._identity = identity
         self._role = role
         self._resume_step = resume_step
+        self._first = first
         self._writer: RunWriter | None = None
         self._closing = threading.Event()
         self._abandoned = threading.Event()
@@ -85,6 +92,8 @@ class Shipper(threading.Thread):
     def run(self) -> None:
         """The thread's body."""
         try:
+            if self._first:
+                self._first()
             while not self._abandoned.is_set():
                 last = self._closing.is_set()  # asked before reading: nothing comes after it
                 try:
@@ -102,6 +111,8 @@ class Shipper(threading.Thread):
     def _ship(self) -> bool:
         """One round; whether there was anything to send."""
         entries = self._spool.read(_ENTRIES_PER_READ)
+        if self._writer is None and self._role == "worker" and not entries:
+            return False  # MLflow's client takes more than a second of a core to load
         if self._writer is None:
             self._writer = self._connect(entries)
         if self._role == "driver" and time.monotonic() >= self._heartbeat_due:
@@ -113,6 +124,11 @@ class Shipper(threading.Thread):
             if self._abandoned.is_set():
                 break
         return bool(entries)
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        """Made by this thread: loading it should keep nobody waiting."""
+        return connect(self._tracking_uri)
 
     def _connect(self, entries: list[Entry]) -> RunWriter:
         experiment_id = experiment_id_of(self._client, self._identity.experiment)

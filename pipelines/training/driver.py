@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from charmnet.methods import Method
@@ -19,7 +20,7 @@ from pipelines.shards.selection import Selection
 from pipelines.storage import Location
 from pipelines.tracking import NullTracker, RunStatus, Tracker
 from pipelines.training.deliveries import read_quarantine
-from pipelines.training.fit import StopRequest, fit, stopping_on_signals
+from pipelines.training.fit import StopRequest, fit, stopping_on_signals, trainer_of
 from pipelines.training.job import RunTracking, TrainingJob, method_of
 from pipelines.training.placement import Placement, place
 from pipelines.training.record import record_models, record_run, settle_earlier_runs
@@ -34,6 +35,9 @@ _RAY_TRAIN_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "25",
 }
+
+# Looks for nodes that were given notice, in a process of its own: of no use on a Ray that nobody else knows.
+_PREEMPTION_WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ def train(
     config = replace(config, steps=config.steps or released_steps(specs))
     _check_validation(config, datasets)
     clock.mark("data sets")
-    connect()
+    if connect():
+        os.environ.setdefault(_PREEMPTION_WATCHER, "0")
     clock.mark("cluster")
     with stopping_on_signals() as stop:  # after Ray, which takes SIGTERM for itself when it starts
         placement = _place(config, len(specs))
@@ -114,19 +119,18 @@ def _tracked_run(
     """Fits, and tells the tracker how it was started, what came out and how it ended."""
     import ray
 
-    tracker: Tracker = NullTracker()
-    if job.tracking:
-        settle_earlier_runs(job.tracking)
-        tracker = job.tracking.open_for_driver()
-    status: RunStatus = "FAILED"
-    try:
-        record_run(tracker, job)
-        fitted = fit(job, specs, placement, name, stop)
-        status = "FINISHED" if fitted.step >= job.steps else "KILLED"
-        if status == "FINISHED" and job.tracking:
-            record_models(tracker, RunFolder(job.run_folder), fitted.checkpoint, registered_name)
-    finally:
-        tracker.close(status)
+    with trainer_of(job, specs, placement, name) as trainer:
+        tracker: Tracker = NullTracker()
+        if job.tracking:  # its thread has much to load; the workers need not wait for it
+            tracker = job.tracking.open_for_driver(first=partial(settle_earlier_runs, job.tracking))
+        status: RunStatus = "FAILED"
+        try:
+            fitted = fit(trainer, job, stop, meanwhile=partial(record_run, tracker, job))
+            status = "FINISHED" if fitted.step >= job.steps else "KILLED"
+            if status == "FINISHED" and job.tracking:
+                record_models(tracker, RunFolder(job.run_folder), fitted.checkpoint, registered_name)
+        finally:
+            tracker.close(status)
     quarantined = ray.get(job.control.quarantined.remote())
     return RunResult(status, fitted.step, str(job.run_folder), fitted.metrics, tracker.page, quarantined)
 

@@ -6,7 +6,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,26 +76,22 @@ class Fitted:
     checkpoint: str | None
 
 
-def fit(
-    job: TrainingJob,
-    specs: dict[str, StreamSpec],
-    placement: Placement,
-    name: str,
-    stop: StopRequest,
-) -> Fitted:
+def fit(trainer: Any, job: TrainingJob, stop: StopRequest, meanwhile: Callable[[], None]) -> Fitted:
     """Runs the workers to the last step, or to where they are asked to stop.
+
+    Args:
+        trainer: see `trainer_of`.
+        meanwhile: is called while the workers start.
 
     Raises:
         TrainingFailedError: they broke down more often than `max_failures` allows, or gave up.
     """
     import ray
 
-    from pipelines.training.loop import train_worker
-
     try:
-        with tempfile.TemporaryDirectory(prefix="charmnet-run-", ignore_cleanup_errors=True) as scratch:
-            trainer = _trainer(train_worker, job, specs, placement, name, scratch)
-            _watch(_in_thread(trainer.fit), job, stop)
+        outcome = _in_thread(trainer.fit)
+        meanwhile()
+        _watch(outcome, job, stop)
     except CharmNetError:
         raise
     except Exception as error:
@@ -111,18 +107,23 @@ def fit(
     return Fitted(metadata["step"], metadata.get("metrics", {}), checkpoint)
 
 
+@contextmanager
+def trainer_of(
+    job: TrainingJob, specs: dict[str, StreamSpec], placement: Placement, name: str
+) -> Iterator[Any]:
+    """Ray Train's trainer of a run, ready to `fit` while inside."""
+    with tempfile.TemporaryDirectory(prefix="charmnet-run-", ignore_cleanup_errors=True) as scratch:
+        yield _trainer(job, specs, placement, name, scratch)
+
+
 def _trainer(
-    train_worker: Any,
-    job: TrainingJob,
-    specs: dict[str, StreamSpec],
-    placement: Placement,
-    name: str,
-    scratch: str,
+    job: TrainingJob, specs: dict[str, StreamSpec], placement: Placement, name: str, scratch: str
 ) -> Any:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     from pipelines.ingest.lanes import LaneDataConfig
+    from pipelines.training.loop import train_worker
 
     fewest, most = job.config.worker_range
     resources = {"CPU": placement.cpus_per_worker} | ({"GPU": 1.0} if placement.use_gpu else {})

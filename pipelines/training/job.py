@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +29,9 @@ class RunTracking:
     run_key: str
     run_name: str
 
-    def open_for_driver(self) -> Tracker:
-        return self._open("driver", "driver")
+    def open_for_driver(self, first: Callable[[], None]) -> Tracker:
+        """With what the thread that sends does first."""
+        return self._open("driver", "driver", first=first)
 
     def open_for_worker(self, rank: int, pending: bytes | None, resume_step: int) -> Tracker:
         """For the first worker of a node; that of rank 0 takes up what a lost node had not sent."""

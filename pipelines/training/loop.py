@@ -88,6 +88,7 @@ class _TrainingLoop:
             domain: ray.train.get_dataset_shard(domain.value).steps(self.step, job.steps)
             for domain in sorted(self.method.domains)
         }
+        _ = self.method.optimizers  # which torch takes its time to make
         if self.num_workers > 1 or job.config.compile:
             self.method.distribute(partial(wrapped, job.config.compile, self.num_workers))
         if self.num_workers > 1 and job.config.sync_batch_norm:

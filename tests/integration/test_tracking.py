@@ -43,6 +43,24 @@ def test_driver_and_workers_share_one_run_over_restarts(mlflow_server: str, key:
     assert points(mlflow_server, key, "tracker/dropped") == [(20, 0.0), (40, 0.0)]
 
 
+def test_what_has_to_be_done_before_sending_keeps_nobody_waiting(
+    mlflow_server: str, key: str, tmp_path: Path
+) -> None:
+    begun, may_end = Event(), Event()
+
+    def first() -> None:
+        begun.set()
+        assert may_end.wait(60)
+
+    tracker = open_run(mlflow_server, key, tmp_path / "driver", first=first)
+    log_steps(tracker, 1, 3)
+    assert begun.wait(60)
+    assert tracker.run_id is None
+    may_end.set()
+    assert tracker.close("FINISHED")
+    assert points(mlflow_server, key) == expected(1, 3)
+
+
 def test_what_comes_while_the_spool_was_found_empty_is_sent_too(
     mlflow_server: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,3 +32,11 @@ def test_a_ray_that_does_not_start_here_is_an_error_and_no_stack(monkeypatch: py
     with pytest.raises(ClusterError, match=r"Ray did not start on this machine .*timed out during startup"):
         connect()
     assert "RAY_ADDRESS" not in os.environ
+
+
+def test_who_starts_ray_is_told_that_it_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for initialized in (False, True):
+        monkeypatch.setattr(ray, "is_initialized", lambda: initialized)  # noqa: B023 - called at once
+        assert connect() is not initialized

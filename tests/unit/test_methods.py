@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 
@@ -215,3 +217,13 @@ def test_classes_that_there_are_not_are_refused(batches: dict) -> None:
     for wrong in (torch.tensor([3, 10]), torch.tensor([-1, 3]), torch.tensor([1.0, 2.0])):
         with pytest.raises(ValueError, match="ground_truth_style"):
             replace(batches[Domain.RENDERED], ground_truth_style=wrong)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_that_is_not_trained_does_not_load_the_compiler(name: str) -> None:
+    code = (
+        f"import sys; from charmnet.methods import build_method; method = build_method({name!r}, width=4);"
+        "import torch; method.harmonize(torch.zeros(1, 3, 256, 256), torch.ones(1, 1, 256, 256));"
+        "assert 'torch._dynamo' not in sys.modules; method.learning_rates"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -104,3 +105,15 @@ def test_the_sampler_names_the_node() -> None:
     assert 0 < recorder.metrics["system/node-0/memory_percent"] < 100
     assert 0 <= recorder.metrics["system/node-0/cpu_percent"] <= 100
     assert recorder.metrics["system/node-0/network_sent_bytes_per_second"] >= 0
+
+
+def test_a_worker_with_nothing_to_tell_does_not_even_load_the_client(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from pipelines.tracking import open_tracker;"
+        "names = 'http://127.0.0.1:9', 'experiment', 'key', 'name';"
+        "tracker = open_tracker(*names, Path(sys.argv[1]), role='worker');"
+        "assert tracker.close();"
+        "assert 'mlflow' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
