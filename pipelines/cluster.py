@@ -110,9 +110,7 @@ def start_here(**options: Any) -> None:
     """
     import ray
 
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     own = {"RAY_GCS_SERVER_PORT": str(port), ADDRESS_VARIABLE: f"{ray.util.get_node_ip_address()}:{port}"}
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)  # Ray's processes inherit it
@@ -127,6 +125,18 @@ def start_here(**options: Any) -> None:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def free_port() -> int:
+    """One for a server of Ray's: nobody listens there now, and it is not its dashboard agent's own."""
+    from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
+
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            port: int = probe.getsockname()[1]
+        if port != DEFAULT_DASHBOARD_AGENT_LISTEN_PORT:
+            return port
 
 
 def over_cluster(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import TypeVar
 import psutil
 
 from charmnet.errors import ClusterError
+from pipelines.cluster import free_port
 from pipelines.daemon import LOOPBACK
 
 T = TypeVar("T")
@@ -166,12 +166,6 @@ def until(what: Callable[[], T], seconds: float, waited_for: str) -> T:
             raise ClusterError(f"waited {seconds:.0f} s for {waited_for} in vain")
         time.sleep(0.1)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
 
 
 def _command(process: psutil.Process) -> str:

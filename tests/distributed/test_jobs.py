@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,15 +13,10 @@ from typing import Any
 
 import pytest
 
+from pipelines.cluster import free_port
 from pipelines.storage import Location
 from pipelines.tracking.server import connect
 from tests.fixtures.datasets import ShardedDatasets
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 @pytest.fixture

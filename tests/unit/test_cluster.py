@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import pytest
 import ray
 
 from charmnet.errors import ClusterError
-from pipelines.cluster import connect
+from pipelines.cluster import connect, free_port
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])  # nothing listens there
@@ -40,3 +41,16 @@ def test_who_starts_ray_is_told_that_it_is_its_own(monkeypatch: pytest.MonkeyPat
     for initialized in (False, True):
         monkeypatch.setattr(ray, "is_initialized", lambda: initialized)  # noqa: B023 - called at once
         assert connect() is not initialized
+
+
+def test_the_port_of_rays_dashboard_agent_is_not_given_to_another_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Scripted(socket.socket):
+        ports = iter([52365, 52366])  # the first is Ray's default
+
+        def getsockname(self) -> tuple[str, int]:
+            return "", next(self.ports)
+
+    monkeypatch.setattr(socket, "socket", Scripted)
+    assert free_port() == 52366
