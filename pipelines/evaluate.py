@@ -36,7 +36,7 @@ from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
 from pipelines.storage import Location
 from pipelines.tracking import open_tracker, redact, ship_leftovers
-from pipelines.tracking.server import plain_tracking_uri
+from pipelines.tracking.server import usable_tracking_uri
 
 _FIGURES = ("mse", "fmse", "psnr")
 _WHOSE = ("composite", "harmonized")
@@ -123,10 +123,10 @@ def _tracking_uri(chosen: str | None) -> str | None:
     """What was chosen, else the environment's; None for `none` or where neither is given.
 
     Raises:
-        ValueError: no address of an MLflow server.
+        ValueError: neither the address of an MLflow server nor of a database that can be kept.
     """
     uri = chosen or os.environ.get("MLFLOW_TRACKING_URI")
-    return None if not uri or uri == "none" else plain_tracking_uri(uri)
+    return None if not uri or uri == "none" else usable_tracking_uri(uri)
 
 
 def _check_writable(flag: str, place: Location) -> None:

@@ -22,7 +22,7 @@ from pipelines.cli import module_main
 from pipelines.config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined
 from pipelines.recipes import RECIPES, recipe
-from pipelines.tracking.server import default_tracking_uri, plain_tracking_uri
+from pipelines.tracking.server import default_tracking_uri, usable_tracking_uri
 from pipelines.training.start_clock import StartClock
 
 EXIT_STOPPED = 143
@@ -123,7 +123,7 @@ def _tracking_uri(chosen: str | None) -> str | None:
             "the MLflow server's address has a user or password in it; give them to the cluster's nodes as "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
-    return plain_tracking_uri(uri)
+    return usable_tracking_uri(uri)
 
 
 if __name__ == "__main__":

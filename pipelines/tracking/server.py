@@ -44,6 +44,27 @@ def plain_tracking_uri(tracking_uri: str) -> str:
     return urlunsplit(parts._replace(netloc=host)) if separator else tracking_uri
 
 
+def usable_tracking_uri(tracking_uri: str) -> str:
+    """`plain_tracking_uri`, for a command to call first: a server may come back, a folder does not.
+
+    Raises:
+        ValueError: no such address, or a database where none can be.
+    """
+    uri = plain_tracking_uri(tracking_uri)
+    if uri.startswith("sqlite:"):
+        database = Path(uri.removeprefix("sqlite:///"))
+        try:
+            database.parent.mkdir(parents=True, exist_ok=True)
+            with database.open("ab"):
+                pass
+        except OSError as error:
+            raise ValueError(
+                f"tracking URI is {uri!r}, where no database can be kept ({error.strerror or error}); choose "
+                "a file in a folder that can be written"
+            ) from error
+    return uri
+
+
 def default_tracking_uri() -> str:
     """The server that `$MLFLOW_TRACKING_URI` names, else a database in the state folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state_folder() / 'mlflow.db'}"

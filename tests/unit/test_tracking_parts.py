@@ -15,7 +15,7 @@ import pytest
 
 from pipelines.tracking import NullTracker, SystemSampler, experiment_link, redact, run_link, sample_grid
 from pipelines.tracking.runs import DRIVER_TAG, HEARTBEAT_TAG, DriverProcess, driver_is_gone, driver_tags
-from pipelines.tracking.server import plain_tracking_uri
+from pipelines.tracking.server import plain_tracking_uri, usable_tracking_uri
 
 
 def test_a_grid_has_a_row_per_sample_and_a_column_per_picture() -> None:
@@ -59,6 +59,14 @@ def test_links_open_the_page_of_a_training_run_and_hold_no_password(monkeypatch:
 def test_an_address_that_other_processes_read_differently_is_refused(uri: str) -> None:
     with pytest.raises(ValueError, match="tracking URI"):
         plain_tracking_uri(uri)
+
+
+def test_a_database_that_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
+    assert usable_tracking_uri(uri := f"sqlite:///{tmp_path}/new/folder/mlflow.db") == uri
+    (tmp_path / "file").touch()
+    for place in (tmp_path, tmp_path / "file" / "mlflow.db", Path("/proc/none/mlflow.db")):
+        with pytest.raises(ValueError, match="where no database can be kept"):
+            usable_tracking_uri(f"sqlite:///{place}")
 
 
 def tags_of(driver: DriverProcess, silent_seconds: float = 0.0) -> dict[str, str]:
