@@ -53,10 +53,9 @@ def _kind(words: list[str]) -> str:
 
 def stream(spec: StreamSpec, cores: int, rows: int) -> dict[str, Any]:
     """Rows per second and CPU milliseconds per row of a whole stream after a short one."""
-    from pipelines.ingest.lanes import Coordinator, LaneShard
+    from pipelines.ingest.lanes import LaneShard
 
-    coordinator = Coordinator.remote(spec, 1, 1.0, float(cores), None)  # type: ignore[attr-defined]
-    shard, steps = LaneShard(coordinator, spec, 0, 1), rows // BATCH_SIZE
+    shard, steps = LaneShard(spec, rank=0, num_workers=1, max_cpus=float(cores)), rows // BATCH_SIZE
     for _ in shard.steps(0, _WARM_STEPS):
         pass
     before, started = cpu_seconds(), time.perf_counter()

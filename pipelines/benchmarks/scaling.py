@@ -110,7 +110,6 @@ def _coordinated(dataset: Dataset, ranks: int, blocks: int) -> dict[str, float]:
     steps = max(8, blocks // ranks)
     spec = StreamSpec(dataset, batch_size=2 * ranks, size=_PICTURE)
     execution = stream_dataset(spec, 0, steps, 2, 1.0)
-    execution.context.enable_progress_bars = False
     splits = execution.streaming_split(ranks, equal=False)
     parcels = steps // steps_of_parcel(spec.batch_size)  # of a rank
     taken = _Taken(ranks * (parcels // 10 + 1))

@@ -2,18 +2,18 @@
 
 A global batch is cut into *lanes*, blocks of equal size. The execution yields them in parcels, each of one
 lane's for a few steps, lane by lane, and split r of N gets the parcels r, r + N, r + 2N, ...; that order is
-not promised by Ray's documentation, so every row carries its step and lane and the worker checks them. When
-the group restarts or changes its size, Ray Train asks `LaneDataConfig` again: the lanes are cut anew for the
-new number of workers, while every global batch keeps its samples.
+not promised by Ray's documentation, so every row carries its step and lane and the worker checks them. The
+first worker begins the execution and owns it: both end together. A group that restarts or changes its size
+begins another, whose lanes are cut for the new number of workers, while every global batch keeps its samples.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -22,8 +22,6 @@ import pyarrow as pa
 import ray
 import ray.data
 from ray.data import TaskPoolStrategy
-from ray.train import DataConfig
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from charmnet.errors import CharmNetError, DataError
 from pipelines.ingest.pacing import Pacer
@@ -107,14 +105,31 @@ def stream_dataset(
     tasks = _tasks_at_once(num_cpus, max_cpus)
     pool = TaskPoolStrategy(None if num_cpus else tasks)
     dataset = listed.map_batches(read, batch_size=None, num_cpus=num_cpus, compute=pool)
-    dataset.context.target_max_block_size = 1  # byte: a row, which is a parcel, is a block of its own
-    options = dataset.context.execution_options
-    options.preserve_order = True
-    options.resource_limits = ray.data.ExecutionResources.for_limits(
+    _settle(dataset.context, task_parcels_ahead(spec, block_rows))
+    dataset.context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(
         cpu=max_cpus if num_cpus else None,
         object_store_memory=bytes_ahead(spec, windows, block_rows, tasks),
     )
     return dataset
+
+
+def _settle(context: ray.data.DataContext, task_parcels: int) -> None:
+    """Settings of a stream's own copy of Ray Data's context.
+
+    Args:
+        task_parcels: that a task may make before one is taken.
+    """
+    context.target_max_block_size = 1  # byte: a row, which is a parcel, is a block of its own
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # A consumer that validates or writes a checkpoint pauses the stream; that is no reason to end it.
+    context.execution_no_progress_timeout_s = -1
+    # How much waits is bounded by `bytes_ahead`; by half of that, tasks would be kept from starting.
+    context.downstream_capacity_backpressure_ratio = None
+    context.custom_execution_callback_classes = [Pacer]  # type: ignore[list-item]  # has its methods
+    context._max_num_blocks_in_streaming_gen_buffer = task_parcels
+    context.execution_options.verbose_progress = False
+    context.execution_options.preserve_order = True
 
 
 def _entered_window(
@@ -176,65 +191,25 @@ def _sample_bytes(spec: StreamSpec) -> int:
     return spec.size * spec.size * _BYTES_PER_PIXEL
 
 
-@ray.remote(num_cpus=0)
-class Coordinator:
-    """Lets the ranks of one group meet, builds one execution for them and gives each its split."""
-
-    def __init__(
-        self, spec: StreamSpec, num_workers: int, num_cpus: float, max_cpus: float | None, ledger: Any
-    ) -> None:
-        self.spec, self.num_workers, self.ledger = spec, num_workers, ledger
-        self.num_cpus, self.max_cpus = num_cpus, max_cpus
-        self.block_rows = lane_rows(spec.batch_size, num_workers)
-        self.segment: tuple[int, int] | None = None
-        self.splits: list[Any] = []
-        self.lock = asyncio.Lock()
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
-        context.execution_options.verbose_progress = False
-        # A consumer that validates or writes a checkpoint pauses the stream; that is no reason to end it.
-        context.execution_no_progress_timeout_s = -1
-        # How much waits is bounded by `bytes_ahead`; by half of that, tasks would be kept from starting.
-        context.downstream_capacity_backpressure_ratio = None
-        context.custom_execution_callback_classes = [Pacer]  # type: ignore[list-item]  # has its methods
-        context._max_num_blocks_in_streaming_gen_buffer = task_parcels_ahead(spec, self.block_rows)
-
-    async def open(self, rank: int, start_step: int, stop_step: int) -> Any:
-        async with self.lock:
-            if self.segment != (start_step, stop_step):
-                self.splits = await asyncio.get_running_loop().run_in_executor(
-                    None, self._split, start_step, stop_step
-                )
-                self.segment = start_step, stop_step
-        return self.splits[rank]
-
-    def _split(self, start_step: int, stop_step: int) -> list[Any]:
-        dataset = stream_dataset(
-            self.spec,
-            start_step,
-            stop_step,
-            self.block_rows,
-            self.num_cpus,
-            self.max_cpus,
-            self.ledger,
-        )
-        return dataset.streaming_split(self.num_workers, equal=False)
-
-
+@dataclass(frozen=True)
 class LaneShard:
-    """One worker's share of a domain's stream: what `ray.train.get_dataset_shard` returns."""
+    """One worker's share of a domain's stream.
 
-    def __init__(self, coordinator: Any, spec: StreamSpec, rank: int, num_workers: int) -> None:
-        self.coordinator, self.spec = coordinator, spec
-        self.rank, self.num_workers = rank, num_workers
+    Attributes:
+        num_cpus, max_cpus, ledger: see `stream_dataset`.
+        share: gives every worker what the first one calls it with, once all have called it.
+    """
 
-    @property
-    def samples_per_epoch(self) -> int:
-        return self.spec.plan.num_samples
+    spec: StreamSpec
+    rank: int
+    num_workers: int
+    num_cpus: float = 1.0
+    max_cpus: float | None = None
+    ledger: Any = None
+    share: Callable[[Any], Any] = lambda splits: splits
 
     def steps(self, start_step: int, stop_step: int) -> Iterator[Block]:
-        """This worker's rows of every global batch, step by step.
+        """This worker's rows of every global batch, step by step; all workers call it at once.
 
         Raises:
             DataError: Ray delivered another block than the plan says.
@@ -242,32 +217,36 @@ class LaneShard:
         # Opened here and not with the first block, so that all domains start together.
         return self._segments(start_step, stop_step, self._open(start_step, stop_step))
 
-    def _segments(self, start_step: int, stop_step: int, opened: Any) -> Iterator[Block]:
+    def _segments(self, start_step: int, stop_step: int, tables: Iterator[pa.Table]) -> Iterator[Block]:
         while start_step < stop_step:
             stop = self._segment_end(start_step, stop_step)
-            yield from self._segment(start_step, stop, ray.get(opened))
+            yield from self._segment(start_step, stop, tables)
             start_step = stop
-            opened = self._open(start_step, stop_step)
+            tables = self._open(start_step, stop_step)
 
     def _segment_end(self, start_step: int, stop_step: int) -> int:
         segment_steps = self.spec.pool_steps * _MAX_POOLS
         return min(start_step - start_step % segment_steps + segment_steps, stop_step)
 
-    def _open(self, start_step: int, stop_step: int) -> Any:
-        """Asks the coordinator for this worker's split of the segment that begins at a step."""
+    def _open(self, start_step: int, stop_step: int) -> Iterator[pa.Table]:
+        """This worker's parcels of the segment that begins at a step."""
         if start_step == stop_step:
-            return None
-        end = self._segment_end(start_step, stop_step)
-        return self.coordinator.open.remote(self.rank, start_step, end)
+            return iter(())
+        splits = None
+        if self.rank == 0:
+            block_rows = lane_rows(self.spec.batch_size, self.num_workers)
+            end = self._segment_end(start_step, stop_step)
+            tasks = self.num_cpus, self.max_cpus, self.ledger
+            dataset = stream_dataset(self.spec, start_step, end, block_rows, *tasks)
+            splits = dataset.streaming_split(self.num_workers, equal=False)
+        batches = self.share(splits)[self.rank].iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=_PREFETCHED_PARCELS
+        )
+        return iter(batches)
 
-    def _segment(self, start_step: int, stop_step: int, iterator: Any) -> Iterator[Block]:
+    def _segment(self, start_step: int, stop_step: int, tables: Iterator[pa.Table]) -> Iterator[Block]:
         rows = lane_rows(self.spec.batch_size, self.num_workers)
         lanes = self.spec.batch_size // rows
-        tables = iter(
-            iterator.iter_batches(
-                batch_size=None, batch_format="pyarrow", prefetch_batches=_PREFETCHED_PARCELS
-            )
-        )
         step, first = start_step, 0  # the step that parcels begin with, and the number of its first one
         index = self.rank  # of this rank's next parcel since the segment's start
         while step < stop_step:
@@ -310,31 +289,3 @@ def _order_error(spec: StreamSpec, got: str) -> DataError:
         f"the {spec.domain} stream delivered {got}: Ray Data's order is not the plan's; check that this "
         "release of Ray is the lock file's"
     )
-
-
-class LaneDataConfig(DataConfig):
-    """Gives every worker a `LaneShard` per domain; `datasets` of the trainer are `StreamSpec`s.
-
-    Args:
-        cpus_per_task, cpus_per_domain, ledger: see `stream_dataset`.
-    """
-
-    def __init__(
-        self, cpus_per_task: float = 1.0, cpus_per_domain: float | None = None, ledger: Any = None
-    ) -> None:
-        super().__init__()
-        self.cpus_per_task, self.cpus_per_domain, self.ledger = cpus_per_task, cpus_per_domain, ledger
-
-    def configure(  # type: ignore[override]
-        self, datasets: dict[str, StreamSpec], world_size: int, *_: Any, **__: Any
-    ) -> list[dict[str, LaneShard]]:
-        """Called by Ray Train for every new worker group, in an actor on a node that is staying."""
-        shards: list[dict[str, LaneShard]] = [{} for _ in range(world_size)]
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        for name, spec in datasets.items():
-            coordinator = Coordinator.options(scheduling_strategy=here).remote(  # type: ignore[attr-defined]
-                spec, world_size, self.cpus_per_task, self.cpus_per_domain, self.ledger
-            )
-            for rank in range(world_size):
-                shards[rank][name] = LaneShard(coordinator, spec, rank, world_size)
-        return shards

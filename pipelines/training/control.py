@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import ray
 
@@ -20,6 +21,7 @@ class Control(Ledger):
         self._step, self._news = 0, ""
         self._clock = clock or StartClock()
         self._stop = False
+        self._left: dict[str, Any] = {}
         super().__init__(limits, known)
 
     def request_stop(self) -> None:
@@ -41,6 +43,14 @@ class Control(Ledger):
         self._clock.mark(milestone)
         if milestone == FIRST_STEP:
             self.notice(self._clock.text())
+
+    def leave(self, name: str, reference: list[Any]) -> None:
+        """The first worker leaves something for the others: a reference, in a list or it is resolved here."""
+        self._left[name] = reference
+
+    def left(self, name: str) -> list[Any]:
+        """What was last left under a name."""
+        return self._left[name]
 
     def latest(self) -> tuple[int, str]:
         """The last step that was told of, and what was told."""

@@ -104,22 +104,17 @@ def train(
         tracking = RunTracking(tracking_uri, experiment, record.run_key, name) if tracking_uri else None
         clock.mark("record")
         control = _control(config, specs, folder, clock)
-        job = TrainingJob(config, folder.location, record.run_key, datasets, tracking, control)
-        return _tracked_run(job, specs, placement, name, registered_name, stop)
+        job = TrainingJob(
+            config, folder.location, record.run_key, datasets, specs, placement, tracking, control
+        )
+        return _tracked_run(job, name, registered_name, stop)
 
 
-def _tracked_run(
-    job: TrainingJob,
-    specs: dict[str, StreamSpec],
-    placement: Placement,
-    name: str,
-    registered_name: str | None,
-    stop: StopRequest,
-) -> RunResult:
+def _tracked_run(job: TrainingJob, name: str, registered_name: str | None, stop: StopRequest) -> RunResult:
     """Fits, and tells the tracker how it was started, what came out and how it ended."""
     import ray
 
-    with trainer_of(job, specs, placement, name) as trainer:
+    with trainer_of(job, name) as trainer:
         tracker: Tracker = NullTracker()
         if job.tracking:  # its thread has much to load; the workers need not wait for it
             tracker = job.tracking.open_for_driver(first=partial(settle_earlier_runs, job.tracking))

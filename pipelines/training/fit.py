@@ -14,12 +14,10 @@ from typing import Any
 from urllib.parse import quote
 
 from charmnet.errors import CharmNetError
-from pipelines.ingest.window import StreamSpec
 from pipelines.patience import patiently
 from pipelines.progress import progress
 from pipelines.training.checkpoints import newest_metadata
 from pipelines.training.job import TrainingJob
-from pipelines.training.placement import Placement
 
 _POLL_SECONDS = 0.5
 _MOST_NAME_CHARACTERS = 100
@@ -108,33 +106,27 @@ def fit(trainer: Any, job: TrainingJob, stop: StopRequest, meanwhile: Callable[[
 
 
 @contextmanager
-def trainer_of(
-    job: TrainingJob, specs: dict[str, StreamSpec], placement: Placement, name: str
-) -> Iterator[Any]:
+def trainer_of(job: TrainingJob, name: str) -> Iterator[Any]:
     """Ray Train's trainer of a run, ready to `fit` while inside."""
     with tempfile.TemporaryDirectory(prefix="charmnet-run-", ignore_cleanup_errors=True) as scratch:
-        yield _trainer(job, specs, placement, name, scratch)
+        yield _trainer(job, name, scratch)
 
 
-def _trainer(
-    job: TrainingJob, specs: dict[str, StreamSpec], placement: Placement, name: str, scratch: str
-) -> Any:
+def _trainer(job: TrainingJob, name: str, scratch: str) -> Any:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    from pipelines.ingest.lanes import LaneDataConfig
     from pipelines.training.loop import train_worker
 
     fewest, most = job.config.worker_range
-    resources = {"CPU": placement.cpus_per_worker} | ({"GPU": 1.0} if placement.use_gpu else {})
+    use_gpu = job.placement.use_gpu
+    resources = {"CPU": job.placement.cpus_per_worker} | ({"GPU": 1.0} if use_gpu else {})
     return TorchTrainer(
         train_worker,
         train_loop_config={"job": job},
-        datasets=specs,  # type: ignore[arg-type]  # LaneDataConfig makes shards of them
-        dataset_config=LaneDataConfig(placement.cpus_per_task, placement.cpus_per_domain, job.control),
         scaling_config=ScalingConfig(
             num_workers=fewest if fewest == most else (fewest, most),  # type: ignore[arg-type]
-            use_gpu=placement.use_gpu,
+            use_gpu=use_gpu,
             resources_per_worker=resources,
             elastic_resize_monitor_interval_s=_RESIZE_CHECK_SECONDS,  # type: ignore[call-arg]  # of Train V2
         ),

@@ -9,10 +9,12 @@ from typing import Any
 from charmnet.methods import Method, build_method
 from charmnet.vocabulary import Domain
 from pipelines.config import TrainConfig
+from pipelines.ingest.window import StreamSpec
 from pipelines.services import state_folder
 from pipelines.shards.reading import Dataset
 from pipelines.storage import Location
 from pipelines.tracking import Tracker, open_tracker
+from pipelines.training.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class TrainingJob:
 
     Attributes:
         config: with `steps` resolved. datasets: by domain.
+        specs: what of each domain is streamed, by the domain's name. placement: of workers and data tasks.
         tracking: None records nothing.
         control: handle of the `Control` actor.
     """
@@ -59,6 +62,8 @@ class TrainingJob:
     run_folder: Location
     run_key: str
     datasets: dict[Domain, Dataset]
+    specs: dict[str, StreamSpec]
+    placement: Placement
     tracking: RunTracking | None
     control: Any
 

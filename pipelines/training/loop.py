@@ -43,6 +43,7 @@ from pipelines.training.parallel import data_parallel
 from pipelines.training.run_folder import RunFolder
 from pipelines.training.schedule import learning_rate_factor
 from pipelines.training.start_clock import FIRST_STEP
+from pipelines.training.streams import open_streams
 from pipelines.training.validation import Validation
 
 # How often the workers ask each other whether to stop, which waits for the device and for two actors.
@@ -84,10 +85,8 @@ class _TrainingLoop:
         self.uploader = Uploader()
         self.state: Snapshot | None = None  # what was last given to it
         restored, self.deliveries = self._begin()
-        self.streams = {  # they start while all else gets ready
-            domain: ray.train.get_dataset_shard(domain.value).steps(self.step, job.steps)
-            for domain in sorted(self.method.domains)
-        }
+        # They start while all else gets ready.
+        self.streams = open_streams(job, self.method.domains, self.rank, self.num_workers, self.step)
         _ = self.method.optimizers  # which torch takes its time to make
         if self.num_workers > 1 or job.config.compile:
             self.method.distribute(partial(wrapped, job.config.compile, self.num_workers))
@@ -237,7 +236,7 @@ class _TrainingLoop:
             "step": self.step,
             "attempt": self.deliveries.attempt,
             "epochs": {
-                domain.value: seen / ray.train.get_dataset_shard(domain.value).samples_per_epoch
+                domain.value: seen / self.job.specs[domain.value].plan.num_samples
                 for domain in sorted(self.method.domains)
             },
             "seed": self.config.seed,

@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from pipelines.cluster import prepare_environment, start_here
-from pipelines.ingest.lanes import Coordinator, LaneShard
+from pipelines.ingest.lanes import LaneShard
 from pipelines.ingest.window import StreamSpec
 from pipelines.shards.reading import Dataset
 from pipelines.storage import Location
@@ -70,8 +70,8 @@ def main() -> None:
     hook = waiting_in_place_of_decoding(args.milliseconds / 1000)
     start_here(num_cpus=args.tasks + 1, runtime_env={"worker_process_setup_hook": hook})
     spec = StreamSpec(Dataset.open(Location.of(args.source)), args.batch)
-    coordinator = Coordinator.remote(spec, 1, 1.0, float(args.tasks), None)
-    got, most = rate(LaneShard(coordinator, spec, 0, 1)), args.tasks * 1000 / args.milliseconds
+    shard = LaneShard(spec, rank=0, num_workers=1, max_cpus=float(args.tasks))
+    got, most = rate(shard), args.tasks * 1000 / args.milliseconds
     print("samples/s | of tasks that never rest | ratio")
     print(f"{got:.0f} | {most:.0f} | {got / most:.2f}")
     ray.shutdown()

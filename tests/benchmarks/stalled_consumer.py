@@ -20,14 +20,12 @@ STEP_SECONDS = 1.0
 
 def burnt(spec: StreamSpec, paced: bool) -> float:
     """CPU seconds of the split coordinator a second, while a consumer takes a step every second."""
-    import ray.data
-
     from pipelines.ingest.lanes import stream_dataset
-    from pipelines.ingest.pacing import Pacer
 
-    context = ray.data.DataContext.get_current()
-    context.custom_execution_callback_classes = [Pacer] if paced else []  # type: ignore[list-item]
-    (iterator,) = stream_dataset(spec, 0, 10_000, spec.batch_size, 1.0).streaming_split(1, equal=False)
+    dataset = stream_dataset(spec, 0, 10_000, spec.batch_size, 1.0)
+    if not paced:
+        dataset.context.custom_execution_callback_classes = []
+    (iterator,) = dataset.streaming_split(1, equal=False)
     batches = iter(iterator.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2))
     for _ in range(5):
         next(batches)

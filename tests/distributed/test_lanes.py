@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-import ray
 
 from charmnet.errors import DataError
 from pipelines.ingest.lanes import (
-    LaneDataConfig,
     LaneShard,
     bytes_ahead,
     lane_rows,
@@ -25,20 +25,22 @@ from pipelines.shards.selection import Selection
 BATCH = 16
 
 
-@ray.remote(num_cpus=0)
-class Manager:
-    """Stands where Ray Train's dataset manager does."""
+class Meeting:
+    """Gives every worker (a thread here) what the first one comes with."""
 
-    def configure(self, spec: StreamSpec, workers: int, cpus: float) -> list[LaneShard]:
-        shards = LaneDataConfig(cpus, 1.0).configure({"d": spec}, workers)
-        self.keep = shards  # the coordinators live as long as this actor
-        return [shard["d"] for shard in shards]
+    def __init__(self, workers: int) -> None:
+        self.barrier, self.shared = threading.Barrier(workers), None
+
+    def share(self, splits: Any) -> Any:
+        self.shared = splits or self.shared
+        self.barrier.wait()
+        return self.shared
 
 
 def stream(spec: StreamSpec, workers: int, start: int, stop: int, cpus: float) -> list[dict[str, np.ndarray]]:
     """Step by step what all workers (threads here) together got, in lane order."""
-    manager = Manager.remote()
-    shards = ray.get(manager.configure.remote(spec, workers, cpus))
+    share = Meeting(workers).share
+    shards = [LaneShard(spec, rank, workers, cpus, 1.0, share=share) for rank in range(workers)]
     with ThreadPoolExecutor(workers) as pool:
         shares = list(pool.map(lambda shard: list(shard.steps(start, stop)), shards))
     assert all(len(share) == stop - start for share in shares)
@@ -47,7 +49,6 @@ def stream(spec: StreamSpec, workers: int, start: int, stop: int, cpus: float) -
         rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         order = np.argsort(rows["lane"], kind="stable")
         steps.append({name: values[order] for name, values in rows.items()})
-    ray.kill(manager)
     return steps
 
 
