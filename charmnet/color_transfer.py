@@ -4,9 +4,9 @@ The network sees a picture of 256x256 and gives one back; enlarging that would l
 wanted of it is the change of colour. So a colour transformation is fitted around every small pixel (change
 = A colour + b, by ridge regression over a window, within the region alone), and its coefficients, which
 vary slowly, are enlarged and applied to the full picture's own pixels. This is the guided filter (He, Sun
-and Tang, TPAMI 2013; made fast by He and Sun, 2015) with the composite as guide and the change as input.
-Both are smoothed before the fit: a network's output is a little blurred, and that loss of contrast is no
-change of colour.
+and Tang, TPAMI 2013) with the composite as guide and the change as input, fitted at a lower resolution as
+the fast one is (He and Sun, 2015). Both are smoothed before the fit: a network's output is a little blurred,
+and that loss of contrast is no change of colour.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ WINDOW_RADIUS = 12
 RIDGE = 1e-3
 """Where a window's colours have a variance (on the scale 0-1) below it, the change tends to a mere shift."""
 
+_CELL = 2  # pixels of the small picture on a side that are fitted as one
 _RIM = 40  # pixels of the small picture: as far as a Gaussian of four sigma and two windows reach
-_STRIP_ROWS = 256  # applied at once: bounds the memory for large pictures
+_STRIP_ROWS = 64  # applied at once: bounds the memory for large pictures, and stays in the cache
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -44,7 +45,7 @@ def transfer_color_change(
     Args:
         picture: [H,W,3] uint8, any size.
         region: [H,W] uint8, 1 where the picture is to change.
-        small_picture: [S,S,3] uint8, the picture as the network saw it.
+        small_picture: [S,S,3] uint8, the picture as the network saw it; S is even.
         small_changed: [S,S,3] what the network made of it, on the scale 0-255, not rounded.
         small_region: [S,S] uint8, the region as the network saw it.
 
@@ -53,95 +54,130 @@ def transfer_color_change(
     """
     if not small_region.any():
         raise ValueError("nothing of the region is left in the small picture")
-    near = _around(small_region)
-    guide = small_picture[near].astype(np.float32) / 255
-    change = small_changed[near].astype(np.float32) / 255 - guide
-    coefficients = np.zeros((3, *small_region.shape, 4), np.float32)
-    coefficients[:, *near] = _fit(guide, change, small_region[near].astype(np.float32))
     changed = picture.copy()
-    for top in range(0, picture.shape[0], _STRIP_ROWS):
-        strip = changed[top : top + _STRIP_ROWS]
-        inside = region[top : top + _STRIP_ROWS] != 0
-        if inside.any():
-            enlarged = [_enlarge(c, top, len(strip), picture.shape[:2]) for c in coefficients]
-            strip[inside] = _apply(enlarged, strip, inside)
+    if not region.any():
+        return changed
+    coefficients = _coefficients(small_picture, small_changed, small_region)
+    rows, columns = _bounds(region)
+    wide = _as_wide(coefficients, picture.shape[1])[:, columns]
+    for top in range(rows.start, rows.stop, _STRIP_ROWS):
+        strip = slice(top, min(top + _STRIP_ROWS, rows.stop)), columns
+        inside = region[strip] != 0
+        enlarged = _enlarged(wide, strip[0], len(picture))[inside]
+        changed[strip][inside] = _apply(enlarged, picture[strip][inside])
     return changed
 
 
-def _around(region: UInt8Array) -> tuple[slice, slice]:
-    """The rows and columns that a region is in, with a rim; beyond it nothing is fitted.
-
-    All means are over the region alone. The rim is for thin parts of it that the small picture has lost.
-    """
+def _bounds(region: UInt8Array, rim: int = 0) -> tuple[slice, slice]:
+    """The rows and columns that a region is in, with a rim; whole cells, where there is one."""
     bounds = []
     for axis in (1, 0):
         (lines,) = np.nonzero(region.any(axis=axis))
-        bounds.append(slice(max(0, lines[0] - _RIM), lines[-1] + 1 + _RIM))
+        start, stop = max(0, lines[0] - rim), min(region.shape[1 - axis], lines[-1] + 1 + rim)
+        bounds.append(slice(start - start % _CELL, stop + stop % _CELL) if rim else slice(start, stop))
     return bounds[0], bounds[1]
 
 
+def _coefficients(picture: UInt8Array, changed: FloatArray, region: UInt8Array) -> FloatArray:
+    """[S/2,S/2,12]: of every cell, for each channel of the change A's row and b.
+
+    Beyond the region and a rim nothing is fitted. All means are over the region alone. The rim is for thin
+    parts of it that the small picture has lost.
+    """
+    near = _bounds(region, _RIM)
+    weight = region[near].astype(np.float32)
+    guide = picture[near].astype(np.float32) / 255
+    change = changed[near].astype(np.float32) / 255 - guide
+    cells = _in_cells(weight)
+    count = np.maximum(_smooth(cells), 1e-9)[..., None]
+    guide, change = (
+        (_smooth(_in_cells(values * weight[..., None])) / count).transpose(2, 0, 1)
+        for values in (guide, change)
+    )
+    found = np.zeros((*(side // _CELL for side in region.shape), 12), np.float32)
+    inner = tuple(slice(lines.start // _CELL, lines.stop // _CELL) for lines in near)
+    found[inner] = _fit(np.ascontiguousarray(guide), np.ascontiguousarray(change), cells)
+    return found
+
+
+def _in_cells(values: FloatArray) -> FloatArray:
+    """Means of cells."""
+    size = values.shape[1] // _CELL, values.shape[0] // _CELL
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _smooth(values: FloatArray) -> FloatArray:
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), SMOOTHING_SIGMA / _CELL), np.float32)
+
+
 def _fit(guide: FloatArray, change: FloatArray, weight: FloatArray) -> FloatArray:
-    """[3,S,S,4]: for each channel of the change A's row and b, averaged over the windows that hold a pixel.
+    """[H,W,12] coefficients from [3,H,W] guide and change, averaged over the windows that hold a cell.
 
     Within, channels come first: NumPy is slow where the last axis is short.
     """
-    guide, change = (_smooth(values, weight) for values in (guide, change))
     count = np.maximum(_box(weight), 1e-9)
 
     def mean(values: FloatArray) -> FloatArray:
-        planes = [_box(plane) / count for plane in values.reshape(-1, *weight.shape) * weight]
-        return np.stack(planes).reshape(values.shape)
+        return np.stack([_box(plane) / count for plane in values * weight])
 
     mean_guide, mean_change = mean(guide), mean(change)
-    variance = mean(_outer(guide, guide)) - _outer(mean_guide, mean_guide)
-    covariance = mean(_outer(guide, change)) - _outer(mean_guide, mean_change)
-    slopes = _solve(variance + RIDGE * np.eye(3, dtype=np.float32)[..., None, None], covariance)
+    of, by = np.triu_indices(3)
+    variance = mean(guide[of] * guide[by]) - mean_guide[of] * mean_guide[by]
+    products = (guide[:, None] * change).reshape(9, *weight.shape)
+    covariance = mean(products).reshape(3, 3, *weight.shape) - mean_guide[:, None] * mean_change
+    variance[of == by] += RIDGE
+    slopes = _solve(variance, covariance)
     shifts = mean_change - (mean_guide[:, None] * slopes).sum(axis=0)
-    smooth = mean(np.concatenate([slopes, shifts[None]]))  # [3 of the guide and 1,3 of the change,S,S]
-    return smooth.transpose(1, 2, 3, 0)
+    both = np.concatenate([slopes, shifts[None]])  # [3 of the guide and 1,3 of the change,H,W]
+    return mean(both.swapaxes(0, 1).reshape(12, *weight.shape)).transpose(1, 2, 0)
 
 
 def _solve(matrix: FloatArray, right: FloatArray) -> FloatArray:
-    """X of `matrix X = right`, both [3,3,S,S], for a symmetric positive definite matrix at every pixel."""
-    pairs_of_rows = ((1, 2), (2, 0), (0, 1))
-    adjugate = np.stack([np.cross(matrix[i], matrix[j], axis=0) for i, j in pairs_of_rows])
-    determinant = (matrix[0] * adjugate[0]).sum(axis=0)
+    """X [3,3,H,W] of `matrix X = right` at every cell, by the adjugate.
+
+    Args:
+        matrix: [6,H,W], the upper triangle of a symmetric positive definite one, row by row.
+    """
+    a, b, c, d, e, f = matrix
+    first, second, third = d * f - e * e, c * e - b * f, b * e - c * d
+    adjugate = np.stack(
+        [
+            [first, second, third],
+            [second, a * f - c * c, b * c - a * e],
+            [third, b * c - a * e, a * d - b * b],
+        ]
+    )
+    determinant = a * first + b * second + c * third
     return (adjugate[:, :, None] * right[None]).sum(axis=1) / determinant
 
 
-def _outer(left: FloatArray, right: FloatArray) -> FloatArray:
-    return left[:, None] * right[None]
-
-
-def _smooth(values: FloatArray, weight: FloatArray) -> FloatArray:
-    """[3,S,S]: Gaussian means of [S,S,3] over the region alone."""
-    total = cv2.GaussianBlur(values * weight[..., None], (0, 0), SMOOTHING_SIGMA)
-    count = cv2.GaussianBlur(weight, (0, 0), SMOOTHING_SIGMA)
-    return total.transpose(2, 0, 1) / np.maximum(count, 1e-9)
-
-
 def _box(values: FloatArray) -> FloatArray:
-    side = 2 * WINDOW_RADIUS + 1
+    side = 2 * WINDOW_RADIUS // _CELL + 1
     total = cv2.boxFilter(values, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
     return np.asarray(total, np.float32)
 
 
-def _enlarge(coefficients: FloatArray, top: int, rows: int, size: tuple[int, int]) -> FloatArray:
-    """Rows `top` to `top + rows` of the coefficients enlarged to `size`, bilinearly."""
-    height, width = size
-    small_height = len(coefficients)
-    position = ((np.arange(top, top + rows) + 0.5) * small_height / height - 0.5).clip(0, small_height - 1)
+def _as_wide(coefficients: FloatArray, width: int) -> FloatArray:
+    size = width, len(coefficients)
+    return np.asarray(cv2.resize(coefficients, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _enlarged(wide: FloatArray, rows: slice, height: int) -> FloatArray:
+    """Some rows of the coefficients, which have the picture's columns already, between theirs."""
+    position = (np.arange(rows.start, rows.stop) + 0.5) * len(wide) / height - 0.5
+    position = position.clip(0, len(wide) - 1)
     above = position.astype(int)
-    below = np.minimum(above + 1, small_height - 1)
+    below = np.minimum(above + 1, len(wide) - 1)
     share = (position - above).astype(np.float32)[:, None, None]
-    lines = coefficients[above] * (1 - share) + coefficients[below] * share
-    return cv2.resize(lines, (width, rows), interpolation=cv2.INTER_LINEAR)
+    lines = wide[below] - wide[above]
+    lines *= share
+    lines += wide[above]
+    return lines
 
 
-def _apply(coefficients: list[FloatArray], pixels: UInt8Array, inside: npt.NDArray[np.bool_]) -> UInt8Array:
-    """[N,3]: the pixels that are inside, changed."""
-    colors = pixels[inside].astype(np.float32)
-    change = [
-        np.einsum("nc,nc->n", c[:, :3], colors) + 255 * c[:, 3] for c in (c[inside] for c in coefficients)
-    ]
-    return (colors + np.stack(change, axis=-1)).round().clip(0, 255).astype(np.uint8)
+def _apply(coefficients: FloatArray, pixels: UInt8Array) -> UInt8Array:
+    """[N,3] pixels, each changed by its own coefficients [N,12]."""
+    colors = pixels.astype(np.float32)
+    by_channel = coefficients.reshape(-1, 3, 4)
+    change = np.einsum("nij,nj->ni", by_channel[..., :3], colors) + 255 * by_channel[..., 3]
+    return (colors + change).round().clip(0, 255).astype(np.uint8)

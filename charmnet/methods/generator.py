@@ -45,11 +45,13 @@ class GeneratorMethod(Method):
         """The real path's result and attention, whatever `precision` computed in the parameters' own."""
         generator = self.generator
         was_training = generator.training
-        generator.eval()
+        if was_training:  # going through all its parts takes a few milliseconds
+            generator.eval()
         try:
             result = generator(composite, foreground_mask)
         finally:
-            generator.train(was_training)
+            if was_training:
+                generator.train()
         return result.harmonized, result.attention
 
     def autocast(self) -> torch.autocast:
