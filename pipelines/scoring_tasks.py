@@ -39,7 +39,8 @@ from pipelines.shards.selection import Selection
 Block = dict[str, NDArray[Any]]
 Group = tuple[int, int]
 
-_BATCH_SIZE = 8
+_BATCH_SIZE = 8  # of the network
+_PARCEL_BATCHES = 4  # a block costs Ray Data some ten milliseconds, whatever is in it
 _CPUS_PER_TASK = 0.5  # decoding and scoring share the CPUs, and a single CPU is enough for both
 _NAMED_PROBLEMS = 5
 
@@ -118,7 +119,7 @@ def _stream(
 
     def decode(batch: Block) -> Iterator[Block]:
         for group in zip(batch["shard"].tolist(), batch["group"].tolist(), strict=True):
-            yield from map(pack, _batches(_decoded(*ray.get(data_reference), group)))
+            yield from map(pack, _parcels(_decoded(*ray.get(data_reference), group)))
 
     items = [{"shard": shard, "group": index} for shard, index in groups]
     listed = ray.data.from_items(items, override_num_blocks=len(items))
@@ -136,9 +137,9 @@ def _stream(
     yield from map(unpack, scored.iter_batches(batch_size=None, batch_format="pyarrow"))
 
 
-def _batches(blocks: Iterator[Block]) -> Iterator[Block]:
-    """As many images together as are scored at once."""
-    while taken := list(islice(blocks, _BATCH_SIZE)):
+def _parcels(blocks: Iterator[Block]) -> Iterator[Block]:
+    """As many images together as travel at once."""
+    while taken := list(islice(blocks, _PARCEL_BATCHES * _BATCH_SIZE)):
         yield {name: np.concatenate([block[name] for block in taken]) for name in taken[0]}
 
 
@@ -170,19 +171,22 @@ class _Scorer:
         self.protocol = protocol
 
     def __call__(self, parcel: pa.Table) -> pa.Table:
-        batch = unpack(parcel)
-        rows = list(_rows(batch))
-        readable = [index for index, row in enumerate(rows) if not row["problem"]]
+        images = unpack(parcel)
+        rows = list(_rows(images))
         errors = np.full((len(rows), 6), np.nan)
-        labels = {name: values for name, values in batch.items() if name not in _PICTURES}
-        if readable:
-            images = [_image(rows[index]) for index in readable]
+        problems = [str(row["problem"]) for row in rows]
+        readable = [index for index, problem in enumerate(problems) if not problem]
+        for start in range(0, len(readable), _BATCH_SIZE):
+            batch = readable[start : start + _BATCH_SIZE]
             try:
-                results = evaluate_images(self.method, images, self.protocol, self.device)
-                errors[readable] = [astuple(r.composite) + astuple(r.harmonized) for r in results]
+                scored = [_image(rows[index]) for index in batch]
+                results = evaluate_images(self.method, scored, self.protocol, self.device)
+                errors[batch] = [astuple(r.composite) + astuple(r.harmonized) for r in results]
             except WeightsError as error:
-                labels["problem"] = np.array([row["problem"] or str(error) for row in rows])
-        return pack(labels | {"errors": errors})
+                for index in batch:
+                    problems[index] = str(error)
+        labels = {name: values for name, values in images.items() if name not in _PICTURES}
+        return pack(labels | {"problem": np.array(problems), "errors": errors})
 
 
 def _block(image: EvaluationImage, group: Group, group_images: int, problem: str = "") -> Block:
