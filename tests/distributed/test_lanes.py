@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from charmnet.errors import DataError
+from pipelines.ingest import lanes
 from pipelines.ingest.lanes import (
     LaneShard,
     bytes_ahead,
@@ -70,6 +71,18 @@ def test_any_number_of_workers_gets_the_same_global_batches(
     for mine, wanted in zip(got, read_window(spec, 2, 9, BATCH), strict=True):
         for name in set(wanted) - {"lane"}:
             np.testing.assert_array_equal(mine[name], wanted[name], err_msg=name)
+
+
+def test_one_execution_follows_another_without_a_step_lost(
+    specs: dict[str, StreamSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "_MAX_POOLS", 1)
+    spec = replace(specs["rendered"], pool_row_groups=1)
+    stop = 2 * spec.pool_steps + 1
+    got = stream(spec, 2, 1, stop, 0.5)
+    for mine, wanted in zip(got, read_window(spec, 1, stop, BATCH), strict=True):
+        np.testing.assert_array_equal(mine["id"], wanted["id"])
+        np.testing.assert_array_equal(mine["composite"], wanted["composite"])
 
 
 @pytest.mark.parametrize("tasks", [1, 7, 62])
