@@ -52,7 +52,7 @@ def usable_tracking_uri(tracking_uri: str) -> str:
     """
     uri = plain_tracking_uri(tracking_uri)
     if uri.startswith("sqlite:"):
-        database = Path(uri.removeprefix("sqlite:///"))
+        database = Path(uri.removeprefix("sqlite:///").partition("?")[0])
         try:
             database.parent.mkdir(parents=True, exist_ok=True)
             with database.open("ab"):
