@@ -1,5 +1,5 @@
 """The plant around the science: storage, Ray, MLflow, commands."""
 
-from pipelines.cluster import prepare_environment
+from pipelines.runtime.cluster import prepare_environment
 
 prepare_environment()

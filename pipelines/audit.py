@@ -28,14 +28,14 @@ from pipelines.audit_logs import (
 )
 from pipelines.auditing import DomainAudit, DomainReport
 from pipelines.cli import EXIT_FAILED, module_main
-from pipelines.config import TrainConfig
+from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.window import StreamSpec
-from pipelines.progress import progress
+from pipelines.runs.attempts import Attempt, read_attempts
+from pipelines.runs.delivery_log import read_quarantine
+from pipelines.runs.run_folder import RunFolder, RunRecord
+from pipelines.runtime.console import progress
+from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
-from pipelines.storage import Location
-from pipelines.training.attempts import Attempt, read_attempts
-from pipelines.training.deliveries import read_quarantine
-from pipelines.training.run_folder import RunFolder, RunRecord
 
 _CHUNK_ROWS = 1 << 16
 _COLUMNS = ("domain", "samples", "epochs", "rows", "missing", "twice", "substitutes", "differing")

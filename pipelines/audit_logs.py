@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from charmnet.errors import DataError, StorageError
 from charmnet.weights import CHECKPOINT_FILE
-from pipelines.storage import Location
-from pipelines.training.attempts import Attempt
-from pipelines.training.deliveries import AUDIT_FOLDER, AUDIT_SCHEMA
+from pipelines.runs.attempts import Attempt
+from pipelines.runs.delivery_log import AUDIT_FOLDER, AUDIT_SCHEMA
+from pipelines.runtime.storage import Location
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from datetime import date
 from pipelines.benchmarks.plot import plot
 from pipelines.benchmarks.report import machine, show
 from pipelines.cli import module_main
-from pipelines.storage import Location
+from pipelines.runtime.storage import Location
 
 SUBJECTS = {
     "ingest": "from shards in S3 to training batches: rows per second, CPU per row, bytes stored and read",

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from charmnet.errors import CharmNetError
-from pipelines.redaction import redact
+from pipelines.runtime.redaction import redact
 
 COMMANDS = {
     "shard": "turn a released data set, or image shards, into parquet shards with a manifest",

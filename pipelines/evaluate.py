@@ -27,14 +27,14 @@ from rich.table import Table
 from charmnet.errors import StorageError
 from charmnet.metrics import Protocol
 from pipelines.cli import module_main
-from pipelines.models import load_model, model_name
-from pipelines.progress import console, progress
+from pipelines.runs.models import load_model, model_name
+from pipelines.runtime.console import console, progress
+from pipelines.runtime.storage import Location
 from pipelines.scoring import DIMENSIONS, ImageResult, Report
 from pipelines.services import state_folder
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
-from pipelines.storage import Location
 from pipelines.tracking import open_tracker, redact, ship_leftovers
 from pipelines.tracking.server import usable_tracking_uri
 

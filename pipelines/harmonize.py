@@ -22,9 +22,9 @@ from charmnet.errors import StorageError
 from charmnet.methods import Method
 from pipelines.cli import EXIT_FAILED, module_main
 from pipelines.harmonize_files import SUFFIXES, Outcome, find_pictures, harmonize_file
-from pipelines.models import load_model
-from pipelines.progress import console, progress
-from pipelines.storage import Location
+from pipelines.runs.models import load_model
+from pipelines.runtime.console import console, progress
+from pipelines.runtime.storage import Location
 
 RECORD_NAME = "harmonize.json"
 FAILED_NAME = "failed.jsonl"

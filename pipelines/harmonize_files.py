@@ -12,7 +12,7 @@ from charmnet.errors import CharmNetError, DataError, WeightsError
 from charmnet.full_size import harmonize_full_size
 from charmnet.images import color_profile, decode_rgb, decode_user_mask, encode_jpeg, encode_png
 from charmnet.methods import Method
-from pipelines.storage import Location
+from pipelines.runtime.storage import Location
 
 _ENCODERS: dict[str, Callable[..., bytes]] = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
 SUFFIXES = tuple(_ENCODERS)

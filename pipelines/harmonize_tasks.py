@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charmnet.methods import Method
-from pipelines.cluster import connect, given_device
 from pipelines.harmonize_files import Outcome, try_file
-from pipelines.storage import Location
+from pipelines.runtime.cluster import connect, given_device
+from pipelines.runtime.storage import Location
 
 _PICTURES_PER_BLOCK = 8
 _MOST_BLOCKS = 1000  # making them costs about a millisecond each

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charmnet.images import decode_rgb, encode_png
-from pipelines.progress import progress
+from pipelines.runtime.console import progress
 
 PHOTOGRAPHS = {
     "train": ("astronaut", "chelsea", "china", "motorcycle", "portrait", "rocket"),

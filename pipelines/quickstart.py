@@ -24,9 +24,9 @@ from typing import Any
 
 from charmnet.errors import CharmNetError
 from pipelines import cli
-from pipelines.cluster import ADDRESS_VARIABLE
-from pipelines.progress import console, results
 from pipelines.quickstart_data import Example, Pictures, pictures, strongest_example
+from pipelines.runtime.cluster import ADDRESS_VARIABLE
+from pipelines.runtime.console import console, results
 from pipelines.services import Services
 
 WORKERS = 2
@@ -218,7 +218,7 @@ def _seconds_per_update() -> float:
     from charmnet.batch import HarmonizationBatch
     from charmnet.methods import CharmNetMethod
     from charmnet.vocabulary import NUM_CONDITIONS, Domain
-    from pipelines.recipes import recipe
+    from pipelines.config.recipes import recipe
 
     config = recipe("small")
     rows, size = config.batch_size // WORKERS, TRAINING_SIZE

@@ -15,9 +15,9 @@ from charmnet.errors import DataError
 from charmnet.images import decode_rgb, encode_jpeg
 from pipelines.real_composites.foregrounds import Folders, find
 from pipelines.real_composites.released import compose
+from pipelines.runtime.storage import Location
 from pipelines.shards.lists import Categories
 from pipelines.shards.reading import Dataset
-from pipelines.storage import Location
 
 COMPOSITES_PER_MASK = 2
 COMPARISON_GAP_PIXELS = 8

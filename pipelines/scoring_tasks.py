@@ -22,8 +22,8 @@ from charmnet.errors import CharmNetError, DataError, WeightsError
 from charmnet.methods import Method
 from charmnet.metrics import ImageErrors, Protocol
 from charmnet.vocabulary import Domain
-from pipelines.cluster import connect, given_device
 from pipelines.ingest.parcels import pack, unpack
+from pipelines.runtime.cluster import connect, given_device
 from pipelines.scoring import (
     EvaluationImage,
     ImageResult,

@@ -17,6 +17,7 @@ from types import ModuleType
 
 from charmnet.vocabulary import CaptureCondition, Domain
 from pipelines.cli import module_main
+from pipelines.runtime.storage import Location, StorageError
 from pipelines.shards import iharmony4, rdharmony, webdataset
 from pipelines.shards.entries import Entry, Rejection
 from pipelines.shards.job import (
@@ -32,7 +33,6 @@ from pipelines.shards.lists import read_categories, read_lists
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.report import show_finished, show_outcome
 from pipelines.shards.schema import RowKind
-from pipelines.storage import Location, StorageError
 
 PROJECT_ORDER = ",".join(condition.name for condition in CaptureCondition)
 

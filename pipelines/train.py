@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 from charmnet.vocabulary import Domain
 from pipelines.cli import module_main
-from pipelines.config import TrainConfig
+from pipelines.config.recipes import RECIPES, recipe
+from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined
-from pipelines.recipes import RECIPES, recipe
 from pipelines.tracking.server import default_tracking_uri, usable_tracking_uri
 from pipelines.training.start_clock import StartClock
 

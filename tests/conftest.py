@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from pipelines.chaos.poison import deadly_decoder
-from pipelines.cluster import start_here
+from pipelines.runtime.cluster import start_here
 from pipelines.services import ObjectStore
 
 os.environ.update(

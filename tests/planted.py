@@ -8,12 +8,12 @@ import numpy as np
 
 from charmnet.images import encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
+from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, pair_row, scene_row
 from pipelines.shards.schema import RowKind
 from pipelines.shards.writer import write_parquet
-from pipelines.storage import Location
 from tests.factories import foreground, photograph
 
 

@@ -27,10 +27,10 @@ from pipelines.benchmarks.plot import bars
 from pipelines.benchmarks.processes import Spent
 from pipelines.benchmarks.report import Report
 from pipelines.benchmarks.tensors import batches_in_memory
+from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import EVERYTHING
-from pipelines.storage import Location
 
 _BATCHES = {"evaluate": 8, "harmonize": 1}
 """Pictures that each command gives to the network at a time."""
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(arguments: argparse.Namespace) -> Report:
-    from pipelines.cluster import connect, prepare_environment
+    from pipelines.runtime.cluster import connect, prepare_environment
 
     dataset = _opened(arguments.data)
     method = CharmNetMethod(width=arguments.width, seed=0)

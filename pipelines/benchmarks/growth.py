@@ -22,12 +22,12 @@ from charmnet.images import encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
 from pipelines.benchmarks.report import Report, peak_bytes
 from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, pair_row
 from pipelines.shards.schema import RowKind
 from pipelines.shards.writer import write_parquet
-from pipelines.storage import Location
 
 TIMES = (1, 4, 16)
 _SIDE = 128  # pixels

@@ -22,8 +22,8 @@ from charmnet.errors import DataError
 from charmnet.images import UInt8Array, decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.vocabulary import NUM_CONDITIONS
 from pipelines.cli import main
+from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import MANIFEST_NAME
-from pipelines.storage import Location
 
 Size = tuple[int, int]
 """(height, width) in pixels."""

@@ -13,8 +13,8 @@ import pyarrow.fs
 from charmnet.vocabulary import NUM_CONDITIONS
 from pipelines.benchmarks.ingest_data import Data
 from pipelines.ingest.window import StreamSpec
+from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
-from pipelines.storage import Location
 
 _PAIRS_OF_A_SCENE = NUM_CONDITIONS * (NUM_CONDITIONS - 1)
 _TIMES_LARGER = 50

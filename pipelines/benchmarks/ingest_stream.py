@@ -20,9 +20,9 @@ from typing import Any
 import psutil
 
 from charmnet.images import decode_rgb
-from pipelines.cluster import start_here
 from pipelines.ingest.source import SampleSource
 from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.runtime.cluster import start_here
 from pipelines.shards.reading import Dataset
 
 BATCH_SIZE = 8

@@ -17,9 +17,9 @@ from rich.table import Table
 from charmnet.vocabulary import Domain
 from pipelines.benchmarks.report import peak_bytes
 from pipelines.ingest.epoch_plan import EpochPlan
+from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.schema import SCHEMA_VERSION, RowKind
-from pipelines.storage import Location
 
 _GROUPS, _ROWS = 16, 64  # of a shard, and of a row group
 _PAIRS = 4  # of a worker's step

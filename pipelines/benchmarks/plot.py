@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import PurePosixPath
 from typing import Any
 
-from pipelines.storage import Location
+from pipelines.runtime.storage import Location
 
 _INCHES = (7.0, 3.2)
 

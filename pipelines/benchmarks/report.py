@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from pipelines.progress import results
+from pipelines.runtime.console import results
 
 _PACKAGES = ("torch", "ray", "pyarrow", "opencv-python-headless")
 

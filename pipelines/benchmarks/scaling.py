@@ -33,12 +33,12 @@ from pipelines.benchmarks.report import Report
 from pipelines.benchmarks.scaling_model import fitted_all_reduce
 from pipelines.ingest.parcels import steps_of_parcel
 from pipelines.ingest.window import StreamSpec
+from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import pair_row
 from pipelines.shards.schema import RowKind
 from pipelines.shards.writer import write_parquet
-from pipelines.storage import Location
 
 MEGABYTE = 1 << 20
 _TINY_ROWS = 512
@@ -79,7 +79,7 @@ def measure(arguments: argparse.Namespace) -> Report:
 
 def coordinator_figures(ranks: Sequence[int], blocks: int) -> list[dict[str, float]]:
     """A coordinator of a stream and so many ranks, who ask for blocks as Ray's iterators do."""
-    from pipelines.cluster import connect, prepare_environment
+    from pipelines.runtime.cluster import connect, prepare_environment
 
     prepare_environment()
     connect()

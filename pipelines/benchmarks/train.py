@@ -25,8 +25,8 @@ from pipelines.benchmarks.processes import Spent
 from pipelines.benchmarks.report import Report
 from pipelines.benchmarks.tensors import batches_in_memory
 from pipelines.benchmarks.update_worker import WARM_UP_STEPS, synchronize
-from pipelines.config import TrainConfig
-from pipelines.recipes import RECIPES, recipe
+from pipelines.config.recipes import RECIPES, recipe
+from pipelines.config.train_config import TrainConfig
 from pipelines.training.job import method_of
 from pipelines.training.loop import update_of
 from pipelines.training.start_clock import parse
@@ -109,7 +109,7 @@ class Run:
 
 def _trained(arguments: argparse.Namespace, assignments: list[str]) -> Run:
     """Runs the command on a running cluster and listens to it."""
-    from pipelines.cluster import ADDRESS_VARIABLE, prepare_environment, start_here
+    from pipelines.runtime.cluster import ADDRESS_VARIABLE, prepare_environment, start_here
 
     prepare_environment()
     import ray

@@ -14,9 +14,9 @@ from pipelines.chaos.scenarios import SCENARIOS, Scenario
 from pipelines.chaos.table import markdown, print_table, write_json
 from pipelines.chaos.verdict import Evidence, Outcome, Played, evidence, judge
 from pipelines.cli import EXIT_FAILED
-from pipelines.progress import results
+from pipelines.runtime.console import results
+from pipelines.runtime.storage import Location
 from pipelines.services import state_folder
-from pipelines.storage import Location
 
 UNDISTURBED = "undisturbed"
 

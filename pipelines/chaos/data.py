@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 from charmnet.images import encode_jpeg, encode_png
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.ingest.source import Reference
+from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, pair_row, scene_row
 from pipelines.shards.schema import RowKind
 from pipelines.shards.writer import write_parquet
-from pipelines.storage import Location
 
 MOST_BYTES = 256 << 20
 """Of a user's data set so much is copied, in whole shards."""

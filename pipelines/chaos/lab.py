@@ -21,14 +21,14 @@ from pipelines.chaos.data import copied, made, publish
 from pipelines.chaos.nodes import NodeCluster, clean_environment
 from pipelines.chaos.runs import Run, when_it_answers
 from pipelines.chaos.store_proxy import Behaviour, StoreProxy
-from pipelines.config import TrainConfig
+from pipelines.config.recipes import recipe
+from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.source import Reference
 from pipelines.ingest.window import StreamSpec
-from pipelines.progress import console
-from pipelines.recipes import recipe
+from pipelines.runtime.console import console
+from pipelines.runtime.storage import Location
 from pipelines.services import ObjectStore, TrackingServer
 from pipelines.shards.reading import Dataset
-from pipelines.storage import Location
 
 WORKER = "RayTrainWorker"
 DRIVER = "pipelines.train"

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from pipelines.chaos.lab import Options
 from pipelines.chaos.verdict import Outcome
-from pipelines.storage import Location
+from pipelines.runtime.storage import Location
 
 COLUMNS = (
     "fault", "times", "run ended", "rows lost", "rows twice", "weights", "metrics", "quarantined",

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from pipelines.audit import Report, audit
 from pipelines.chaos.lab import Lab
 from pipelines.chaos.runs import Run
-from pipelines.storage import Location
+from pipelines.runs.checkpoints import registered_checkpoints
+from pipelines.runs.delivery_log import read_quarantine
+from pipelines.runtime.storage import Location
 from pipelines.tracking.server import connect
-from pipelines.training.checkpoints import registered_checkpoints
-from pipelines.training.deliveries import read_quarantine
 
 _BY_STEP = ("loss/", "discriminator/", "optim/")
 

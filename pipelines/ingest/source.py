@@ -11,7 +11,7 @@ from charmnet.errors import DataError, StorageError
 from pipelines.ingest.probe import DecoderProbe
 from pipelines.ingest.quarantine import Quarantined
 from pipelines.ingest.samples import EncodedSample, RowGroupSamples, Sample, SampleError, decode
-from pipelines.patience import patiently
+from pipelines.runtime.retry import patiently
 
 if TYPE_CHECKING:
     from pipelines.ingest.window import StreamSpec

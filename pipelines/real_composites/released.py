@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pipelines.progress import progress
 from pipelines.real_composites.composer import Composer
 from pipelines.real_composites.foregrounds import Folders, Foreground, measure
+from pipelines.runtime.console import progress
+from pipelines.runtime.storage import Location
 from pipelines.shards.entries import Rejection, read_ahead
 from pipelines.shards.rows import Row
-from pipelines.storage import Location
 
 Listed = tuple[str, str]
 """(split, path of a composite beneath the data set's folder)."""

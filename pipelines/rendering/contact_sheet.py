@@ -11,11 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from charmnet.images import UInt8Array, decode_mask, decode_rgb
 from charmnet.vocabulary import CaptureCondition
+from pipelines.runtime.storage import Location
 from pipelines.shards.contact_sheet import drawable, sample_rows
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row
 from pipelines.shards.selection import EVERYTHING
-from pipelines.storage import Location
 
 MOST_SCENES = 8
 TILE_WIDTH = 256

@@ -22,6 +22,7 @@ from pipelines.rendering.assets import Assets
 from pipelines.rendering.conditions import Conditions
 from pipelines.rendering.description import Scene
 from pipelines.rendering.mitsuba_renderer import foreground_coverage, render_view
+from pipelines.runtime.storage import Location
 from pipelines.shards.entries import Rejection, read_ahead
 from pipelines.shards.job import DEFAULT_SHARD_SAMPLES, Destination, Outcome, Plan, make
 from pipelines.shards.lists import in_stable_disorder
@@ -30,7 +31,6 @@ from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, scene_row
 from pipelines.shards.schema import RowKind
 from pipelines.shards.writer import Written, write_parquet
-from pipelines.storage import Location
 
 COVERAGE = (0.01, 0.6)
 ATTEMPTS = 12

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 from charmnet.errors import DataError
 from charmnet.images import decode_mask, encode_mask
+from pipelines.runtime.storage import Location, MissingError
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import PictureError, Row, bytes_of, check_pictures, pair_row, scene_row, shrink
 from pipelines.shards.schema import ROW_GROUP_BYTES
-from pipelines.storage import Location, MissingError
 
 T = TypeVar("T")
 S = TypeVar("S")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from charmnet.errors import DataError
-from pipelines.storage import Location, StorageError
+from pipelines.runtime.storage import Location, StorageError
 
 _COMPOSITES = "composite_images"
 

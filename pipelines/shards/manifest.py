@@ -19,9 +19,9 @@ import numpy as np
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
+from pipelines.runtime.storage import Location
 from pipelines.shards.schema import SCHEMA_VERSION, RowKind
 from pipelines.shards.shard_table import MOST, RowGroup, Shard, ShardTable, shard_json
-from pipelines.storage import Location
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 29  # a hundred million rows take half of it

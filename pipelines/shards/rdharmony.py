@@ -18,12 +18,12 @@ from typing import Any
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition, Domain
+from pipelines.runtime.storage import Location
 from pipelines.shards.entries import Entry, Rejection, without_duplicates
 from pipelines.shards.lists import Categories, PathList, beneath, split_composite_path
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import check_style_label
 from pipelines.shards.schema import RowKind
-from pipelines.storage import Location
 
 PAIRS_OF_A_SCENE = NUM_CONDITIONS * (NUM_CONDITIONS - 1)
 _OF_A_SCENE = re.compile(

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from charmnet.errors import DataError, StorageError
+from pipelines.runtime.storage import Location, MissingError
 from pipelines.shards.manifest import Container, Manifest, RowGroup, Stratum
 from pipelines.shards.schema import ROW_GROUP_BYTES, SCHEMAS
 from pipelines.shards.selection import Selection
 from pipelines.shards.tar import read_tar_rows
-from pipelines.storage import Location, MissingError
 
 STRATUM_COLUMNS = ("domain", "subset", "category", "splits")
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 from rich.table import Table
 
-from pipelines.progress import results
+from pipelines.runtime.console import results
 from pipelines.shards.job import REJECTED_NAME, Destination, Outcome
 from pipelines.shards.manifest import Manifest
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from charmnet.errors import CharmNetError, DataError
 from charmnet.images import decode_mask
-from pipelines.cluster import over_cluster
+from pipelines.runtime.cluster import over_cluster
 from pipelines.shards.entries import read_ahead
 from pipelines.shards.manifest import Container
 from pipelines.shards.reading import Dataset, strata_of

@@ -15,13 +15,13 @@ from functools import cached_property
 from typing import Any
 
 from charmnet.errors import DataError
+from pipelines.runtime.storage import Location
 from pipelines.shards.entries import Rejection, finished
 from pipelines.shards.manifest import Container, Manifest, RowGroup, Shard, Stratum
 from pipelines.shards.rows import Row, samples_of
 from pipelines.shards.schema import RowKind
 from pipelines.shards.tar import HashingReader, TarSample, sample_row, tar_samples
 from pipelines.shards.writer import GroupLimit, StratumCounter, Written
-from pipelines.storage import Location
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What a run tells about itself: the tracker's protocol, and MLflow behind a spool on disk."""
 
-from pipelines.redaction import redact
+from pipelines.runtime.redaction import redact
 from pipelines.tracking.grids import sample_grid
 from pipelines.tracking.leftovers import Leftovers, ship_leftovers
 from pipelines.tracking.mlflow_tracker import MlflowTracker, open_tracker

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Literal, ParamSpec
 
 import numpy as np
 
-from pipelines.redaction import redact
+from pipelines.runtime.redaction import redact
 from pipelines.tracking.runs import RunIdentity, driver_tags
 from pipelines.tracking.server import plain_tracking_uri
 from pipelines.tracking.shipper import Role, Shipper

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from charmnet.errors import StorageError
 from charmnet.methods.base import Method
 from charmnet.weights import save_checkpoint
-from pipelines.redaction import redact
+from pipelines.runtime.redaction import redact
 from pipelines.tracking.server import connect, plain_tracking_uri
 from pipelines.tracking.tracker import Tracker
 

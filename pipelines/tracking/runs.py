@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from pipelines.redaction import redact
+from pipelines.runtime.redaction import redact
 from pipelines.tracking.server import connect, local_artifacts
 
 if TYPE_CHECKING:

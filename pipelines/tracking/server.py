@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from pipelines.redaction import redact
+from pipelines.runtime.redaction import redact
 from pipelines.services import state_folder
 
 if TYPE_CHECKING:

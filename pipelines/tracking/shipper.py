@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.redaction import redact
+from pipelines.runtime.redaction import redact
 from pipelines.tracking.run_writer import METRICS_PER_REQUEST, RunWriter
 from pipelines.tracking.runs import (
     HEARTBEAT_SECONDS,

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipelines.redaction import redact
+from pipelines.runtime.redaction import redact
 from pipelines.tracking.spool_entries import (
     MOST_PENDING_BYTES,
     checked_entry,

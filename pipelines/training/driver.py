@@ -10,21 +10,21 @@ from typing import Any
 
 from charmnet.methods import Method
 from charmnet.vocabulary import Domain
-from pipelines.cluster import connect
-from pipelines.config import TrainConfig
+from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined, quarantine_limit
 from pipelines.ingest.window import StreamSpec
-from pipelines.models import load_model
+from pipelines.runs.delivery_log import read_quarantine
+from pipelines.runs.models import load_model
+from pipelines.runs.run_folder import RunFolder
+from pipelines.runtime.cluster import connect
+from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
-from pipelines.storage import Location
 from pipelines.tracking import NullTracker, RunStatus, Tracker
-from pipelines.training.deliveries import read_quarantine
 from pipelines.training.fit import StopRequest, fit, stopping_on_signals, trainer_of
 from pipelines.training.job import RunTracking, TrainingJob, method_of
 from pipelines.training.placement import Placement, place
 from pipelines.training.record import record_models, record_run, settle_earlier_runs
-from pipelines.training.run_folder import RunFolder
 from pipelines.training.start_clock import StartClock
 
 RELEASED_EPOCHS = 200

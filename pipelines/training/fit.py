@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import quote
 
 from charmnet.errors import CharmNetError
-from pipelines.patience import patiently
-from pipelines.progress import progress
-from pipelines.training.checkpoints import newest_metadata
+from pipelines.runs.checkpoints import newest_metadata
+from pipelines.runtime.console import progress
+from pipelines.runtime.retry import patiently
 from pipelines.training.job import TrainingJob
 
 _POLL_SECONDS = 0.5

@@ -8,11 +8,11 @@ from typing import Any
 
 from charmnet.methods import Method, build_method
 from charmnet.vocabulary import Domain
-from pipelines.config import TrainConfig
+from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.window import StreamSpec
+from pipelines.runtime.storage import Location
 from pipelines.services import state_folder
 from pipelines.shards.reading import Dataset
-from pipelines.storage import Location
 from pipelines.tracking import Tracker, open_tracker
 from pipelines.training.placement import Placement
 

@@ -22,12 +22,8 @@ from charmnet.losses import mean_over_workers
 from charmnet.methods import Method, ReplayedUpdate, metric_path
 from charmnet.weights import Snapshot, snapshot
 from pipelines.ingest.window import Block
-from pipelines.models import load_model
-from pipelines.patience import patiently
-from pipelines.scoring import metric_name
-from pipelines.tracking import NullTracker, SystemSampler, Tracker
-from pipelines.training.attempts import begin_attempt
-from pipelines.training.checkpoints import (
+from pipelines.runs.attempts import begin_attempt
+from pipelines.runs.checkpoints import (
     Restored,
     Uploader,
     checkpoint_name,
@@ -36,11 +32,15 @@ from pipelines.training.checkpoints import (
     restore,
     restore_newest,
 )
-from pipelines.training.deliveries import DeliveryLog
+from pipelines.runs.delivery_log import DeliveryLog
+from pipelines.runs.models import load_model
+from pipelines.runs.run_folder import RunFolder
+from pipelines.runtime.retry import patiently
+from pipelines.scoring import metric_name
+from pipelines.tracking import NullTracker, SystemSampler, Tracker
 from pipelines.training.job import TrainingJob, method_of
 from pipelines.training.metric_window import MetricWindow
 from pipelines.training.parallel import data_parallel
-from pipelines.training.run_folder import RunFolder
 from pipelines.training.schedule import learning_rate_factor
 from pipelines.training.start_clock import FIRST_STEP
 from pipelines.training.streams import open_streams

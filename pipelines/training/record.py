@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from charmnet.weights import load_checkpoint
-from pipelines.redaction import redact
+from pipelines.runs.run_folder import RunFolder
+from pipelines.runtime.redaction import redact
+from pipelines.runtime.storage import Location
 from pipelines.services import state_folder
-from pipelines.storage import Location
 from pipelines.tracking import Tracker, close_orphans, ship_leftovers
 from pipelines.tracking.models import log_model
 from pipelines.training.job import RunTracking, TrainingJob
-from pipelines.training.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 

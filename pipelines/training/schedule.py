@@ -1,6 +1,6 @@
 """Learning rates over a run."""
 
-from pipelines.config import Schedule
+from pipelines.config.train_config import Schedule
 
 
 def learning_rate_factor(schedule: Schedule, step: int, steps: int) -> float:

@@ -18,8 +18,8 @@ from charmnet.errors import DataError
 from charmnet.methods import Method
 from charmnet.metrics import ErrorSums, to_uint8
 from charmnet.vocabulary import Domain
-from pipelines.config import TrainConfig
-from pipelines.patience import patiently
+from pipelines.config.train_config import TrainConfig
+from pipelines.runtime.retry import patiently
 from pipelines.scoring import (
     EvaluationImage,
     Report,

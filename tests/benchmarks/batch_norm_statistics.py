@@ -17,9 +17,9 @@ import torch
 from charmnet.batch import HarmonizationBatch
 from charmnet.methods import CharmNetMethod, Method
 from charmnet.vocabulary import Domain
-from pipelines.config import TrainConfig
+from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.window import StreamSpec, read_window
-from pipelines.models import load_model
+from pipelines.runs.models import load_model
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
 from pipelines.training.loop import to_batch

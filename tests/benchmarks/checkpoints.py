@@ -24,9 +24,9 @@ import torch
 
 from charmnet.methods import METHODS, Method, build_method
 from charmnet.weights import Snapshot, snapshot
+from pipelines.runs.checkpoints import Uploader, checkpoint_name, collect_checkpoints, register_checkpoint
+from pipelines.runtime.storage import Location
 from pipelines.services import ObjectStore
-from pipelines.storage import Location
-from pipelines.training.checkpoints import Uploader, checkpoint_name, collect_checkpoints, register_checkpoint
 
 MEGABYTE = 1 << 20
 _QUIET_SECONDS = 2.0

@@ -19,9 +19,9 @@ import torch
 from charmnet.batch import HarmonizationBatch
 from charmnet.methods import Method
 from charmnet.vocabulary import Domain
-from pipelines.config import TrainConfig
+from pipelines.config.recipes import recipe
+from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.window import StreamSpec, read_window
-from pipelines.recipes import recipe
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
 from pipelines.training.job import method_of

@@ -15,11 +15,11 @@ from typing import Any
 
 import ray
 
-from pipelines.cluster import prepare_environment, start_here
 from pipelines.ingest.lanes import LaneShard
 from pipelines.ingest.window import StreamSpec
+from pipelines.runtime.cluster import prepare_environment, start_here
+from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
-from pipelines.storage import Location
 
 WARM_UP_SECONDS = 10
 SECONDS = 30

@@ -27,7 +27,6 @@ import drjit
 import numpy as np
 
 from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition
-from pipelines.cluster import prepare_environment, start_here
 from pipelines.rendering import mitsuba_renderer
 from pipelines.rendering.assets import Assets
 from pipelines.rendering.conditions import Conditions
@@ -35,9 +34,10 @@ from pipelines.rendering.description import Scene
 from pipelines.rendering.geometry import layers_of
 from pipelines.rendering.job import RenderTask, Settings, View, fit_scene, render
 from pipelines.rendering.mitsuba_renderer import SAMPLES_PER_PIXEL, VARIANT, render_view
+from pipelines.runtime.cluster import prepare_environment, start_here
+from pipelines.runtime.storage import Location
 from pipelines.shards.entries import Rejection
 from pipelines.shards.job import Destination
-from pipelines.storage import Location
 from tests.fixtures.separately_lit import render_separately
 
 Rows = Iterator[tuple[str, ...]]

@@ -10,8 +10,8 @@ import time
 
 import psutil
 
-from pipelines.cluster import connect
 from pipelines.ingest.window import StreamSpec
+from pipelines.runtime.cluster import connect
 from pipelines.shards.reading import Dataset
 
 SECONDS = 15

@@ -24,9 +24,9 @@ import torch.multiprocessing as mp
 from charmnet.losses import mean_over_workers
 from charmnet.methods import Method
 from charmnet.vocabulary import Domain
-from pipelines.config import TrainConfig
+from pipelines.config.recipes import recipe
+from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.window import Block, read_window
-from pipelines.recipes import recipe
 from pipelines.shards.reading import Dataset
 from pipelines.training.driver import stream_specs
 from pipelines.training.job import method_of

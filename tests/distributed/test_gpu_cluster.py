@@ -15,14 +15,14 @@ from tests.factories import foreground, photograph
 SCRIPT = """
 import sys
 from charmnet.methods import CharmNetMethod
-from pipelines.cluster import prepare_environment, start_here
+from pipelines.runtime.cluster import prepare_environment, start_here
 prepare_environment()
 start_here(num_cpus=2, num_gpus=1)
 from pipelines.harmonize_tasks import harmonize_pictures
 from pipelines.scoring_tasks import score_dataset
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import EVERYTHING
-from pipelines.storage import Location
+from pipelines.runtime.storage import Location
 source, dest, data = sys.argv[1:]
 method = CharmNetMethod(width=8, seed=0)
 pairs = [(f"{n}.jpg", f"{n}.mask.png") for n in range(3)]

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.cluster import free_port
-from pipelines.storage import Location
+from pipelines.runtime.cluster import free_port
+from pipelines.runtime.storage import Location
 from pipelines.tracking.server import connect
 from tests.fixtures.datasets import ShardedDatasets
 

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 
 from charmnet.weights import load_checkpoint
 from pipelines.cli import main
+from pipelines.runs.checkpoints import registered_checkpoints
+from pipelines.runtime.storage import Location
 from pipelines.services import TrackingServer
-from pipelines.storage import Location
 from pipelines.tracking.server import connect
-from pipelines.training.checkpoints import registered_checkpoints
 from tests.fixtures.datasets import ShardedDatasets
 
 TINY = ("pool_row_groups=2",)

@@ -27,7 +27,7 @@ from typing import Any
 
 from charmnet.weights import CHECKPOINT_FILE
 from pipelines.cli import main as charmnet
-from pipelines.storage import Location
+from pipelines.runtime.storage import Location
 from tests.planted import pair_rows, scene_rows, write_dataset
 
 PATIENCE_SECONDS = 400

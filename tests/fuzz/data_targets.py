@@ -14,6 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from charmnet.vocabulary import Domain
 from pipelines.ingest.samples import RowGroupSamples, decode
+from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import MANIFEST_NAME, Container, Manifest, Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, pair_row, scene_row
@@ -23,7 +24,6 @@ from pipelines.shards.tar import HashingReader
 from pipelines.shards.verify import checks_of, run_check
 from pipelines.shards.webdataset import FoundRow, index_archive, rows_of_archive
 from pipelines.shards.writer import write_parquet
-from pipelines.storage import Location
 from tests.fuzz.mutation import mutate_json
 from tests.fuzz.picture_targets import pictures
 from tests.fuzz.targets import Target

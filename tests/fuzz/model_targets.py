@@ -24,7 +24,7 @@ from charmnet.weights import (
     read_pth,
     save_checkpoint,
 )
-from pipelines.models import checkpoint_of
+from pipelines.runs.models import checkpoint_of
 from pipelines.tracking.mlflow_tracker import read_identity
 from pipelines.tracking.spool import Spool
 from tests.fuzz.mutation import mutate_bytes, mutate_json

@@ -9,15 +9,15 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from charmnet.errors import CharmNetError
 from charmnet.vocabulary import Domain
-from pipelines.config import TrainConfig
-from pipelines.redaction import redact
+from pipelines.config.train_config import TrainConfig
+from pipelines.runs.run_folder import RunFolder
+from pipelines.runtime.redaction import redact
+from pipelines.runtime.storage import Location
 from pipelines.shards.iharmony4 import IHarmony4
 from pipelines.shards.lists import Categories, PathList, read_categories, read_list
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rdharmony import RdHarmony
 from pipelines.shards.selection import Selection
-from pipelines.storage import Location
-from pipelines.training.run_folder import RunFolder
 from tests.fuzz.mutation import mutate_json
 from tests.fuzz.targets import Target
 

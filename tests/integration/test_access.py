@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).parents[2] / "infra" / "access" / "seaweedfs_identities.
 ACT = """
 import sys
 from charmnet.errors import StorageError
-from pipelines.storage import Location
+from pipelines.runtime.storage import Location
 for act in sys.argv[1:]:
     verb, path = act.split()
     place = Location.of(f"s3://charmnet/{path}")

@@ -12,8 +12,8 @@ import pytest
 from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png, image_size
 from pipelines.cli import main
 from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
-from pipelines.storage import Location
 from tests.factories import foreground
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

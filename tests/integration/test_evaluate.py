@@ -14,12 +14,12 @@ from charmnet.methods import CharmNetMethod
 from charmnet.metrics import Protocol
 from charmnet.weights import save_checkpoint
 from pipelines.cli import main
-from pipelines.models import load_model
+from pipelines.runs.models import load_model
+from pipelines.runtime.storage import Location
 from pipelines.scoring import Report, evaluate_images, evaluation_images
 from pipelines.scoring_tasks import score_dataset
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import EVERYTHING, Selection
-from pipelines.storage import Location
 from pipelines.tracking import open_tracker
 from pipelines.tracking.models import log_model
 from tests.factories import make_iharmony4, photograph

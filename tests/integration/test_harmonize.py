@@ -10,7 +10,7 @@ from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.methods import CharmNetMethod
 from charmnet.weights import save_checkpoint
 from pipelines.cli import main
-from pipelines.storage import Location
+from pipelines.runtime.storage import Location
 from tests.factories import foreground, make_iharmony4, photograph
 
 

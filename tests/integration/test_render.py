@@ -19,13 +19,13 @@ from pipelines.rendering.assets import Assets, read_assets
 from pipelines.rendering.conditions import Conditions
 from pipelines.rendering.job import RenderTask, Settings, View, fit_scene
 from pipelines.rendering.mitsuba_renderer import VARIANT
+from pipelines.runtime.storage import Location
 from pipelines.shards.entries import Rejection
 from pipelines.shards.job import Destination, Plan, make
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row
 from pipelines.shards.schema import RowKind
 from pipelines.shards.writer import Written, write_parquet
-from pipelines.storage import Location
 from tests.fixtures.lost_worker import LosingItsWorker
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

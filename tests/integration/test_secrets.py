@@ -20,7 +20,7 @@ import psutil
 import pytest
 import requests
 
-from pipelines.storage import Location
+from pipelines.runtime.storage import Location
 from tests.factories import make_rdharmony
 from tests.fixtures.datasets import ShardedDatasets
 from tests.fixtures.guarded import ROOT, GuardedServer

@@ -16,8 +16,8 @@ import pytest
 
 from charmnet.errors import StorageError
 from pipelines.daemon import LOOPBACK
+from pipelines.runtime.storage import Location
 from pipelines.services import ObjectStore, TrackingServer, state_folder
-from pipelines.storage import Location
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,10 @@ def _in_child(code: str, environment: dict[str, str]) -> str:
     return done.stdout.strip()
 
 
-WRITE = "from pipelines.storage import Location; Location.of('s3://charmnet/kept').write_bytes(b'bytes')"
-READ = "from pipelines.storage import Location; print(Location.of('s3://charmnet/kept').read_bytes())"
+WRITE = (
+    "from pipelines.runtime.storage import Location; Location.of('s3://charmnet/kept').write_bytes(b'bytes')"
+)
+READ = "from pipelines.runtime.storage import Location; print(Location.of('s3://charmnet/kept').read_bytes())"
 
 
 def test_listens_on_loopback_only_and_refuses_strangers(store: ObjectStore) -> None:

@@ -15,14 +15,14 @@ import pytest
 
 from charmnet.vocabulary import Domain
 from pipelines.cli import main
-from pipelines.config import TrainConfig
+from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Ledger
 from pipelines.ingest.window import read_window
-from pipelines.storage import Location
-from pipelines.training.attempts import Attempt
-from pipelines.training.deliveries import AUDIT_SCHEMA, DeliveryLog
+from pipelines.runs.attempts import Attempt
+from pipelines.runs.delivery_log import AUDIT_SCHEMA, DeliveryLog
+from pipelines.runs.run_folder import RunFolder
+from pipelines.runtime.storage import Location
 from pipelines.training.driver import stream_specs
-from pipelines.training.run_folder import RunFolder
 from tests.planted import pair_rows, scene_rows, write_dataset
 
 BATCH, LANE, STEPS = 4, 2, 13

@@ -16,8 +16,8 @@ from pipelines.chaos.data import change_composite, copied, flip_bytes, made, pub
 from pipelines.chaos.service_faults import mlflow_away
 from pipelines.chaos.table import COLUMNS, cells, markdown, print_table
 from pipelines.chaos.verdict import Evidence, Outcome, Played, Wanted, judge
+from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
-from pipelines.storage import Location
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,7 @@ import torch
 from charmnet.errors import StorageError, WeightsError
 from charmnet.methods import CharmNetMethod
 from charmnet.weights import CHECKPOINT_FILE, MODEL_FILE, snapshot
-from pipelines.storage import Location
-from pipelines.training.checkpoints import (
+from pipelines.runs.checkpoints import (
     Uploader,
     checkpoint_name,
     collect_checkpoints,
@@ -22,6 +21,7 @@ from pipelines.training.checkpoints import (
     registered_checkpoints,
     restore_newest,
 )
+from pipelines.runtime.storage import Location
 
 
 def saved(run: Location, step: int) -> str:

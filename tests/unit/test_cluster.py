@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from charmnet.errors import ClusterError
-from pipelines.cluster import connect, free_port
+from pipelines.runtime.cluster import connect, free_port
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])  # nothing listens there

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from pipelines.config import TrainConfig
-from pipelines.recipes import RECIPES, recipe
+from pipelines.config.recipes import RECIPES, recipe
+from pipelines.config.train_config import TrainConfig
 
 
 def test_overrides_are_typed() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from charmnet.images import encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
+from pipelines.runtime.storage import Location
 from pipelines.shards.contact_sheet import drawable, sample_rows
 from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.reading import Dataset
@@ -14,7 +15,6 @@ from pipelines.shards.rows import Row, pair_row
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import EVERYTHING, Selection
 from pipelines.shards.writer import write_parquet
-from pipelines.storage import Location
 from tests.factories import foreground, photograph
 
 RNG = np.random.default_rng(0)

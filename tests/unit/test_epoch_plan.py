@@ -16,11 +16,11 @@ from pipelines.ingest.lanes import lane_rows
 from pipelines.ingest.permutation import Permutation
 from pipelines.ingest.source import SampleSource
 from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Container, Manifest, RowGroup, Shard, Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
-from pipelines.storage import Location
 from tests.planted import pair_rows, write_dataset
 
 

@@ -8,7 +8,7 @@ from charmnet.images import decode_rgb, encode_jpeg, encode_png
 from charmnet.methods import Method, build_method
 from pipelines.cli import main
 from pipelines.harmonize_files import find_pictures, harmonize_file, try_file
-from pipelines.storage import Location
+from pipelines.runtime.storage import Location
 from tests.factories import foreground, photograph
 
 

@@ -25,14 +25,14 @@ from charmnet.images import MAX_JPEG_SCANS, decode_rgb, decode_user_mask, encode
 from charmnet.methods import IDIHMethod
 from charmnet.vocabulary import Domain
 from charmnet.weights import CHECKPOINT_FILE, load_checkpoint, read_pth, save_checkpoint
-from pipelines.models import checkpoint_of
+from pipelines.runs.models import checkpoint_of
+from pipelines.runtime.storage import MAX_JSON_BYTES, Location
 from pipelines.shards.iharmony4 import IHarmony4
 from pipelines.shards.lists import Categories, read_list
 from pipelines.shards.manifest import MANIFEST_NAME, Container, Manifest, RowGroup, Shard, Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import PAIR_SCHEMA, RowKind
 from pipelines.shards.tar import HashingReader, tar_samples
-from pipelines.storage import MAX_JSON_BYTES, Location
 from pipelines.tracking.spool import Spool
 from tests.factories import photograph
 from tests.fuzz.picture_targets import repair_png

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
+from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Container, Manifest, RowGroup, Shard, Stratum
 from pipelines.shards.schema import RowKind
-from pipelines.storage import Location
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)
 strata = st.builds(

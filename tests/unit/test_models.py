@@ -7,8 +7,8 @@ import torch
 from charmnet.errors import StorageError, WeightsError
 from charmnet.methods import CharmNetMethod, IDIHMethod, Method
 from charmnet.weights import save_checkpoint, save_released
-from pipelines.models import checkpoint_of, load_model, model_name
-from pipelines.storage import Location
+from pipelines.runs.models import checkpoint_of, load_model, model_name
+from pipelines.runtime.storage import Location
 
 
 def method_of(seed: int) -> CharmNetMethod:

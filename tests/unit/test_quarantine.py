@@ -14,9 +14,9 @@ from pipelines.ingest.lanes import lane_rows
 from pipelines.ingest.quarantine import MOST_STARTS, Ledger, Quarantined, quarantine_limit
 from pipelines.ingest.source import SampleSource
 from pipelines.ingest.window import Block, StreamSpec, read_window
-from pipelines.patience import patiently
+from pipelines.runtime.retry import patiently
+from pipelines.runtime.storage import Location, MissingError
 from pipelines.shards.reading import Dataset
-from pipelines.storage import Location, MissingError
 from tests.planted import pair_rows, scene_rows, write_dataset
 
 BATCH = 4

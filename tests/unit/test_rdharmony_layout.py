@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import CaptureCondition
+from pipelines.runtime.storage import Location
 from pipelines.shards.entries import Rejection, read_entry
 from pipelines.shards.lists import Categories
 from pipelines.shards.rdharmony import Layout, RdHarmony, category_of_subset, parse_condition_order
 from pipelines.shards.schema import RowKind
-from pipelines.storage import Location
 from tests.factories import make_rdharmony, path_list
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from charmnet.vocabulary import Domain
+from pipelines.runtime.storage import Location
 from pipelines.shards.entries import Rejection
 from pipelines.shards.job import Destination, Outcome
 from pipelines.shards.manifest import Container, Manifest
 from pipelines.shards.report import show_outcome
 from pipelines.shards.schema import RowKind
-from pipelines.storage import Location
 
 
 def test_rejections_are_named_and_many_are_counted_by_kind(

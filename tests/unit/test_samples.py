@@ -13,6 +13,7 @@ from charmnet.vocabulary import Domain
 from pipelines.ingest.permutation import seeded_rng
 from pipelines.ingest.samples import EncodedSample, RowGroupSamples, decode
 from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.runtime.storage import Location
 from pipelines.shards.entries import Rejection
 from pipelines.shards.job import ArchiveTask, EntriesTask, Task
 from pipelines.shards.lists import Categories, read_list
@@ -21,7 +22,6 @@ from pipelines.shards.rdharmony import Layout, RdHarmony
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import EVERYTHING
-from pipelines.storage import Location
 from tests.factories import foreground, make_iharmony4, make_rdharmony, photograph
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charmnet.errors import StorageError
-from pipelines.storage import Location, MissingError
+from pipelines.runtime.storage import Location, MissingError
 
 
 def test_a_plain_path_becomes_absolute(tmp_path, monkeypatch) -> None:

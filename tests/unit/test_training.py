@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from charmnet.errors import NonFiniteLossError, StorageError
 from charmnet.methods import IDIHMethod
 from charmnet.weights import load_checkpoint, snapshot
-from pipelines.config import TrainConfig
+from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.lanes import lane_rows
+from pipelines.runs.run_folder import RunFolder
 from pipelines.training.loop import threads_of_worker
 from pipelines.training.metric_window import MetricWindow
 from pipelines.training.placement import place
-from pipelines.training.run_folder import RunFolder
 from pipelines.training.schedule import learning_rate_factor
 
 

@@ -8,7 +8,8 @@ import torch
 from charmnet.errors import StorageError
 from charmnet.methods import CharmNetMethod
 from charmnet.vocabulary import Domain
-from pipelines.config import TrainConfig
+from pipelines.config.train_config import TrainConfig
+from pipelines.runtime.storage import Location
 from pipelines.scoring import Report, evaluate_images, evaluation_images
 from pipelines.shards.entries import Rejection
 from pipelines.shards.iharmony4 import IHarmony4
@@ -18,7 +19,6 @@ from pipelines.shards.manifest import Manifest
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
-from pipelines.storage import Location
 from pipelines.training.validation import Validation
 from tests.factories import make_iharmony4
 

@@ -8,6 +8,7 @@ import pytest
 from charmnet.errors import DataError, StorageError
 from charmnet.images import encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
+from pipelines.runtime.storage import Location
 from pipelines.shards.entries import Rejection
 from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.reading import Dataset
@@ -15,7 +16,6 @@ from pipelines.shards.rows import Row, bytes_of, pair_row, scene_row
 from pipelines.shards.schema import ROW_GROUP_BYTES, RowKind
 from pipelines.shards.verify import checks_of, duplicate_ids, run_check
 from pipelines.shards.writer import write_parquet
-from pipelines.storage import Location
 from tests.factories import foreground, photograph
 
 RNG = np.random.default_rng(0)

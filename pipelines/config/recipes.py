@@ -1,6 +1,6 @@
 """Named configurations: what `charmnet train --recipe NAME` starts from."""
 
-from pipelines.config import TrainConfig
+from pipelines.config.train_config import TrainConfig
 
 RECIPES: dict[str, TrainConfig] = {
     # As the paper's authors released it; docs/departures.md lists what was mended.

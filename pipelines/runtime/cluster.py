@@ -55,7 +55,7 @@ def connect() -> bool:
     """Joins the cluster that `RAY_ADDRESS` names (in a Ray job it is set), else starts Ray on this machine.
 
     Does nothing where the process is connected already. Ray Data's own progress bars and log lines are turned
-    off: commands show progress with `pipelines.progress`.
+    off: commands show progress with `pipelines.runtime.console`.
 
     Returns:
         Whether Ray was started on this machine for it, so that no one else has to do with that Ray.

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from charmnet.errors import StorageError
-from pipelines.patience import patiently
-from pipelines.storage import Location
+from pipelines.runtime.retry import patiently
+from pipelines.runtime.storage import Location
 from pipelines.training.job import TrainingJob
 
 FOLDER = "attempts"

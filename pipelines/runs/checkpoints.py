@@ -18,7 +18,7 @@ from typing import Any
 from charmnet.errors import WeightsError
 from charmnet.methods import Method
 from charmnet.weights import CHECKPOINT_FILE, Snapshot, load_into
-from pipelines.storage import Location
+from pipelines.runtime.storage import Location
 
 SPOOL_FILE = "tracker-spool.bin"
 

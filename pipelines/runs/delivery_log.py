@@ -20,8 +20,8 @@ from charmnet.errors import StorageError
 from charmnet.vocabulary import Domain
 from pipelines.ingest.quarantine import Quarantined
 from pipelines.ingest.window import Block
-from pipelines.patience import patiently
-from pipelines.storage import Location
+from pipelines.runtime.retry import patiently
+from pipelines.runtime.storage import Location
 from pipelines.training.job import TrainingJob
 
 AUDIT_FOLDER = "audit"

@@ -9,7 +9,7 @@ from charmnet.errors import StorageError, WeightsError
 from charmnet.methods import CharmNetMethod, IDIHMethod, Method
 from charmnet.methods.charmnet import RELEASED_NAMES
 from charmnet.weights import CHECKPOINT_FILE, load_checkpoint, load_released, read_pth
-from pipelines.storage import Location
+from pipelines.runtime.storage import Location
 from pipelines.tracking.models import resolve_model
 from pipelines.tracking.server import default_tracking_uri
 

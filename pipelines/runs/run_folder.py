@@ -1,7 +1,7 @@
 """A run's folder in storage: who it is, its checkpoints and its best model.
 
 STORAGE/NAME/run.json                      identity and configuration, written once
-STORAGE/NAME/checkpoint-000000400/         the last few (see `pipelines.training.checkpoints`)
+STORAGE/NAME/checkpoint-000000400/         the last few (see `pipelines.runs.checkpoints`)
 STORAGE/NAME/best/checkpoint-000000300/    the best by validation, named in best.json
 STORAGE/NAME/best.json
 """
@@ -15,8 +15,8 @@ from typing import Any
 
 from charmnet.errors import StorageError
 from charmnet.weights import Snapshot
-from pipelines.config import TrainConfig
-from pipelines.storage import Location
+from pipelines.config.train_config import TrainConfig
+from pipelines.runtime.storage import Location
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from charmnet.errors import StorageError
-from pipelines.storage import MissingError
+from pipelines.runtime.storage import MissingError
 
 T = TypeVar("T")
 
