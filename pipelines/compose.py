@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 
 from pipelines.cli import module_main
+from pipelines.conversion.build import Destination, Plan, make
+from pipelines.conversion.report import show_finished, show_outcome
 from pipelines.rendering.composites import PAIRS_OF_A_SCENE, Composites, composites_of, write_released
 from pipelines.runtime.console import results
 from pipelines.runtime.storage import Location
-from pipelines.shards.job import Destination, Plan, make
 from pipelines.shards.reading import Dataset
-from pipelines.shards.report import show_finished, show_outcome
 
 LAYOUTS = ("shards", "released")
 

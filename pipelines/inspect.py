@@ -17,10 +17,10 @@ from rich.table import Table
 from charmnet.errors import DataError
 from charmnet.vocabulary import CaptureCondition
 from pipelines.cli import module_main
+from pipelines.conversion.entries import read_ahead
 from pipelines.runtime.console import progress, results
 from pipelines.runtime.storage import Location
 from pipelines.shards.contact_sheet import contact_sheet, sample_rows
-from pipelines.shards.entries import read_ahead
 from pipelines.shards.manifest import Container, Manifest
 from pipelines.shards.reading import STRATUM_COLUMNS, Dataset
 from pipelines.shards.selection import Selection

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from charmnet.errors import DataError
 from charmnet.images import decode_rgb, encode_jpeg
+from pipelines.conversion.lists import Categories
 from pipelines.real_composites.foregrounds import Folders, find
 from pipelines.real_composites.released import compose
 from pipelines.runtime.storage import Location
-from pipelines.shards.lists import Categories
 from pipelines.shards.reading import Dataset
 
 COMPOSITES_PER_MASK = 2

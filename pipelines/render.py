@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Any
 from charmnet.errors import CharmNetError, ClusterError
 from charmnet.vocabulary import RDHARMONY_CATEGORIES
 from pipelines.cli import module_main
+from pipelines.conversion.build import Destination
+from pipelines.conversion.report import show_finished, show_outcome
 from pipelines.runtime.cluster import connect
 from pipelines.runtime.console import results
 from pipelines.runtime.storage import Location
-from pipelines.shards.job import Destination
 from pipelines.shards.reading import Dataset
-from pipelines.shards.report import show_finished, show_outcome
 
 if TYPE_CHECKING:  # the renderer is an extra
     from pipelines.rendering.job import Settings

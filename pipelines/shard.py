@@ -17,10 +17,8 @@ from types import ModuleType
 
 from charmnet.vocabulary import CaptureCondition, Domain
 from pipelines.cli import module_main
-from pipelines.runtime.storage import Location, StorageError
-from pipelines.shards import iharmony4, rdharmony, webdataset
-from pipelines.shards.entries import Entry, Rejection
-from pipelines.shards.job import (
+from pipelines.conversion import iharmony4, rdharmony, webdataset
+from pipelines.conversion.build import (
     DEFAULT_SHARD_SAMPLES,
     ArchiveTask,
     Destination,
@@ -29,9 +27,11 @@ from pipelines.shards.job import (
     entries_in_shards,
     make,
 )
-from pipelines.shards.lists import read_categories, read_lists
+from pipelines.conversion.entries import Entry, Rejection
+from pipelines.conversion.lists import read_categories, read_lists
+from pipelines.conversion.report import show_finished, show_outcome
+from pipelines.runtime.storage import Location, StorageError
 from pipelines.shards.manifest import Stratum
-from pipelines.shards.report import show_finished, show_outcome
 from pipelines.shards.schema import RowKind
 
 PROJECT_ORDER = ",".join(condition.name for condition in CaptureCondition)

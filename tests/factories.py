@@ -9,7 +9,7 @@ import numpy as np
 from charmnet.composition import exchange_foreground, soft_style_label
 from charmnet.images import encode_jpeg, encode_png
 from pipelines.chaos.data import foreground, photograph
-from pipelines.shards.lists import PathList
+from pipelines.conversion.lists import PathList
 
 SIZE = (64, 96)  # (height, width)
 

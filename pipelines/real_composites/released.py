@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pipelines.conversion.entries import Rejection, read_ahead
 from pipelines.real_composites.composer import Composer
 from pipelines.real_composites.foregrounds import Folders, Foreground, measure
 from pipelines.runtime.console import progress
 from pipelines.runtime.storage import Location
-from pipelines.shards.entries import Rejection, read_ahead
 from pipelines.shards.rows import Row
 
 Listed = tuple[str, str]

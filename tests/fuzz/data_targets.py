@@ -13,6 +13,7 @@ import pyarrow as pa
 from fsspec.implementations.memory import MemoryFileSystem
 
 from charmnet.vocabulary import Domain
+from pipelines.conversion.webdataset import FoundRow, index_archive, rows_of_archive
 from pipelines.ingest.samples import RowGroupSamples, decode
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import MANIFEST_NAME, Container, Manifest, Stratum
@@ -22,7 +23,6 @@ from pipelines.shards.schema import PAIR_SCHEMA, RowKind
 from pipelines.shards.selection import EVERYTHING
 from pipelines.shards.tar import HashingReader
 from pipelines.shards.verify import checks_of, run_check
-from pipelines.shards.webdataset import FoundRow, index_archive, rows_of_archive
 from pipelines.shards.writer import write_parquet
 from tests.fuzz.mutation import mutate_json
 from tests.fuzz.picture_targets import pictures

@@ -10,13 +10,13 @@ from fsspec.implementations.memory import MemoryFileSystem
 from charmnet.errors import CharmNetError
 from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
+from pipelines.conversion.iharmony4 import IHarmony4
+from pipelines.conversion.lists import Categories, PathList, read_categories, read_list
+from pipelines.conversion.rdharmony import RdHarmony
 from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
-from pipelines.shards.iharmony4 import IHarmony4
-from pipelines.shards.lists import Categories, PathList, read_categories, read_list
 from pipelines.shards.manifest import Stratum
-from pipelines.shards.rdharmony import RdHarmony
 from pipelines.shards.selection import Selection
 from tests.fuzz.mutation import mutate_json
 from tests.fuzz.targets import Target

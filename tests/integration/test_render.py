@@ -13,6 +13,8 @@ import trimesh
 from charmnet.images import decode_mask, decode_rgb, image_size
 from charmnet.vocabulary import CaptureCondition, Domain
 from pipelines.cli import main
+from pipelines.conversion.build import Destination, Plan, make
+from pipelines.conversion.entries import Rejection
 from pipelines.ingest.window import StreamSpec, read_window
 from pipelines.rendering import contact_sheet
 from pipelines.rendering.assets import Assets, read_assets
@@ -20,8 +22,6 @@ from pipelines.rendering.conditions import Conditions
 from pipelines.rendering.job import RenderTask, Settings, View, fit_scene
 from pipelines.rendering.mitsuba_renderer import VARIANT
 from pipelines.runtime.storage import Location
-from pipelines.shards.entries import Rejection
-from pipelines.shards.job import Destination, Plan, make
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row
 from pipelines.shards.schema import RowKind

@@ -25,10 +25,10 @@ from charmnet.images import MAX_JPEG_SCANS, decode_rgb, decode_user_mask, encode
 from charmnet.methods import IDIHMethod
 from charmnet.vocabulary import Domain
 from charmnet.weights import CHECKPOINT_FILE, load_checkpoint, read_pth, save_checkpoint
+from pipelines.conversion.iharmony4 import IHarmony4
+from pipelines.conversion.lists import Categories, read_list
 from pipelines.runs.models import checkpoint_of
 from pipelines.runtime.storage import MAX_JSON_BYTES, Location
-from pipelines.shards.iharmony4 import IHarmony4
-from pipelines.shards.lists import Categories, read_list
 from pipelines.shards.manifest import MANIFEST_NAME, Container, Manifest, RowGroup, Shard, Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import PAIR_SCHEMA, RowKind

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charmnet.errors import DataError, StorageError
+from pipelines.conversion.build import entries_in_shards
+from pipelines.conversion.entries import Entry, Rejection
+from pipelines.conversion.iharmony4 import IHarmony4
+from pipelines.conversion.lists import Categories, PathList, read_categories, read_list, read_lists
 from pipelines.runtime.storage import Location
-from pipelines.shards.entries import Entry, Rejection
-from pipelines.shards.iharmony4 import IHarmony4
-from pipelines.shards.job import entries_in_shards
-from pipelines.shards.lists import Categories, PathList, read_categories, read_list, read_lists
 from pipelines.shards.schema import RowKind
 from tests.factories import make_iharmony4, path_list
 

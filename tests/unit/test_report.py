@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from charmnet.vocabulary import Domain
+from pipelines.conversion.build import Destination, Outcome
+from pipelines.conversion.entries import Rejection
+from pipelines.conversion.report import show_outcome
 from pipelines.runtime.storage import Location
-from pipelines.shards.entries import Rejection
-from pipelines.shards.job import Destination, Outcome
 from pipelines.shards.manifest import Container, Manifest
-from pipelines.shards.report import show_outcome
 from pipelines.shards.schema import RowKind
 
 

@@ -9,12 +9,12 @@ from charmnet.errors import StorageError
 from charmnet.methods import CharmNetMethod
 from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
+from pipelines.conversion.build import EntriesTask
+from pipelines.conversion.entries import Rejection
+from pipelines.conversion.iharmony4 import IHarmony4
+from pipelines.conversion.lists import Categories, read_list
 from pipelines.runtime.storage import Location
 from pipelines.scoring import Report, evaluate_images, evaluation_images
-from pipelines.shards.entries import Rejection
-from pipelines.shards.iharmony4 import IHarmony4
-from pipelines.shards.job import EntriesTask
-from pipelines.shards.lists import Categories, read_list
 from pipelines.shards.manifest import Manifest
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind

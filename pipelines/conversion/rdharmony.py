@@ -18,9 +18,9 @@ from typing import Any
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition, Domain
+from pipelines.conversion.entries import Entry, Rejection, without_duplicates
+from pipelines.conversion.lists import Categories, PathList, beneath, split_composite_path
 from pipelines.runtime.storage import Location
-from pipelines.shards.entries import Entry, Rejection, without_duplicates
-from pipelines.shards.lists import Categories, PathList, beneath, split_composite_path
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import check_style_label
 from pipelines.shards.schema import RowKind

@@ -11,9 +11,9 @@ from typing import Any
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
+from pipelines.conversion.entries import Entry, Rejection, without_duplicates
+from pipelines.conversion.lists import Categories, PathList, beneath, split_composite_path
 from pipelines.runtime.storage import Location
-from pipelines.shards.entries import Entry, Rejection, without_duplicates
-from pipelines.shards.lists import Categories, PathList, beneath, split_composite_path
 from pipelines.shards.manifest import Stratum
 
 SUBSET_OF_LETTER = {"c": "HCOCO", "a": "HAdobe5k", "f": "HFlickr", "d": "Hday2night"}

@@ -15,8 +15,8 @@ from functools import cached_property
 from typing import Any
 
 from charmnet.errors import DataError
+from pipelines.conversion.entries import Rejection, finished
 from pipelines.runtime.storage import Location
-from pipelines.shards.entries import Rejection, finished
 from pipelines.shards.manifest import Container, Manifest, RowGroup, Shard, Stratum
 from pipelines.shards.rows import Row, samples_of
 from pipelines.shards.schema import RowKind

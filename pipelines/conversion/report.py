@@ -7,8 +7,8 @@ from collections import Counter
 
 from rich.table import Table
 
+from pipelines.conversion.build import REJECTED_NAME, Destination, Outcome
 from pipelines.runtime.console import results
-from pipelines.shards.job import REJECTED_NAME, Destination, Outcome
 from pipelines.shards.manifest import Manifest
 
 _SHOWN_REJECTIONS = 10
