@@ -13,9 +13,9 @@ from __future__ import annotations
 import argparse
 
 from pipelines.cli import module_main
+from pipelines.compositing.scene_pairs import PAIRS_OF_A_SCENE, Composites, composites_of, write_released
 from pipelines.conversion.build import Destination, Plan, make
 from pipelines.conversion.report import show_finished, show_outcome
-from pipelines.rendering.composites import PAIRS_OF_A_SCENE, Composites, composites_of, write_released
 from pipelines.runtime.console import results
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset

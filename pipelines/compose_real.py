@@ -19,11 +19,11 @@ from typing import Any
 
 from charmnet.errors import DataError
 from pipelines.cli import module_main
+from pipelines.compositing.foregrounds import Folders, find
+from pipelines.compositing.real_pairs import Request, is_released, make_released, make_shards
 from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, REJECTED_NAME, Destination, Outcome
 from pipelines.conversion.lists import Categories, read_categories
 from pipelines.conversion.report import show_finished, show_outcome
-from pipelines.real_composites.foregrounds import Folders, find
-from pipelines.real_composites.job import Request, is_released, make_released, make_shards
 from pipelines.runtime.console import console, results
 from pipelines.runtime.storage import Location
 

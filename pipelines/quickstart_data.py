@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from charmnet.errors import DataError
 from charmnet.images import decode_rgb, encode_jpeg
+from pipelines.compositing.foregrounds import Folders, find
+from pipelines.compositing.released_layout import compose
 from pipelines.conversion.lists import Categories
-from pipelines.real_composites.foregrounds import Folders, find
-from pipelines.real_composites.released import compose
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 

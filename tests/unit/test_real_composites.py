@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from charmnet.errors import DataError
+from pipelines.compositing.acceptance import reason_by_colors, reason_by_grain, reason_by_means
+from pipelines.compositing.foregrounds import find
 from pipelines.conversion.lists import Categories
-from pipelines.real_composites.acceptance import reason_by_colors, reason_by_grain, reason_by_means
-from pipelines.real_composites.foregrounds import find
 
 PHOTOS = ["a.jpg", "a_1.PNG", "street/b.jpeg", "notes.txt"]
 

@@ -17,12 +17,12 @@ import numpy as np
 from charmnet.errors import CharmNetError, StorageError
 from charmnet.recoloring import ColorStatistics
 from charmnet.vocabulary import Domain
+from pipelines.compositing.composer import Composer
+from pipelines.compositing.foregrounds import SPLITS, Folders, Foreground, Measured, measure
+from pipelines.compositing.released_layout import Listed, write_lists, write_pairs
 from pipelines.conversion.build import Destination, Outcome, Plan, make
 from pipelines.conversion.entries import Rejection, read_ahead
 from pipelines.conversion.lists import in_stable_disorder
-from pipelines.real_composites.composer import Composer
-from pipelines.real_composites.foregrounds import SPLITS, Folders, Foreground, Measured, measure
-from pipelines.real_composites.released import Listed, write_lists, write_pairs
 from pipelines.runtime.cluster import over_cluster
 from pipelines.runtime.console import progress
 from pipelines.runtime.storage import Location

@@ -22,10 +22,10 @@ from charmnet.recoloring import (
     xiao,
 )
 from charmnet.vocabulary import Domain
+from pipelines.compositing.acceptance import reason_by_colors, reason_by_grain, reason_by_means
+from pipelines.compositing.foregrounds import Folders, Foreground, Measured
 from pipelines.conversion.entries import Rejection, finished
 from pipelines.ingest.permutation import seeded_rng
-from pipelines.real_composites.acceptance import reason_by_colors, reason_by_grain, reason_by_means
-from pipelines.real_composites.foregrounds import Folders, Foreground, Measured
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import Row, pair_row
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pipelines.compositing.composer import Composer
+from pipelines.compositing.foregrounds import Folders, Foreground, measure
 from pipelines.conversion.entries import Rejection, read_ahead
-from pipelines.real_composites.composer import Composer
-from pipelines.real_composites.foregrounds import Folders, Foreground, measure
 from pipelines.runtime.console import progress
 from pipelines.runtime.storage import Location
 from pipelines.shards.rows import Row
