@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from pipelines.chaos.poison import deadly_decoder
 from pipelines.runtime.cluster import start_here
-from pipelines.services import ObjectStore
+from pipelines.services.local import ObjectStore
 
 os.environ.update(
     OMP_NUM_THREADS="1",

@@ -93,13 +93,13 @@ def _opened(uri: str) -> Dataset:
 
 
 def _evaluated(method: Method, dataset: Dataset) -> Iterator[Any]:
-    from pipelines.scoring_tasks import score_dataset
+    from pipelines.evaluation.distributed import score_dataset
 
     return score_dataset(method, dataset, EVERYTHING)
 
 
 def _harmonized(method: Method, scratch: Location, pairs: list[tuple[str, str]]) -> Iterator[Any]:
-    from pipelines.harmonize_tasks import harmonize_pictures
+    from pipelines.harmonization.distributed import harmonize_pictures
 
     for outcome in harmonize_pictures(method, scratch / "in", scratch / "out", pairs):
         if outcome.problem:

@@ -25,7 +25,7 @@ from pipelines.benchmarks.ingest_storage import storage_figures
 from pipelines.benchmarks.ingest_stream import BATCH_SIZE
 from pipelines.benchmarks.report import Report
 from pipelines.runtime.storage import Location
-from pipelines.services import ObjectStore, state_folder
+from pipelines.services.local import ObjectStore, state_folder
 
 STREAMS = {
     "photographs": ("exact",),

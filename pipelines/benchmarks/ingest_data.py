@@ -21,7 +21,7 @@ from charmnet.composition import exchange_foreground, soft_style_label
 from charmnet.errors import DataError
 from charmnet.images import UInt8Array, decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.vocabulary import NUM_CONDITIONS
-from pipelines.cli import main
+from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import MANIFEST_NAME
 
@@ -149,7 +149,7 @@ def _mask(composite: Path) -> Path:
 def _scenes(source: Path | None) -> list[tuple[list[UInt8Array], UInt8Array]]:
     """(ten pictures, mask) of a folder in RdHarmony's layout, or of photographs in ten lights."""
     if source is None:
-        from pipelines.photographs import load_photographs
+        from pipelines.quickstart.photographs import load_photographs
 
         rng = np.random.default_rng(0)
         return [(_lit(image, rng), _ellipse(image, rng)) for image in load_photographs().values()]

@@ -48,4 +48,4 @@ def kind_of(words: Sequence[str]) -> str:
         return "data tasks"
     if name.startswith("ray::"):
         return "actors of Ray Data and Train"
-    return "driver" if "pipelines.train" in words else "Ray's servers"
+    return "driver" if {"pipelines", "train"} <= set(words) else "Ray's servers"

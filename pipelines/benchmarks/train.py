@@ -29,7 +29,7 @@ from pipelines.config.recipes import RECIPES, recipe
 from pipelines.config.train_config import TrainConfig
 from pipelines.training.job import method_of
 from pipelines.training.loop import update_of
-from pipelines.training.start_clock import parse
+from pipelines.training.startup_timer import parse
 
 _WARM_UP_SHARE = 0.25  # of the run's steps
 _WINDOWS = 10
@@ -119,7 +119,7 @@ def _trained(arguments: argparse.Namespace, assignments: list[str]) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         database = f"sqlite:///{folder}/mlflow.db"
         command = [
-            *(sys.executable, "-u", "-m", "pipelines.train"),
+            *(sys.executable, "-u", "-m", "pipelines", "train"),
             *("--real", arguments.real, "--rendered", arguments.rendered),
             *("--storage", folder, "--name", "bench", "--recipe", arguments.recipe, "--tracking", database),
             *assignments,

@@ -27,11 +27,11 @@ from pipelines.ingest.source import Reference
 from pipelines.ingest.window import StreamSpec
 from pipelines.runtime.console import console
 from pipelines.runtime.storage import Location
-from pipelines.services import ObjectStore, TrackingServer
+from pipelines.services.local import ObjectStore, TrackingServer
 from pipelines.shards.reading import Dataset
 
 WORKER = "RayTrainWorker"
-DRIVER = "pipelines.train"
+DRIVER = "-m pipelines train"
 
 _SPARE_CPUS = 2  # for data tasks
 
@@ -106,7 +106,7 @@ class Lab:
             f"{key}={_text(value)}" for key, value in config.to_json().items() if value != own.to_json()[key]
         ]
         command = [
-            *(sys.executable, "-m", DRIVER, "--storage", str(self.storage / "runs"), "--name", name),
+            *(sys.executable, *DRIVER.split(), "--storage", str(self.storage / "runs"), "--name", name),
             *("--real", str((real or self.data[Domain.REAL]).location)),
             *("--rendered", str(self.data[Domain.RENDERED].location)),
             *("--tracking", self.tracking.url, "--experiment", self.experiment, *said),

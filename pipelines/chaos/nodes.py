@@ -16,8 +16,8 @@ from typing import TypeVar
 import psutil
 
 from charmnet.errors import ClusterError
-from pipelines.daemon import LOOPBACK
 from pipelines.runtime.cluster import free_port
+from pipelines.services.service import LOOPBACK
 
 T = TypeVar("T")
 

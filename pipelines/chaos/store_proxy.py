@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from pipelines.daemon import LOOPBACK
+from pipelines.services.service import LOOPBACK
 
 T = TypeVar("T")
 

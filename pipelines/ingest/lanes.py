@@ -24,10 +24,10 @@ import ray.data
 from ray.data import TaskPoolStrategy
 
 from charmnet.errors import CharmNetError, DataError
-from pipelines.ingest.pacing import Pacer
 from pipelines.ingest.parcels import pack, steps_of_parcel, unpack
 from pipelines.ingest.quarantine import Briefing
 from pipelines.ingest.source import SampleSource
+from pipelines.ingest.throttle import Pacer
 from pipelines.ingest.window import Block, StreamSpec, read_window
 
 MIN_PAIRS_PER_WORKER = 2

@@ -10,7 +10,7 @@ from charmnet.methods import CharmNetMethod, IDIHMethod, Method
 from charmnet.methods.charmnet import RELEASED_NAMES
 from charmnet.weights import CHECKPOINT_FILE, load_checkpoint, load_released, read_pth
 from pipelines.runtime.storage import Location
-from pipelines.tracking.models import resolve_model
+from pipelines.tracking.logged_models import resolve_model
 from pipelines.tracking.server import default_tracking_uri
 
 _REGISTRY_SCHEME = "models:/"

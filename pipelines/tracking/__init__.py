@@ -2,12 +2,12 @@
 
 from pipelines.runtime.redaction import redact
 from pipelines.tracking.grids import sample_grid
-from pipelines.tracking.leftovers import Leftovers, ship_leftovers
 from pipelines.tracking.mlflow_tracker import MlflowTracker, open_tracker
 from pipelines.tracking.runs import close_orphans
 from pipelines.tracking.server import experiment_link, run_link
 from pipelines.tracking.system_metrics import SystemSampler
 from pipelines.tracking.tracker import NullTracker, RunStatus, Tracker
+from pipelines.tracking.unsent_spools import Leftovers, ship_leftovers
 
 __all__ = [
     "Leftovers",

@@ -73,7 +73,7 @@ class Tracker(Protocol):
         registered_name: str | None = None,
         aliases: Sequence[str] = (),
     ) -> None:
-        """A saved MLflow model (see `pipelines.tracking.models`); the folder is taken over, then deleted."""
+        """A saved MLflow model (see `logged_models`); the folder is taken over, then deleted."""
         return
 
     def pending(self) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from pipelines.ingest.quarantine import Ledger, Quarantined
-from pipelines.training.start_clock import FIRST_STEP, StartClock
+from pipelines.training.startup_timer import FIRST_STEP, StartClock
 
 
 @ray.remote(num_cpus=0)

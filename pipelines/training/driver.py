@@ -25,7 +25,7 @@ from pipelines.training.fit import StopRequest, fit, stopping_on_signals, traine
 from pipelines.training.job import RunTracking, TrainingJob, method_of
 from pipelines.training.placement import Placement, place
 from pipelines.training.record import record_models, record_run, settle_earlier_runs
-from pipelines.training.start_clock import StartClock
+from pipelines.training.startup_timer import StartClock
 
 RELEASED_EPOCHS = 200
 

@@ -11,7 +11,7 @@ from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.window import StreamSpec
 from pipelines.runtime.storage import Location
-from pipelines.services import state_folder
+from pipelines.services.local import state_folder
 from pipelines.shards.reading import Dataset
 from pipelines.tracking import Tracker, open_tracker
 from pipelines.training.placement import Placement

@@ -17,9 +17,9 @@ from charmnet.weights import load_checkpoint
 from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
-from pipelines.services import state_folder
+from pipelines.services.local import state_folder
 from pipelines.tracking import Tracker, close_orphans, ship_leftovers
-from pipelines.tracking.models import log_model
+from pipelines.tracking.logged_models import log_model
 from pipelines.training.job import RunTracking, TrainingJob
 
 logger = logging.getLogger(__name__)

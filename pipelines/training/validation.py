@@ -19,8 +19,7 @@ from charmnet.methods import Method
 from charmnet.metrics import ErrorSums, to_uint8
 from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
-from pipelines.runtime.retry import patiently
-from pipelines.scoring import (
+from pipelines.evaluation.images import (
     EvaluationImage,
     Report,
     evaluate_images,
@@ -29,6 +28,7 @@ from pipelines.scoring import (
     row_images,
     selected_rows,
 )
+from pipelines.runtime.retry import patiently
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.rows import Row
 from pipelines.shards.selection import Selection

@@ -26,7 +26,7 @@ from charmnet.methods import METHODS, Method, build_method
 from charmnet.weights import Snapshot, snapshot
 from pipelines.runs.checkpoints import Uploader, checkpoint_name, collect_checkpoints, register_checkpoint
 from pipelines.runtime.storage import Location
-from pipelines.services import ObjectStore
+from pipelines.services.local import ObjectStore
 
 MEGABYTE = 1 << 20
 _QUIET_SECONDS = 2.0

@@ -109,7 +109,7 @@ def _kind(words: list[str]) -> str:
         return "Ray's GCS"
     if name.startswith("ray::"):
         return re.split(r"[\s(:.]", name.removeprefix("ray::"))[0]
-    return "driver" if "pipelines.train" in words or "--consume" in words else "Ray's servers"
+    return "driver" if {"pipelines", "--consume"} & set(words) else "Ray's servers"
 
 
 def started(*arguments: str) -> Watch:
@@ -223,7 +223,8 @@ def training(steps: int) -> None:
         folder = Path(temporary)
         os.environ["CHARMNET_STATE"] = str(folder / "state")
         watch = started(
-            "pipelines.train",
+            "pipelines",
+            "train",
             *("--real", make_pairs(folder / "real", 256), "--rendered", make_scenes(folder / "rendered", 16)),
             *("--storage", str(folder / "runs"), "--name", "long", "--recipe", "debug"),
             *("--tracking", f"sqlite:///{folder}/mlflow.db"),

@@ -14,9 +14,20 @@ import pytest
 @pytest.mark.timeout(620)  # it starts a cluster and three groups of workers: minutes where others compute
 def test_a_run_of_one_worker_that_is_killed_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
     table = tmp_path / "chaos.json"
+    command = (sys.executable, "-m", "pipelines", "chaos")
     size = ("--steps", "16", "--workers", "1", "--times", "1")
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.chaos", "--scenario", "worker-killed", *size, "--json", str(table)],
+        [
+            sys.executable,
+            "-m",
+            "pipelines",
+            "chaos",
+            "--scenario",
+            "worker-killed",
+            *size,
+            "--json",
+            str(table),
+        ],
         env={**os.environ, "CHARMNET_STATE": str(tmp_path / "state")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

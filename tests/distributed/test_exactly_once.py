@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from charmnet.weights import CHECKPOINT_FILE, MODEL_FILE, OPTIMIZER_FILE
 from pipelines.chaos.poison import poisoned
-from pipelines.cli import main
+from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
 from pipelines.tracking.server import connect
 from tests.planted import pair_rows, scene_rows, write_dataset

@@ -18,8 +18,8 @@ from charmnet.methods import CharmNetMethod
 from pipelines.runtime.cluster import prepare_environment, start_here
 prepare_environment()
 start_here(num_cpus=2, num_gpus=1)
-from pipelines.harmonize_tasks import harmonize_pictures
-from pipelines.scoring_tasks import score_dataset
+from pipelines.harmonization.distributed import harmonize_pictures
+from pipelines.evaluation.distributed import score_dataset
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import EVERYTHING
 from pipelines.runtime.storage import Location

@@ -47,7 +47,16 @@ def test_stopping_a_submitted_job_saves_a_checkpoint_and_closes_the_run(
 
     storage = s3.prefix()
     command = [
-        *(sys.executable, "-m", "pipelines.train", "--real", datasets.real, "--rendered", datasets.rendered),
+        *(
+            sys.executable,
+            "-m",
+            "pipelines",
+            "train",
+            "--real",
+            datasets.real,
+            "--rendered",
+            datasets.rendered,
+        ),
         *("--storage", storage, "--name", "stopped", "--tracking", mlflow_server, "--experiment", "jobs"),
         *("--recipe", "debug", "steps=100000", "checkpoint_every=0", "log_every=1"),
     ]

@@ -12,10 +12,10 @@ from mlflow.entities import Run
 from safetensors.torch import load_file
 
 from charmnet.weights import load_checkpoint
-from pipelines.cli import main
+from pipelines.commands.cli import main
 from pipelines.runs.checkpoints import registered_checkpoints
 from pipelines.runtime.storage import Location
-from pipelines.services import TrackingServer
+from pipelines.services.local import TrackingServer
 from pipelines.tracking.server import connect
 from tests.fixtures.datasets import ShardedDatasets
 

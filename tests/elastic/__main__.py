@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from charmnet.weights import CHECKPOINT_FILE
-from pipelines.cli import main as charmnet
+from pipelines.commands.cli import main as charmnet
 from pipelines.runtime.storage import Location
 from tests.planted import pair_rows, scene_rows, write_dataset
 
@@ -73,7 +73,7 @@ def driver(folder: Path, address: str) -> subprocess.Popen[bytes]:
     named = ("--name", "run", "--recipe", "debug", "--workers", "1:3", "--tracking", "none", "--audit")
     fields = ("steps=1000000", "batch_size=6", f"checkpoint_every={CHECKPOINT_EVERY}", "validate_every=0")
     environment = {**os.environ, "RAY_ADDRESS": address, "CHARMNET_STATE": str(folder / "state")}
-    command = [sys.executable, "-m", "pipelines.train", *data, *named, *fields]
+    command = [sys.executable, "-m", "pipelines", "train", *data, *named, *fields]
     return subprocess.Popen(command, env=environment)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.services import ObjectStore
+from pipelines.services.local import ObjectStore
 
 SCRIPT = Path(__file__).parents[2] / "infra" / "access" / "seaweedfs_identities.py"
 ACT = """

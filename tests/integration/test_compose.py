@@ -6,7 +6,7 @@ import pytest
 
 from charmnet.composition import exchange_foreground, soft_style_label
 from charmnet.images import decode_mask, decode_rgb, encode_jpeg
-from pipelines.cli import main
+from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from tests.factories import make_rdharmony

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png, image_size
-from pipelines.cli import main
+from pipelines.commands.cli import main
 from pipelines.ingest.window import StreamSpec, read_window
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset

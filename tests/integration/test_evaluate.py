@@ -8,20 +8,20 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-import pipelines.evaluate
+import pipelines.commands.evaluate
 from charmnet.images import encode_jpeg, encode_png
 from charmnet.methods import CharmNetMethod
 from charmnet.metrics import Protocol
 from charmnet.weights import save_checkpoint
-from pipelines.cli import main
+from pipelines.commands.cli import main
+from pipelines.evaluation.distributed import score_dataset
+from pipelines.evaluation.images import Report, evaluate_images, evaluation_images
 from pipelines.runs.models import load_model
 from pipelines.runtime.storage import Location
-from pipelines.scoring import Report, evaluate_images, evaluation_images
-from pipelines.scoring_tasks import score_dataset
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import EVERYTHING, Selection
 from pipelines.tracking import open_tracker
-from pipelines.tracking.models import log_model
+from pipelines.tracking.logged_models import log_model
 from tests.factories import make_iharmony4, photograph
 from tests.fixtures.datasets import ShardedDatasets
 
@@ -111,7 +111,7 @@ def test_figures_that_are_not_defined_are_null_and_counted_and_need_no_mlflow(
     model: str, ray_cluster, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setenv("CHARMNET_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr(pipelines.evaluate, "_TRACKING_SECONDS", 1.0)
+    monkeypatch.setattr(pipelines.commands.evaluate, "_TRACKING_SECONDS", 1.0)
     hcoco = tmp_path / "in" / "HCOCO"
     make_iharmony4(tmp_path / "in", photographs=2)
     (hcoco / "composite_images/c01_1_1.jpg").write_bytes((hcoco / "real_images/c01.jpg").read_bytes())

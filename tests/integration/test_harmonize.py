@@ -9,7 +9,7 @@ import pytest
 from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.methods import CharmNetMethod
 from charmnet.weights import save_checkpoint
-from pipelines.cli import main
+from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
 from tests.factories import foreground, make_iharmony4, photograph
 

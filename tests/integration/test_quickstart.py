@@ -14,15 +14,16 @@ import psutil
 import pytest
 
 from charmnet.images import decode_rgb
-from pipelines import quickstart as quickstart_command
-from pipelines.daemon import answers_ok
-from pipelines.services import Services
+from pipelines.commands import quickstart as quickstart_command
+from pipelines.services.local import Services
+from pipelines.services.service import answers_ok
 from tests.factories import make_iharmony4, make_rdharmony
 
 # Two steps, whatever the time: what is under test is the way, not the training.
 QUICKSTART = """
 import sys
-from pipelines import cli, quickstart
+from pipelines.commands import cli
+from pipelines.commands import quickstart
 quickstart.STEPS = (2, 2)
 sys.exit(cli.main(["quickstart", *sys.argv[1:]]))
 """

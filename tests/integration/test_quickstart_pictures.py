@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from charmnet.images import decode_mask, decode_rgb
-from pipelines import photographs, quickstart_data
+from pipelines.quickstart import data as quickstart_data
+from pipelines.quickstart import photographs
 
 
 @pytest.fixture(scope="module")

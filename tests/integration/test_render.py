@@ -12,7 +12,7 @@ import trimesh
 
 from charmnet.images import decode_mask, decode_rgb, image_size
 from charmnet.vocabulary import CaptureCondition, Domain
-from pipelines.cli import main
+from pipelines.commands.cli import main
 from pipelines.conversion.build import Destination, Plan, make
 from pipelines.conversion.entries import Rejection
 from pipelines.ingest.window import StreamSpec, read_window
@@ -247,9 +247,9 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, capsys) -> None:
 
 
 def test_a_missing_extra_is_named(monkeypatch, tmp_path: Path, capsys) -> None:
-    import pipelines.render
+    import pipelines.commands.render
 
-    monkeypatch.setattr(pipelines.render, "EXTRA_PACKAGES", ("mitsuba", "no_such_package"))
+    monkeypatch.setattr(pipelines.commands.render, "EXTRA_PACKAGES", ("mitsuba", "no_such_package"))
     assert main(["render", "--scenes", "1", "--dest", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert "rendering needs no_such_package, not installed here: pip install 'charmnet[render]'" in error

@@ -28,7 +28,7 @@ from tests.fixtures.guarded import ROOT, GuardedServer
 WORK = """
 import json, os, sys
 from pathlib import Path
-from pipelines.cli import main
+from pipelines.commands.cli import main
 
 real, released, rendered, storage, told = sys.argv[1:]
 planted = os.environ["PLANTED_URI"]

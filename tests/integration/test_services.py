@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from charmnet.errors import StorageError
-from pipelines.daemon import LOOPBACK
 from pipelines.runtime.storage import Location
-from pipelines.services import ObjectStore, TrackingServer, state_folder
+from pipelines.services.local import ObjectStore, TrackingServer, state_folder
+from pipelines.services.service import LOOPBACK
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from charmnet.composition import exchange_foreground
 from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png, image_size
-from pipelines.cli import main
+from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from tests.factories import make_iharmony4, make_rdharmony

@@ -12,7 +12,7 @@ from charmnet.errors import StorageError
 from charmnet.methods import CharmNetMethod
 from charmnet.weights import load_checkpoint
 from pipelines.tracking import open_tracker
-from pipelines.tracking.models import log_model, resolve_model
+from pipelines.tracking.logged_models import log_model, resolve_model
 
 
 @pytest.fixture(scope="module")

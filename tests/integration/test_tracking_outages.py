@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.services import TrackingServer
+from pipelines.services.local import TrackingServer
 from pipelines.tracking import close_orphans, ship_leftovers
 from tests.fixtures.tracked_runs import EXPERIMENT, expected, log_steps, open_run, points, the_run
 

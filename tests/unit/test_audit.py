@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from charmnet.vocabulary import Domain
-from pipelines.cli import main
+from pipelines.commands.cli import main
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Ledger
 from pipelines.ingest.window import read_window

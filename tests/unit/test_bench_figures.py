@@ -13,7 +13,7 @@ from pipelines.benchmarks.plot import plot
 from pipelines.benchmarks.processes import Spent, kind_of
 from pipelines.benchmarks.train import Run, run_figures
 from pipelines.benchmarks.workers import worker_figures
-from pipelines.cli import main
+from pipelines.commands.cli import main
 from tests.benchmarks.memory import make_pairs
 
 
@@ -67,7 +67,7 @@ def test_processes_are_told_apart_by_what_they_are_for() -> None:
     assert kind_of(["ray::RayTrainWorker"]) == "models"
     assert kind_of(["ray::read_rendered"]) == "data tasks"
     assert kind_of(["ray::SplitCoordinator"]) == "actors of Ray Data and Train"
-    assert kind_of(["python", "-m", "pipelines.train", "--real"]) == "driver"
+    assert kind_of(["python", "-m", "pipelines", "train", "--real"]) == "driver"
     assert kind_of(["/x/raylet"]) == kind_of([]) == "Ray's servers"
     before = Spent({(1, "models"): 5.0, (2, "driver"): 1.0})
     after = Spent({(1, "models"): 7.0, (3, "models"): 1.0, (2, "driver"): 1.5})

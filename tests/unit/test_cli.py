@@ -9,7 +9,7 @@ import sys
 def test_warnings_reach_the_terminal_after_mlflow_has_silenced_them() -> None:
     code = """
 import logging
-from pipelines.cli import main
+from pipelines.commands.cli import main
 main(["train", "--help-fields"])
 import mlflow.pytorch
 logging.getLogger("pipelines.tracking").warning("12 bytes did not reach the server")

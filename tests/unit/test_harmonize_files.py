@@ -6,8 +6,8 @@ import pytest
 from charmnet.errors import DataError, WeightsError
 from charmnet.images import decode_rgb, encode_jpeg, encode_png
 from charmnet.methods import Method, build_method
-from pipelines.cli import main
-from pipelines.harmonize_files import find_pictures, harmonize_file, try_file
+from pipelines.commands.cli import main
+from pipelines.harmonization.files import find_pictures, harmonize_file, try_file
 from pipelines.runtime.storage import Location
 from tests.factories import foreground, photograph
 

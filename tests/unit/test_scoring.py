@@ -16,8 +16,8 @@ from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.methods import Method
 from charmnet.metrics import ImageErrors, Protocol
 from charmnet.vocabulary import Domain
-from pipelines.evaluate import figures_table
-from pipelines.scoring import ImageResult, Report, evaluate_images, image_count, row_images
+from pipelines.commands.evaluate import figures_table
+from pipelines.evaluation.images import ImageResult, Report, evaluate_images, image_count, row_images
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import Row, pair_row, scene_row
 from tests.factories import foreground, photograph

@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.training.start_clock import FIRST_STEP, MILESTONES, StartClock, parse
+from pipelines.training.startup_timer import FIRST_STEP, MILESTONES, StartClock, parse
 
 
 def test_a_line_says_where_the_start_went(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ from pipelines.conversion.build import EntriesTask
 from pipelines.conversion.entries import Rejection
 from pipelines.conversion.iharmony4 import IHarmony4
 from pipelines.conversion.lists import Categories, read_list
+from pipelines.evaluation.images import Report, evaluate_images, evaluation_images
 from pipelines.runtime.storage import Location
-from pipelines.scoring import Report, evaluate_images, evaluation_images
 from pipelines.shards.manifest import Manifest
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind

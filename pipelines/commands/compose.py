@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines.cli import module_main
 from pipelines.compositing.scene_pairs import PAIRS_OF_A_SCENE, Composites, composites_of, write_released
 from pipelines.conversion.build import Destination, Plan, make
 from pipelines.conversion.report import show_finished, show_outcome
@@ -88,7 +87,3 @@ def _released(destination: Destination, dataset: Dataset, tasks: list[Composites
     lists = ", ".join(f"{subset}/{subset}_all_labeled.txt" for subset in subsets)
     results.print(f"{destination.location}: {made:,} composites, listed in {lists}")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(module_main("compose"))

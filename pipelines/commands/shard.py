@@ -16,7 +16,6 @@ import argparse
 from types import ModuleType
 
 from charmnet.vocabulary import CaptureCondition, Domain
-from pipelines.cli import module_main
 from pipelines.conversion import iharmony4, rdharmony, webdataset
 from pipelines.conversion.build import (
     DEFAULT_SHARD_SAMPLES,
@@ -221,7 +220,3 @@ def _shard_webdataset(args: argparse.Namespace) -> int:
         ArchiveTask(source, archive, data.defaults, args.max_size, args.in_place) for archive in data.archives
     ]
     return show_outcome(destination, make(destination, Plan(tasks), args.max_rejected, args.retry_rejected))
-
-
-if __name__ == "__main__":
-    raise SystemExit(module_main("shard"))

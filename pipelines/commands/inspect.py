@@ -16,7 +16,6 @@ from rich.table import Table
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import CaptureCondition
-from pipelines.cli import module_main
 from pipelines.conversion.entries import read_ahead
 from pipelines.runtime.console import progress, results
 from pipelines.runtime.storage import Location
@@ -232,7 +231,3 @@ def _write_sheet(dataset: Dataset, selection: Selection, args: argparse.Namespac
     contact_sheet(rows).save(data, "JPEG" if place.name.lower().endswith((".jpg", ".jpeg")) else "PNG")
     place.write_bytes(data.getvalue())
     results.print(f"contact sheet: {place.local_path or place}")
-
-
-if __name__ == "__main__":
-    raise SystemExit(module_main("inspect"))

@@ -16,7 +16,6 @@ from datetime import date
 
 from pipelines.benchmarks.plot import plot
 from pipelines.benchmarks.report import machine, show
-from pipelines.cli import module_main
 from pipelines.runtime.storage import Location
 
 SUBJECTS = {
@@ -58,7 +57,3 @@ def run(arguments: argparse.Namespace) -> int:
         Location.of(arguments.json).write_json({**about, "figures": report.figures})
     show(report)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(module_main("bench"))

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from charmnet.errors import CharmNetError
-from pipelines import cli
-from pipelines.quickstart_data import Example, Pictures, pictures, strongest_example
+from pipelines.commands import cli
+from pipelines.quickstart.data import Example, Pictures, pictures, strongest_example
 from pipelines.runtime.cluster import ADDRESS_VARIABLE
 from pipelines.runtime.console import console, results
-from pipelines.services import Services
+from pipelines.services.local import Services
 
 WORKERS = 2
 LAST_STEPS_SECONDS = 90.0  # of the budget are kept for evaluating and harmonizing
@@ -251,7 +251,3 @@ def _command(*arguments: str) -> None:
 
 def _say(text: str) -> None:
     results.print(text, markup=False, highlight=False)
-
-
-if __name__ == "__main__":
-    raise SystemExit(cli.module_main("quickstart"))

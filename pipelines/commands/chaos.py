@@ -1,4 +1,12 @@
-"""The command's arguments, and playing scenarios one after the other."""
+"""Break a run in every way there is, on a cluster of its own, and see what comes of it.
+
+  charmnet chaos --real s3://bucket/real --rendered s3://bucket/rendered --times 20 --json chaos.json
+
+Starts Ray, an S3 server behind a proxy that fails when told to, and MLflow on this machine, all in the state
+folder; copies the first shards of the data sets there (or makes small ones); trains once undisturbed, and
+once for each fault. Prints what was lost, what came twice, and whether the weights are the undisturbed
+run's to the bit. Exits with 1 where an outcome is not the wanted one, and says which.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +21,10 @@ from pipelines.chaos.lab import Lab, Options, opened
 from pipelines.chaos.scenarios import SCENARIOS, Scenario
 from pipelines.chaos.table import markdown, print_table, write_json
 from pipelines.chaos.verdict import Evidence, Outcome, Played, evidence, judge
-from pipelines.cli import EXIT_FAILED
+from pipelines.commands.cli import EXIT_FAILED
 from pipelines.runtime.console import results
 from pipelines.runtime.storage import Location
-from pipelines.services import state_folder
+from pipelines.services.local import state_folder
 
 UNDISTURBED = "undisturbed"
 

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 from charmnet.errors import CharmNetError, ClusterError
 from charmnet.vocabulary import RDHARMONY_CATEGORIES
-from pipelines.cli import module_main
 from pipelines.conversion.build import Destination
 from pipelines.conversion.report import show_finished, show_outcome
 from pipelines.runtime.cluster import connect
@@ -272,7 +271,3 @@ def _identity(
         "variant": settings.variant,
         "mitsuba": importlib.metadata.version("mitsuba"),
     }
-
-
-if __name__ == "__main__":
-    raise SystemExit(module_main("render"))

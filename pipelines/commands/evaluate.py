@@ -26,12 +26,11 @@ from rich.table import Table
 
 from charmnet.errors import StorageError
 from charmnet.metrics import Protocol
-from pipelines.cli import module_main
+from pipelines.evaluation.images import DIMENSIONS, ImageResult, Report
 from pipelines.runs.models import load_model, model_name
 from pipelines.runtime.console import console, progress
 from pipelines.runtime.storage import Location
-from pipelines.scoring import DIMENSIONS, ImageResult, Report
-from pipelines.services import state_folder
+from pipelines.services.local import state_folder
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
@@ -89,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         _ship_leftovers(tracking_uri)
     dataset = Dataset.open(arguments.data)
     method = load_model(arguments.model, tracking_uri, to_harmonize=True)
-    from pipelines.scoring_tasks import score_dataset  # needs Ray, which --help does not
+    from pipelines.evaluation.distributed import score_dataset  # needs Ray, which --help does not
 
     with progress("Evaluating", total=_image_count(dataset, selection)) as advance:
         results = []
@@ -216,7 +215,3 @@ def _track(
     tracker.log_metrics(report.metrics(), 0)
     tracker.log_text(json.dumps(report.to_json(), indent=1), "evaluation/figures.json")
     return tracker.close("FINISHED", _TRACKING_SECONDS)
-
-
-if __name__ == "__main__":
-    raise SystemExit(module_main("evaluate"))

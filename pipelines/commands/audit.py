@@ -19,15 +19,15 @@ from rich.table import Table
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
-from pipelines.audit_logs import (
+from pipelines.audit.domain_audit import DomainAudit, DomainReport
+from pipelines.audit.logs import (
     history,
     last_checkpoint,
     log_files,
     rows_of,
     superseded_steps,
 )
-from pipelines.auditing import DomainAudit, DomainReport
-from pipelines.cli import EXIT_FAILED, module_main
+from pipelines.commands.cli import EXIT_FAILED
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.window import StreamSpec
 from pipelines.runs.attempts import Attempt, read_attempts
@@ -138,7 +138,3 @@ def _print(report: Report) -> None:
         if domain.differing > len(domain.problems):
             print(f"{domain.domain}: and {domain.differing - len(domain.problems)} more")
     print("exactly once: " + ("holds" if report.holds else "does NOT hold"))
-
-
-if __name__ == "__main__":
-    raise SystemExit(module_main("audit"))

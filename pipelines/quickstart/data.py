@@ -132,7 +132,7 @@ def _made(folder: Path, make: Callable[[Path], object]) -> Path:
 
 def make_photographs(folder: Path) -> None:
     """Composites of photographs in iHarmony4's layout, with train.txt and test.txt."""
-    from pipelines.photographs import FOREGROUND_RATIO, PHOTOGRAPHS, write_photographs
+    from pipelines.quickstart.photographs import FOREGROUND_RATIO, PHOTOGRAPHS, write_photographs
 
     write_photographs(folder)
     photos, masks = folder / "photos", folder / "masks"

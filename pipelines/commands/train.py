@@ -18,12 +18,11 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from charmnet.vocabulary import Domain
-from pipelines.cli import module_main
 from pipelines.config.recipes import RECIPES, recipe
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined
 from pipelines.tracking.server import default_tracking_uri, usable_tracking_uri
-from pipelines.training.start_clock import StartClock
+from pipelines.training.startup_timer import StartClock
 
 EXIT_STOPPED = 143
 """The run was asked to stop and saved a checkpoint."""
@@ -124,7 +123,3 @@ def _tracking_uri(chosen: str | None) -> str | None:
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
     return usable_tracking_uri(uri)
-
-
-if __name__ == "__main__":
-    raise SystemExit(module_main("train"))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charmnet.methods import Method
-from pipelines.harmonize_files import Outcome, try_file
+from pipelines.harmonization.files import Outcome, try_file
 from pipelines.runtime.cluster import connect, given_device
 from pipelines.runtime.storage import Location
 

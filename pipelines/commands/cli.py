@@ -1,4 +1,4 @@
-"""The console command `charmnet` and, for each of its parts, `python -m pipelines.<name>`."""
+"""The console command `charmnet`, which `python -m pipelines` is too."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXIT_USAGE = 2
 
 
 def _add_command(parser: argparse.ArgumentParser, name: str) -> None:
-    module = importlib.import_module(f"pipelines.{name.replace('-', '_')}")
+    module = importlib.import_module(f"pipelines.commands.{name.replace('-', '_')}")
     parser.description = module.__doc__
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     module.add_arguments(parser)
@@ -78,14 +78,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments[:1] == [name]:  # the others' imports are not paid for
             _add_command(command, name)
     return _run(parser, arguments)
-
-
-def module_main(name: str) -> int:
-    """`python -m pipelines.<name> ...`: the same as `charmnet <name> ...`."""
-    parser = argparse.ArgumentParser(prog=f"python -m pipelines.{name}")
-    _add_command(parser, name)
-    return _run(parser, None)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -22,9 +22,7 @@ from charmnet.errors import CharmNetError, DataError, WeightsError
 from charmnet.methods import Method
 from charmnet.metrics import ImageErrors, Protocol
 from charmnet.vocabulary import Domain
-from pipelines.ingest.parcels import pack, unpack
-from pipelines.runtime.cluster import connect, given_device
-from pipelines.scoring import (
+from pipelines.evaluation.images import (
     EvaluationImage,
     ImageResult,
     evaluate_images,
@@ -32,6 +30,8 @@ from pipelines.scoring import (
     row_images,
     selected_rows,
 )
+from pipelines.ingest.parcels import pack, unpack
+from pipelines.runtime.cluster import connect, given_device
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.selection import Selection

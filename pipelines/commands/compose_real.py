@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from charmnet.errors import DataError
-from pipelines.cli import module_main
 from pipelines.compositing.foregrounds import Folders, find
 from pipelines.compositing.real_pairs import Request, is_released, make_released, make_shards
 from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, REJECTED_NAME, Destination, Outcome
@@ -160,7 +159,3 @@ def _show_released(destination: Destination, outcome: Outcome) -> None:
 def _show_warnings(warnings: Sequence[str]) -> None:
     if warnings:
         console.print(f"{len(warnings)} odd masks were taken, such as {warnings[0]}")
-
-
-if __name__ == "__main__":
-    raise SystemExit(module_main("compose_real"))

@@ -20,8 +20,8 @@ from pathlib import PurePosixPath
 
 from charmnet.errors import StorageError
 from charmnet.methods import Method
-from pipelines.cli import EXIT_FAILED, module_main
-from pipelines.harmonize_files import SUFFIXES, Outcome, find_pictures, harmonize_file
+from pipelines.commands.cli import EXIT_FAILED
+from pipelines.harmonization.files import SUFFIXES, Outcome, find_pictures, harmonize_file
 from pipelines.runs.models import load_model
 from pipelines.runtime.console import console, progress
 from pipelines.runtime.storage import Location
@@ -85,7 +85,7 @@ def _run_many(arguments: argparse.Namespace) -> int:
     there = set(dest.walk_files())
     pairs = [pair for pair in found.pairs if pair[0] not in there]
     outcomes = [Outcome(path, problem=reason) for path, reason in found.incomplete]
-    from pipelines.harmonize_tasks import harmonize_pictures  # needs Ray, which --help does not
+    from pipelines.harmonization.distributed import harmonize_pictures  # needs Ray, which --help does not
 
     with progress("Harmonizing", total=len(pairs)) as advance:
         for outcome in harmonize_pictures(
@@ -138,7 +138,3 @@ def _report(dest: Location, outcomes: Iterable[Outcome], already: int) -> int:
     done = len(outcomes) - len(failed)
     console.print(f"{dest}: {done} harmonized, {already} were there, {len(failed)} failed", markup=False)
     return EXIT_FAILED if failed else 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(module_main("harmonize"))

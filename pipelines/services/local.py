@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow.fs
 
 from charmnet.errors import StorageError
-from pipelines.daemon import LOOPBACK, Service, answers_ok, write_private
+from pipelines.services.service import LOOPBACK, Service, answers_ok, write_private
 
 VOLUME_SIZE_MEGABYTES = 256
 

@@ -1,5 +1,0 @@
-"""`python -m pipelines.chaos`: the same as `charmnet chaos`."""
-
-from pipelines.cli import module_main
-
-raise SystemExit(module_main("chaos"))
