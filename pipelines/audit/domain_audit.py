@@ -20,10 +20,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from charmnet.errors import DataError
-from pipelines.conversion.entries import read_ahead
 from pipelines.ingest.samples import RowGroupSamples, id_columns, sample_ids
 from pipelines.ingest.source import Reference, place_name
-from pipelines.ingest.window import StreamSpec
+from pipelines.ingest.stream import StreamSpec
+from pipelines.runtime.concurrency import read_ahead
 from pipelines.shards.manifest import Container
 from pipelines.shards.reading import selected_counts
 

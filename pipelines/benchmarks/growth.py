@@ -21,7 +21,8 @@ from rich.table import Table
 from charmnet.images import encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
 from pipelines.benchmarks.report import Report, peak_bytes
-from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.ingest.stream import StreamSpec
+from pipelines.ingest.window import read_window
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.reading import Dataset

@@ -24,8 +24,9 @@ from pipelines.benchmarks.ingest_data import JPEG_QUALITY, SHRUNK_SIDE, Data, pr
 from pipelines.benchmarks.ingest_storage import storage_figures
 from pipelines.benchmarks.ingest_stream import BATCH_SIZE
 from pipelines.benchmarks.report import Report
+from pipelines.runtime.paths import state_folder
 from pipelines.runtime.storage import Location
-from pipelines.services.local import ObjectStore, state_folder
+from pipelines.services.local import ObjectStore
 
 STREAMS = {
     "photographs": ("exact",),

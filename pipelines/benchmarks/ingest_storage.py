@@ -12,7 +12,7 @@ import pyarrow.fs
 
 from charmnet.vocabulary import NUM_CONDITIONS
 from pipelines.benchmarks.ingest_data import Data
-from pipelines.ingest.window import StreamSpec
+from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 

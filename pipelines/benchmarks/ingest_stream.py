@@ -21,7 +21,8 @@ import psutil
 
 from charmnet.images import decode_rgb
 from pipelines.ingest.source import SampleSource
-from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.ingest.stream import StreamSpec
+from pipelines.ingest.window import read_window
 from pipelines.runtime.cluster import start_here
 from pipelines.shards.reading import Dataset
 

@@ -32,7 +32,7 @@ from pipelines.benchmarks.predictions import COUNTS, prediction_table, predictio
 from pipelines.benchmarks.report import Report
 from pipelines.benchmarks.scaling_model import fitted_all_reduce
 from pipelines.ingest.parcels import steps_of_parcel
-from pipelines.ingest.window import StreamSpec
+from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset

@@ -27,7 +27,7 @@ from pipelines.benchmarks.tensors import batches_in_memory
 from pipelines.benchmarks.update_worker import WARM_UP_STEPS, synchronize
 from pipelines.config.recipes import RECIPES, recipe
 from pipelines.config.train_config import TrainConfig
-from pipelines.training.job import method_of
+from pipelines.training.build import method_of
 from pipelines.training.loop import update_of
 from pipelines.training.startup_timer import parse
 

@@ -24,7 +24,7 @@ from pipelines.chaos.store_proxy import Behaviour, StoreProxy
 from pipelines.config.recipes import recipe
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.source import Reference
-from pipelines.ingest.window import StreamSpec
+from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.console import console
 from pipelines.runtime.storage import Location
 from pipelines.services.local import ObjectStore, TrackingServer

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from pipelines.audit.run_audit import Report, audit
 from pipelines.chaos.lab import Lab
 from pipelines.chaos.runs import Run
-from pipelines.commands.audit import Report, audit
 from pipelines.runs.checkpoints import registered_checkpoints
 from pipelines.runs.delivery_log import read_quarantine
 from pipelines.runtime.storage import Location

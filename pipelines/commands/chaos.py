@@ -23,8 +23,8 @@ from pipelines.chaos.table import markdown, print_table, write_json
 from pipelines.chaos.verdict import Evidence, Outcome, Played, evidence, judge
 from pipelines.commands.cli import EXIT_FAILED
 from pipelines.runtime.console import results
+from pipelines.runtime.paths import state_folder
 from pipelines.runtime.storage import Location
-from pipelines.services.local import state_folder
 
 UNDISTURBED = "undisturbed"
 

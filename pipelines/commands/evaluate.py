@@ -14,11 +14,9 @@ import argparse
 import json
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import rich.box
 from rich.console import Console
 from rich.markup import escape
@@ -26,33 +24,19 @@ from rich.table import Table
 
 from charmnet.errors import StorageError
 from charmnet.metrics import Protocol
-from pipelines.evaluation.images import DIMENSIONS, ImageResult, Report
+from pipelines.evaluation.per_image import _FIGURES, _WHOSE, _parquet
+from pipelines.evaluation.report import DIMENSIONS, Report
 from pipelines.runs.models import load_model, model_name
 from pipelines.runtime.console import console, progress
+from pipelines.runtime.paths import state_folder
 from pipelines.runtime.storage import Location
-from pipelines.services.local import state_folder
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
 from pipelines.tracking import open_tracker, redact, ship_leftovers
 from pipelines.tracking.server import usable_tracking_uri
 
-_FIGURES = ("mse", "fmse", "psnr")
-_WHOSE = ("composite", "harmonized")
 _TRACKING_SECONDS = 15.0  # that a server which does not answer may hold the command up
-
-PER_IMAGE_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("domain", pa.string(), nullable=False),
-        pa.field("subset", pa.string(), nullable=False),
-        pa.field("category", pa.string()),
-        pa.field("splits", pa.list_(pa.string()), nullable=False),
-        pa.field("foreground_ratio", pa.float64(), nullable=False),
-        *(pa.field(f"{whose}_{figure}", pa.float64()) for whose in _WHOSE for figure in _FIGURES),
-    ]
-)
-"""Of `--per-image`: one row an image; a figure that is not defined is null."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -177,28 +161,6 @@ def _image_count(dataset: Dataset, selection: Selection) -> int | None:
     return sum(
         selected_counts(dataset.manifest, group, selection)[0] for _, _, group in dataset.manifest.groups()
     )
-
-
-def _parquet(results: Sequence[ImageResult]) -> pa.Buffer:
-    rows = [
-        {
-            "id": result.id,
-            "domain": result.stratum.domain,
-            "subset": result.stratum.subset,
-            "category": result.stratum.category,
-            "splits": list(result.stratum.splits),
-            "foreground_ratio": result.foreground_ratio,
-            **{
-                f"{whose}_{figure}": getattr(getattr(result, whose), figure)
-                for whose in _WHOSE
-                for figure in _FIGURES
-            },
-        }
-        for result in results
-    ]
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, PER_IMAGE_SCHEMA), sink)
-    return sink.getvalue().to_pybytes()
 
 
 def _track(

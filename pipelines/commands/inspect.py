@@ -16,7 +16,7 @@ from rich.table import Table
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import CaptureCondition
-from pipelines.conversion.entries import read_ahead
+from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress, results
 from pipelines.runtime.storage import Location
 from pipelines.shards.contact_sheet import contact_sheet, sample_rows

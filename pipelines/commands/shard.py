@@ -26,11 +26,12 @@ from pipelines.conversion.build import (
     entries_in_shards,
     make,
 )
-from pipelines.conversion.entries import Entry, Rejection
+from pipelines.conversion.entries import Entry
 from pipelines.conversion.lists import read_categories, read_lists
 from pipelines.conversion.report import show_finished, show_outcome
 from pipelines.runtime.storage import Location, StorageError
 from pipelines.shards.manifest import Stratum
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import RowKind
 
 PROJECT_ORDER = ",".join(condition.name for condition in CaptureCondition)

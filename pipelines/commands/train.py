@@ -15,13 +15,12 @@ import dataclasses
 import inspect
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 from charmnet.vocabulary import Domain
+from pipelines.commands.tracking_options import _tracking_uri
 from pipelines.config.recipes import RECIPES, recipe
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined
-from pipelines.tracking.server import default_tracking_uri, usable_tracking_uri
 from pipelines.training.startup_timer import StartClock
 
 EXIT_STOPPED = 143
@@ -110,16 +109,3 @@ def quarantine_report(entries: Sequence[Quarantined], run_folder: str) -> str:
     more = [f"  and {len(entries) - _NAMED} more"] if len(entries) > _NAMED else []
     head = f"{len(entries)} samples could not be decoded; others stood for them ({run_folder}/quarantine):"
     return "\n".join([head, *lines, *more])
-
-
-def _tracking_uri(chosen: str | None) -> str | None:
-    """What was chosen, else the environment's, else a database in the state folder; None for `none`."""
-    if chosen == "none":
-        return None
-    uri = chosen or default_tracking_uri()
-    if "@" in urlsplit(uri).netloc:
-        raise ValueError(
-            "the MLflow server's address has a user or password in it; give them to the cluster's nodes as "
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        )
-    return usable_tracking_uri(uri)

@@ -24,9 +24,10 @@ from charmnet.recoloring import (
 from charmnet.vocabulary import Domain
 from pipelines.compositing.acceptance import reason_by_colors, reason_by_grain, reason_by_means
 from pipelines.compositing.foregrounds import Folders, Foreground, Measured
-from pipelines.conversion.entries import Rejection, finished
-from pipelines.ingest.permutation import seeded_rng
+from pipelines.conversion.entries import finished
+from pipelines.runtime.randomness import seeded_rng
 from pipelines.shards.manifest import Stratum
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, pair_row
 
 TRIES_PER_COMPOSITE = 32

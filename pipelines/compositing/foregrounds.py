@@ -17,9 +17,9 @@ import numpy as np
 from charmnet.errors import DataError
 from charmnet.images import UInt8Array, decode_rgb, decode_user_mask
 from charmnet.recoloring import ColorStatistics, foreground_colors
-from pipelines.conversion.entries import Rejection
 from pipelines.conversion.lists import Categories
 from pipelines.runtime.storage import Location, MissingError
+from pipelines.shards.rejection import Rejection
 
 _PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _MASK_SUFFIX = ".png"

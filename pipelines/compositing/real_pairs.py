@@ -21,12 +21,13 @@ from pipelines.compositing.composer import Composer
 from pipelines.compositing.foregrounds import SPLITS, Folders, Foreground, Measured, measure
 from pipelines.compositing.released_layout import Listed, write_lists, write_pairs
 from pipelines.conversion.build import Destination, Outcome, Plan, make
-from pipelines.conversion.entries import Rejection, read_ahead
-from pipelines.conversion.lists import in_stable_disorder
 from pipelines.runtime.cluster import over_cluster
+from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
+from pipelines.runtime.randomness import in_stable_disorder
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row
 from pipelines.shards.schema import RowKind
 from pipelines.shards.writer import Written, write_parquet

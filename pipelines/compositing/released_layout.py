@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from pipelines.compositing.composer import Composer
 from pipelines.compositing.foregrounds import Folders, Foreground, measure
-from pipelines.conversion.entries import Rejection, read_ahead
+from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
 from pipelines.runtime.storage import Location
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row
 
 Listed = tuple[str, str]

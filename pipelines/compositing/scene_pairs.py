@@ -16,10 +16,10 @@ from charmnet.errors import CharmNetError, DataError, StorageError
 from charmnet.images import decode_mask, decode_rgb, encode_jpeg
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, Destination
-from pipelines.conversion.entries import read_ahead
-from pipelines.ingest.permutation import seeded_rng
 from pipelines.runtime.cluster import over_cluster
+from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
+from pipelines.runtime.randomness import seeded_rng
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, pair_row, stratum_of

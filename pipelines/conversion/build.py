@@ -14,13 +14,15 @@ from typing import Any, Protocol
 
 from charmnet.errors import CharmNetError, DataError, StorageError
 from charmnet.vocabulary import Domain
-from pipelines.conversion.entries import Entry, Rejection, read_ahead, read_entry
-from pipelines.conversion.lists import in_stable_disorder
+from pipelines.conversion.entries import Entry, read_entry
 from pipelines.conversion.webdataset import index_archive, rows_of_archive
 from pipelines.runtime.cluster import over_cluster
+from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
+from pipelines.runtime.randomness import in_stable_disorder
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import MANIFEST_NAME, Manifest, Stratum
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import RowKind
 from pipelines.shards.tar import HashingReader
 from pipelines.shards.writer import Written, write_parquet

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from charmnet.errors import DataError
 from charmnet.images import decode_mask, encode_mask
 from pipelines.runtime.storage import Location, MissingError
 from pipelines.shards.manifest import Stratum
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import PictureError, Row, bytes_of, check_pictures, pair_row, scene_row, shrink
 from pipelines.shards.schema import ROW_GROUP_BYTES
-
-T = TypeVar("T")
-S = TypeVar("S")
-
-READ_AHEAD = 8  # rows that a task fetches and checks at the same time: a store answers late, not slowly
 
 
 @dataclass(frozen=True)
@@ -34,20 +28,6 @@ class Entry:
     stratum: Stratum
     files: dict[str, str]
     labels: dict[str, Any] = field(default_factory=dict)
-    items: int = 1
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """What was not taken, and why: a line of rejected.jsonl.
-
-    Attributes:
-        items: how many of the things that were asked for are lost with it.
-    """
-
-    id: str
-    file: str
-    reason: str
     items: int = 1
 
 
@@ -95,18 +75,6 @@ def finished(row: Row, longest_side: int | None) -> Row:
             f"{bytes_of(row):,} bytes, a row group holds at most {ROW_GROUP_BYTES:,}; use --max-size"
         )
     return row
-
-
-def read_ahead(function: Callable[[S], T], arguments: Iterable[S], at_once: int = READ_AHEAD) -> Iterator[T]:
-    """`map` in order with a few calls in flight."""
-    with ThreadPoolExecutor(at_once) as pool:
-        running: deque[Future[T]] = deque()
-        for argument in arguments:
-            if len(running) == at_once:
-                yield running.popleft().result()
-            running.append(pool.submit(function, argument))
-        while running:
-            yield running.popleft().result()
 
 
 def _fetch(source: Location, role: str, path: str) -> bytes:

@@ -11,10 +11,11 @@ from typing import Any
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
-from pipelines.conversion.entries import Entry, Rejection, without_duplicates
+from pipelines.conversion.entries import Entry, without_duplicates
 from pipelines.conversion.lists import Categories, PathList, beneath, split_composite_path
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
+from pipelines.shards.rejection import Rejection
 
 SUBSET_OF_LETTER = {"c": "HCOCO", "a": "HAdobe5k", "f": "HFlickr", "d": "Hday2night"}
 

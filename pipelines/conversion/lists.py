@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -167,15 +167,6 @@ def split_composite_path(path: str) -> tuple[str, str]:
 
 def beneath(folder: str, *names: str) -> str:
     return "/".join(part for part in (folder, *names) if part)
-
-
-def in_stable_disorder(ids: Sequence[str]) -> Iterator[int]:
-    """Indices in an order that depends on the ids alone and mixes neighbours of a list.
-
-    Lists are sorted by photograph; a row group, the unit of shuffling, shall not hold the variants of few.
-    """
-    digests = [hashlib.sha256(text.encode()).digest() for text in ids]
-    return iter(sorted(range(len(ids)), key=digests.__getitem__))
 
 
 def _read(file: str, source: Location) -> tuple[Location, bytes]:

@@ -18,10 +18,11 @@ from typing import Any
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition, Domain
-from pipelines.conversion.entries import Entry, Rejection, without_duplicates
+from pipelines.conversion.entries import Entry, without_duplicates
 from pipelines.conversion.lists import Categories, PathList, beneath, split_composite_path
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import check_style_label
 from pipelines.shards.schema import RowKind
 

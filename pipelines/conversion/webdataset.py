@@ -15,9 +15,10 @@ from functools import cached_property
 from typing import Any
 
 from charmnet.errors import DataError
-from pipelines.conversion.entries import Rejection, finished
+from pipelines.conversion.entries import finished
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Container, Manifest, RowGroup, Shard, Stratum
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, samples_of
 from pipelines.shards.schema import RowKind
 from pipelines.shards.tar import HashingReader, TarSample, sample_row, tar_samples

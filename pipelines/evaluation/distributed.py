@@ -24,13 +24,13 @@ from charmnet.metrics import ImageErrors, Protocol
 from charmnet.vocabulary import Domain
 from pipelines.evaluation.images import (
     EvaluationImage,
-    ImageResult,
     evaluate_images,
     image_count,
     row_images,
     selected_rows,
 )
-from pipelines.ingest.parcels import pack, unpack
+from pipelines.evaluation.report import ImageResult
+from pipelines.runtime.blocks import pack, unpack
 from pipelines.runtime.cluster import connect, given_device
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset, selected_counts

@@ -7,11 +7,9 @@ for batch in batched(evaluation_images(dataset, selection, shard_index, group_in
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,27 +22,19 @@ from charmnet.errors import DataError, WeightsError
 from charmnet.images import UInt8Array, decode_mask, decode_rgb
 from charmnet.methods import Method
 from charmnet.metrics import (
-    ErrorSums,
-    ImageErrors,
     Protocol,
-    foreground_ratio_bin,
     image_errors,
     reference_uint8,
     scoring_mask,
     to_uint8,
 )
 from charmnet.vocabulary import NUM_CONDITIONS
+from pipelines.evaluation.report import ImageResult
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, row_kind, stratum_of
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
-
-NO_NAME = "none"
-"""Stands for the category of images that have none."""
-
-DIMENSIONS = ("subset", "split", "category", "foreground_ratio")  # a split wins where a subset has its name
-_UNUSUAL = re.compile(r"[^\w\-. ]")  # what the tracking server refuses in names, and "/", which divides them
 
 
 @dataclass(frozen=True)
@@ -65,17 +55,6 @@ class EvaluationImage:
     scoring_mask: UInt8Array
     stratum: Stratum
     foreground_ratio: float
-
-
-@dataclass(frozen=True)
-class ImageResult:
-    """What was measured of one image: the composite's errors and the harmonized image's."""
-
-    id: str
-    stratum: Stratum
-    foreground_ratio: float
-    composite: ImageErrors
-    harmonized: ImageErrors
 
 
 def evaluation_images(
@@ -169,99 +148,6 @@ def _require_finite(output: Tensor, ids: Sequence[str]) -> None:
             f"the model's output for {', '.join(bad)} holds NaN or infinite values: its weights are damaged, "
             "or its training diverged; choose another checkpoint"
         )
-
-
-@dataclass
-class Report:
-    """Sums over images: of all, and by split, subset, category and foreground ratio.
-
-    Attributes:
-        sums: {(dimension, name): {"composite": ..., "harmonized": ...}}; ("all", "") is over all images.
-    """
-
-    sums: dict[tuple[str, str], dict[str, ErrorSums]] = field(default_factory=dict)
-
-    @classmethod
-    def over(cls, results: Iterable[ImageResult]) -> Report:
-        report = cls()
-        for result in results:
-            report.add(result)
-        return report
-
-    def add(self, result: ImageResult) -> None:
-        """Counts one image in every group that it belongs to."""
-        sums = {"composite": ErrorSums.of(result.composite), "harmonized": ErrorSums.of(result.harmonized)}
-        for group in _groups_of(result):
-            self._add(group, sums)
-
-    def merge(self, other: Report) -> None:
-        """Takes in what another worker counted."""
-        for group, sums in other.sums.items():
-            self._add(group, sums)
-
-    def _add(self, group: tuple[str, str], sums: dict[str, ErrorSums]) -> None:
-        mine = self.sums.get(group, {})
-        self.sums[group] = {name: mine.get(name, ErrorSums()) + value for name, value in sums.items()}
-
-    @property
-    def count(self) -> int:
-        """Images in it."""
-        return self.sums["all", ""]["harmonized"].count if self.sums else 0
-
-    def to_json(self) -> dict[str, Any]:
-        """{"all": FIGURES, "split": {NAME: FIGURES}, and so subset, category and foreground_ratio}.
-
-        FIGURES are {"composite": {"mse", "fmse", "psnr"}, "harmonized": {...}, "count", "undefined"}, where
-        "undefined" counts the images that have no fMSE (no foreground left) or no PSNR (no error).
-        """
-        report: dict[str, Any] = {"all": {}} | {dimension: {} for dimension in DIMENSIONS}
-        for (dimension, name), sums in sorted(self.sums.items(), key=lambda item: _sort_key(item[0])):
-            if dimension == "all":
-                report["all"] = _figures(sums)
-            else:
-                report[dimension][name] = _figures(sums)
-        return report
-
-    def metrics(self) -> dict[str, float]:
-        """What is defined of it under the tracker's names: `eval/<group>/[composite_]{mse,fmse,psnr}`.
-
-        A group is `all`, a split or subset by its name, `category_<name>` or `foreground_ratio_<bin>`.
-        """
-        metrics = {}
-        for (dimension, name), sums in sorted(self.sums.items(), key=lambda item: _sort_key(item[0])):
-            group = {"all": "all", "split": name, "subset": name}.get(dimension, f"{dimension}_{name}")
-            for whose, prefix in (("harmonized", ""), ("composite", "composite_")):
-                for figure, value in sums[whose].means().items():
-                    if value is not None:
-                        metrics[f"eval/{metric_name(group)}/{prefix}{figure}"] = value
-        return metrics
-
-
-def metric_name(name: str) -> str:
-    """A group's name as the tracking server takes it."""
-    return _UNUSUAL.sub("_", name)
-
-
-def _sort_key(group: tuple[str, str]) -> tuple[int, float, str]:
-    dimension, name = group
-    order = ("all", *DIMENSIONS).index(dimension)
-    return order, float(name.split("-")[0]) if dimension == "foreground_ratio" else 0, name
-
-
-def _groups_of(result: ImageResult) -> Iterator[tuple[str, str]]:
-    yield "all", ""
-    yield from (("split", split) for split in result.stratum.splits)
-    yield "subset", result.stratum.subset
-    yield "category", result.stratum.category or NO_NAME
-    yield "foreground_ratio", foreground_ratio_bin(result.foreground_ratio)
-
-
-def _figures(sums: dict[str, ErrorSums]) -> dict[str, Any]:
-    return {
-        **{name: value.means() for name, value in sums.items()},
-        "count": sums["harmonized"].count,
-        "undefined": {name: value.undefined() for name, value in sums.items()},
-    }
 
 
 def _ordered_pairs(row: Row) -> list[tuple[int, int]]:

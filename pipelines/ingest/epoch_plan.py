@@ -23,7 +23,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.ingest.permutation import Permutation, seeded_rng
+from pipelines.ingest.permutation import Permutation
+from pipelines.runtime.randomness import seeded_rng
 from pipelines.shards.manifest import Manifest
 from pipelines.shards.selection import EVERYTHING, Selection
 

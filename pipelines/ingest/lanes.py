@@ -24,11 +24,13 @@ import ray.data
 from ray.data import TaskPoolStrategy
 
 from charmnet.errors import CharmNetError, DataError
-from pipelines.ingest.parcels import pack, steps_of_parcel, unpack
+from pipelines.ingest.parcels import steps_of_parcel
 from pipelines.ingest.quarantine import Briefing
 from pipelines.ingest.source import SampleSource
+from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.throttle import Pacer
-from pipelines.ingest.window import Block, StreamSpec, read_window
+from pipelines.ingest.window import read_window
+from pipelines.runtime.blocks import Block, pack, unpack
 
 MIN_PAIRS_PER_WORKER = 2
 """The bottleneck is 1x1, and batch statistics over a single value do not exist."""

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.runtime.randomness import seeded_rng
+
 _ROUNDS = 4
-
-
-def seeded_rng(*key: Any) -> np.random.Generator:
-    """A generator that depends on the key alone: not on the process, the platform or earlier draws."""
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=np.frombuffer(digest, dtype=np.uint64)))
 
 
 def _mix(values: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:

@@ -22,7 +22,7 @@ from charmnet.composition import exchange_foreground, soft_style_label
 from charmnet.errors import DataError
 from charmnet.images import UInt8Array, decode_mask, decode_rgb, is_jpeg
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
-from pipelines.ingest.permutation import seeded_rng
+from pipelines.runtime.randomness import seeded_rng
 from pipelines.shards.reading import STRATUM_COLUMNS, Dataset
 from pipelines.shards.schema import RowKind, ground_truth_conditions
 from pipelines.shards.selection import Selection

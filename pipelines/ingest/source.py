@@ -14,7 +14,7 @@ from pipelines.ingest.samples import EncodedSample, RowGroupSamples, Sample, Sam
 from pipelines.runtime.retry import patiently
 
 if TYPE_CHECKING:
-    from pipelines.ingest.window import StreamSpec
+    from pipelines.ingest.stream import StreamSpec
 
 Reference = tuple[int, int, int]
 """(shard index, row group index, sample offset) as the plan gives them."""

@@ -17,17 +17,17 @@ import numpy as np
 from charmnet.images import encode_jpeg, encode_mask
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, Destination, Outcome, Plan, make
-from pipelines.conversion.entries import Rejection, read_ahead
-from pipelines.conversion.lists import in_stable_disorder
-from pipelines.ingest.permutation import seeded_rng
 from pipelines.rendering import scenes
 from pipelines.rendering.assets import Assets
 from pipelines.rendering.conditions import Conditions
 from pipelines.rendering.description import Scene
 from pipelines.rendering.mitsuba_renderer import foreground_coverage, render_view
+from pipelines.runtime.concurrency import read_ahead
+from pipelines.runtime.randomness import in_stable_disorder, seeded_rng
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, scene_row
 from pipelines.shards.schema import RowKind
 from pipelines.shards.writer import Written, write_parquet

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from charmnet.errors import StorageError
 from charmnet.vocabulary import Domain
 from pipelines.ingest.quarantine import Quarantined
-from pipelines.ingest.window import Block
+from pipelines.runtime.blocks import Block
 from pipelines.runtime.retry import patiently
 from pipelines.runtime.storage import Location
 from pipelines.training.job import TrainingJob

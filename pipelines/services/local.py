@@ -18,18 +18,10 @@ from pathlib import Path
 import pyarrow.fs
 
 from charmnet.errors import StorageError
+from pipelines.runtime.paths import state_folder
 from pipelines.services.service import LOOPBACK, Service, answers_ok, write_private
 
 VOLUME_SIZE_MEGABYTES = 256
-
-
-def state_folder() -> Path:
-    """Where services keep data, logs and keys: $CHARMNET_STATE, else `charmnet` in the XDG state folder."""
-    chosen = os.environ.get("CHARMNET_STATE")
-    if chosen:
-        return Path(chosen).expanduser().resolve()
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "charmnet"
 
 
 class ObjectStore(Service):

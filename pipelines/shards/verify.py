@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from charmnet.errors import CharmNetError, DataError
 from charmnet.images import decode_mask
-from pipelines.conversion.entries import read_ahead
 from pipelines.runtime.cluster import over_cluster
+from pipelines.runtime.concurrency import read_ahead
 from pipelines.shards.manifest import Container
 from pipelines.shards.reading import Dataset, strata_of
 from pipelines.shards.rows import Row, check_pictures

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from charmnet.vocabulary import Domain
-from pipelines.conversion.entries import Rejection
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Container, Manifest, RowGroup, Shard, Stratum
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, bytes_of, conditions_of, samples_of, stratum_of
 from pipelines.shards.schema import ROW_GROUP_BYTES, ROW_GROUP_SAMPLES, SCHEMAS, RowKind
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from pipelines.runtime.paths import state_folder
 from pipelines.runtime.redaction import redact
-from pipelines.services.local import state_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -12,22 +12,20 @@ from charmnet.methods import Method
 from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined, quarantine_limit
-from pipelines.ingest.window import StreamSpec
+from pipelines.ingest.stream import StreamSpec
 from pipelines.runs.delivery_log import read_quarantine
 from pipelines.runs.models import load_model
 from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.cluster import connect
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
-from pipelines.shards.selection import Selection
 from pipelines.tracking import NullTracker, RunStatus, Tracker
+from pipelines.training.build import method_of, released_steps, stream_specs
 from pipelines.training.fit import StopRequest, fit, stopping_on_signals, trainer_of
-from pipelines.training.job import RunTracking, TrainingJob, method_of
+from pipelines.training.job import RunTracking, TrainingJob
 from pipelines.training.placement import Placement, place
 from pipelines.training.record import record_models, record_run, settle_earlier_runs
 from pipelines.training.startup_timer import StartClock
-
-RELEASED_EPOCHS = 200
 
 # Ray Train's own settings. Its controller looks after the workers every 2 s by default; a group that lost a
 # node asks so long for its old size before it goes on with what there is.
@@ -171,32 +169,6 @@ def _open_datasets(uris: Mapping[Domain, str], domains: frozenset[Domain]) -> di
     return datasets
 
 
-def stream_specs(
-    config: TrainConfig, datasets: Mapping[Domain, Dataset], domains: frozenset[Domain]
-) -> dict[str, StreamSpec]:
-    """What of each domain is streamed, by the domain's name.
-
-    Raises:
-        ValueError: a selection picks nothing.
-    """
-    selections = {Domain.REAL: config.real_select, Domain.RENDERED: config.rendered_select}
-    specs = {
-        domain.value: StreamSpec(
-            dataset=datasets[domain],
-            batch_size=config.batch_size,
-            seed=config.seed,
-            selection=Selection(selections[domain]),
-            decoding=config.decode,
-            pool_row_groups=config.pool_row_groups,
-            patience_seconds=config.storage_patience_seconds,
-        )
-        for domain in sorted(domains)
-    }
-    for spec in specs.values():
-        _ = spec.plan  # refuses an empty selection here and not in a worker
-    return specs
-
-
 def _check_validation(config: TrainConfig, datasets: Mapping[Domain, Dataset]) -> None:
     """
     Raises:
@@ -212,11 +184,6 @@ def _check_validation(config: TrainConfig, datasets: Mapping[Domain, Dataset]) -
         raise ValueError(
             f"validate={','.join(unknown)}: --real has no such split; it has {', '.join(splits)}"
         )
-
-
-def released_steps(specs: Mapping[str, StreamSpec]) -> int:
-    """200 epochs, of which each has as many batches as the smaller domain."""
-    return RELEASED_EPOCHS * min(-(-s.plan.num_samples // s.batch_size) for s in specs.values())
 
 
 def _place(config: TrainConfig, num_domains: int) -> Placement:

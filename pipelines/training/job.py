@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from charmnet.methods import Method, build_method
 from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
-from pipelines.ingest.window import StreamSpec
+from pipelines.ingest.stream import StreamSpec
+from pipelines.runtime.paths import state_folder
 from pipelines.runtime.storage import Location
-from pipelines.services.local import state_folder
 from pipelines.shards.reading import Dataset
 from pipelines.tracking import Tracker, open_tracker
 from pipelines.training.placement import Placement
@@ -71,19 +70,3 @@ class TrainingJob:
     def steps(self) -> int:
         assert self.config.steps is not None
         return self.config.steps
-
-
-def method_of(config: TrainConfig) -> Method:
-    """The method that a configuration describes, freshly initialised from its seed."""
-    options: dict[str, Any] = {
-        "learning_rate": config.learning_rate,
-        "width": config.width,
-        "precision": config.precision,
-        "attention_bias": config.attention_bias,
-        "seed": config.seed,
-    }
-    if config.method == "charmnet":
-        options["domain_statistics"] = config.domain_statistics
-    else:
-        options["domain"] = config.idih_domain
-    return build_method(config.method, **options)

@@ -21,8 +21,7 @@ from charmnet.errors import NonFiniteLossError, WeightsError
 from charmnet.losses import mean_over_workers
 from charmnet.methods import Method, ReplayedUpdate, metric_path
 from charmnet.weights import Snapshot, snapshot
-from pipelines.evaluation.images import metric_name
-from pipelines.ingest.window import Block
+from pipelines.evaluation.report import metric_name
 from pipelines.runs.attempts import begin_attempt
 from pipelines.runs.checkpoints import (
     Restored,
@@ -36,9 +35,11 @@ from pipelines.runs.checkpoints import (
 from pipelines.runs.delivery_log import DeliveryLog
 from pipelines.runs.models import load_model
 from pipelines.runs.run_folder import RunFolder
+from pipelines.runtime.blocks import Block
 from pipelines.runtime.retry import patiently
 from pipelines.tracking import NullTracker, SystemSampler, Tracker
-from pipelines.training.job import TrainingJob, method_of
+from pipelines.training.build import method_of
+from pipelines.training.job import TrainingJob
 from pipelines.training.metric_window import MetricWindow
 from pipelines.training.parallel import data_parallel
 from pipelines.training.schedule import learning_rate_factor

@@ -15,9 +15,9 @@ from typing import Any
 
 from charmnet.weights import load_checkpoint
 from pipelines.runs.run_folder import RunFolder
+from pipelines.runtime.paths import state_folder
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
-from pipelines.services.local import state_folder
 from pipelines.tracking import Tracker, close_orphans, ship_leftovers
 from pipelines.tracking.logged_models import log_model
 from pipelines.training.job import RunTracking, TrainingJob

@@ -11,7 +11,7 @@ import ray.train.collective
 
 from charmnet.vocabulary import Domain
 from pipelines.ingest.lanes import LaneShard
-from pipelines.ingest.window import Block
+from pipelines.runtime.blocks import Block
 from pipelines.training.job import TrainingJob
 
 

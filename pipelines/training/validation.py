@@ -21,13 +21,12 @@ from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
 from pipelines.evaluation.images import (
     EvaluationImage,
-    Report,
     evaluate_images,
-    metric_name,
     network_inputs,
     row_images,
     selected_rows,
 )
+from pipelines.evaluation.report import Report, metric_name
 from pipelines.runtime.retry import patiently
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.rows import Row

@@ -18,7 +18,8 @@ from charmnet.batch import HarmonizationBatch
 from charmnet.methods import CharmNetMethod, Method
 from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
-from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.ingest.stream import StreamSpec
+from pipelines.ingest.window import read_window
 from pipelines.runs.models import load_model
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection

@@ -21,10 +21,11 @@ from charmnet.methods import Method
 from charmnet.vocabulary import Domain
 from pipelines.config.recipes import recipe
 from pipelines.config.train_config import TrainConfig
-from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.ingest.stream import StreamSpec
+from pipelines.ingest.window import read_window
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
-from pipelines.training.job import method_of
+from pipelines.training.build import method_of
 from pipelines.training.loop import to_batch, update_of
 from pipelines.training.schedule import learning_rate_factor
 from pipelines.training.validation import Validation

@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from pipelines.ingest.lanes import LaneShard
-from pipelines.ingest.window import StreamSpec
+from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.cluster import prepare_environment, start_here
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset

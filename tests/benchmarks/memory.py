@@ -27,7 +27,7 @@ import psutil
 from charmnet.composition import exchange_foreground
 from charmnet.images import encode_jpeg, encode_png
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
-from pipelines.ingest.window import StreamSpec
+from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.reading import Dataset
@@ -198,7 +198,7 @@ def consume(uri: str, steps: int) -> None:
     import ray.data
 
     from pipelines.ingest.lanes import stream_dataset
-    from pipelines.ingest.parcels import unpack
+    from pipelines.runtime.blocks import unpack
 
     ray.init(
         address="local",

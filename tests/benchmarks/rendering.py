@@ -28,7 +28,6 @@ import numpy as np
 
 from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition
 from pipelines.conversion.build import Destination
-from pipelines.conversion.entries import Rejection
 from pipelines.rendering import mitsuba_renderer
 from pipelines.rendering.assets import Assets
 from pipelines.rendering.conditions import Conditions
@@ -38,6 +37,7 @@ from pipelines.rendering.job import RenderTask, Settings, View, fit_scene, rende
 from pipelines.rendering.mitsuba_renderer import SAMPLES_PER_PIXEL, VARIANT, render_view
 from pipelines.runtime.cluster import prepare_environment, start_here
 from pipelines.runtime.storage import Location
+from pipelines.shards.rejection import Rejection
 from tests.fixtures.separately_lit import render_separately
 
 Rows = Iterator[tuple[str, ...]]

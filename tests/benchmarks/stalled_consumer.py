@@ -10,7 +10,7 @@ import time
 
 import psutil
 
-from pipelines.ingest.window import StreamSpec
+from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.cluster import connect
 from pipelines.shards.reading import Dataset
 

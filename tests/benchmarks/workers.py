@@ -26,10 +26,10 @@ from charmnet.methods import Method
 from charmnet.vocabulary import Domain
 from pipelines.config.recipes import recipe
 from pipelines.config.train_config import TrainConfig
-from pipelines.ingest.window import Block, read_window
+from pipelines.ingest.window import read_window
+from pipelines.runtime.blocks import Block
 from pipelines.shards.reading import Dataset
-from pipelines.training.driver import stream_specs
-from pipelines.training.job import method_of
+from pipelines.training.build import method_of, stream_specs
 from pipelines.training.loop import to_batch
 from pipelines.training.parallel import data_parallel
 from pipelines.training.validation import Validation

@@ -17,17 +17,7 @@ def test_a_run_of_one_worker_that_is_killed_ends_as_if_nothing_had_happened(tmp_
     command = (sys.executable, "-m", "pipelines", "chaos")
     size = ("--steps", "16", "--workers", "1", "--times", "1")
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "pipelines",
-            "chaos",
-            "--scenario",
-            "worker-killed",
-            *size,
-            "--json",
-            str(table),
-        ],
+        [*command, "--scenario", "worker-killed", *size, "--json", str(table)],
         env={**os.environ, "CHARMNET_STATE": str(tmp_path / "state")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -19,7 +19,8 @@ from pipelines.ingest.lanes import (
     task_parcels_ahead,
 )
 from pipelines.ingest.parcels import steps_of_parcel
-from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.ingest.stream import StreamSpec
+from pipelines.ingest.window import read_window
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
 

@@ -11,7 +11,8 @@ import pytest
 
 from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png, image_size
 from pipelines.commands.cli import main
-from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.ingest.stream import StreamSpec
+from pipelines.ingest.window import read_window
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from tests.factories import foreground

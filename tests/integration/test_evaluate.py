@@ -15,7 +15,8 @@ from charmnet.metrics import Protocol
 from charmnet.weights import save_checkpoint
 from pipelines.commands.cli import main
 from pipelines.evaluation.distributed import score_dataset
-from pipelines.evaluation.images import Report, evaluate_images, evaluation_images
+from pipelines.evaluation.images import evaluate_images, evaluation_images
+from pipelines.evaluation.report import Report
 from pipelines.runs.models import load_model
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset

@@ -14,8 +14,8 @@ from charmnet.images import decode_mask, decode_rgb, image_size
 from charmnet.vocabulary import CaptureCondition, Domain
 from pipelines.commands.cli import main
 from pipelines.conversion.build import Destination, Plan, make
-from pipelines.conversion.entries import Rejection
-from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.ingest.stream import StreamSpec
+from pipelines.ingest.window import read_window
 from pipelines.rendering import contact_sheet
 from pipelines.rendering.assets import Assets, read_assets
 from pipelines.rendering.conditions import Conditions
@@ -23,6 +23,7 @@ from pipelines.rendering.job import RenderTask, Settings, View, fit_scene
 from pipelines.rendering.mitsuba_renderer import VARIANT
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row
 from pipelines.shards.schema import RowKind
 from pipelines.shards.writer import Written, write_parquet

@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 from charmnet.errors import StorageError
+from pipelines.runtime.paths import state_folder
 from pipelines.runtime.storage import Location
-from pipelines.services.local import ObjectStore, TrackingServer, state_folder
+from pipelines.services.local import ObjectStore, TrackingServer
 from pipelines.services.service import LOOPBACK
 
 

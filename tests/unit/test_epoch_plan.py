@@ -15,7 +15,8 @@ from pipelines.ingest.epoch_plan import EpochPlan
 from pipelines.ingest.lanes import lane_rows
 from pipelines.ingest.permutation import Permutation
 from pipelines.ingest.source import SampleSource
-from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.ingest.stream import StreamSpec
+from pipelines.ingest.window import read_window
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Container, Manifest, RowGroup, Shard, Stratum
 from pipelines.shards.reading import Dataset

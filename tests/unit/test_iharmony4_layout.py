@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from charmnet.errors import DataError, StorageError
 from pipelines.conversion.build import entries_in_shards
-from pipelines.conversion.entries import Entry, Rejection
+from pipelines.conversion.entries import Entry
 from pipelines.conversion.iharmony4 import IHarmony4
 from pipelines.conversion.lists import Categories, PathList, read_categories, read_list, read_lists
 from pipelines.runtime.storage import Location
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import RowKind
 from tests.factories import make_iharmony4, path_list
 

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.ingest.parcels import pack, steps_of_parcel, unpack
-from pipelines.ingest.window import Block, StreamSpec, read_window
+from pipelines.ingest.parcels import steps_of_parcel
+from pipelines.ingest.stream import StreamSpec
+from pipelines.ingest.window import read_window
+from pipelines.runtime.blocks import Block, pack, unpack
 from pipelines.shards.reading import Dataset
 
 

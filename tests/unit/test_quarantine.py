@@ -13,7 +13,9 @@ from pipelines.chaos.poison import deadly_decoder, poisoned
 from pipelines.ingest.lanes import lane_rows
 from pipelines.ingest.quarantine import MOST_STARTS, Ledger, Quarantined, quarantine_limit
 from pipelines.ingest.source import SampleSource
-from pipelines.ingest.window import Block, StreamSpec, read_window
+from pipelines.ingest.stream import StreamSpec
+from pipelines.ingest.window import read_window
+from pipelines.runtime.blocks import Block
 from pipelines.runtime.retry import patiently
 from pipelines.runtime.storage import Location, MissingError
 from pipelines.shards.reading import Dataset

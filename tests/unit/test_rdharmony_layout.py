@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import CaptureCondition
-from pipelines.conversion.entries import Rejection, read_entry
+from pipelines.conversion.entries import read_entry
 from pipelines.conversion.lists import Categories
 from pipelines.conversion.rdharmony import Layout, RdHarmony, category_of_subset, parse_condition_order
 from pipelines.runtime.storage import Location
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import RowKind
 from tests.factories import make_rdharmony, path_list
 

@@ -6,10 +6,10 @@ import pytest
 
 from charmnet.vocabulary import Domain
 from pipelines.conversion.build import Destination, Outcome
-from pipelines.conversion.entries import Rejection
 from pipelines.conversion.report import show_outcome
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Container, Manifest
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import RowKind
 
 

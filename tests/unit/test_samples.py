@@ -11,15 +11,16 @@ from charmnet.augment import draw_augmentation
 from charmnet.images import decode_mask, encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
 from pipelines.conversion.build import ArchiveTask, EntriesTask, Task
-from pipelines.conversion.entries import Rejection
 from pipelines.conversion.lists import Categories, read_list
 from pipelines.conversion.rdharmony import Layout, RdHarmony
-from pipelines.ingest.permutation import seeded_rng
 from pipelines.ingest.samples import EncodedSample, RowGroupSamples, decode
-from pipelines.ingest.window import StreamSpec, read_window
+from pipelines.ingest.stream import StreamSpec
+from pipelines.ingest.window import read_window
+from pipelines.runtime.randomness import seeded_rng
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.reading import Dataset
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import EVERYTHING
 from tests.factories import foreground, make_iharmony4, make_rdharmony, photograph

@@ -17,7 +17,8 @@ from charmnet.methods import Method
 from charmnet.metrics import ImageErrors, Protocol
 from charmnet.vocabulary import Domain
 from pipelines.commands.evaluate import figures_table
-from pipelines.evaluation.images import ImageResult, Report, evaluate_images, image_count, row_images
+from pipelines.evaluation.images import evaluate_images, image_count, row_images
+from pipelines.evaluation.report import ImageResult, Report
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import Row, pair_row, scene_row
 from tests.factories import foreground, photograph

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from charmnet.errors import DataError
 from charmnet.images import decode_mask, encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
-from pipelines.conversion.entries import Rejection
 from pipelines.conversion.webdataset import FoundRow, index_archive, rows_of_archive
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.reading import Dataset
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.tar import HashingReader, sample_row, tar_samples
 from tests.factories import foreground, photograph
 

@@ -10,13 +10,14 @@ from charmnet.methods import CharmNetMethod
 from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
 from pipelines.conversion.build import EntriesTask
-from pipelines.conversion.entries import Rejection
 from pipelines.conversion.iharmony4 import IHarmony4
 from pipelines.conversion.lists import Categories, read_list
-from pipelines.evaluation.images import Report, evaluate_images, evaluation_images
+from pipelines.evaluation.images import evaluate_images, evaluation_images
+from pipelines.evaluation.report import Report
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Manifest
 from pipelines.shards.reading import Dataset
+from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
 from pipelines.training.validation import Validation

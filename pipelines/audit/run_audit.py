@@ -1,0 +1,97 @@
+"""Proves that a run's weights descend from every sample of each epoch once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from charmnet.errors import DataError
+from charmnet.vocabulary import Domain
+from pipelines.audit.domain_audit import DomainAudit, DomainReport
+from pipelines.audit.logs import (
+    history,
+    last_checkpoint,
+    log_files,
+    rows_of,
+    superseded_steps,
+)
+from pipelines.config.train_config import TrainConfig
+from pipelines.ingest.stream import StreamSpec
+from pipelines.runs.attempts import Attempt, read_attempts
+from pipelines.runs.delivery_log import read_quarantine
+from pipelines.runs.run_folder import RunFolder, RunRecord
+from pipelines.runtime.console import progress
+from pipelines.runtime.storage import Location
+from pipelines.shards.reading import Dataset
+
+_CHUNK_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Report:
+    """
+    Attributes:
+        steps: of the last checkpoint. attempts: that its history consists of.
+        superseded_steps: that were logged, lost and run again.
+    """
+
+    run_folder: str
+    steps: int
+    attempts: list[int]
+    superseded_steps: int
+    domains: list[DomainReport]
+
+    @property
+    def holds(self) -> bool:
+        return not any(domain.differing for domain in self.domains)
+
+
+def audit(folder: Location) -> Report:
+    """
+    Raises:
+        DataError: the folder is no run's, its data sets are other ones by now, or its logs are none.
+        StorageError: something cannot be read.
+    """
+    attempts, files = read_attempts(folder), log_files(folder)
+    step, number = last_checkpoint(folder)
+    spans = history(attempts, step, number)
+    quarantined = {entry.id for entry in read_quarantine(folder)}
+    specs = _specs(RunFolder(folder).record(), attempts[spans[-1].attempt])
+    audits = {domain: DomainAudit(spec, quarantined) for domain, spec in specs.items()}
+    chunk_steps = max(1, _CHUNK_ROWS // sum(spec.batch_size for spec in specs.values()))
+    with progress("Auditing", total=step) as advance:
+        for span in spans:
+            for first, last, rows in rows_of(files.get(span.attempt, []), span, chunk_steps):
+                _refuse_strangers(rows["domain"], list(audits))
+                for domain, domain_audit in audits.items():
+                    domain_audit.check(rows.filter(pc.equal(rows["domain"], domain)), first, last)
+                advance(last - first + 1)
+    reports = [domain_audit.finish() for domain_audit in audits.values()]
+    superseded = superseded_steps(files, spans)
+    return Report(str(folder), step, [span.attempt for span in spans], superseded, reports)
+
+
+def _specs(record: RunRecord, attempt: Attempt) -> dict[str, StreamSpec]:
+    """What was streamed, from the run's configuration and where its data sets were last.
+
+    Raises:
+        DataError: a data set is not the one that the run was started with.
+    """
+    from pipelines.training.build import method_of, stream_specs
+
+    config = replace(TrainConfig.from_json(record.config), init=None)
+    datasets = {Domain(domain): Dataset.open(uri) for domain, uri in attempt.datasets.items()}
+    for domain, dataset in datasets.items():
+        if dataset.manifest.digest != record.digests.get(domain):
+            raise DataError(
+                f"{dataset.location}: another data set than the run's by now; the plan cannot be known"
+            )
+    return stream_specs(config, datasets, method_of(config).domains)
+
+
+def _refuse_strangers(domains: pa.ChunkedArray, known: list[str]) -> None:
+    strangers = sorted(set(pc.unique(domains).to_pylist()) - set(known))
+    if strangers:
+        raise DataError(f"the logs speak of the domains {strangers}, the run trains on {known}")
