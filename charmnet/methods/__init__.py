@@ -7,15 +7,15 @@ from typing import Any
 
 from charmnet.methods.base import Method, metric_path
 from charmnet.methods.charmnet import CharmNetMethod
+from charmnet.methods.cuda_graph import CudaGraphUpdate
 from charmnet.methods.idih import IDIHMethod
-from charmnet.methods.replay import ReplayedUpdate
 
 __all__ = [
     "METHODS",
     "CharmNetMethod",
+    "CudaGraphUpdate",
     "IDIHMethod",
     "Method",
-    "ReplayedUpdate",
     "build_method",
     "metric_path",
 ]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from charmnet.errors import DataError
 from pipelines.ingest.samples import RowGroupSamples, id_columns, sample_ids
-from pipelines.ingest.source import Reference, place_name
+from pipelines.ingest.source import Reference, reference_name
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.shards.manifest import Container
@@ -97,7 +97,7 @@ class SampleIds:
         try:
             return RowGroupSamples(self.spec.dataset, self.spec.selection, shard, group, True).id(offset)
         except DataError:
-            return place_name(self.spec, (shard, group, offset))
+            return reference_name(self.spec, (shard, group, offset))
 
     def _shard_ids(self, shard: int) -> list[str] | None:
         """Of all its selected samples; None where the columns cannot be read whole."""
@@ -222,11 +222,11 @@ class DomainAudit:
 
     def _is_planned(self, row: dict[str, Any]) -> bool:
         position = (row["step"] - 1) * self.spec.batch_size + row["index"]
-        stand_ins = self.spec.plan.stand_ins(position, self.spec.batch_size)
-        stand_in = next(itertools.islice(stand_ins, max(0, row["tries"] - 1), None), None)
-        if stand_in is None or row["tries"] < 1:
+        substitutes = self.spec.plan.substitutes(position, self.spec.batch_size)
+        substitute = next(itertools.islice(substitutes, max(0, row["tries"] - 1), None), None)
+        if substitute is None or row["tries"] < 1:
             return False
-        known = self.ids.hashes[self.ids.numbers(np.array([stand_in], np.int32))]
+        known = self.ids.hashes[self.ids.numbers(np.array([substitute], np.int32))]
         return bool(known in (0, hashes_of([row["id"]])))
 
     def _finish_epoch(self, epoch: int) -> None:

@@ -31,7 +31,7 @@ from pipelines.benchmarks.manifests import manifest_apart, manifest_table
 from pipelines.benchmarks.predictions import COUNTS, prediction_table, predictions
 from pipelines.benchmarks.report import Report
 from pipelines.benchmarks.scaling_model import fitted_all_reduce
-from pipelines.ingest.parcels import steps_of_parcel
+from pipelines.ingest.lanes import steps_per_block
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
@@ -111,8 +111,8 @@ def _coordinated(dataset: Dataset, ranks: int, blocks: int) -> dict[str, float]:
     spec = StreamSpec(dataset, batch_size=2 * ranks, size=_PICTURE)
     execution = stream_dataset(spec, 0, steps, 2, 1.0)
     splits = execution.streaming_split(ranks, equal=False)
-    parcels = steps // steps_of_parcel(spec.batch_size)  # of a rank
-    taken = _Taken(ranks * (parcels // 10 + 1))
+    blocks = steps // steps_per_block(spec.batch_size)  # of a rank
+    taken = _Taken(ranks * (blocks // 10 + 1))
     threads = [threading.Thread(target=taken.take, args=(split,), daemon=True) for split in splits]
     for thread in threads:
         thread.start()

@@ -28,7 +28,7 @@ from pipelines.benchmarks.update_worker import WARM_UP_STEPS, synchronize
 from pipelines.config.recipes import RECIPES, recipe
 from pipelines.config.train_config import TrainConfig
 from pipelines.training.build import method_of
-from pipelines.training.loop import update_of
+from pipelines.training.loop import make_update
 from pipelines.training.startup_timer import parse
 
 _WARM_UP_SHARE = 0.25  # of the run's steps
@@ -75,7 +75,7 @@ def bare(config: TrainConfig, steps: int) -> dict[str, float]:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     device = "cuda" if torch.cuda.is_available() and config.accelerator != "cpu" else "cpu"
     batches = {domain: own.to(device) for domain, own in batches_in_memory(config.batch_size).items()}
-    update = update_of(method_of(config).to(device), torch.device(device), num_workers=1)
+    update = make_update(method_of(config).to(device), torch.device(device), num_workers=1)
     for _ in range(WARM_UP_STEPS[device]):
         update(batches)
     synchronize(device)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import psutil
 import torch
 
-from charmnet.methods import CharmNetMethod, ReplayedUpdate
+from charmnet.methods import CharmNetMethod, CudaGraphUpdate
 from charmnet.vocabulary import Domain
 from pipelines.benchmarks.plain_update import PlainUpdate
 from pipelines.benchmarks.tensors import batches_in_memory
@@ -79,7 +79,7 @@ def stepper(update: str, width: int, batch: int, device: str = "cpu") -> Callabl
     if not update.startswith(PLAIN):
         precision, replayed, _ = update.partition(REPLAYED)
         method = CharmNetMethod(width=width, precision=precision, seed=0).to(device)
-        made: Callable[..., Any] = ReplayedUpdate(method) if replayed else method.update
+        made: Callable[..., Any] = CudaGraphUpdate(method) if replayed else method.update
         return lambda: made(batches)
     plain = PlainUpdate(width, device=device)
     rendered, real = (

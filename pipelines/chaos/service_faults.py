@@ -11,7 +11,7 @@ from pipelines.chaos.lab import Lab
 from pipelines.chaos.runs import Run
 from pipelines.chaos.store_proxy import Behaviour
 from pipelines.chaos.verdict import Played, Wanted
-from pipelines.tracking import ship_leftovers
+from pipelines.tracking import send_unsent
 
 _DOWN_SECONDS = 30.0
 _SLOW_SECONDS = 0.2
@@ -51,7 +51,7 @@ def mlflow_absent(lab: Lab) -> Played:
     run.wait_for_end()
     lab.tracking.start()
     for node in lab.cluster.all_nodes():
-        ship_leftovers(node.state, lab.tracking.url)
+        send_unsent(node.state, lab.tracking.url)
     return Played(run, 1)
 
 

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from charmnet.errors import StorageError
 from charmnet.metrics import Protocol
-from pipelines.evaluation.per_image import _FIGURES, _WHOSE, _parquet
+from pipelines.evaluation.per_image import FIGURES, IMAGES, per_image_parquet
 from pipelines.evaluation.report import DIMENSIONS, Report
 from pipelines.runs.models import load_model, model_name
 from pipelines.runtime.console import console, progress
@@ -33,7 +33,7 @@ from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
-from pipelines.tracking import open_tracker, redact, ship_leftovers
+from pipelines.tracking import open_tracker, redact, send_unsent
 from pipelines.tracking.server import usable_tracking_uri
 
 _TRACKING_SECONDS = 15.0  # that a server which does not answer may hold the command up
@@ -69,9 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
             _check_writable(flag, Location.of(place))
     tracking_uri = _tracking_uri(arguments.tracking)
     if tracking_uri:
-        _ship_leftovers(tracking_uri)
+        _send_unsent(tracking_uri)
     dataset = Dataset.open(arguments.data)
-    method = load_model(arguments.model, tracking_uri, to_harmonize=True)
+    method = load_model(arguments.model, tracking_uri, inference_only=True)
     from pipelines.evaluation.distributed import score_dataset  # needs Ray, which --help does not
 
     with progress("Evaluating", total=_image_count(dataset, selection)) as advance:
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         Location.of(arguments.json).write_json({**figures, "about": about})
     if arguments.per_image:
-        Location.of(arguments.per_image).write_bytes(_parquet(results))
+        Location.of(arguments.per_image).write_bytes(per_image_parquet(results))
     Console(emoji=False).print(figures_table(figures))
     if tracking_uri and not _track(tracking_uri, arguments, about, report):
         console.print(
@@ -124,9 +124,9 @@ def _check_writable(flag: str, place: Location) -> None:
         raise StorageError(f"{flag} {place} cannot be written: {error}") from error
 
 
-def _ship_leftovers(tracking_uri: str) -> None:
+def _send_unsent(tracking_uri: str) -> None:
     """Sends what earlier commands could not, or says that it cannot be sent yet."""
-    left = ship_leftovers(state_folder() / "spool", tracking_uri, timeout_seconds=_TRACKING_SECONDS)
+    left = send_unsent(state_folder() / "spool", tracking_uri, timeout_seconds=_TRACKING_SECONDS)
     if left.kept:
         console.print(f"{len(left.kept)} earlier runs have records that cannot be sent to MLflow yet")
 
@@ -150,7 +150,7 @@ def _cells(group: Mapping[str, Any]) -> list[str]:
     def text(figure: str, value: float | None) -> str:
         return "-" if value is None else f"{value:.{2 if figure == 'psnr' else 1}f}"
 
-    values = [text(figure, group[whose][figure]) for figure in _FIGURES for whose in _WHOSE]
+    values = [text(figure, group[whose][figure]) for figure in FIGURES for whose in IMAGES]
     return [str(group["count"]), *values]
 
 

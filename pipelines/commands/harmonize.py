@@ -63,7 +63,7 @@ def _run_one(arguments: argparse.Namespace) -> int:
     composite, mask = Location.of(arguments.composite), Location.of(arguments.mask)
     if out in (composite, mask):
         raise ValueError(f"--out {out} is also what is read; choose another name")
-    method = load_model(arguments.model, to_harmonize=True)
+    method = load_model(arguments.model, inference_only=True)
     warning = harmonize_file(method, composite, mask, out, arguments.background)
     if warning:
         console.print(f"warning: {mask}: {warning}", markup=False)
@@ -80,7 +80,7 @@ def _run_many(arguments: argparse.Namespace) -> int:
         raise StorageError(
             f"{source}: no picture there that could be harmonized; see `charmnet harmonize --help`"
         )
-    method = load_model(arguments.model, to_harmonize=True)
+    method = load_model(arguments.model, inference_only=True)
     _claim(dest, {"weights_sha256": _digest(method), "background": arguments.background})
     there = set(dest.walk_files())
     pairs = [pair for pair in found.pairs if pair[0] not in there]

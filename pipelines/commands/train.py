@@ -21,7 +21,7 @@ from pipelines.commands.tracking_options import _tracking_uri
 from pipelines.config.recipes import RECIPES, recipe
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined
-from pipelines.training.startup_timer import StartClock
+from pipelines.training.startup_timer import StartupTimer
 
 EXIT_STOPPED = 143
 """The run was asked to stop and saved a checkpoint."""
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(
             "--storage is missing: where the run keeps its checkpoints, such as s3://bucket/runs"
         )
-    clock = StartClock()
+    clock = StartupTimer()
     from pipelines.training.driver import train  # needs Ray, which --help does not
 
     tracking_uri = _tracking_uri(arguments.tracking)

@@ -21,10 +21,10 @@ from pipelines.compositing.composer import Composer
 from pipelines.compositing.foregrounds import SPLITS, Folders, Foreground, Measured, measure
 from pipelines.compositing.released_layout import Listed, write_lists, write_pairs
 from pipelines.conversion.build import Destination, Outcome, Plan, make
-from pipelines.runtime.cluster import over_cluster
+from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
-from pipelines.runtime.randomness import in_stable_disorder
+from pipelines.runtime.randomness import hash_order
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rejection import Rejection
@@ -127,7 +127,7 @@ def make_released(
     jobs = [(dataset, index, destination.location) for index in range(len(made.manifest.shards))]
     listed: list[Listed] = []
     with progress("Writing files", total=len(jobs)) as advance:
-        for paths, error in over_cluster(_write_files, jobs, most_blocks=len(jobs)):
+        for paths, error in map_on_cluster(_write_files, jobs, most_blocks=len(jobs)):
             _raise_if(error)
             listed += paths
             advance(1)
@@ -178,7 +178,7 @@ def _measure_all(destination: Destination, request: Request) -> Colors:
     ]
     with progress("Measuring colours", total=len(parts)) as advance:
         advance(len(parts) - len(jobs))
-        for error in over_cluster(_measure, jobs, most_blocks=len(jobs)) if jobs else ():
+        for error in map_on_cluster(_measure, jobs, most_blocks=len(jobs)) if jobs else ():
             _raise_if(error)
             advance(1)
     found = list(read_ahead(Colors.read, parts))
@@ -220,7 +220,7 @@ def _in_shards(measured: Sequence[Measured], size: int) -> Iterator[tuple[int, .
     """Indices cut into shards: a split's together, in an order that mixes neighbours."""
     for split in SPLITS:
         own = [i for i, entry in enumerate(measured) if entry.foreground.split == split]
-        mixed = [own[i] for i in in_stable_disorder([measured[i].foreground.name for i in own])]
+        mixed = [own[i] for i in hash_order([measured[i].foreground.name for i in own])]
         for start in range(0, len(mixed), size):
             yield tuple(mixed[start : start + size])
 

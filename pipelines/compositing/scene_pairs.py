@@ -16,7 +16,7 @@ from charmnet.errors import CharmNetError, DataError, StorageError
 from charmnet.images import decode_mask, decode_rgb, encode_jpeg
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, Destination
-from pipelines.runtime.cluster import over_cluster
+from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
 from pipelines.runtime.randomness import seeded_rng
@@ -191,7 +191,7 @@ def _all_lines(destination: Destination, tasks: Sequence[Composites]) -> dict[st
     jobs = [(destination.location, parts[i], tasks[i]) for i in missing]
     with progress("Composing", total=len(tasks)) as advance:
         advance(len(tasks) - len(missing))
-        for error in over_cluster(_run, jobs, most_blocks=len(jobs)) if jobs else ():
+        for error in map_on_cluster(_run, jobs, most_blocks=len(jobs)) if jobs else ():
             if error:
                 raise StorageError(f"{error}; run the same command again to go on")
             advance(1)

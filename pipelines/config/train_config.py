@@ -23,11 +23,15 @@ MAY_CHANGE = frozenset(
         "data_cpus_per_task",
         "max_failures",
         "max_quarantined",
-        "storage_patience_seconds",
+        "storage_timeout_seconds",
         "audit",
     }
 )
 """What a resumed run may change: how far it goes, where it runs and what it bears."""
+
+
+RENAMED = {"storage_patience_seconds": "storage_timeout_seconds"}
+"""Fields by names that earlier versions wrote to run records and took on the command line."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class TrainConfig:
         max_failures: how often a broken worker group is started again before the run fails.
         max_quarantined: how many samples of a domain may be replaced by others since they cannot be decoded:
             below 1 a share of them (one at least), from 1 on a number; 0 bears none.
-        storage_patience_seconds: how long a store that does not answer is waited for.
+        storage_timeout_seconds: how long a store that does not answer is waited for.
         audit: log every sample that is delivered, for `charmnet audit`.
     """
 
@@ -100,7 +104,7 @@ class TrainConfig:
     data_cpus_per_task: float = 0.0
     max_failures: int = 3
     max_quarantined: float = 0.01
-    storage_patience_seconds: float = 600.0
+    storage_timeout_seconds: float = 600.0
     audit: bool = False
 
     def __post_init__(self) -> None:
@@ -110,7 +114,7 @@ class TrainConfig:
             self._at_least(name, 0)
         if self.steps is not None:
             self._at_least("steps", 1)
-        for name in ("cpus_per_worker", "data_cpus_per_task", "max_quarantined", "storage_patience_seconds"):
+        for name in ("cpus_per_worker", "data_cpus_per_task", "max_quarantined", "storage_timeout_seconds"):
             self._at_least(name, 0)
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate={self.learning_rate}: expected a number above 0")
@@ -139,7 +143,8 @@ class TrainConfig:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TrainConfig:
-        return cls(**{**value, "validate": tuple(value["validate"])})
+        values = {RENAMED.get(name, name): item for name, item in value.items()}
+        return cls(**{**values, "validate": tuple(values["validate"])})
 
     def override(self, assignments: Iterable[str]) -> TrainConfig:
         """The configuration with `field=value` texts applied.
@@ -151,6 +156,7 @@ class TrainConfig:
         changes: dict[str, Any] = {}
         for assignment in assignments:
             name, separator, text = assignment.partition("=")
+            name = RENAMED.get(name, name)
             if not separator or name not in hints:
                 raise ValueError(
                     f"{assignment!r}: expected field=value with one of {', '.join(sorted(hints))}"
@@ -160,7 +166,8 @@ class TrainConfig:
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """Fields that a resumed run may not change and that differ: `name: there -> here`."""
-        mine, theirs = self.to_json(), {**TrainConfig().to_json(), **other}  # fields newer than the run
+        renamed = {RENAMED.get(name, name): value for name, value in other.items()}
+        mine, theirs = self.to_json(), {**TrainConfig().to_json(), **renamed}  # fields newer than the run
         return [
             f"{name}: {theirs[name]!r} -> {mine[name]!r}"
             for name in mine

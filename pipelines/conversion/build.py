@@ -16,10 +16,10 @@ from charmnet.errors import CharmNetError, DataError, StorageError
 from charmnet.vocabulary import Domain
 from pipelines.conversion.entries import Entry, read_entry
 from pipelines.conversion.webdataset import index_archive, rows_of_archive
-from pipelines.runtime.cluster import over_cluster
+from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
-from pipelines.runtime.randomness import in_stable_disorder
+from pipelines.runtime.randomness import hash_order
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import MANIFEST_NAME, Manifest, Stratum
 from pipelines.shards.rejection import Rejection
@@ -106,9 +106,7 @@ def entries_in_shards(entries: Sequence[Entry], kind: RowKind, shard_samples: in
     by_splits: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
         by_splits.setdefault(entry.stratum.splits, []).append(entry)
-    ordered = [
-        group[index] for group in by_splits.values() for index in in_stable_disorder([e.id for e in group])
-    ]
+    ordered = [group[index] for group in by_splits.values() for index in hash_order([e.id for e in group])]
     return [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
 
 
@@ -256,7 +254,7 @@ def make(destination: Destination, plan: Plan, max_rejected: float, retry_reject
 def _run_tasks(destination: Destination, plan: Plan, indices: Sequence[int]) -> Iterator[int]:
     """Runs tasks through Ray Data; yields the index of each that is finished, as it finishes."""
     jobs = [(destination, index, plan.tasks[index]) for index in indices]
-    for index, error in over_cluster(_run_task, jobs, len(jobs), plan.gpus_of_a_task):
+    for index, error in map_on_cluster(_run_task, jobs, len(jobs), plan.gpus_of_a_task):
         if error:
             raise StorageError(f"{error}; run the same command again to go on")
         yield index

@@ -30,8 +30,8 @@ from pipelines.evaluation.images import (
     selected_rows,
 )
 from pipelines.evaluation.report import ImageResult
-from pipelines.runtime.blocks import pack, unpack
-from pipelines.runtime.cluster import connect, given_device
+from pipelines.runtime.blocks import pack_block, unpack_block
+from pipelines.runtime.cluster import assigned_device, connect
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.selection import Selection
@@ -40,7 +40,7 @@ Block = dict[str, NDArray[Any]]
 Group = tuple[int, int]
 
 _BATCH_SIZE = 8  # of the network
-_PARCEL_BATCHES = 4  # a block costs Ray Data some ten milliseconds, whatever is in it
+_BLOCK_BATCHES = 4  # a block costs Ray Data some ten milliseconds, whatever is in it
 _CPUS_PER_TASK = 0.5  # decoding and scoring share the CPUs, and a single CPU is enough for both
 _NAMED_PROBLEMS = 5
 
@@ -119,7 +119,7 @@ def _stream(
 
     def decode(batch: Block) -> Iterator[Block]:
         for group in zip(batch["shard"].tolist(), batch["group"].tolist(), strict=True):
-            yield from map(pack, _parcels(_decoded(*ray.get(data_reference), group)))
+            yield from map(pack_block, _blocks(_decoded(*ray.get(data_reference), group)))
 
     items = [{"shard": shard, "group": index} for shard, index in groups]
     listed = ray.data.from_items(items, override_num_blocks=len(items))
@@ -127,19 +127,19 @@ def _stream(
     scored = decoded.map_batches(
         _Scorer,
         fn_constructor_args=(ray.put(method), protocol),
-        batch_size=1,  # a parcel; more would have Ray Data give an actor as many row groups at once
+        batch_size=1,  # a block; more would have Ray Data give an actor as many row groups at once
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=actors),
         **({"num_gpus": 1} if gpus else {"num_cpus": _CPUS_PER_TASK}),  # Ray Data warns of both
     )
-    scored.context.target_max_block_size = 1  # byte: a parcel is a block, and leaves when it is made
+    scored.context.target_max_block_size = 1  # byte: a block is a block, and leaves when it is made
     scored.context.execution_options.preserve_order = True
-    yield from map(unpack, scored.iter_batches(batch_size=None, batch_format="pyarrow"))
+    yield from map(unpack_block, scored.iter_batches(batch_size=None, batch_format="pyarrow"))
 
 
-def _parcels(blocks: Iterator[Block]) -> Iterator[Block]:
+def _blocks(blocks: Iterator[Block]) -> Iterator[Block]:
     """As many images together as travel at once."""
-    while taken := list(islice(blocks, _PARCEL_BATCHES * _BATCH_SIZE)):
+    while taken := list(islice(blocks, _BLOCK_BATCHES * _BATCH_SIZE)):
         yield {name: np.concatenate([block[name] for block in taken]) for name in taken[0]}
 
 
@@ -161,17 +161,17 @@ def _decoded(dataset: Dataset, selection: Selection, group: Group) -> Iterator[B
 
 
 class _Scorer:
-    """An actor with the model: scores parcels of images and passes on what could not be read."""
+    """An actor with the model: scores blocks of images and passes on what could not be read."""
 
     def __init__(self, method_reference: Any, protocol: Protocol) -> None:
         import ray
 
-        self.device = given_device()
+        self.device = assigned_device()
         self.method: Method = ray.get(method_reference).to(self.device)
         self.protocol = protocol
 
-    def __call__(self, parcel: pa.Table) -> pa.Table:
-        images = unpack(parcel)
+    def __call__(self, block: pa.Table) -> pa.Table:
+        images = unpack_block(block)
         rows = list(_rows(images))
         errors = np.full((len(rows), 6), np.nan)
         problems = [str(row["problem"]) for row in rows]
@@ -186,7 +186,7 @@ class _Scorer:
                 for index in batch:
                     problems[index] = str(error)
         labels = {name: values for name, values in images.items() if name not in _PICTURES}
-        return pack(labels | {"problem": np.array(problems), "errors": errors})
+        return pack_block(labels | {"problem": np.array(problems), "errors": errors})
 
 
 def _block(image: EvaluationImage, group: Group, group_images: int, problem: str = "") -> Block:

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 
 from pipelines.evaluation.report import ImageResult
 
-_FIGURES = ("mse", "fmse", "psnr")
+FIGURES = ("mse", "fmse", "psnr")
 
 
-_WHOSE = ("composite", "harmonized")
+IMAGES = ("composite", "harmonized")
 
 
 PER_IMAGE_SCHEMA = pa.schema(
@@ -23,13 +23,14 @@ PER_IMAGE_SCHEMA = pa.schema(
         pa.field("category", pa.string()),
         pa.field("splits", pa.list_(pa.string()), nullable=False),
         pa.field("foreground_ratio", pa.float64(), nullable=False),
-        *(pa.field(f"{whose}_{figure}", pa.float64()) for whose in _WHOSE for figure in _FIGURES),
+        *(pa.field(f"{whose}_{figure}", pa.float64()) for whose in IMAGES for figure in FIGURES),
     ]
 )
 """Of `--per-image`: one row an image; a figure that is not defined is null."""
 
 
-def _parquet(results: Sequence[ImageResult]) -> pa.Buffer:
+def per_image_parquet(results: Sequence[ImageResult]) -> bytes:
+    """A parquet file of `PER_IMAGE_SCHEMA` with a row for each result."""
     rows = [
         {
             "id": result.id,
@@ -40,8 +41,8 @@ def _parquet(results: Sequence[ImageResult]) -> pa.Buffer:
             "foreground_ratio": result.foreground_ratio,
             **{
                 f"{whose}_{figure}": getattr(getattr(result, whose), figure)
-                for whose in _WHOSE
-                for figure in _FIGURES
+                for whose in IMAGES
+                for figure in FIGURES
             },
         }
         for result in results

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from charmnet.methods import Method
 from pipelines.harmonization.files import Outcome, try_file
-from pipelines.runtime.cluster import connect, given_device
+from pipelines.runtime.cluster import assigned_device, connect
 from pipelines.runtime.storage import Location
 
 _PICTURES_PER_BLOCK = 8
@@ -71,7 +71,7 @@ class _Harmonizer:
         import ray
 
         cv2.setNumThreads(0)  # actors and their threads are the parallelism
-        self.device = given_device()
+        self.device = assigned_device()
         self.method: Method = ray.get(method_reference).to(self.device)
         for module in self.method.modules.values():
             module.eval()  # or a thread would put it back to training while another is in it

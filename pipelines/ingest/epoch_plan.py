@@ -120,7 +120,7 @@ class EpochPlan:
             (shard, group) for run in self.runs(start, stop) for shard, group, _ in run.references.tolist()
         }
 
-    def stand_ins(self, position: int, distance: int) -> Iterator[tuple[int, int, int]]:
+    def substitutes(self, position: int, distance: int) -> Iterator[tuple[int, int, int]]:
         """What may stand for the sample at a position, in order: the same epoch's, round its end.
 
         Args:

@@ -1,7 +1,7 @@
 """Handing a domain's stream to the workers of a Ray Train group: one shared Ray Data execution per domain.
 
-A global batch is cut into *lanes*, blocks of equal size. The execution yields them in parcels, each of one
-lane's for a few steps, lane by lane, and split r of N gets the parcels r, r + N, r + 2N, ...; that order is
+A global batch is cut into *lanes*, blocks of equal size. The execution yields them in blocks, each of one
+lane's for a few steps, lane by lane, and split r of N gets the blocks r, r + N, r + 2N, ...; that order is
 not promised by Ray's documentation, so every row carries its step and lane and the worker checks them. The
 first worker begins the execution and owns it: both end together. A group that restarts or changes its size
 begins another, whose lanes are cut for the new number of workers, while every global batch keeps its samples.
@@ -24,22 +24,22 @@ import ray.data
 from ray.data import TaskPoolStrategy
 
 from charmnet.errors import CharmNetError, DataError
-from pipelines.ingest.parcels import steps_of_parcel
-from pipelines.ingest.quarantine import Briefing
+from pipelines.ingest.quarantine import WindowLease
 from pipelines.ingest.source import SampleSource
 from pipelines.ingest.stream import StreamSpec
-from pipelines.ingest.throttle import Pacer
+from pipelines.ingest.throttle import IdleThrottle
 from pipelines.ingest.window import read_window
-from pipelines.runtime.blocks import Block, pack, unpack
+from pipelines.runtime.blocks import Block, pack_block, unpack_block
 
 MIN_PAIRS_PER_WORKER = 2
 """The bottleneck is 1x1, and batch statistics over a single value do not exist."""
 
+_BLOCK_SAMPLES = 64  # of all lanes in blocks of one size: a task holds as many decoded samples
 _MAX_POOLS = 512  # of one execution; making the list of its windows costs about a millisecond each
-_PREFETCHED_PARCELS = 2
+_PREFETCHED_BLOCKS = 2
 _LEAST_BYTES_AHEAD = 128 * 1024 * 1024
 _TASK_BYTES_AHEAD = 128 * 1024 * 1024  # that a task makes before it rests until some are taken
-_MOST_TASK_PARCELS_AHEAD = 8
+_MAX_BLOCKS_IN_FLIGHT = 8
 _TASKS_SHARE_AHEAD = 0.75  # of a limit on memory; Ray Data keeps the rest for blocks that are handed on
 _BYTES_PER_PIXEL = 7  # composite, ground truth, mask
 
@@ -61,6 +61,14 @@ def lane_rows(batch_size: int, num_workers: int) -> int:
     )
 
 
+def steps_per_block(batch_size: int) -> int:
+    """Number of steps whose samples travel in one block; the last block of a window may have fewer.
+
+    A block costs Ray the same few milliseconds whatever is in it.
+    """
+    return max(1, _BLOCK_SAMPLES // batch_size)
+
+
 @lru_cache(maxsize=4)
 def _shared(reference: Any) -> Any:
     """The object behind a reference, unpickled (and its plan made) once in a process and not once a task."""
@@ -76,7 +84,7 @@ def stream_dataset(
     max_cpus: float | None = None,
     ledger: Any = None,
 ) -> ray.data.Dataset:
-    """The steps as a Ray Data set of parcels of lanes of `block_rows` rows, in order.
+    """The steps as a Ray Data set of blocks of lanes of `block_rows` rows, in order.
 
     Args:
         ledger: handle of the run's `Ledger` actor; without one, a picture that crashes the decoder has its
@@ -89,7 +97,7 @@ def stream_dataset(
     windows = spec.windows(start_step, stop_step)
     spec_reference = ray.put(spec)  # a manifest may be large: once for all tasks
     execution = uuid.uuid4().hex
-    together = steps_of_parcel(spec.batch_size)
+    together = steps_per_block(spec.batch_size)
 
     def read(batch: dict[str, Any]) -> Iterator[pa.Table]:
         shared = _shared(spec_reference)
@@ -99,7 +107,7 @@ def stream_dataset(
                 blocks = read_window(*window, steps_together=together)
             else:
                 blocks = _entered_window(*window, ledger, execution, together)
-            yield from map(pack, blocks)
+            yield from map(pack_block, blocks)
 
     read.__name__ = f"read_{spec.domain}"
     items = [{"start": start, "stop": stop} for start, stop in windows]
@@ -107,7 +115,7 @@ def stream_dataset(
     tasks = _tasks_at_once(num_cpus, max_cpus)
     pool = TaskPoolStrategy(None if num_cpus else tasks)
     dataset = listed.map_batches(read, batch_size=None, num_cpus=num_cpus, compute=pool)
-    _settle(dataset.context, task_parcels_ahead(spec, block_rows))
+    _configure_context(dataset.context, blocks_in_flight(spec, block_rows))
     dataset.context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(
         cpu=max_cpus if num_cpus else None,
         object_store_memory=bytes_ahead(spec, windows, block_rows, tasks),
@@ -115,21 +123,21 @@ def stream_dataset(
     return dataset
 
 
-def _settle(context: ray.data.DataContext, task_parcels: int) -> None:
+def _configure_context(context: ray.data.DataContext, blocks_in_flight: int) -> None:
     """Settings of a stream's own copy of Ray Data's context.
 
     Args:
-        task_parcels: that a task may make before one is taken.
+        blocks_in_flight: that a task may make before one is taken.
     """
-    context.target_max_block_size = 1  # byte: a row, which is a parcel, is a block of its own
+    context.target_max_block_size = 1  # byte: a row, which is a block, is a block of its own
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     # A consumer that validates or writes a checkpoint pauses the stream; that is no reason to end it.
     context.execution_no_progress_timeout_s = -1
     # How much waits is bounded by `bytes_ahead`; by half of that, tasks would be kept from starting.
     context.downstream_capacity_backpressure_ratio = None
-    context.custom_execution_callback_classes = [Pacer]  # type: ignore[list-item]  # has its methods
-    context._max_num_blocks_in_streaming_gen_buffer = task_parcels
+    context.custom_execution_callback_classes = [IdleThrottle]  # type: ignore[list-item]  # has its methods
+    context._max_num_blocks_in_streaming_gen_buffer = blocks_in_flight
     context.execution_options.verbose_progress = False
     context.execution_options.preserve_order = True
 
@@ -144,15 +152,19 @@ def _entered_window(
     steps_together: int,
 ) -> Iterator[Block]:
     """`read_window` with its beginning, its end and what went wrong entered in the ledger."""
-    briefing: Briefing = ray.get(ledger.begin_window.remote(execution, str(spec.domain), start_step))
+    lease: WindowLease = ray.get(ledger.begin_window.remote(execution, str(spec.domain), start_step))
     with closing(
         SampleSource(
-            spec, briefing.crashers, briefing.careful, ledger.crashes.remote, tell=ledger.notice.remote
+            spec,
+            lease.known_crashes,
+            lease.isolate_decoding,
+            ledger.crashes.remote,
+            tell=ledger.notice.remote,
         )
     ) as source:
         try:
-            if briefing.refusal:
-                raise DataError(briefing.refusal)
+            if lease.refusal:
+                raise DataError(lease.refusal)
             yield from read_window(spec, start_step, stop_step, block_rows, source, steps_together)
         except CharmNetError as error:
             ray.get(ledger.fail.remote(str(error)))
@@ -175,18 +187,18 @@ def bytes_ahead(spec: StreamSpec, windows: list[tuple[int, int]], block_rows: in
     turn: what it holds itself, and on average half of a window that was taken from it.
     """
     window_samples = (windows[-1][1] - windows[0][0]) / len(windows) * spec.batch_size
-    held = tasks * task_parcels_ahead(spec, block_rows) * _parcel_bytes(spec, block_rows)
+    held = tasks * blocks_in_flight(spec, block_rows) * _block_bytes(spec, block_rows)
     taken = (tasks - 1) / 2 * window_samples * _sample_bytes(spec)
     return max(math.ceil((held + taken) / _TASKS_SHARE_AHEAD), _LEAST_BYTES_AHEAD)
 
 
-def task_parcels_ahead(spec: StreamSpec, block_rows: int) -> int:
-    """How many parcels a task may make before one is taken: with Ray's two it may rest half of the time."""
-    return max(2, min(_MOST_TASK_PARCELS_AHEAD, _TASK_BYTES_AHEAD // _parcel_bytes(spec, block_rows)))
+def blocks_in_flight(spec: StreamSpec, block_rows: int) -> int:
+    """How many blocks a task may make before one is taken: with Ray's two it may rest half of the time."""
+    return max(2, min(_MAX_BLOCKS_IN_FLIGHT, _TASK_BYTES_AHEAD // _block_bytes(spec, block_rows)))
 
 
-def _parcel_bytes(spec: StreamSpec, block_rows: int) -> int:
-    return block_rows * steps_of_parcel(spec.batch_size) * _sample_bytes(spec)
+def _block_bytes(spec: StreamSpec, block_rows: int) -> int:
+    return block_rows * steps_per_block(spec.batch_size) * _sample_bytes(spec)
 
 
 def _sample_bytes(spec: StreamSpec) -> int:
@@ -231,7 +243,7 @@ class LaneShard:
         return min(start_step - start_step % segment_steps + segment_steps, stop_step)
 
     def _open(self, start_step: int, stop_step: int) -> Iterator[pa.Table]:
-        """This worker's parcels of the segment that begins at a step."""
+        """This worker's blocks of the segment that begins at a step."""
         if start_step == stop_step:
             return iter(())
         splits = None
@@ -242,25 +254,25 @@ class LaneShard:
             dataset = stream_dataset(self.spec, start_step, end, block_rows, *tasks)
             splits = dataset.streaming_split(self.num_workers, equal=False)
         batches = self.share(splits)[self.rank].iter_batches(
-            batch_size=None, batch_format="pyarrow", prefetch_batches=_PREFETCHED_PARCELS
+            batch_size=None, batch_format="pyarrow", prefetch_batches=_PREFETCHED_BLOCKS
         )
         return iter(batches)
 
     def _segment(self, start_step: int, stop_step: int, tables: Iterator[pa.Table]) -> Iterator[Block]:
         rows = lane_rows(self.spec.batch_size, self.num_workers)
         lanes = self.spec.batch_size // rows
-        step, first = start_step, 0  # the step that parcels begin with, and the number of its first one
-        index = self.rank  # of this rank's next parcel since the segment's start
+        step, first = start_step, 0  # the step that blocks begin with, and the number of its first one
+        index = self.rank  # of this rank's next block since the segment's start
         while step < stop_step:
             mine: list[Block] = []
             while index < first + lanes:
                 table = next(tables, None)
-                parcel = None if table is None else unpack(table)
-                mine.append(checked(parcel, self.spec, step, index % lanes, rows))
+                block = None if table is None else unpack_block(table)
+                mine.append(checked(block, self.spec, step, index % lanes, rows))
                 index += self.num_workers
-            steps = {len(parcel["step"]) // rows for parcel in mine}
+            steps = {len(block["step"]) // rows for block in mine}
             if len(steps) > 1:
-                raise _order_error(self.spec, f"parcels of {sorted(steps)} steps side by side")
+                raise _order_error(self.spec, f"blocks of {sorted(steps)} steps side by side")
             for start in range(0, len(mine[0]["step"]), rows):
                 # The arrays are views of the object store: concatenating copies them out.
                 yield {
@@ -269,21 +281,21 @@ class LaneShard:
             step, first = step + steps.pop(), first + lanes
 
 
-def checked(parcel: Block | None, spec: StreamSpec, step: int, lane: int, rows: int) -> Block:
-    """The parcel, if it is a lane's from a step on, `rows` rows for each of its steps.
+def checked(block: Block | None, spec: StreamSpec, step: int, lane: int, rows: int) -> Block:
+    """The block, if it is a lane's from a step on, `rows` rows for each of its steps.
 
     Raises:
         DataError: it is another, or there is none.
     """
-    if parcel is None:
+    if block is None:
         raise _order_error(spec, f"nothing for step {step} of lane {lane}")
-    count = len(parcel["step"])
+    count = len(block["step"])
     wanted = step + np.arange(count) // rows
-    if not count or count % rows or (parcel["step"] != wanted).any() or (parcel["lane"] != lane).any():
-        got = sorted(set(zip(parcel["step"].tolist(), parcel["lane"].tolist(), strict=True)))
+    if not count or count % rows or (block["step"] != wanted).any() or (block["lane"] != lane).any():
+        got = sorted(set(zip(block["step"].tolist(), block["lane"].tolist(), strict=True)))
         expected = f"{rows} rows for each step from {(step, lane)} on"
         raise _order_error(spec, f"{count} rows of (step, lane) {got}, expected {expected}")
-    return parcel
+    return block
 
 
 def _order_error(spec: StreamSpec, got: str) -> DataError:

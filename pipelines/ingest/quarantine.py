@@ -1,9 +1,9 @@
-"""Samples that cannot be delivered: who they are, how many are borne, and which crash the decoder.
+"""Samples that cannot be decoded: a record of each, how many are tolerated, and which crash the decoder.
 
-A sample that cannot be decoded is replaced by one that the plan determines (`EpochPlan.stand_ins`). A picture
-that kills the decoding process leaves no error behind: its window of steps is begun again by Ray. So every
-task says when it begins a window and when it has ended it, and a window that is begun a second time is read
-carefully, each sample decoded in a process of its own first.
+A sample that cannot be decoded is replaced by one that the plan determines (`EpochPlan.substitutes`). A
+picture that kills the decoding process leaves no error behind: Ray starts its window of steps again. So every
+task reports when it begins a window and when it has ended it, and in a window that is begun a second time
+each sample is first decoded in a separate process.
 """
 
 from __future__ import annotations
@@ -55,16 +55,17 @@ class Quarantined:
 
 
 @dataclass(frozen=True)
-class Briefing:
+class WindowLease:
     """What a task is told when it begins a window.
 
     Attributes:
-        careful: decode each sample in a process of its own first. crashers: reasons by fingerprint.
+        isolate_decoding: decode each sample in a separate process first.
+        known_crashes: reasons by fingerprint of pictures that end the decoding process.
         refusal: why it must not be begun again, if so.
     """
 
-    careful: bool = False
-    crashers: Mapping[str, str] | None = None
+    isolate_decoding: bool = False
+    known_crashes: Mapping[str, str] | None = None
     refusal: str | None = None
 
 
@@ -88,7 +89,7 @@ class Ledger:
         self.quarantine(known)
         self._notices.clear()  # they were told of before
 
-    def begin_window(self, execution: str, domain: str, start_step: int) -> Briefing:
+    def begin_window(self, execution: str, domain: str, start_step: int) -> WindowLease:
         """A task begins to make the steps from `start_step` on."""
         self._starts[execution, start_step] += 1
         starts = self._starts[execution, start_step]
@@ -97,8 +98,8 @@ class Ledger:
                 f"the tasks that make the {domain} samples from step {start_step + 1} on died {starts - 1} "
                 "times, and no picture alone is to blame; see Ray's logs of them, and their memory"
             )
-            return Briefing(refusal=refusal)
-        return Briefing(starts > 1, dict(self._crashers))
+            return WindowLease(refusal=refusal)
+        return WindowLease(starts > 1, dict(self._crashers))
 
     def end_window(self, execution: str, start_step: int) -> None:
         """All of it was handed over; begun again because blocks were lost, it is no suspect."""

@@ -11,7 +11,7 @@ from charmnet.errors import DataError, StorageError
 from pipelines.ingest.probe import DecoderProbe
 from pipelines.ingest.quarantine import Quarantined
 from pipelines.ingest.samples import EncodedSample, RowGroupSamples, Sample, SampleError, decode
-from pipelines.runtime.retry import patiently
+from pipelines.runtime.retry import retry_storage
 
 if TYPE_CHECKING:
     from pipelines.ingest.stream import StreamSpec
@@ -37,8 +37,8 @@ class SampleSource:
     """Row groups are kept until they are dropped, so one source serves one window of steps.
 
     Args:
-        crashers: reasons by fingerprint of pictures that are known to crash the decoder.
-        careful: decode in a process of its own first, since some sample may crash the decoder.
+        known_crashes: reasons by fingerprint of pictures that are known to crash the decoder.
+        isolate_decoding: decode in a process of its own first, since some sample may crash the decoder.
         on_crash: is told (fingerprint, reason) of those that do.
         tell: is told where the store does not answer.
     """
@@ -46,14 +46,14 @@ class SampleSource:
     def __init__(
         self,
         spec: StreamSpec,
-        crashers: Mapping[str, str] | None = None,
-        careful: bool = False,
+        known_crashes: Mapping[str, str] | None = None,
+        isolate_decoding: bool = False,
         on_crash: Callable[[str, str], object] = lambda fingerprint, reason: None,
         tell: Callable[[str], object] | None = None,
     ) -> None:
         self.spec = spec
-        self.crashers = dict(crashers or {})
-        self.probe = DecoderProbe() if careful else None
+        self.known_crashes = dict(known_crashes or {})
+        self.probe = DecoderProbe() if isolate_decoding else None
         self.on_crash, self.tell = on_crash, tell
         self.groups: dict[tuple[int, int], RowGroupSamples | DataError] = {}
 
@@ -76,10 +76,10 @@ class SampleSource:
             return Delivery(epoch, self._sample(epoch, reference))
         except DataError as error:
             problem = error
-        stand_ins = self.spec.plan.stand_ins(position, self.spec.batch_size)
-        for tries, stand_in in enumerate(stand_ins, start=1):
+        substitutes = self.spec.plan.substitutes(position, self.spec.batch_size)
+        for tries, substitute in enumerate(substitutes, start=1):
             try:
-                sample = self._sample(epoch, stand_in)
+                sample = self._sample(epoch, substitute)
             except DataError:
                 continue
             return Delivery(epoch, sample, self._quarantined(position, epoch, reference, tries, problem))
@@ -91,10 +91,10 @@ class SampleSource:
         spec = self.spec
         how = spec.seed, spec.domain, epoch, spec.size, spec.decoding
         encoded = self.encoded(epoch, reference)
-        if self.crashers and (reason := self.crashers.get(fingerprint(encoded))):
+        if self.known_crashes and (reason := self.known_crashes.get(fingerprint(encoded))):
             raise _CrashError(reason, fingerprint(encoded))
         if self.probe and (reason := self.probe.crash(encoded, *how)):
-            self.crashers[fingerprint(encoded)] = reason
+            self.known_crashes[fingerprint(encoded)] = reason
             self.on_crash(fingerprint(encoded), reason)
             raise _CrashError(reason, fingerprint(encoded))
         return decode(encoded, *how)
@@ -125,9 +125,9 @@ class SampleSource:
 
     def _read_group(self, shard: int, group: int, ids_only: bool = False) -> RowGroupSamples:
         spec = self.spec
-        return patiently(
+        return retry_storage(
             lambda: RowGroupSamples(spec.dataset, spec.selection, shard, group, ids_only),
-            spec.patience_seconds,
+            spec.timeout_seconds,
             self.tell,
         )
 
@@ -135,7 +135,7 @@ class SampleSource:
         """A damaged row group is the data's fault; a file of another size is not the shard at all."""
         shard = self.spec.dataset.manifest.shards[shard_index]
         place = self.spec.dataset.location / shard.path
-        got = patiently(place.size_bytes, self.spec.patience_seconds, self.tell)
+        got = retry_storage(place.size_bytes, self.spec.timeout_seconds, self.tell)
         if got != shard.bytes:
             raise StorageError(
                 f"{place}: {got:,} bytes, the manifest says {shard.bytes:,}: not the shard that it was; "
@@ -168,10 +168,10 @@ class SampleSource:
                 samples = self._read_group(shard, group, ids_only=True)
             return samples.id(offset)
         except DataError:
-            return place_name(self.spec, reference)
+            return reference_name(self.spec, reference)
 
 
-def place_name(spec: StreamSpec, reference: Reference) -> str:
+def reference_name(spec: StreamSpec, reference: Reference) -> str:
     """What stands for the id of a sample whose id cannot be read."""
     shard, group, offset = reference
     return f"{spec.dataset.manifest.shards[shard].path}#{group}:{offset}"

@@ -27,7 +27,7 @@ class StreamSpec:
         size: side in pixels of the training pictures.
         decoding: see `samples.decode`.
         pool_row_groups: how many row groups the shuffle mixes.
-        patience_seconds: how long a store that does not answer is waited for.
+        timeout_seconds: how long a store that does not answer is waited for.
     """
 
     dataset: Dataset
@@ -37,7 +37,7 @@ class StreamSpec:
     size: int = TRAINING_SIZE
     decoding: Decoding = "exact"
     pool_row_groups: int = 4
-    patience_seconds: float = 600.0
+    timeout_seconds: float = 600.0
 
     @property
     def domain(self) -> Domain:

@@ -15,7 +15,7 @@ from typing import Any
 _ROUND_SECONDS = 0.1
 
 
-class Pacer:
+class IdleThrottle:
     """Rests a moment after every round of an execution that moved no block.
 
     It has the methods of Ray Data's `ExecutionCallback`, for `DataContext.custom_execution_callback_classes`.

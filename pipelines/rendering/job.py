@@ -23,7 +23,7 @@ from pipelines.rendering.conditions import Conditions
 from pipelines.rendering.description import Scene
 from pipelines.rendering.mitsuba_renderer import foreground_coverage, render_view
 from pipelines.runtime.concurrency import read_ahead
-from pipelines.runtime.randomness import in_stable_disorder, seeded_rng
+from pipelines.runtime.randomness import hash_order, seeded_rng
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset
@@ -179,7 +179,7 @@ def render(destination: Destination, views: list[View], settings: Settings, max_
         plan = Plan(tasks, (), len(tasks), "Rendering", remedy, settings.gpus_of_a_task)
         make(single, plan, max_rejected)
     rendered = Dataset.open(single.location)
-    order = list(in_stable_disorder([shard.path for shard in rendered.manifest.shards]))
+    order = list(hash_order([shard.path for shard in rendered.manifest.shards]))
     runs = [order[start : start + SCENES_OF_A_SHARD] for start in range(0, len(order), SCENES_OF_A_SHARD)]
     gather = [GatherTask(rendered.only(run)) for run in runs]
     return make(destination, Plan(gather, single.read_rejected(), len(views), "Gathering"), max_rejected=1.0)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from charmnet.errors import StorageError
-from pipelines.runtime.retry import patiently
+from pipelines.runtime.retry import retry_storage
 from pipelines.runtime.storage import Location
 from pipelines.training.job import TrainingJob
 
@@ -50,7 +50,7 @@ def begin_attempt(job: TrainingJob, start_step: int, parent: int | None, workers
         (job.run_folder / FOLDER / f"{number:06d}.json").write_json(asdict(attempt))
         return number
 
-    return patiently(begin, job.config.storage_patience_seconds, job.control.notice.remote)
+    return retry_storage(begin, job.config.storage_timeout_seconds, job.control.notice.remote)
 
 
 def read_attempts(run_folder: Location) -> dict[int, Attempt]:

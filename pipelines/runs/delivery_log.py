@@ -20,7 +20,7 @@ from charmnet.errors import StorageError
 from charmnet.vocabulary import Domain
 from pipelines.ingest.quarantine import Quarantined
 from pipelines.runtime.blocks import Block
-from pipelines.runtime.retry import patiently
+from pipelines.runtime.retry import retry_storage
 from pipelines.runtime.storage import Location
 from pipelines.training.job import TrainingJob
 
@@ -50,7 +50,7 @@ class DeliveryLog:
     Args:
         audited: whether deliveries are logged; quarantined samples always are.
         ledger: handle of the actor that counts quarantined samples (see `Ledger`).
-        patience_seconds: how long the store is waited for.
+        timeout_seconds: how long the store is waited for.
     """
 
     run_folder: Location
@@ -58,7 +58,7 @@ class DeliveryLog:
     rank: int
     audited: bool
     ledger: Any
-    patience_seconds: float
+    timeout_seconds: float
     _blocks: list[tuple[int, Domain, Block]] = field(default_factory=list)
     _rows: int = 0
     _quarantined: list[Quarantined] = field(default_factory=list)
@@ -66,7 +66,7 @@ class DeliveryLog:
     @classmethod
     def of(cls, job: TrainingJob, attempt: int, rank: int) -> DeliveryLog:
         config = job.config
-        return cls(job.run_folder, attempt, rank, config.audit, job.control, config.storage_patience_seconds)
+        return cls(job.run_folder, attempt, rank, config.audit, job.control, config.storage_timeout_seconds)
 
     def add(self, step: int, blocks: Mapping[Domain, Block]) -> None:
         """What step `step` (from 1) was made of."""
@@ -109,7 +109,7 @@ class DeliveryLog:
 
     def _write(self, folder: str, name: str, data: bytes) -> None:
         place = self.run_folder / folder / name
-        patiently(partial(place.write_bytes, data), self.patience_seconds, self.ledger.notice.remote)
+        retry_storage(partial(place.write_bytes, data), self.timeout_seconds, self.ledger.notice.remote)
 
 
 def _table(attempt: int, blocks: list[tuple[int, Domain, Block]]) -> pa.Table:

@@ -13,14 +13,14 @@ Block = dict[str, NDArray[Any]]
 _LAYOUT = "layout"  # the column with dtype and shape of the others, as JSON
 
 
-def pack(block: Block) -> pa.Table:
+def pack_block(block: Block) -> pa.Table:
     """One row: the bytes of each array, not copied, and their layout."""
     layout = {name: [array.dtype.str, array.shape] for name, array in block.items()}
     columns = {name: _one_cell(np.ascontiguousarray(array)) for name, array in block.items()}
     return pa.table({_LAYOUT: [json.dumps(layout)], **columns})
 
 
-def unpack(table: pa.Table) -> Block:
+def unpack_block(table: pa.Table) -> Block:
     """What was packed, as views of the table's memory."""
     layout = json.loads(table[_LAYOUT][0].as_py())
     return {

@@ -73,7 +73,7 @@ def connect() -> bool:
     elif not ray.is_initialized():
         # Workers' lines stay in Ray's own logs: what a person needs to know comes by progress and exceptions.
         try:
-            _knock(_address())
+            _check_reachable(_address())
             ray.init(address=_address(), logging_level=logging.WARNING, log_to_driver=False)
         except (OSError, RuntimeError, RayError) as error:  # ConnectionError is an OSError
             raise ClusterError(
@@ -88,7 +88,7 @@ def connect() -> bool:
     return starting
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raises OSError where nothing listens at HOST:PORT: Ray itself tries for a quarter of an hour."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdecimal():
@@ -139,7 +139,7 @@ def free_port() -> int:
             return port
 
 
-def over_cluster(
+def map_on_cluster(
     function: Callable[[T], R],
     items: Sequence[T],
     most_blocks: int = _MOST_BLOCKS,
@@ -166,7 +166,7 @@ def over_cluster(
         yield pickle.loads(row["result"])
 
 
-def given_device() -> torch.device:
+def assigned_device() -> torch.device:
     """In a task or an actor: the GPU that Ray has given it, else (or where torch cannot use it) the CPU."""
     import ray
     import torch

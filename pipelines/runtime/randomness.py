@@ -15,7 +15,7 @@ def seeded_rng(*key: Any) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.frombuffer(digest, dtype=np.uint64)))
 
 
-def in_stable_disorder(ids: Sequence[str]) -> Iterator[int]:
+def hash_order(ids: Sequence[str]) -> Iterator[int]:
     """Indices in an order that depends on the ids alone and mixes neighbours of a list.
 
     Lists are sorted by photograph; a row group, the unit of shuffling, shall not hold the variants of few.

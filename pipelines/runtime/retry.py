@@ -17,13 +17,13 @@ _MISSING_SECONDS = 15.0
 """What is gone is asked for so long, since a store that is just starting may not know all it has."""
 
 
-def patiently(
-    action: Callable[[], T], patience_seconds: float, tell: Callable[[str], object] | None = None
+def retry_storage(
+    action: Callable[[], T], timeout_seconds: float, tell: Callable[[str], object] | None = None
 ) -> T:
     """What an action on storage gives, tried again with growing pauses while the store does not answer.
 
     Args:
-        patience_seconds: how long at most; a file that is gone is waited for 15 s at most.
+        timeout_seconds: how long at most; a file that is gone is waited for 15 s at most.
         tell: is told that there is waiting, once, and for what.
 
     Raises:
@@ -35,7 +35,7 @@ def patiently(
             return action()
         except StorageError as error:
             missing = isinstance(error, MissingError)
-            limit = min(patience_seconds, _MISSING_SECONDS) if missing else patience_seconds
+            limit = min(timeout_seconds, _MISSING_SECONDS) if missing else timeout_seconds
             if time.monotonic() + pause - started > limit:
                 raise
             if tell is not None and pause == _FIRST_PAUSE_SECONDS:

@@ -19,7 +19,7 @@ import pyarrow.fs
 
 from charmnet.errors import StorageError
 from pipelines.runtime.paths import state_folder
-from pipelines.services.service import LOOPBACK, Service, answers_ok, write_private
+from pipelines.services.service import LOOPBACK, Service, is_healthy, write_private
 
 VOLUME_SIZE_MEGABYTES = 256
 
@@ -100,7 +100,7 @@ class ObjectStore(Service):
 
     def _answers(self) -> bool:
         """True once the bucket takes a write: the gateway answers before there is a volume to write to."""
-        if not answers_ok(f"{self.url}/healthz"):
+        if not is_healthy(f"{self.url}/healthz"):
             return False
         access_key, secret_key = self._keys()
         filesystem = pyarrow.fs.S3FileSystem(
@@ -159,7 +159,7 @@ class TrackingServer(Service):
         }
 
     def _answers(self) -> bool:
-        return answers_ok(f"{self.url}/health")
+        return is_healthy(f"{self.url}/health")
 
 
 class Services:

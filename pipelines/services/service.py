@@ -197,7 +197,7 @@ def _free_ports(names: Sequence[str], preferred: Mapping[str, int]) -> dict[str,
     return ports
 
 
-def answers_ok(url: str) -> bool:
+def is_healthy(url: str) -> bool:
     """Whether a GET of an address on this machine gives 200."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not reach loopback
     try:

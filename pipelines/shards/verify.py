@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from charmnet.errors import CharmNetError, DataError
 from charmnet.images import decode_mask
-from pipelines.runtime.cluster import over_cluster
+from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.shards.manifest import Container
 from pipelines.shards.reading import Dataset, strata_of
@@ -53,7 +53,7 @@ def checks_of(dataset: Dataset) -> list[Check]:
 
 def verify(dataset: Dataset, checks: Sequence[Check]) -> Iterator[list[Failure]]:
     """Runs checks through Ray Data; yields the failures of each as it ends."""
-    yield from over_cluster(lambda check: run_check(dataset, check), checks)
+    yield from map_on_cluster(lambda check: run_check(dataset, check), checks)
 
 
 def duplicate_ids(dataset: Dataset) -> list[Failure]:

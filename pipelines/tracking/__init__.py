@@ -7,20 +7,20 @@ from pipelines.tracking.runs import close_orphans
 from pipelines.tracking.server import experiment_link, run_link
 from pipelines.tracking.system_metrics import SystemSampler
 from pipelines.tracking.tracker import NullTracker, RunStatus, Tracker
-from pipelines.tracking.unsent_spools import Leftovers, ship_leftovers
+from pipelines.tracking.unsent_spools import UnsentSpools, send_unsent
 
 __all__ = [
-    "Leftovers",
     "MlflowTracker",
     "NullTracker",
     "RunStatus",
     "SystemSampler",
     "Tracker",
+    "UnsentSpools",
     "close_orphans",
     "experiment_link",
     "open_tracker",
     "redact",
     "run_link",
     "sample_grid",
-    "ship_leftovers",
+    "send_unsent",
 ]

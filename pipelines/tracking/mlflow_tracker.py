@@ -30,7 +30,7 @@ _LARGEST_REDACTED_BYTES = 16 << 20
 Parameters = ParamSpec("Parameters")
 
 
-def _harmless(
+def _never_raises(
     log: Callable[Concatenate[MlflowTracker, Parameters], None],
 ) -> Callable[Concatenate[MlflowTracker, Parameters], None]:
     """A method whose failure is reported and counted: a record must not end what it records."""
@@ -77,7 +77,7 @@ class MlflowTracker(Tracker):
         entry = {"op": op, "time": time.time_ns() // 1_000_000, **fields}
         self._spool.append(entry, blob, name)
 
-    @_harmless
+    @_never_raises
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
         """See `Tracker`. What the spool holds and dropped goes along now and then."""
         values = _numbers(metrics)
@@ -97,7 +97,7 @@ class MlflowTracker(Tracker):
             f"{self._vitals_prefix}/dropped": float(self._spool.dropped),
         }
 
-    @_harmless
+    @_never_raises
     def log_image(self, image: np.ndarray, key: str, step: int) -> None:
         """See `Tracker`. Spooled as it is: encoding takes time that the sending thread has."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -105,22 +105,22 @@ class MlflowTracker(Tracker):
         pixels = np.ascontiguousarray(image).tobytes()
         self._append("image", {"key": key, "step": int(step), "size": image.shape[:2]}, pixels)
 
-    @_harmless
+    @_never_raises
     def log_params(self, params: Mapping[str, object]) -> None:
         """See `Tracker`. The server refuses to change a param once it is set; that counts as dropped."""
         self._append("params", {"params": {key: str(value) for key, value in params.items()}})
 
-    @_harmless
+    @_never_raises
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """See `Tracker`."""
         self._append("tags", {"tags": {key: str(value) for key, value in tags.items()}})
 
-    @_harmless
+    @_never_raises
     def log_text(self, text: str, artifact_path: str) -> None:
         """See `Tracker`. Known secrets are taken out."""
         self._append_artifact(redact(text).encode(), artifact_path)
 
-    @_harmless
+    @_never_raises
     def log_file(self, path: Path, artifact_path: str) -> None:
         """See `Tracker`. Known secrets are taken out of texts."""
         blob: bytes | Path = path
@@ -134,22 +134,22 @@ class MlflowTracker(Tracker):
         folder, _, name = artifact_path.rpartition("/")
         self._append("artifact", {"folder": folder}, blob, name)
 
-    @_harmless
+    @_never_raises
     def log_dataset(self, uri: str, name: str, digest: str, context: str) -> None:
         """See `Tracker`. The server takes 36 characters of a digest; the tag `sha256` has all of it."""
         self._append("dataset", {"uri": uri, "name": name, "digest": digest, "context": context})
 
-    @_harmless
+    @_never_raises
     def log_checkpoint(self, uri: str, step: int, metrics: Mapping[str, float]) -> None:
         """See `Tracker`. Becomes an external logged model with the tag `checkpoint_uri`."""
         self._append("checkpoint", {"uri": uri, "step": int(step), "metrics": _numbers(metrics)})
 
-    @_harmless
+    @_never_raises
     def log_kept_checkpoints(self, uris: Sequence[str], step: int) -> None:
         """See `Tracker`. The logged models of the others lose the tag `checkpoint_uri`."""
         self._append("kept_checkpoints", {"uris": list(uris), "step": int(step)})
 
-    @_harmless
+    @_never_raises
     def log_model_folder(
         self,
         folder: Path,
@@ -164,7 +164,7 @@ class MlflowTracker(Tracker):
         registry = {"registered_name": registered_name, "aliases": list(aliases)}
         self._append("model", fields | registry, folder, "model")
 
-    @_harmless
+    @_never_raises
     def set_status(self, status: Literal["RUNNING"] | RunStatus) -> None:
         """How the run stands."""
         self._append("status", {"status": status})
@@ -213,7 +213,7 @@ def open_tracker(
     Args:
         tracking_uri: http(s), with or without user and password, or an absolute sqlite path.
         spool_folder: a local folder that is this role's alone; put it under the state folder that
-            `ship_leftovers` goes through.
+            `send_unsent` goes through.
         pending: what `Tracker.pending` gave to the checkpoint that the run goes on from.
         resume_step: the step of that checkpoint (0 to begin anew): unsent entries of later steps are dropped.
         first: what the sending thread does before it sends; raises nothing.
@@ -250,7 +250,7 @@ def _open_spool(folder: Path) -> Spool:
 
 
 def write_identity(spool_folder: Path, identity: RunIdentity, tracking_uri: str) -> None:
-    """Notes beside a spool which run it belongs to, for `ship_leftovers`."""
+    """Notes beside a spool which run it belongs to, for `send_unsent`."""
     fields = {**identity.__dict__, "tracking_uri": tracking_uri}
     try:
         complete = spool_folder / f".{IDENTITY_NAME}"

@@ -151,7 +151,7 @@ def driver_is_gone(tags: Mapping[str, str]) -> bool:
 def close_orphans(tracking_uri: str, experiment: str) -> list[str]:
     """Sets the runs of an experiment whose driver has died from RUNNING to KILLED.
 
-    A run that is taken up again later becomes RUNNING again. Ship what they left first (`ship_leftovers`): it
+    A run that is taken up again later becomes RUNNING again. Ship what they left first (`send_unsent`): it
     may hold how they ended.
 
     Returns:

@@ -17,16 +17,16 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Leftovers:
+class UnsentSpools:
     """Spool folders: `sent` are empty now and gone, `kept` still hold something."""
 
     sent: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
 
 
-def ship_leftovers(
+def send_unsent(
     state_folder: Path, tracking_uri: str, *, skip_run_key: str | None = None, timeout_seconds: float = 30.0
-) -> Leftovers:
+) -> UnsentSpools:
     """Sends every spool under a folder that belongs to this server and to no live process.
 
     Call it where a command begins, before `close_orphans`. Never raises for what a spool or the server does.
@@ -36,7 +36,7 @@ def ship_leftovers(
     """
     tracking_uri = plain_tracking_uri(tracking_uri)
     deadline = time.monotonic() + timeout_seconds
-    leftovers = Leftovers()
+    leftovers = UnsentSpools()
     for identity_file in sorted(state_folder.rglob(IDENTITY_NAME)):
         folder = identity_file.parent
         try:

@@ -32,7 +32,7 @@ def stream_specs(
             selection=Selection(selections[domain]),
             decoding=config.decode,
             pool_row_groups=config.pool_row_groups,
-            patience_seconds=config.storage_patience_seconds,
+            timeout_seconds=config.storage_timeout_seconds,
         )
         for domain in sorted(domains)
     }

@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from pipelines.ingest.quarantine import Ledger, Quarantined
-from pipelines.training.startup_timer import FIRST_STEP, StartClock
+from pipelines.training.startup_timer import FIRST_STEP, StartupTimer
 
 
 @ray.remote(num_cpus=0)
@@ -16,10 +16,10 @@ class Control(Ledger):
     """Holds the wish to stop, the latest news and, as a `Ledger`, what cannot be delivered or go on."""
 
     def __init__(
-        self, limits: Mapping[str, int], known: Iterable[Quarantined] = (), clock: StartClock | None = None
+        self, limits: Mapping[str, int], known: Iterable[Quarantined] = (), clock: StartupTimer | None = None
     ) -> None:
         self._step, self._news = 0, ""
-        self._clock = clock or StartClock()
+        self._clock = clock or StartupTimer()
         self._stop = False
         self._left: dict[str, Any] = {}
         super().__init__(limits, known)

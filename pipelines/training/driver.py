@@ -21,11 +21,11 @@ from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.tracking import NullTracker, RunStatus, Tracker
 from pipelines.training.build import method_of, released_steps, stream_specs
-from pipelines.training.fit import StopRequest, fit, stopping_on_signals, trainer_of
+from pipelines.training.fit import StopRequest, build_trainer, fit, stopping_on_signals
 from pipelines.training.job import RunTracking, TrainingJob
 from pipelines.training.placement import Placement, place
-from pipelines.training.record import record_models, record_run, settle_earlier_runs
-from pipelines.training.startup_timer import StartClock
+from pipelines.training.record import reconcile_previous_runs, record_models, record_run
+from pipelines.training.startup_timer import StartupTimer
 
 # Ray Train's own settings. Its controller looks after the workers every 2 s by default; a group that lost a
 # node asks so long for its old size before it goes on with what there is.
@@ -65,7 +65,7 @@ def train(
     tracking_uri: str | None = None,
     experiment: str = "charmnet",
     registered_name: str | None = None,
-    clock: StartClock | None = None,
+    clock: StartupTimer | None = None,
 ) -> RunResult:
     """Runs the training run `name` under `storage` to its last step, from where it stands.
 
@@ -82,7 +82,7 @@ def train(
     """
     for setting, value in _RAY_TRAIN_SETTINGS.items():
         os.environ.setdefault(setting, value)
-    clock = clock or StartClock()
+    clock = clock or StartupTimer()
     clock.mark("imports")
     method = method_of(config)
     datasets = _open_datasets(uris, method.domains)
@@ -112,10 +112,10 @@ def _tracked_run(job: TrainingJob, name: str, registered_name: str | None, stop:
     """Fits, and tells the tracker how it was started, what came out and how it ended."""
     import ray
 
-    with trainer_of(job, name) as trainer:
+    with build_trainer(job, name) as trainer:
         tracker: Tracker = NullTracker()
         if job.tracking:  # its thread has much to load; the workers need not wait for it
-            tracker = job.tracking.open_for_driver(first=partial(settle_earlier_runs, job.tracking))
+            tracker = job.tracking.open_for_driver(first=partial(reconcile_previous_runs, job.tracking))
         status: RunStatus = "FAILED"
         try:
             fitted = fit(trainer, job, stop, meanwhile=partial(record_run, tracker, job))
@@ -129,7 +129,7 @@ def _tracked_run(job: TrainingJob, name: str, registered_name: str | None, stop:
 
 
 def _control(
-    config: TrainConfig, specs: Mapping[str, StreamSpec], folder: RunFolder, clock: StartClock
+    config: TrainConfig, specs: Mapping[str, StreamSpec], folder: RunFolder, clock: StartupTimer
 ) -> Any:
     """The run's control, on this node: it must not be lost with another."""
     import ray

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from charmnet.errors import CharmNetError
 from pipelines.runs.checkpoints import newest_metadata
 from pipelines.runtime.console import progress
-from pipelines.runtime.retry import patiently
+from pipelines.runtime.retry import retry_storage
 from pipelines.training.job import TrainingJob
 
 _POLL_SECONDS = 0.5
@@ -62,7 +62,7 @@ def stopping_on_signals() -> Iterator[StopRequest]:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """
     Attributes:
         step: the last saved one; 0 where nothing was saved. metrics: of the last validation.
@@ -74,11 +74,11 @@ class Fitted:
     checkpoint: str | None
 
 
-def fit(trainer: Any, job: TrainingJob, stop: StopRequest, meanwhile: Callable[[], None]) -> Fitted:
+def fit(trainer: Any, job: TrainingJob, stop: StopRequest, meanwhile: Callable[[], None]) -> FitResult:
     """Runs the workers to the last step, or to where they are asked to stop.
 
     Args:
-        trainer: see `trainer_of`.
+        trainer: see `build_trainer`.
         meanwhile: is called while the workers start.
 
     Raises:
@@ -98,15 +98,15 @@ def fit(trainer: Any, job: TrainingJob, stop: StopRequest, meanwhile: Callable[[
     failure = ray.get(job.control.failure.remote())
     if failure:
         raise TrainingFailedError(f"the run {job.run_folder} failed: {failure}")
-    newest = patiently(lambda: newest_metadata(job.run_folder), job.config.storage_patience_seconds)
+    newest = retry_storage(lambda: newest_metadata(job.run_folder), job.config.storage_timeout_seconds)
     if newest is None:
-        return Fitted(0, {}, None)
+        return FitResult(0, {}, None)
     checkpoint, metadata = newest
-    return Fitted(metadata["step"], metadata.get("metrics", {}), checkpoint)
+    return FitResult(metadata["step"], metadata.get("metrics", {}), checkpoint)
 
 
 @contextmanager
-def trainer_of(job: TrainingJob, name: str) -> Iterator[Any]:
+def build_trainer(job: TrainingJob, name: str) -> Iterator[Any]:
     """Ray Train's trainer of a run, ready to `fit` while inside."""
     with tempfile.TemporaryDirectory(prefix="charmnet-run-", ignore_cleanup_errors=True) as scratch:
         yield _trainer(job, name, scratch)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from charmnet.batch import HarmonizationBatch
 from charmnet.errors import NonFiniteLossError, WeightsError
 from charmnet.losses import mean_over_workers
-from charmnet.methods import Method, ReplayedUpdate, metric_path
+from charmnet.methods import CudaGraphUpdate, Method, metric_path
 from charmnet.weights import Snapshot, snapshot
 from pipelines.evaluation.report import metric_name
 from pipelines.runs.attempts import begin_attempt
@@ -36,7 +36,7 @@ from pipelines.runs.delivery_log import DeliveryLog
 from pipelines.runs.models import load_model
 from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.blocks import Block
-from pipelines.runtime.retry import patiently
+from pipelines.runtime.retry import retry_storage
 from pipelines.tracking import NullTracker, SystemSampler, Tracker
 from pipelines.training.build import method_of
 from pipelines.training.job import TrainingJob
@@ -90,10 +90,10 @@ class _TrainingLoop:
         self.streams = open_streams(job, self.method.domains, self.rank, self.num_workers, self.step)
         _ = self.method.optimizers  # which torch takes its time to make
         if self.num_workers > 1 or job.config.compile:
-            self.method.distribute(partial(wrapped, job.config.compile, self.num_workers))
+            self.method.distribute(partial(wrap_module, job.config.compile, self.num_workers))
         if self.num_workers > 1 and job.config.sync_batch_norm:
             self.method.normalize_over_workers()
-        self.update = update_of(self.method, self.device, self.num_workers)
+        self.update = make_update(self.method, self.device, self.num_workers)
         self.node_tracker: Tracker = NullTracker()  # of the first worker of every node
         if job.tracking and context.get_local_rank() == 0:
             self.node_tracker = job.tracking.open_for_worker(
@@ -101,7 +101,7 @@ class _TrainingLoop:
             )
         self.tracker = self.node_tracker if self.rank == 0 else NullTracker()
         self.validation = Validation.of(job.config, job.datasets, self.rank, self.num_workers, tell=self.tell)
-        self.best = self._patiently(RunFolder(job.run_folder).best) if self.rank == 0 else None
+        self.best = self._retry_storage(RunFolder(job.run_folder).best) if self.rank == 0 else None
         self.draining: list[str] = []  # nodes that go, for which a checkpoint was saved
         self.window = MetricWindow(job.config.batch_size)
 
@@ -270,13 +270,15 @@ class _TrainingLoop:
         if register is not None:
             register()
         if best is not None:
-            self._patiently(partial(RunFolder(self.job.run_folder).save_best, state, **best))
+            self._retry_storage(partial(RunFolder(self.job.run_folder).save_best, state, **best))
 
     def _register(self, state: Snapshot, pending: bytes, step: int, scores: dict[str, float]) -> None:
         run_folder, name = self.job.run_folder, checkpoint_name(step)
-        self._patiently(partial(register_checkpoint, run_folder, name, state, pending))
+        self._retry_storage(partial(register_checkpoint, run_folder, name, state, pending))
         self.tracker.log_checkpoint(f"{run_folder}/{name}", step, scores)
-        kept = self._patiently(partial(collect_checkpoints, run_folder, name, self.config.keep_checkpoints))
+        kept = self._retry_storage(
+            partial(collect_checkpoints, run_folder, name, self.config.keep_checkpoints)
+        )
         self.tracker.log_kept_checkpoints([f"{run_folder}/{name}" for name in kept], step)
 
     def _begin(self) -> tuple[Restored | None, DeliveryLog]:
@@ -285,12 +287,12 @@ class _TrainingLoop:
         chosen = (restored.name if restored else None, attempt)
         name, number = ray.train.collective.broadcast_from_rank_zero(chosen)
         if self.rank > 0 and name:
-            restored = self._patiently(partial(restore, self.job.run_folder, name, self.method))
+            restored = self._retry_storage(partial(restore, self.job.run_folder, name, self.method))
         if restored:
             self.step = restored.metadata["step"]
         elif self.config.init:
             tracking_uri = self.job.tracking.tracking_uri if self.job.tracking else None
-            init = self._patiently(partial(load_model, self.config.init, tracking_uri))
+            init = self._retry_storage(partial(load_model, self.config.init, tracking_uri))
             self.method.warm_start(init)
         return restored, DeliveryLog.of(self.job, number, self.rank)
 
@@ -302,30 +304,30 @@ class _TrainingLoop:
         """
         folder, keep = self.job.run_folder, self.config.keep_checkpoints
         try:
-            restored = self._patiently(partial(restore_newest, folder, self.method, self.tell))
+            restored = self._retry_storage(partial(restore_newest, folder, self.method, self.tell))
         except WeightsError as error:
             ray.get(self.job.control.fail.remote(str(error)))
             raise
-        self._patiently(partial(collect_checkpoints, folder, restored.name if restored else None, keep))
+        self._retry_storage(partial(collect_checkpoints, folder, restored.name if restored else None, keep))
         step, parent = (
             (restored.metadata["step"], restored.metadata.get("attempt")) if restored else (0, None)
         )
         return restored, begin_attempt(self.job, step, parent, self.num_workers)
 
-    def _patiently(self, action: Callable[[], T]) -> T:
-        return patiently(action, self.config.storage_patience_seconds, self.tell)
+    def _retry_storage(self, action: Callable[[], T]) -> T:
+        return retry_storage(action, self.config.storage_timeout_seconds, self.tell)
 
 
-def wrapped(compiled: bool, num_workers: int, module: nn.Module) -> nn.Module:
+def wrap_module(compiled: bool, num_workers: int, module: nn.Module) -> nn.Module:
     """A part of the networks as it is trained."""
     if compiled:
         module = torch.compile(module)  # type: ignore[assignment]
     return data_parallel(module) if num_workers > 1 else module
 
 
-def update_of(method: Method, device: torch.device, num_workers: int) -> Callable[..., dict[str, Tensor]]:
+def make_update(method: Method, device: torch.device, num_workers: int) -> Callable[..., dict[str, Tensor]]:
     """How the method's updates are made: recorded and replayed on a GPU that has no others to wait for."""
-    return ReplayedUpdate(method) if device.type == "cuda" and num_workers == 1 else method.update
+    return CudaGraphUpdate(method) if device.type == "cuda" and num_workers == 1 else method.update
 
 
 def to_batch(block: Block, device: torch.device) -> HarmonizationBatch:

@@ -18,7 +18,7 @@ from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
-from pipelines.tracking import Tracker, close_orphans, ship_leftovers
+from pipelines.tracking import Tracker, close_orphans, send_unsent
 from pipelines.tracking.logged_models import log_model
 from pipelines.training.job import RunTracking, TrainingJob
 
@@ -28,10 +28,10 @@ _PARAMS = ("method", "width", "batch_size", "learning_rate", "precision")  # few
 _SETTLE_SECONDS = 10.0
 
 
-def settle_earlier_runs(tracking: RunTracking) -> None:
+def reconcile_previous_runs(tracking: RunTracking) -> None:
     """Sends what earlier commands could not, and closes runs whose driver died, or says that it can't."""
     uri, spools = tracking.tracking_uri, state_folder() / "spool"
-    left = ship_leftovers(spools, uri, skip_run_key=tracking.run_key, timeout_seconds=_SETTLE_SECONDS)
+    left = send_unsent(spools, uri, skip_run_key=tracking.run_key, timeout_seconds=_SETTLE_SECONDS)
     if left.kept:
         logger.warning("%d earlier runs have records that cannot be sent yet", len(left.kept))
     try:

@@ -13,7 +13,7 @@ workers; networks and what they go on from; the stream's first batch; and the st
 
 
 @dataclass
-class StartClock:
+class StartupTimer:
     """
     Attributes:
         started: when the command began, in seconds since the epoch.
@@ -37,7 +37,7 @@ class StartClock:
 
 
 def parse(text: str) -> dict[str, float] | None:
-    """Seconds by milestone from a line of `StartClock.text`; None where it is another."""
+    """Seconds by milestone from a line of `StartupTimer.text`; None where it is another."""
     if not text.startswith(f"{FIRST_STEP} after "):
         return None
     parts = re.findall(r"([a-z][a-z ]*) ([\d.]+) s", text.partition(": ")[2])

@@ -27,7 +27,7 @@ from pipelines.evaluation.images import (
     selected_rows,
 )
 from pipelines.evaluation.report import Report, metric_name
-from pipelines.runtime.retry import patiently
+from pipelines.runtime.retry import retry_storage
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.rows import Row
 from pipelines.shards.selection import Selection
@@ -43,7 +43,7 @@ class Validation:
         splits: their names; empty validates nothing.
         dataset: that holds them; None where a method trains without the real domain.
         images: at most so many of a split are measured; 0 is all. sample_rows: of a sample grid.
-        patience_seconds: how long the store is waited for. tell: is told of waiting and of what is left out.
+        timeout_seconds: how long the store is waited for. tell: is told of waiting and of what is left out.
     """
 
     splits: tuple[str, ...]
@@ -53,7 +53,7 @@ class Validation:
     size: int
     rank: int
     num_workers: int
-    patience_seconds: float
+    timeout_seconds: float
     tell: Callable[[str], object] | None
     _left_out: int = 0  # of the split that is being read
     _told: set[str] = field(default_factory=set)
@@ -70,7 +70,7 @@ class Validation:
     ) -> Validation:
         dataset = datasets.get(Domain.REAL)
         shown = (config.validate_images, config.sample_rows, TRAINING_SIZE)
-        patience = config.storage_patience_seconds
+        patience = config.storage_timeout_seconds
         return cls(config.validate, dataset, *shown, rank, num_workers, patience, tell)
 
     def score(self, method: Method, device: torch.device) -> dict[str, float]:
@@ -128,7 +128,7 @@ class Validation:
         assert self.dataset is not None
         read = partial(selected_rows, self.dataset, selection, shard, group)
         try:
-            rows = patiently(read, self.patience_seconds, self.tell)
+            rows = retry_storage(read, self.timeout_seconds, self.tell)
         except DataError as error:
             self._leave_out(stop - start, error)
             return

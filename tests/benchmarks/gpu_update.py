@@ -16,9 +16,9 @@ from unittest.mock import patch
 
 import torch
 
-from charmnet.methods import CharmNetMethod, ReplayedUpdate
+from charmnet.methods import CharmNetMethod, CudaGraphUpdate
 from pipelines.benchmarks.tensors import batches_in_memory
-from pipelines.training.loop import wrapped
+from pipelines.training.loop import wrap_module
 
 WARM_UP_STEPS, STEPS, ROUNDS = 5, 20, 5
 
@@ -48,8 +48,8 @@ def turns_of(variant: Variant, precision: str, batch: int) -> Callable[[int], fl
         for module in method.modules.values():
             module.to(memory_format=torch.contiguous_format)
     if variant.compiled:
-        method.distribute(lambda module: wrapped(True, 1, module))
-    update = ReplayedUpdate(method) if variant.replayed else method.update
+        method.distribute(lambda module: wrap_module(True, 1, module))
+    update = CudaGraphUpdate(method) if variant.replayed else method.update
 
     def joined(composite: torch.Tensor, foreground_mask: torch.Tensor) -> torch.Tensor:
         inputs = torch.cat([composite, foreground_mask], dim=1)

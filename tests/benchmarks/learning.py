@@ -26,7 +26,7 @@ from pipelines.ingest.window import read_window
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
 from pipelines.training.build import method_of
-from pipelines.training.loop import to_batch, update_of
+from pipelines.training.loop import make_update, to_batch
 from pipelines.training.schedule import learning_rate_factor
 from pipelines.training.validation import Validation
 
@@ -41,7 +41,7 @@ def batches(spec: StreamSpec, steps: int, device: torch.device) -> Iterator[Harm
 
 def trained(config: TrainConfig, datasets: Datasets, device: torch.device) -> Method:
     method, steps = method_of(config).to(device), config.steps or 0
-    update = update_of(method, device, num_workers=1)
+    update = make_update(method, device, num_workers=1)
     streams = {}
     for domain, dataset in datasets.items():
         selection = Selection(config.real_select if domain is Domain.REAL else config.rendered_select)

@@ -198,7 +198,7 @@ def consume(uri: str, steps: int) -> None:
     import ray.data
 
     from pipelines.ingest.lanes import stream_dataset
-    from pipelines.runtime.blocks import unpack
+    from pipelines.runtime.blocks import unpack_block
 
     ray.init(
         address="local",
@@ -212,7 +212,7 @@ def consume(uri: str, steps: int) -> None:
     spec = StreamSpec(Dataset.open(uri), BATCH_SIZE)
     (iterator,) = stream_dataset(spec, 0, steps, BATCH_SIZE, 1.0).streaming_split(1, equal=False)
     tables = iterator.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
-    taken = sum(len(unpack(table)["step"]) for table in tables) // BATCH_SIZE
+    taken = sum(len(unpack_block(table)["step"]) for table in tables) // BATCH_SIZE
     if taken != steps:
         raise SystemExit(f"{taken} steps came, expected {steps}")
 

@@ -160,6 +160,6 @@ def test_a_shard_that_is_gone_ends_the_run_and_is_named_once(
     (data / "rendered" / "part-00001.parquet").delete()
     storage = ("--rendered", str(data / "rendered"), "--storage", str(data / "runs"), "--tracking", "none")
     idih = ("--recipe", "debug", "--method", "idih", "idih_domain=rendered", "validate_every=0")
-    assert main(["train", *storage, *idih, "storage_patience_seconds=2"]) == 1
+    assert main(["train", *storage, *idih, "storage_timeout_seconds=2"]) == 1
     error = capsys.readouterr().err
     assert error.count("part-00001.parquet: the shard is gone") == 1

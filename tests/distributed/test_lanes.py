@@ -14,11 +14,11 @@ from charmnet.errors import DataError
 from pipelines.ingest import lanes
 from pipelines.ingest.lanes import (
     LaneShard,
+    blocks_in_flight,
     bytes_ahead,
     lane_rows,
-    task_parcels_ahead,
+    steps_per_block,
 )
-from pipelines.ingest.parcels import steps_of_parcel
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.shards.reading import Dataset
@@ -91,10 +91,10 @@ def test_one_execution_follows_another_without_a_step_lost(
 def test_every_task_has_room_to_work_ahead(datasets, batch: int, workers: int, tasks: int) -> None:
     """Of a limit on memory Ray Data leaves three quarters to what one operator's tasks make."""
     spec, rows = StreamSpec(Dataset.open(datasets.rendered), batch), lane_rows(batch, workers)
-    parcel_bytes = rows * steps_of_parcel(batch) * 256 * 256 * 7
+    block_bytes = rows * steps_per_block(batch) * 256 * 256 * 7
     room = 0.75 * bytes_ahead(spec, spec.windows(0, 4000), rows, tasks)
-    assert tasks * task_parcels_ahead(spec, rows) * parcel_bytes <= room
-    assert room <= 2 * tasks * max(task_parcels_ahead(spec, rows) * parcel_bytes, 128 * 2**20)
+    assert tasks * blocks_in_flight(spec, rows) * block_bytes <= room
+    assert room <= 2 * tasks * max(blocks_in_flight(spec, rows) * block_bytes, 128 * 2**20)
 
 
 def test_each_epoch_delivers_every_sample_once_and_scenes_draw_anew(specs: dict[str, StreamSpec]) -> None:
@@ -124,17 +124,17 @@ def test_a_stream_that_starts_later_goes_on_as_if_it_had_not_stopped(specs: dict
             np.testing.assert_array_equal(mine[name], wanted[name])
 
 
-def test_a_parcel_out_of_order_is_refused(specs: dict[str, StreamSpec]) -> None:
+def test_a_block_out_of_order_is_refused(specs: dict[str, StreamSpec]) -> None:
     from pipelines.ingest.lanes import checked
 
     first, second = read_window(specs["real"], 3, 5, BATCH)
-    parcel = {name: np.concatenate([first[name], second[name]]) for name in first}
-    assert checked(parcel, specs["real"], 3, 0, BATCH) is parcel
+    block = {name: np.concatenate([first[name], second[name]]) for name in first}
+    assert checked(block, specs["real"], 3, 0, BATCH) is block
     swapped = {name: np.concatenate([second[name], first[name]]) for name in first}
     for wrong, step, lane, rows in (
-        (parcel, 4, 0, BATCH),
-        (parcel, 3, 1, BATCH),
-        (parcel, 3, 0, BATCH + 1),
+        (block, 4, 0, BATCH),
+        (block, 3, 1, BATCH),
+        (block, 3, 0, BATCH + 1),
         (swapped, 3, 0, BATCH),
         (None, 3, 0, BATCH),
     ):

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from charmnet.batch import HarmonizationBatch
-from charmnet.methods import METHODS, CharmNetMethod, Method, ReplayedUpdate, build_method
-from charmnet.methods.replay import UPDATES_BEFORE_RECORDING
+from charmnet.methods import METHODS, CharmNetMethod, CudaGraphUpdate, Method, build_method
+from charmnet.methods.cuda_graph import UPDATES_BEFORE_RECORDING
 from charmnet.vocabulary import Domain
 from charmnet.weights import load_checkpoint, save_checkpoint
 from pipelines.benchmarks.tensors import batches_in_memory
-from pipelines.training.loop import wrapped
+from pipelines.training.loop import wrap_module
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -54,7 +54,7 @@ def test_an_update_is_that_of_a_cpu(name: str) -> None:
 def test_a_replayed_update_is_the_update(name: str, precision: str) -> None:
     options = {"width": 16, "seed": 0, "precision": precision}
     plain, replayed = (build_method(name, **options).to("cuda") for _ in range(2))
-    replay = ReplayedUpdate(replayed)
+    replay = CudaGraphUpdate(replayed)
     seen = []
     for seed in range(UPDATES_BEFORE_RECORDING + 4):
         factor = 1.0 / (1 + seed)
@@ -73,8 +73,8 @@ def test_a_replayed_update_is_the_update(name: str, precision: str) -> None:
 
 def test_compiled_networks_learn_as_they_do_else() -> None:
     plain, compiled = (CharmNetMethod(width=16, seed=0).to("cuda") for _ in range(2))
-    compiled.distribute(partial(wrapped, True, 1))
-    replay = ReplayedUpdate(compiled)
+    compiled.distribute(partial(wrap_module, True, 1))
+    replay = CudaGraphUpdate(compiled)
     for seed in range(UPDATES_BEFORE_RECORDING + 2):
         expected, metrics = plain.update(on_gpu(seed)), replay(on_gpu(seed))
         for metric, value in expected.items():
@@ -86,7 +86,7 @@ def test_compiled_networks_learn_as_they_do_else() -> None:
 
 def test_a_replay_hears_of_a_learning_rate() -> None:
     method = CharmNetMethod(width=8, seed=0).to("cuda")
-    replay = ReplayedUpdate(method)
+    replay = CudaGraphUpdate(method)
     for seed in range(UPDATES_BEFORE_RECORDING + 1):
         replay(on_gpu(seed))
     before = weights(method)
@@ -99,7 +99,7 @@ def test_a_replay_hears_of_a_learning_rate() -> None:
 
 
 def test_a_replay_takes_the_whole_batch_in_the_recorded_shape_alone() -> None:
-    replay = ReplayedUpdate(CharmNetMethod(width=8, seed=0).to("cuda"))
+    replay = CudaGraphUpdate(CharmNetMethod(width=8, seed=0).to("cuda"))
     for seed in range(UPDATES_BEFORE_RECORDING + 1):
         replay(on_gpu(seed))
     smaller = {domain: batch.to("cuda") for domain, batch in batches_in_memory(2).items()}
@@ -111,12 +111,12 @@ def test_a_replay_takes_the_whole_batch_in_the_recorded_shape_alone() -> None:
 
 def test_a_checkpoint_of_a_replayed_run_goes_on_like_the_run(tmp_path) -> None:
     method = CharmNetMethod(width=8, seed=0).to("cuda")
-    replay = ReplayedUpdate(method)
+    replay = CudaGraphUpdate(method)
     for seed in range(UPDATES_BEFORE_RECORDING + 2):
         replay(on_gpu(seed))
     save_checkpoint(tmp_path, method, {})
     restored, _ = load_checkpoint(tmp_path, "cuda")
-    again = ReplayedUpdate(restored)
+    again = CudaGraphUpdate(restored)
     for seed in range(7, 7 + UPDATES_BEFORE_RECORDING + 2):
         one, other = replay(on_gpu(seed)), again(on_gpu(seed))
         assert one["total"].item() == pytest.approx(other["total"].item(), rel=1e-3)
@@ -126,7 +126,7 @@ def test_a_checkpoint_of_a_replayed_run_goes_on_like_the_run(tmp_path) -> None:
 @pytest.mark.parametrize("replayed", [False, True])
 def test_nothing_is_waited_for_from_bytes_to_metrics(replayed: bool) -> None:
     method = CharmNetMethod(width=8, seed=0).to("cuda")
-    update = ReplayedUpdate(method) if replayed else method.update
+    update = CudaGraphUpdate(method) if replayed else method.update
     for seed in range(UPDATES_BEFORE_RECORDING + 2):
         update(on_gpu(seed))
     random = np.random.default_rng(0)

@@ -16,7 +16,7 @@ import pytest
 from charmnet.images import decode_rgb
 from pipelines.commands import quickstart as quickstart_command
 from pipelines.services.local import Services
-from pipelines.services.service import answers_ok
+from pipelines.services.service import is_healthy
 from tests.factories import make_iharmony4, make_rdharmony
 
 # Two steps, whatever the time: what is under test is the way, not the training.
@@ -75,7 +75,7 @@ def test_all_the_way_then_again_then_stop(
     assert "$ charmnet train" in first.stdout
     assert "4 unseen pictures" in first.stdout  # the lists' two test photographs, each twice
     assert f"{services.tracking.url}/#/experiments/" in first.stdout
-    assert answers_ok(f"{services.tracking.url}/health")
+    assert is_healthy(f"{services.tracking.url}/health")
     figures = json.loads((services.folder / "quickstart/mine/figures.json").read_text())
     assert figures["all"]["count"] == 4
     comparison = decode_rgb((services.folder / "quickstart/mine/comparison.jpg").read_bytes())

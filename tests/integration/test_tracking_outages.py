@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.services.local import TrackingServer
-from pipelines.tracking import close_orphans, ship_leftovers
+from pipelines.tracking import close_orphans, send_unsent
 from tests.fixtures.tracked_runs import EXPERIMENT, expected, log_steps, open_run, points, the_run
 
 
@@ -48,11 +48,11 @@ def test_nothing_is_lost_while_the_server_is_away(
     log_steps(later, 1, 100)
     begun = time.time() * 1000
     left = tmp_path / "a" / "driver"
-    assert ship_leftovers(tmp_path, uri, timeout_seconds=1).kept == [left]
+    assert send_unsent(tmp_path, uri, timeout_seconds=1).kept == [left]
     frail_server.start()
     assert frail_server.url == uri
-    assert ship_leftovers(tmp_path, uri, skip_run_key=begun_before).sent == []
-    assert ship_leftovers(tmp_path, uri, timeout_seconds=60).sent == [left]
+    assert send_unsent(tmp_path, uri, skip_run_key=begun_before).sent == []
+    assert send_unsent(tmp_path, uri, timeout_seconds=60).sent == [left]
     assert not left.exists()
     assert the_run(uri, begun_before).info.status == "FINISHED"
     assert points(uri, begun_before) == expected(1, 1500)

@@ -111,12 +111,12 @@ def test_every_other_sample_of_the_epoch_may_stand_in(
     shards: list[list[int]], seed: int, position: int, distance: int
 ) -> None:
     plan = EpochPlan(manifest_of(shards), seed=seed)
-    stand_ins = list(plan.stand_ins(position, distance))
+    substitutes = list(plan.substitutes(position, distance))
     n = plan.num_samples
     start = position - position % n
     epoch = [reference[1:] for reference in stream(plan, start, start + n)]
     first = (position + distance) % n
-    assert stand_ins == epoch[first:] + epoch[:first]
+    assert substitutes == epoch[first:] + epoch[:first]
 
 
 @given(shard_sizes.filter(lambda shards: sum(map(sum, shards)) > 20), st.integers(0, 99))

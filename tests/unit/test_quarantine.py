@@ -16,7 +16,7 @@ from pipelines.ingest.source import SampleSource
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.runtime.blocks import Block
-from pipelines.runtime.retry import patiently
+from pipelines.runtime.retry import retry_storage
 from pipelines.runtime.storage import Location, MissingError
 from pipelines.shards.reading import Dataset
 from tests.planted import pair_rows, scene_rows, write_dataset
@@ -28,7 +28,7 @@ def stream(
     dataset: Dataset, steps: int, rows: int = BATCH, source: SampleSource | None = None
 ) -> tuple[list[str], list[Quarantined]]:
     """Ids in order, and what they stand for."""
-    spec = StreamSpec(dataset, BATCH, seed=1, size=16, pool_row_groups=2, patience_seconds=0.0)
+    spec = StreamSpec(dataset, BATCH, seed=1, size=16, pool_row_groups=2, timeout_seconds=0.0)
     blocks: list[Block] = list(read_window(spec, 0, steps, rows, source))
     found = [Quarantined.from_json(text) for block in blocks for text in block["quarantined"] if text]
     return [str(sample_id) for block in blocks for sample_id in block["id"]], found
@@ -106,14 +106,14 @@ def test_what_kills_the_decoder_is_found_in_a_process_of_its_own(
     rows[2]["composite"] = poisoned(rows[2]["composite"])
     dataset = write_dataset(Location.of(tmp_path / "data"), rows, 3)
     spec = StreamSpec(dataset, BATCH, seed=1, size=16, pool_row_groups=2)
-    crashers: dict[str, str] = {}
-    careful = SampleSource(spec, careful=True, on_crash=crashers.__setitem__)
+    known_crashes: dict[str, str] = {}
+    careful = SampleSource(spec, isolate_decoding=True, on_crash=known_crashes.__setitem__)
     ids, quarantined = stream(dataset, 3, source=careful)
     careful.close()
     assert {entry.id for entry in quarantined} == {"HCOCO/c02"}
-    assert list(crashers.values()) == ["decoding it ends the process (SIGSEGV)"]
-    assert {entry.fingerprint for entry in quarantined} == set(crashers)
-    assert stream(dataset, 3, source=SampleSource(spec, crashers)) == (ids, quarantined)
+    assert list(known_crashes.values()) == ["decoding it ends the process (SIGSEGV)"]
+    assert {entry.fingerprint for entry in quarantined} == set(known_crashes)
+    assert stream(dataset, 3, source=SampleSource(spec, known_crashes)) == (ids, quarantined)
 
 
 @pytest.mark.parametrize("kind", ["pairs", "scenes"])
@@ -157,12 +157,12 @@ def test_the_limit_is_a_share_or_a_number() -> None:
 def test_a_window_that_died_is_begun_carefully_and_not_for_ever() -> None:
     ledger = Ledger({"real": 1}, [entry(1, fingerprint="abc")])
     first = ledger.begin_window("x", "real", 8)
-    assert not first.careful
-    assert first.crashers == {"abc": "cut short"}
-    assert ledger.begin_window("x", "real", 8).careful
+    assert not first.isolate_decoding
+    assert first.known_crashes == {"abc": "cut short"}
+    assert ledger.begin_window("x", "real", 8).isolate_decoding
     ledger.end_window("x", 8)
-    assert not ledger.begin_window("x", "real", 8).careful  # its blocks were lost with a node
-    assert not ledger.begin_window("y", "real", 8).careful  # another worker group's
+    assert not ledger.begin_window("x", "real", 8).isolate_decoding  # its blocks were lost with a node
+    assert not ledger.begin_window("y", "real", 8).isolate_decoding  # another worker group's
     for _ in range(MOST_STARTS - 1):
         assert ledger.begin_window("y", "real", 8).refusal is None
     assert "from step 9 on died" in str(ledger.begin_window("y", "real", 8).refusal)
@@ -180,7 +180,7 @@ def test_an_outage_is_waited_for_and_told_of(monkeypatch: pytest.MonkeyPatch, er
             raise answer
         return answer
 
-    assert patiently(ask, 60.0, told.append) == "rows"
+    assert retry_storage(ask, 60.0, told.append) == "rows"
     assert told == [f"waiting: {error}"]
     with pytest.raises(StorageError):
-        patiently(lambda: (_ for _ in ()).throw(error), 0.0)
+        retry_storage(lambda: (_ for _ in ()).throw(error), 0.0)

@@ -1,12 +1,12 @@
 import pytest
 
-from pipelines.training.startup_timer import FIRST_STEP, MILESTONES, StartClock, parse
+from pipelines.training.startup_timer import FIRST_STEP, MILESTONES, StartupTimer, parse
 
 
 def test_a_line_says_where_the_start_went(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(range(100, 200, 2))
     monkeypatch.setattr("time.time", lambda: float(next(times)))
-    clock = StartClock(started=99.0)
+    clock = StartupTimer(started=99.0)
     for milestone in (*MILESTONES, FIRST_STEP):
         clock.mark(milestone)
     text = clock.text()

@@ -16,7 +16,7 @@ UPDATES_BEFORE_RECORDING = 3
 """Made as they are: in the first ones torch's libraries choose their kernels and Adam makes its state."""
 
 
-class ReplayedUpdate:
+class CudaGraphUpdate:
     """`Method.update` of one process on a GPU, from the fourth call on as one CUDA graph.
 
     The method is to have its weights and its optimisers' state before the first call, and to keep them: the
