@@ -4,6 +4,7 @@ source "$(dirname "$0")/environment.sh"
 ruff check .
 ruff format --check .
 mypy
-# Two at a time, each file in one of them: much of their time is waiting for servers and workers to start.
+lint-imports --no-cache
+# Two at a time (TEST_WORKERS changes it), each file in one: they wait long for servers and workers to start.
 # In the order of their folders: the long ones come first, so that neither is alone for long at the end.
-exec pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@"
+exec pytest --numprocesses "${TEST_WORKERS:-2}" --dist loadfile --no-loadscope-reorder "$@"

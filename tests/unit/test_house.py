@@ -47,17 +47,6 @@ def test_the_science_imports_without_the_plant() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_charmnet_names_nothing_of_the_plant() -> None:
-    wrong = [
-        f"{path.relative_to(ROOT)}: {module}"
-        for path in SOURCES
-        if path.is_relative_to(ROOT / "charmnet")
-        for module, _ in _imports(path)
-        if module.split(".")[0] in PLANT_ONLY
-    ]
-    assert not wrong
-
-
 def test_only_tracking_imports_mlflow() -> None:
     wrong = [
         str(path.relative_to(ROOT))
