@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pipelines.tracking.server import default_tracking_uri, usable_tracking_uri
 
 
-def _tracking_uri(chosen: str | None) -> str | None:
+def checked_tracking_uri(chosen: str | None) -> str | None:
     """What was chosen, else the environment's, else a database in the state folder; None for `none`."""
     if chosen == "none":
         return None

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from charmnet.vocabulary import Domain
-from pipelines.commands.tracking_options import _tracking_uri
+from pipelines.commands.tracking_options import checked_tracking_uri
 from pipelines.config.recipes import RECIPES, recipe
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     clock = StartupTimer()
     from pipelines.training.driver import train  # needs Ray, which --help does not
 
-    tracking_uri = _tracking_uri(arguments.tracking)
+    tracking_uri = checked_tracking_uri(arguments.tracking)
     if arguments.register and tracking_uri is None:
         raise ValueError("--register needs an MLflow server, and --tracking is none")
     name = arguments.name or f"{arguments.recipe}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
