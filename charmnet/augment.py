@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from charmnet.images import REDUCTIONS, UInt8Array
+from charmnet.arrays import MaskArray, UInt8Array
+from charmnet.images import REDUCTIONS
 
 TRAINING_SIZE = 256
 
@@ -63,7 +64,7 @@ class Augmentation:
 
 
 def draw_augmentation(
-    rng: np.random.Generator, foreground_mask: UInt8Array, size: int = TRAINING_SIZE
+    rng: np.random.Generator, foreground_mask: MaskArray, size: int = TRAINING_SIZE
 ) -> Augmentation:
     """Draws crop and flip until the crop shows foreground; any draw is taken regardless with probability 5 %.
 

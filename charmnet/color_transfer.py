@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from charmnet.images import UInt8Array
+from charmnet.arrays import FloatArray, MaskArray, UInt8Array
 
 SMOOTHING_SIGMA = 3.0
 """Of the Gaussian before the fit, in pixels of the small picture."""
@@ -30,15 +29,13 @@ _CELL = 2  # pixels of the small picture on a side that are fitted as one
 _RIM = 40  # pixels of the small picture: as far as a Gaussian of four sigma and two windows reach
 _STRIP_ROWS = 64  # applied at once: bounds the memory for large pictures, and stays in the cache
 
-FloatArray = npt.NDArray[np.floating]
-
 
 def transfer_color_change(
     picture: UInt8Array,
-    region: UInt8Array,
+    region: MaskArray,
     small_picture: UInt8Array,
     small_changed: FloatArray,
-    small_region: UInt8Array,
+    small_region: MaskArray,
 ) -> UInt8Array:
     """The picture with the small copy's change of colour inside a region; outside, its pixels as they are.
 
@@ -68,7 +65,7 @@ def transfer_color_change(
     return changed
 
 
-def _bounds(region: UInt8Array, rim: int = 0) -> tuple[slice, slice]:
+def _bounds(region: MaskArray, rim: int = 0) -> tuple[slice, slice]:
     """The rows and columns that a region is in, with a rim; whole cells, where there is one."""
     bounds = []
     for axis in (1, 0):
@@ -78,7 +75,7 @@ def _bounds(region: UInt8Array, rim: int = 0) -> tuple[slice, slice]:
     return bounds[0], bounds[1]
 
 
-def _coefficients(picture: UInt8Array, changed: FloatArray, region: UInt8Array) -> FloatArray:
+def _coefficients(picture: UInt8Array, changed: FloatArray, region: MaskArray) -> FloatArray:
     """[S/2,S/2,12]: of every cell, for each channel of the change A's row and b.
 
     Beyond the region and a rim nothing is fitted. All means are over the region alone. The rim is for thin

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from charmnet.images import UInt8Array
+from charmnet.arrays import Float32Array, MaskArray, UInt8Array
 from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition
 
 
 def exchange_foreground(
     foreground_image: UInt8Array,
     background_image: UInt8Array,
-    foreground_mask: UInt8Array,
+    foreground_mask: MaskArray,
     in_place: bool = False,
 ) -> UInt8Array:
     """The composite of a scene's foreground under one condition and its background under another.
@@ -43,7 +42,7 @@ def soft_style_label(
     foreground_condition: CaptureCondition | int,
     background_condition: CaptureCondition | int,
     foreground_ratio: float,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """[10] float32, SC1's target: a composite's two capture conditions by the area that each covers.
 
     RdHarmony's lists weigh the foreground's condition by the foreground's share of the picture, and the

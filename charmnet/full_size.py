@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE, resize
 from charmnet.batch import denormalize, image_from_uint8, mask_from_uint8
 from charmnet.color_transfer import transfer_color_change
 from charmnet.errors import DataError, WeightsError
-from charmnet.images import UInt8Array
 from charmnet.methods import Method
 
 
 def harmonize_full_size(
     method: Method,
     composite: UInt8Array,
-    foreground_mask: UInt8Array,
+    foreground_mask: MaskArray,
     background: bool = False,
     device: torch.device | str = "cpu",
 ) -> UInt8Array:
@@ -54,7 +54,7 @@ def harmonize_full_size(
 
 
 def _network(
-    method: Method, composite: UInt8Array, foreground_mask: UInt8Array, device: torch.device | str
+    method: Method, composite: UInt8Array, foreground_mask: MaskArray, device: torch.device | str
 ) -> np.ndarray:
     """[S,S,3] float32: the network's output on the scale 0-255, not rounded and not clipped."""
     pixels, mask = (torch.from_numpy(array)[None] for array in (composite, foreground_mask))

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.errors import DataError
 from charmnet.png_bits import PNG_CHUNK_OVERHEAD, PNG_SIGNATURE, decode_bits, png_size
 
@@ -28,7 +29,6 @@ try:
 except ImportError:  # a platform that it is not built for
     simplejpeg = None
 
-UInt8Array = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 178_956_970
 """Pictures above this (Pillow's own limit against decompression bombs) are refused before decoding."""
@@ -94,7 +94,7 @@ def decode_rgb(data: bytes, upright: bool = False, reduction: int = 1) -> UInt8A
     return image
 
 
-def decode_mask(data: bytes) -> UInt8Array:
+def decode_mask(data: bytes) -> MaskArray:
     """[H,W] uint8 foreground mask: 1 where the first channel is exactly 255 (as released), else 0.
 
     The other channels and transparency say nothing here; see `decode_user_mask` for masks of other origin.
@@ -109,7 +109,7 @@ def decode_mask(data: bytes) -> UInt8Array:
     return _full(_decode(data, cv2.IMREAD_GRAYSCALE, size)) if mask is None else mask
 
 
-def decode_user_mask(data: bytes) -> tuple[UInt8Array, str | None]:
+def decode_user_mask(data: bytes) -> tuple[MaskArray, str | None]:
     """A user's mask: grey, where 128 of 255 and above is foreground.
 
     16 bits are scaled to 8, unless no value is above 255: then they are taken as they are, with a warning.
@@ -166,7 +166,7 @@ def encode_jpeg(image: UInt8Array, quality: int = 95, profile: bytes | None = No
     return _encode(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
-def encode_mask(foreground_mask: UInt8Array) -> bytes:
+def encode_mask(foreground_mask: MaskArray) -> bytes:
     """[H,W] uint8 mask, 1 = foreground, to a PNG of one bit a pixel, which is decoded fastest."""
     options = [cv2.IMWRITE_PNG_BILEVEL, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]
     return _encode(foreground_mask * np.uint8(255), ".png", options)

@@ -23,10 +23,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE
 from charmnet.batch import denormalize, image_from_uint8
 from charmnet.errors import DataError
-from charmnet.images import UInt8Array, open_header
+from charmnet.images import open_header
 
 _RATIO_BINS = (("0-5", 0.05), ("5-15", 0.15), ("15-100", math.inf))
 
@@ -107,7 +108,7 @@ class ErrorSums:
 def image_errors(
     image: UInt8Array,
     ground_truth: UInt8Array,
-    scoring_mask: UInt8Array,
+    scoring_mask: MaskArray,
     protocol: Protocol = Protocol.STANDARD,
 ) -> ImageErrors:
     """
@@ -126,7 +127,7 @@ def image_errors(
     )
 
 
-def _squared_error(image: UInt8Array, other: UInt8Array, mask: UInt8Array | None = None) -> int:
+def _squared_error(image: UInt8Array, other: UInt8Array, mask: MaskArray | None = None) -> int:
     """Sum over the pixels of the mask; OpenCV's square of a root is off by less than a rounding."""
     return round(cv2.norm(image, other, cv2.NORM_L2SQR, mask))
 
@@ -146,7 +147,7 @@ def reference_uint8(images: UInt8Array, protocol: Protocol = Protocol.STANDARD) 
     return to_uint8(image_from_uint8(torch.from_numpy(images)), protocol)
 
 
-def scoring_mask(mask_data: bytes, size: int = TRAINING_SIZE) -> UInt8Array:
+def scoring_mask(mask_data: bytes, size: int = TRAINING_SIZE) -> MaskArray:
     """The mask that fMSE is counted on: [size,size] uint8 of 0 and 1, resized to the nearest pixel.
 
     Args:

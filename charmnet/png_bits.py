@@ -9,7 +9,8 @@ import struct
 import zlib
 
 import numpy as np
-import numpy.typing as npt
+
+from charmnet.arrays import MaskArray
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -31,7 +32,7 @@ def png_size(data: bytes) -> tuple[int, int] | None:
     return height, width
 
 
-def decode_bits(data: bytes, height: int, width: int) -> npt.NDArray[np.uint8] | None:
+def decode_bits(data: bytes, height: int, width: int) -> MaskArray | None:
     """[H,W] of 0 and 1 of a mask as `images.encode_mask` writes it; None where OpenCV has to look.
 
     Args:

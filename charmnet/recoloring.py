@@ -14,11 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
-from charmnet.images import UInt8Array
-
-FloatArray = NDArray[np.float64]
+from charmnet.arrays import Float64Array, MaskArray, UInt8Array
 
 FLAT_DEVIATION = 0.25 / 255
 """A direction of colour with less spread than this (RGB on 0-1) is but rounding, and is not scaled."""
@@ -64,13 +61,13 @@ class ColorStatistics:
         lab_mean, lab_deviation: [3] of L (0..100), a and b. mean: [3] and covariance: [3,3] of RGB on 0-1.
     """
 
-    lab_mean: FloatArray
-    lab_deviation: FloatArray
-    mean: FloatArray
-    covariance: FloatArray
+    lab_mean: Float64Array
+    lab_deviation: Float64Array
+    mean: Float64Array
+    covariance: Float64Array
 
     @classmethod
-    def of(cls, colors: FloatArray) -> ColorStatistics:
+    def of(cls, colors: Float64Array) -> ColorStatistics:
         """
         Raises:
             ValueError: there is no colour.
@@ -82,12 +79,12 @@ class ColorStatistics:
         return cls(lab.mean(axis=0), lab.std(axis=0), mean, covariance)
 
 
-def foreground_colors(image: UInt8Array, foreground_mask: UInt8Array) -> FloatArray:
+def foreground_colors(image: UInt8Array, foreground_mask: MaskArray) -> Float64Array:
     """[N,3] RGB on 0-1 of the pixels where the mask is set, row by row."""
     return image[foreground_mask != 0] / 255.0
 
 
-def with_foreground_colors(image: UInt8Array, foreground_mask: UInt8Array, colors: FloatArray) -> UInt8Array:
+def with_foreground_colors(image: UInt8Array, foreground_mask: MaskArray, colors: Float64Array) -> UInt8Array:
     """The picture with these colours where `foreground_colors` found others; the background keeps every bit.
 
     Args:
@@ -98,7 +95,7 @@ def with_foreground_colors(image: UInt8Array, foreground_mask: UInt8Array, color
     return result
 
 
-def reinhard(colors: FloatArray, reference: ColorStatistics) -> FloatArray:
+def reinhard(colors: Float64Array, reference: ColorStatistics) -> Float64Array:
     """Mean and standard deviation of each channel in CIE Lab become the reference's.
 
     The paper's own space is l-alpha-beta; CIE Lab decorrelates as well and does not stretch the dark end,
@@ -112,7 +109,7 @@ def reinhard(colors: FloatArray, reference: ColorStatistics) -> FloatArray:
     return rgb_of_lab((lab - mean) * scale + reference.lab_mean)
 
 
-def xiao(colors: FloatArray, reference: ColorStatistics) -> FloatArray:
+def xiao(colors: Float64Array, reference: ColorStatistics) -> Float64Array:
     """Principal axes in RGB, by falling spread, are turned into the reference's and scaled to their spread.
 
     An axis has no direction of its own; the sign nearer to the source's is taken, so that colours are turned
@@ -129,7 +126,7 @@ def xiao(colors: FloatArray, reference: ColorStatistics) -> FloatArray:
     return _apply(matrix, colors - mean) + reference.mean
 
 
-def monge_kantorovitch(colors: FloatArray, reference: ColorStatistics) -> FloatArray:
+def monge_kantorovitch(colors: Float64Array, reference: ColorStatistics) -> Float64Array:
     """The linear map that gives the reference's covariance and moves colours least (in squared distance).
 
     For covariances A and B it is A^-1/2 (A^1/2 B A^1/2)^1/2 A^-1/2. Flat directions stay as they are.
@@ -145,7 +142,7 @@ def monge_kantorovitch(colors: FloatArray, reference: ColorStatistics) -> FloatA
     return _apply(inverse_root @ middle @ inverse_root + still, colors - mean) + reference.mean
 
 
-def iterative_distribution(colors: FloatArray, reference_colors: FloatArray, seed: int) -> FloatArray:
+def iterative_distribution(colors: Float64Array, reference_colors: Float64Array, seed: int) -> Float64Array:
     """The whole distribution becomes the reference's, by matching it along random axes again and again.
 
     In every iteration both sets of colours are turned by the same random rotation, and along each axis the
@@ -170,12 +167,12 @@ def iterative_distribution(colors: FloatArray, reference_colors: FloatArray, see
     return np.ascontiguousarray(both[:, -len(colors) :].T)
 
 
-def palette(colors: FloatArray, count: int = PALETTE_COLORS) -> FloatArray:
+def palette(colors: Float64Array, count: int = PALETTE_COLORS) -> Float64Array:
     """At most `count` of them, evenly spaced in their order."""
     return colors[np.linspace(0, len(colors) - 1, min(len(colors), count)).astype(int)]
 
 
-def lab_of_rgb(colors: FloatArray) -> FloatArray:
+def lab_of_rgb(colors: Float64Array) -> Float64Array:
     """[N,3] sRGB on 0-1 to CIE Lab (D65): L in 0..100, a, b."""
     linear = np.where(
         colors <= 0.04045, colors / 12.92, (np.maximum(colors, 0) / 1.055 + 0.055 / 1.055) ** 2.4
@@ -186,7 +183,7 @@ def lab_of_rgb(colors: FloatArray) -> FloatArray:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
 
 
-def rgb_of_lab(lab: FloatArray) -> FloatArray:
+def rgb_of_lab(lab: Float64Array) -> Float64Array:
     """[N,3] CIE Lab to sRGB on 0-1; colours that sRGB does not hold come out below 0 or above 1."""
     y = (lab[:, 0] + 16) / 116
     root = np.stack([y + lab[:, 1] / 500, y, y - lab[:, 2] / 200], axis=1)
@@ -196,28 +193,28 @@ def rgb_of_lab(lab: FloatArray) -> FloatArray:
     return np.where(linear <= 0.0031308, 12.92 * linear, curved)
 
 
-def _moments(colors: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _moments(colors: Float64Array) -> tuple[Float64Array, Float64Array]:
     mean = colors.mean(axis=0)
     centred = colors - mean
     return mean, np.einsum("ni,nj->ij", centred, centred) / len(colors)
 
 
-def _apply(matrix: FloatArray, colors: FloatArray) -> FloatArray:
+def _apply(matrix: Float64Array, colors: Float64Array) -> Float64Array:
     return np.einsum("ij,nj->ni", matrix, colors)
 
 
-def _turn(rotation: FloatArray, colors: FloatArray) -> FloatArray:
+def _turn(rotation: Float64Array, colors: Float64Array) -> Float64Array:
     """`_apply` for [3,N]: channels that lie together are faster to work on one by one."""
     return np.einsum("ij,jn->in", rotation, colors)
 
 
-def _square_root(matrix: FloatArray) -> FloatArray:
+def _square_root(matrix: Float64Array) -> Float64Array:
     """Of a symmetric matrix without negative eigenvalues (but for rounding)."""
     values, axes = np.linalg.eigh((matrix + matrix.T) / 2)
     return np.einsum("ij,j,kj->ik", axes, np.sqrt(values.clip(0)), axes)
 
 
-def _quantile_shifts(values: FloatArray, reference: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _quantile_shifts(values: Float64Array, reference: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Positions, ascending, and how far a value there is moved; equal quantiles share their mean shift."""
     quantiles = _quantiles(values)
     positions, index, counts = np.unique(quantiles, return_inverse=True, return_counts=True)
@@ -225,7 +222,7 @@ def _quantile_shifts(values: FloatArray, reference: FloatArray) -> tuple[FloatAr
     return positions, shifts / counts
 
 
-def _quantiles(values: FloatArray) -> FloatArray:
+def _quantiles(values: Float64Array) -> Float64Array:
     """At `_LEVELS`, linear between the sorted values."""
     ranks = _LEVELS * (len(values) - 1)
     below = ranks.astype(int)
@@ -233,7 +230,7 @@ def _quantiles(values: FloatArray) -> FloatArray:
     return ordered[below] + (ranks - below) * (ordered[below + 1] - ordered[below])
 
 
-def _random_rotation(rng: np.random.Generator) -> FloatArray:
+def _random_rotation(rng: np.random.Generator) -> Float64Array:
     """Uniform over all orientations: the axes of a Gaussian matrix, by QR with its signs undone."""
     axes, upper = np.linalg.qr(rng.standard_normal((3, 3)))
     return axes * np.sign(np.diag(upper))

@@ -17,9 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.composition import exchange_foreground, soft_style_label
 from charmnet.errors import DataError
-from charmnet.images import UInt8Array, decode_mask, decode_rgb, encode_jpeg, encode_png
+from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.vocabulary import NUM_CONDITIONS
 from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
@@ -200,7 +201,7 @@ def _enlarged(image: UInt8Array, size: Size) -> UInt8Array:
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
 
 
-def _enlarged_mask(mask: UInt8Array, size: Size) -> UInt8Array:
+def _enlarged_mask(mask: MaskArray, size: Size) -> MaskArray:
     return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST).astype(np.uint8, copy=False)
 
 
@@ -208,7 +209,7 @@ def _jpeg(image: UInt8Array) -> bytes:
     return encode_jpeg(image, JPEG_QUALITY)
 
 
-def _png(mask: UInt8Array) -> bytes:
+def _png(mask: MaskArray) -> bytes:
     return encode_png(mask * np.uint8(255))
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from charmnet.images import UInt8Array
-from charmnet.recoloring import FloatArray, lab_of_rgb
+from charmnet.arrays import Float64Array, MaskArray, UInt8Array
+from charmnet.recoloring import lab_of_rgb
 
 FOREGROUND_MSE = (80.0, 3500.0)
 """Mean squared difference of the foreground's pixels before and after, on the scale 0-255."""
@@ -35,7 +35,7 @@ GRAIN_RATIO = 1.6
 _TOO_FAR = "changed beyond belief"
 
 
-def reason_by_means(before: FloatArray, after: FloatArray) -> str | None:
+def reason_by_means(before: Float64Array, after: Float64Array) -> str | None:
     """What can be said before a try, from mean colours ([3] RGB on 0-1) of foreground and reference alone.
 
     A transfer brings the one to the other (Reinhard's nearly), and pixels differ by no less than their means.
@@ -44,7 +44,7 @@ def reason_by_means(before: FloatArray, after: FloatArray) -> str | None:
     return _TOO_FAR if far else None
 
 
-def reason_by_colors(before: FloatArray, after: FloatArray) -> str | None:
+def reason_by_colors(before: Float64Array, after: Float64Array) -> str | None:
     """Why a transfer is not taken, in two or three words for counting, or None where it is.
 
     Args:
@@ -63,7 +63,7 @@ def reason_by_colors(before: FloatArray, after: FloatArray) -> str | None:
     return _reason_in_lab(lab_of_rgb(before), lab_of_rgb(after))
 
 
-def reason_by_grain(image: UInt8Array, composite: UInt8Array, foreground_mask: UInt8Array) -> str | None:
+def reason_by_grain(image: UInt8Array, composite: UInt8Array, foreground_mask: MaskArray) -> str | None:
     """The same by neighbouring pixels.
 
     Args:
@@ -73,7 +73,7 @@ def reason_by_grain(image: UInt8Array, composite: UInt8Array, foreground_mask: U
     return "grainy" if after > GRAIN_RATIO * max(before, 1.0) else None
 
 
-def _reason_in_lab(before: FloatArray, after: FloatArray) -> str | None:
+def _reason_in_lab(before: Float64Array, after: Float64Array) -> str | None:
     ratio = float(after[:, 0].std() / max(before[:, 0].std(), 1e-3))
     if not CONTRAST_RATIO[0] <= ratio <= CONTRAST_RATIO[1]:
         return "another contrast"
@@ -82,14 +82,14 @@ def _reason_in_lab(before: FloatArray, after: FloatArray) -> str | None:
     return "turned hues" if _hue_turn_degrees(before, after) > HUE_TURN_DEGREES else None
 
 
-def _hue_turn_degrees(before: FloatArray, after: FloatArray) -> float:
+def _hue_turn_degrees(before: Float64Array, after: Float64Array) -> float:
     was, now = (lab[:, 1] + 1j * lab[:, 2] for lab in (before, after))
     weight = np.minimum(np.abs(was), np.abs(now))
     turn = np.abs(np.angle(now * was.conj(), deg=True))
     return float((weight * turn).sum() / (weight.sum() + len(weight)))  # greys have no hue to turn
 
 
-def _grain(image: UInt8Array, foreground_mask: UInt8Array) -> float:
+def _grain(image: UInt8Array, foreground_mask: MaskArray) -> float:
     """Mean difference (0-255) of horizontal neighbours in the foreground."""
     both = (foreground_mask[:, 1:] & foreground_mask[:, :-1]) != 0
     differences = np.abs(np.diff(image.astype(np.int16), axis=1))[both]

@@ -8,11 +8,11 @@ from functools import lru_cache, partial
 
 import numpy as np
 
+from charmnet.arrays import Float64Array, MaskArray, UInt8Array
 from charmnet.errors import DataError
-from charmnet.images import UInt8Array, encode_jpeg, encode_png
+from charmnet.images import encode_jpeg, encode_png
 from charmnet.recoloring import (
     ColorTransfer,
-    FloatArray,
     foreground_colors,
     iterative_distribution,
     monge_kantorovitch,
@@ -35,7 +35,7 @@ _SAMPLE_COLORS = 512
 _PALETTES_KEPT = 1024
 _SEEDS = 2**32
 
-Transfer = Callable[[FloatArray], FloatArray]
+Transfer = Callable[[Float64Array], Float64Array]
 
 _METHODS = tuple(ColorTransfer)
 _CLOSED_FORMS = {
@@ -83,7 +83,7 @@ class Composer:
         return rows or Rejection(foreground.name, foreground.mask, _nothing(foreground, reasons))
 
     def _composites(
-        self, foreground: Foreground, image: UInt8Array, mask: UInt8Array, reasons: Counter[str]
+        self, foreground: Foreground, image: UInt8Array, mask: MaskArray, reasons: Counter[str]
     ) -> Iterator[UInt8Array]:
         """Acceptable ones, no two by the same reference and method; counts why others are not."""
         rng = seeded_rng("compose-real", self._seed, foreground.name)
@@ -116,7 +116,7 @@ class Composer:
             return partial(iterative_distribution, reference_colors=colors, seed=seed)
         return partial(_CLOSED_FORMS[method], reference=reference.statistics)
 
-    def _read_palette(self, foreground: Foreground) -> FloatArray:
+    def _read_palette(self, foreground: Foreground) -> Float64Array:
         image, mask, _ = self._folders.read(foreground)
         return palette(foreground_colors(image, mask))
 
@@ -125,7 +125,7 @@ class Composer:
         foreground: Foreground,
         variant: int,
         image: UInt8Array,
-        mask: UInt8Array,
+        mask: MaskArray,
         composite: UInt8Array,
     ) -> Row:
         """Composite and ground truth go through the same JPEG compression: backgrounds stay alike."""
@@ -139,7 +139,7 @@ class Composer:
 
 
 def _try(
-    image: UInt8Array, mask: UInt8Array, colors: FloatArray, transfer: Transfer
+    image: UInt8Array, mask: MaskArray, colors: Float64Array, transfer: Transfer
 ) -> tuple[UInt8Array | None, str | None]:
     """A composite or the reason against it; most are found out by a sample of their colours."""
     sample = palette(colors, _SAMPLE_COLORS)

@@ -14,8 +14,9 @@ from pathlib import PurePosixPath
 import cv2
 import numpy as np
 
+from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.errors import DataError
-from charmnet.images import UInt8Array, decode_rgb, decode_user_mask
+from charmnet.images import decode_rgb, decode_user_mask
 from charmnet.recoloring import ColorStatistics, foreground_colors
 from pipelines.conversion.lists import Categories
 from pipelines.runtime.storage import Location, MissingError
@@ -87,7 +88,7 @@ class Folders:
             )
         return image, mask, warning
 
-    def _shrunk(self, image: UInt8Array, mask: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
+    def _shrunk(self, image: UInt8Array, mask: MaskArray) -> tuple[UInt8Array, MaskArray]:
         scale = 1.0 if self.longest_side is None else self.longest_side / max(mask.shape)
         if scale >= 1:
             return image, mask

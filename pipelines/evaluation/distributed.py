@@ -15,8 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from charmnet.arrays import Float64Array
 from charmnet.augment import TRAINING_SIZE
 from charmnet.errors import CharmNetError, DataError, WeightsError
 from charmnet.methods import Method
@@ -30,13 +30,12 @@ from pipelines.evaluation.images import (
     selected_rows,
 )
 from pipelines.evaluation.report import ImageResult
-from pipelines.runtime.blocks import pack_block, unpack_block
+from pipelines.runtime.blocks import Block, pack_block, unpack_block
 from pipelines.runtime.cluster import assigned_device, connect
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.selection import Selection
 
-Block = dict[str, NDArray[Any]]
 Group = tuple[int, int]
 
 _BATCH_SIZE = 8  # of the network
@@ -225,6 +224,6 @@ def _result(row: Mapping[str, Any]) -> ImageResult:
     return ImageResult(*_labels(row), _errors(row["errors"][:3]), _errors(row["errors"][3:]))
 
 
-def _errors(values: NDArray[np.float64]) -> ImageErrors:
+def _errors(values: Float64Array) -> ImageErrors:
     mse, fmse, psnr = values.tolist()
     return ImageErrors(mse, None if np.isnan(fmse) else fmse, None if np.isnan(psnr) else psnr)

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE, resize
 from charmnet.batch import image_from_uint8, mask_from_uint8
 from charmnet.composition import exchange_foreground
 from charmnet.errors import DataError, WeightsError
-from charmnet.images import UInt8Array, decode_mask, decode_rgb
+from charmnet.images import decode_mask, decode_rgb
 from charmnet.methods import Method
 from charmnet.metrics import (
     Protocol,
@@ -51,8 +52,8 @@ class EvaluationImage:
     id: str
     composite: UInt8Array
     ground_truth: UInt8Array
-    foreground_mask: UInt8Array
-    scoring_mask: UInt8Array
+    foreground_mask: MaskArray
+    scoring_mask: MaskArray
     stratum: Stratum
     foreground_ratio: float
 
@@ -157,7 +158,7 @@ def _ordered_pairs(row: Row) -> list[tuple[int, int]]:
     return sorted((pair["background"], pair["foreground"]) for pair in row["pairs"])
 
 
-def _full_size_images(row: Row, mask: UInt8Array) -> Iterator[tuple[str, UInt8Array, UInt8Array]]:
+def _full_size_images(row: Row, mask: MaskArray) -> Iterator[tuple[str, UInt8Array, UInt8Array]]:
     """(id, composite, ground truth) of each of a row's images."""
     if row_kind(row) is RowKind.PAIR:
         yield row["id"], decode_rgb(row["composite"]), decode_rgb(row["ground_truth"])

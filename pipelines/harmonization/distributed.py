@@ -9,18 +9,16 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from charmnet.methods import Method
 from pipelines.harmonization.files import Outcome, try_file
+from pipelines.runtime.blocks import Block
 from pipelines.runtime.cluster import assigned_device, connect
 from pipelines.runtime.storage import Location
 
 _PICTURES_PER_BLOCK = 8
 _MOST_BLOCKS = 1000  # making them costs about a millisecond each
 _LEAST_THREADS, _MOST_THREADS = 2, 4  # of an actor: one waits for the store while another computes
-
-Block = dict[str, NDArray[Any]]
 
 
 def harmonize_pictures(

@@ -15,12 +15,12 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from charmnet.arrays import Float32Array, MaskArray, UInt8Array
 from charmnet.augment import Augmentation, draw_augmentation, finish
 from charmnet.composition import exchange_foreground, soft_style_label
 from charmnet.errors import DataError
-from charmnet.images import UInt8Array, decode_mask, decode_rgb, is_jpeg
+from charmnet.images import decode_mask, decode_rgb, is_jpeg
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.runtime.randomness import seeded_rng
 from pipelines.shards.reading import STRATUM_COLUMNS, Dataset
@@ -45,7 +45,7 @@ class EncodedSample:
     foreground_mask: bytes
     composite: bytes | None = None
     foreground: bytes | None = None
-    composite_style: NDArray[np.float32] | None = None
+    composite_style: Float32Array | None = None
     ground_truth_style: int | None = None
 
 
@@ -58,10 +58,10 @@ class Sample:
     """
 
     id: str
-    composite: NDArray[np.uint8]
-    ground_truth: NDArray[np.uint8]
-    foreground_mask: NDArray[np.uint8]
-    composite_style: NDArray[np.float32] | None
+    composite: UInt8Array
+    ground_truth: UInt8Array
+    foreground_mask: MaskArray
+    composite_style: Float32Array | None
     ground_truth_style: int | None
 
 
@@ -216,7 +216,7 @@ def decode(
 
 
 def _crops(
-    sample: EncodedSample, mask: UInt8Array, augmentation: Augmentation, size: int, decoding: Decoding
+    sample: EncodedSample, mask: MaskArray, augmentation: Augmentation, size: int, decoding: Decoding
 ) -> tuple[UInt8Array, UInt8Array, UInt8Array]:
     """Composite, ground truth and mask in the crop, still to be resized; the mask is never reduced."""
     pictures = sample.composite or sample.foreground or b"", sample.ground_truth
@@ -236,7 +236,7 @@ def _crops(
     return other, ground_truth, mask
 
 
-def _scene_mask(data: bytes) -> UInt8Array:
+def _scene_mask(data: bytes) -> MaskArray:
     """`decode_mask`, which of a scene's ten samples one task mostly needs several times."""
     (height, width), bits = _packed_mask(data)
     return np.unpackbits(bits, count=height * width).reshape(height, width)

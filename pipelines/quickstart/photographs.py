@@ -11,8 +11,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.images import decode_rgb, encode_png
 from pipelines.runtime.console import progress
 
@@ -27,8 +27,6 @@ LONG_SIDE_PIXELS = 320
 SEGMENTS = 8  # looked at in each view, for
 REGIONS = 3  # at most
 FOREGROUND_RATIO = (0.03, 0.40)
-
-UInt8Array = NDArray[np.uint8]
 
 
 def load_photographs() -> dict[str, UInt8Array]:
@@ -115,7 +113,7 @@ def _grow(image: UInt8Array, segment: UInt8Array) -> UInt8Array:
     return np.isin(marks, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
 
 
-def _largest_part(mask: UInt8Array) -> UInt8Array:
+def _largest_part(mask: MaskArray) -> MaskArray:
     """The largest connected part without its holes and loose ends; empty where nothing is left."""
     from scipy.ndimage import binary_fill_holes
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from charmnet.arrays import Float32Array, Float64Array
 from pipelines.rendering.description import Blend, Tube
 
-Floats = NDArray[np.float64]
-Field = NDArray[np.float32]
 
-
-def signed_distances(blend: Blend) -> tuple[Floats, Field]:
+def signed_distances(blend: Blend) -> tuple[Float64Array, Float32Array]:
     """The grid's first corner, and the smooth union's approximate signed distances on the grid."""
     step, smoothing = blend.resolution_meters, blend.smoothing_meters
     low, high = np.array([_bounds(tube) for tube in blend.tubes]).transpose(1, 0, 2)
@@ -33,7 +30,7 @@ def signed_distances(blend: Blend) -> tuple[Floats, Field]:
     return origin, field
 
 
-def _union(tubes: Sequence[Tube], grid: list[Field], smoothing: float, step: float) -> Field:
+def _union(tubes: Sequence[Tube], grid: list[Float32Array], smoothing: float, step: float) -> Float32Array:
     """Distances to the nearest tube; a tube is reckoned with only about itself, where it can matter."""
     reach = smoothing + 2 * step
     field = np.full([len(axis) for axis in grid], reach, np.float32)
@@ -48,13 +45,13 @@ def _union(tubes: Sequence[Tube], grid: list[Field], smoothing: float, step: flo
     return field
 
 
-def _bounds(tube: Tube) -> Floats:
+def _bounds(tube: Tube) -> Float64Array:
     ends = np.array([tube.start, tube.end])
     radii = np.array([[tube.start_radius], [tube.end_radius]])
     return np.stack([(ends - radii).min(axis=0), (ends + radii).max(axis=0)])
 
 
-def _smooth_minimum(a: Field, b: Field, width: float) -> Field:
+def _smooth_minimum(a: Float32Array, b: Float32Array, width: float) -> Float32Array:
     """Quadratic blend where the two differ by less than the width."""
     if width == 0:
         return np.minimum(a, b)
@@ -62,7 +59,7 @@ def _smooth_minimum(a: Field, b: Field, width: float) -> Field:
     return np.asarray(np.minimum(a, b) - mix * mix / (4 * width), np.float32)
 
 
-def _tube_distances(tube: Tube, grid: list[Field]) -> Field:
+def _tube_distances(tube: Tube, grid: list[Float32Array]) -> Float32Array:
     """Signed distances to a tapered capsule, exact outside: to the nearest of the balls that it spans."""
     x, y, z = (axis - start for axis, start in zip(grid, tube.start, strict=True))
     x, y, z = x[:, None, None], y[None, :, None], z[None, None, :]

@@ -10,14 +10,13 @@ import mitsuba as mi
 import numpy as np
 from numpy.typing import NDArray
 
+from charmnet.arrays import Float32Array, Float64Array, IndexArray
 from pipelines.rendering import description
 from pipelines.rendering.geometry import Layer, Surface
 from pipelines.rendering.tracing import traced
 
 GRID = 4  # samples along either side of a pixel, for mask, normals and albedo
 CHANNELS = "normal:sh_normal,uv:uv,shape:shape_index,triangle:prim_index"
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,9 @@ class Guides:
         normals: float32 [H,W,3], of the world. albedo: float32 [H,W,3]. Both are 0 where the sky is.
     """
 
-    coverage: Floats
-    normals: Floats
-    albedo: Floats
+    coverage: Float32Array
+    normals: Float32Array
+    albedo: Float32Array
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Camera:
             "sampler": {"type": "multijitter", "sample_count": stratified(samples_per_pixel)},
         }
 
-    def rays(self) -> NDArray[np.float64]:
+    def rays(self) -> Float64Array:
         """[H,W,3] unit directions through the middles of the pixels."""
         position, target = np.array(self.camera.position), np.array(self.camera.target)
         forward = (target - position) / np.linalg.norm(target - position)
@@ -96,7 +95,7 @@ def stratified(samples_per_pixel: int) -> int:
     return side * math.ceil(samples_per_pixel / side)
 
 
-def _albedo(layers: list[Layer], triangle: NDArray[np.int64], uv: Floats) -> Floats:
+def _albedo(layers: list[Layer], triangle: IndexArray, uv: Float32Array) -> Float32Array:
     """Colours [N,3] by the numbers of triangles of all layers, joined in order."""
     ends = np.cumsum([len(layer.surface.faces) for layer in layers])
     owner = np.searchsorted(ends, triangle, side="right")
@@ -107,7 +106,7 @@ def _albedo(layers: list[Layer], triangle: NDArray[np.int64], uv: Floats) -> Flo
     return albedo
 
 
-def _shrunk(fine: NDArray[Any]) -> Floats:
+def _shrunk(fine: NDArray[Any]) -> Float32Array:
     """The mean of each cell of `GRID` by as many samples."""
     height, width = (length // GRID for length in fine.shape[:2])
     return fine.reshape(height, GRID, width, GRID, -1).mean(axis=(1, 3), dtype=np.float32)

@@ -6,12 +6,11 @@ from functools import cache
 
 import numpy as np
 import pyoidn
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from charmnet.arrays import Float32Array
 
 
-def denoise(light: Floats, albedo: Floats, normals: Floats) -> Floats:
+def denoise(light: Float32Array, albedo: Float32Array, normals: Float32Array) -> Float32Array:
     """Light, float32 [H,W,3] in any unit, without its noise; albedo (0..1) and normals (-1..1) guide it.
 
     On one processor type the result is the same bytes whatever the number of threads.

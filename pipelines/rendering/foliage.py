@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from charmnet.arrays import Float64Array, IndexArray
 from pipelines.rendering.description import Foliage
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 # A leaf about its middle: stem, tip and both edges of a length of 1, above and below that a little thickness.
 LEAF = np.array([(-0.5, 0, 0), (0.5, 0, 0), (0, -0.5, 0), (0, 0.5, 0), (0, 0, 0.06), (0, 0, -0.02)])
@@ -16,7 +13,7 @@ SIDES = np.array([(2, 1, 4), (1, 3, 4), (3, 0, 4), (0, 2, 4), (1, 2, 5), (3, 1, 
 INNERMOST = 0.45  # of the radii; nobody sees what is deeper
 
 
-def leaves(foliage: Foliage) -> tuple[Floats, Indices]:
+def leaves(foliage: Foliage) -> tuple[Float64Array, IndexArray]:
     """Vertices [6 * count, 3] and faces [8 * count, 3]: thin closed leaves, in shells about the origin."""
     rng = np.random.default_rng(foliage.seed)
     outward = _unit(rng.normal(size=(foliage.count, 3)))
@@ -32,5 +29,5 @@ def leaves(foliage: Foliage) -> tuple[Floats, Indices]:
     return vertices.reshape(-1, 3), faces.reshape(-1, 3)
 
 
-def _unit(vectors: Floats) -> Floats:
+def _unit(vectors: Float64Array) -> Float64Array:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -12,6 +12,7 @@ import mitsuba as mi
 import numpy as np
 from numpy.typing import NDArray
 
+from charmnet.arrays import Float32Array, Float64Array
 from pipelines.rendering import patterns
 from pipelines.rendering.description import Ball, Color, Material, Part, Pattern, Scene
 from pipelines.rendering.shapes import to_mesh, transform
@@ -19,7 +20,6 @@ from pipelines.rendering.shapes import to_mesh, transform
 LAMP_GLASS = Material((0.8, 0.8, 0.8))
 MIRROR_ALPHA = 0.02  # microfacets no finer than this: a lamp's reflection stays a spot that sampling finds
 
-Floats = NDArray[np.float32]
 Plugin = dict[str, Any]
 
 
@@ -32,9 +32,9 @@ class Surface:
         is_foreground: bool [T].
     """
 
-    vertices: Floats
-    normals: Floats
-    uv: Floats
+    vertices: Float32Array
+    normals: Float32Array
+    uv: Float32Array
     faces: NDArray[np.uint32]
     is_foreground: NDArray[np.bool_]
 
@@ -82,7 +82,7 @@ class Layer:
 
     material: Material
     surface: Surface
-    texture: Floats
+    texture: Float32Array
 
     @classmethod
     def of(cls, material: Material, parts: list[tuple[Color, Surface]]) -> Layer:
@@ -110,7 +110,7 @@ class Layer:
         }
         return self.surface.shape(_bsdf(self.material, texture))
 
-    def albedo_at(self, uv: Floats) -> Floats:
+    def albedo_at(self, uv: Float32Array) -> Float32Array:
         """The texture's colours [N,3] at points [N,2]."""
         height, width = self.texture.shape[:2]
         u, v = (uv % 1).T
@@ -139,7 +139,7 @@ def _put(values: Any, name: str, array: NDArray[Any]) -> None:
     mi.set_property(current, kind, type(values[name])(array.ravel()))
 
 
-def _parts(scene: Scene) -> Iterator[tuple[bool, Part, NDArray[np.float64]]]:
+def _parts(scene: Scene) -> Iterator[tuple[bool, Part, Float64Array]]:
     """(whether it is of the foreground, part, its matrix to the world); lamps are balls of glass."""
     foreground = scene.foreground
     for thing in scene.things:
@@ -152,7 +152,7 @@ def _parts(scene: Scene) -> Iterator[tuple[bool, Part, NDArray[np.float64]]]:
         yield False, Part(Ball((lamp.radius,) * 3), LAMP_GLASS), matrix
 
 
-def _surface(part: Part, matrix: NDArray[np.float64], is_foreground: bool) -> Surface:
+def _surface(part: Part, matrix: Float64Array, is_foreground: bool) -> Surface:
     mesh = to_mesh(part.shape)
     scale = float(np.cbrt(np.linalg.det(matrix[:3, :3])))
     vertices, normals, faces = mesh.vertices, mesh.normals, mesh.faces
@@ -170,7 +170,7 @@ def _surface(part: Part, matrix: NDArray[np.float64], is_foreground: bool) -> Su
     )
 
 
-def _box_projection(corners: Floats) -> Floats:
+def _box_projection(corners: Float32Array) -> Float32Array:
     """Texture coordinates in metres: a triangle seen along the axis it faces most, v upwards on walls."""
     a, b, c = corners[0::3], corners[1::3], corners[2::3]
     facing = np.abs(np.cross(b - a, c - a)).argmax(axis=1)

@@ -12,14 +12,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from charmnet.arrays import Float32Array, Float64Array
 from pipelines.rendering import sky
 from pipelines.rendering.conditions import Lighting
 from pipelines.rendering.description import Lamp, Scene, Vector
 from pipelines.rendering.sky import ClearSky
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Sky:
     clear: ClearSky
     azimuth_degrees: float
 
-    def radiance(self) -> NDArray[np.float32]:
+    def radiance(self) -> Float32Array:
         """float32 [sky.MAP_SHAPE,3], in directions that start from the azimuth."""
         return self.clear.radiance()
 
@@ -47,7 +45,7 @@ class Dome:
 
     azimuth_degrees = 0.0
 
-    def radiance(self) -> NDArray[np.float32]:
+    def radiance(self) -> Float32Array:
         """float32 [sky.MAP_SHAPE,3]."""
         cover = sky.overcast(sky.directions(sky.MAP_SHAPE)[..., 2:])
         return np.repeat(cover, 3, axis=2).astype(np.float32)
@@ -73,12 +71,12 @@ class Mix:
         sky: the clear sky behind the clouds.
     """
 
-    weights: dict[Source, Floats]
-    sun_direction: Floats
-    sun_kilolux: Floats
+    weights: dict[Source, Float64Array]
+    sun_direction: Float64Array
+    sun_kilolux: Float64Array
     sky: Sky
 
-    def daylight(self) -> Floats:
+    def daylight(self) -> Float64Array:
         """[3] kilolux of what lights the open: half of the sun, as surfaces face it by chance, and sky."""
         return 0.5 * self.sun_kilolux + sum(
             (weight * _on_ground(source) for source, weight in self.weights.items()), np.zeros(3)
@@ -98,7 +96,7 @@ def mix(scene: Scene, lighting: Lighting) -> Mix:
     sun = lighting.sun * clear.sun_kilolux()
     behind_clouds = lighting.cloud_cover * lighting.cloud_kilolux
     lamps = tuple(lamp for lamp in scene.lamps if not lamp.night_only or lighting.night)
-    weights: dict[Source, Floats] = {
+    weights: dict[Source, Float64Array] = {
         Sun(direction): sun + lighting.moon_kilolux,
         Sky(clear, azimuth): np.full(3, 1 - lighting.cloud_cover),
         Dome(): behind_clouds * np.array(lighting.cloud_color),
@@ -108,7 +106,7 @@ def mix(scene: Scene, lighting: Lighting) -> Mix:
     return Mix(lit, np.array(direction), sun, Sky(clear, azimuth))
 
 
-def _on_ground(source: Source) -> Floats:
+def _on_ground(source: Source) -> Float64Array:
     """[3] kilolux on open ground of sources overhead."""
     if isinstance(source, Dome):
         return np.ones(3)

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
-from numpy.typing import NDArray
 
+from charmnet.arrays import Float64Array, IndexArray
 from charmnet.errors import DataError
 from pipelines.rendering.description import MeshFile
 
 Y_UP_SUFFIXES = (".gltf", ".glb")  # by their specification; OBJ and PLY are taken as they are, z up
 
 
-def read_mesh(file: MeshFile) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def read_mesh(file: MeshFile) -> tuple[Float64Array, IndexArray]:
     """Vertices [V, 3] in metres, standing on the origin, and outward faces [F, 3]; small holes are filled.
 
     A hole would let light into the thing and its back be seen, so what stays open is refused.

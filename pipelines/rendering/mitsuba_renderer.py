@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import mitsuba as mi
 import numpy as np
-from numpy.typing import NDArray
 
+from charmnet.arrays import Float32Array, Float64Array, MaskArray, UInt8Array
 from charmnet.vocabulary import CaptureCondition
 from pipelines.rendering.camera import Camera
 from pipelines.rendering.conditions import Lighting
@@ -31,9 +31,6 @@ FOREGROUND_COVERAGE = 0.5  # of a pixel, to be foreground
 MAX_DEPTH = {False: 4, True: 7}  # of light paths, by whether the scene is indoors
 INDOOR_SAMPLING = 2  # times the samples, as light comes in through openings
 
-UInt8Array = NDArray[np.uint8]
-Floats = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class RenderedView:
@@ -44,7 +41,7 @@ class RenderedView:
     """
 
     images: tuple[UInt8Array, ...]
-    foreground_mask: UInt8Array
+    foreground_mask: MaskArray
 
 
 def render_view(
@@ -99,12 +96,12 @@ def foreground_coverage(scene: Scene, width: int, height: int, variant: str = VA
     return float(camera.guides(layers_of(scene), seed=0).coverage.mean())
 
 
-def mixed(lit: Mapping[Source, Floats], mix: Mix) -> NDArray[np.float64]:
+def mixed(lit: Mapping[Source, Float32Array], mix: Mix) -> Float64Array:
     """[H,W,3] radiance of a scene, the sky apart, from that under each source."""
     return np.sum([weight * lit[source] for source, weight in mix.weights.items()], axis=0)
 
 
-def exposed(light: NDArray[np.float64], indoor: bool, mix: Mix, lighting: Lighting) -> UInt8Array:
+def exposed(light: Float64Array, indoor: bool, mix: Mix, lighting: Lighting) -> UInt8Array:
     """[H,W,3] uint8 sRGB as a camera that is set for this light gives it."""
     white = lighting.indoor_white_kilolux if indoor else lighting.white_kilolux
     return develop(light / white, white_balance(mix.daylight(), lighting.white_balance))

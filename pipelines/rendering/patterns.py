@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from charmnet.arrays import Float32Array, Float64Array
 from pipelines.rendering.description import Material, Pattern
 
 NOISE_PERIODS = 8  # of pattern_meters before the noise repeats
@@ -17,10 +17,8 @@ BRICKS = (
 JOINT_SHARE = 0.05  # of a brick's length
 NOISE_PIXELS = 256
 
-Floats = NDArray[np.float32]
 
-
-def picture(material: Material) -> tuple[Floats, float]:
+def picture(material: Material) -> tuple[Float32Array, float]:
     """The pattern's reflectances, float32 [H,W,3], and the metres that one repeat of it spans."""
     share = _share(material.pattern)[..., None]
     color, second = np.array(material.color), np.array(material.second_color)
@@ -30,7 +28,7 @@ def picture(material: Material) -> tuple[Floats, float]:
 
 
 @lru_cache
-def _share(pattern: Pattern) -> Floats:
+def _share(pattern: Pattern) -> Float32Array:
     """Share of the second colour, [H,W] of 0..1."""
     if pattern is Pattern.CHECKER:
         return np.kron(np.eye(2)[::-1], np.ones((16, 16))).astype(np.float32)
@@ -41,7 +39,7 @@ def _share(pattern: Pattern) -> Floats:
     return fractal_noise(NOISE_PIXELS, NOISE_PERIODS, octaves=5, seed=0).clip(0, 1)
 
 
-def _joints(pixels: int = 192) -> Floats:
+def _joints(pixels: int = 192) -> Float32Array:
     """Joints of a running bond."""
     v, u = np.mgrid[:pixels, :pixels] / pixels
     course = v * BRICKS[1]
@@ -50,7 +48,7 @@ def _joints(pixels: int = 192) -> Floats:
     return joint.astype(np.float32)
 
 
-def fractal_noise(pixels: int, periods: int, octaves: int, seed: int) -> Floats:
+def fractal_noise(pixels: int, periods: int, octaves: int, seed: int) -> Float32Array:
     """[pixels,pixels] smooth noise that repeats without seams, about 0.5 with standard deviation 0.25.
 
     Octaves of random lattices with half the amplitude and twice the frequency each, made smooth in between.
@@ -63,7 +61,7 @@ def fractal_noise(pixels: int, periods: int, octaves: int, seed: int) -> Floats:
     return (0.5 + 0.25 * (total - total.mean()) / total.std()).astype(np.float32)
 
 
-def _interpolated(lattice: NDArray[np.float64], pixels: int) -> NDArray[np.float64]:
+def _interpolated(lattice: Float64Array, pixels: int) -> Float64Array:
     cells = len(lattice)
     place = np.arange(pixels) / pixels * cells
     low = np.floor(place).astype(int)

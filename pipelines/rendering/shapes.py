@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import marching_cubes
 
+from charmnet.arrays import Float32Array, Float64Array, IndexArray
 from pipelines.rendering.blending import signed_distances
 from pipelines.rendering.description import (
     Ball,
@@ -28,9 +29,6 @@ from pipelines.rendering.description import (
 )
 from pipelines.rendering.foliage import leaves
 from pipelines.rendering.mesh_files import read_mesh
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 CREASE_DEGREES = 40.0  # edges that bend more than this are sharp
 HARD_CREASE_DEGREES = 10.0  # still smooth around the axis of a lathe
@@ -53,12 +51,12 @@ class Mesh:
         normals: float32 [V, 3], of unit length, outward.
     """
 
-    vertices: NDArray[np.float32]
+    vertices: Float32Array
     faces: NDArray[np.int32]
-    normals: NDArray[np.float32]
+    normals: Float32Array
 
 
-def transform(pose: Pose) -> Floats:
+def transform(pose: Pose) -> Float64Array:
     """The 4 x 4 matrix that takes columns (x, y, z, 1) from a thing's own frame to its parent's."""
     roll, pitch, yaw = np.radians([pose.roll_degrees, pose.pitch_degrees, pose.yaw_degrees])
     about_x = np.array([[1, 0, 0], [0, np.cos(roll), -np.sin(roll)], [0, np.sin(roll), np.cos(roll)]])
@@ -170,13 +168,13 @@ def _(shape: MeshFile) -> Mesh:
     return _shaded(*read_mesh(shape))
 
 
-def _flat(vertices: Floats, faces: Indices) -> Mesh:
+def _flat(vertices: Float64Array, faces: IndexArray) -> Mesh:
     """Every edge sharp: as `_shaded` with a crease of 0, many times faster."""
     normals = np.repeat(_unit(_area_vectors(vertices, faces)), 3, axis=0)
     return _fixed(vertices[faces.ravel()], np.arange(faces.size).reshape(-1, 3), normals)
 
 
-def _shaded(vertices: Floats, faces: Indices, crease_degrees: float = CREASE_DEGREES) -> Mesh:
+def _shaded(vertices: Float64Array, faces: IndexArray, crease_degrees: float = CREASE_DEGREES) -> Mesh:
     """Normals weighted by area, with vertices split along the sharp edges."""
     if crease_degrees < NO_CREASE_DEGREES:
         vertices, faces = _split_creases(*_welded(vertices, faces), crease_degrees)
@@ -185,14 +183,14 @@ def _shaded(vertices: Floats, faces: Indices, crease_degrees: float = CREASE_DEG
     return _fixed(vertices, faces, _unit(np.stack(sums, 1)))
 
 
-def _fixed(vertices: Floats, faces: Indices, normals: Floats) -> Mesh:
+def _fixed(vertices: Float64Array, faces: IndexArray, normals: Float64Array) -> Mesh:
     mesh = Mesh(vertices.astype(np.float32), faces.astype(np.int32), normals.astype(np.float32))
     for array in (mesh.vertices, mesh.faces, mesh.normals):
         array.flags.writeable = False  # blends are cached
     return mesh
 
 
-def _welded(vertices: Floats, faces: Indices) -> tuple[Floats, Indices]:
+def _welded(vertices: Float64Array, faces: IndexArray) -> tuple[Float64Array, IndexArray]:
     """Vertices in one place made one; triangles that collapse go."""
     _, kept, merged = np.unique(
         np.round(vertices / WELD_METERS).astype(np.int64), axis=0, return_index=True, return_inverse=True
@@ -202,7 +200,9 @@ def _welded(vertices: Floats, faces: Indices) -> tuple[Floats, Indices]:
     return vertices[kept], faces[~collapsed]
 
 
-def _split_creases(vertices: Floats, faces: Indices, crease_degrees: float) -> tuple[Floats, Indices]:
+def _split_creases(
+    vertices: Float64Array, faces: IndexArray, crease_degrees: float
+) -> tuple[Float64Array, IndexArray]:
     """One vertex for each set of face corners that are joined by edges which bend no more than a crease."""
     corners = np.arange(faces.size)
     following = corners - corners % 3 + (corners + 1) % 3
@@ -221,28 +221,28 @@ def _split_creases(vertices: Floats, faces: Indices, crease_degrees: float) -> t
     return vertices[faces.ravel()[first]], labels.reshape(-1, 3).astype(np.int64)
 
 
-def _area_vectors(vertices: Floats, faces: Indices) -> Floats:
+def _area_vectors(vertices: Float64Array, faces: IndexArray) -> Float64Array:
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
     return np.cross(b - a, c - a)
 
 
-def _unit(vectors: Floats) -> Floats:
+def _unit(vectors: Float64Array) -> Float64Array:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.maximum(lengths, np.finfo(np.float64).tiny)
 
 
 @cache
-def _unit_sphere() -> tuple[Floats, Indices]:
+def _unit_sphere() -> tuple[Float64Array, IndexArray]:
     sphere = trimesh.creation.icosphere(subdivisions=BALL_SUBDIVISIONS)
     return np.array(sphere.vertices), np.array(sphere.faces)
 
 
 @cache
-def _unit_cube() -> tuple[Floats, Indices]:
+def _unit_cube() -> tuple[Float64Array, IndexArray]:
     return _cube_surface(np.ones(1))
 
 
-def _cube_surface(positive: Floats) -> tuple[Floats, Indices]:
+def _cube_surface(positive: Float64Array) -> tuple[Float64Array, IndexArray]:
     """The surface of the lattice -positive..positive; a coordinate of 0 is there with either sign."""
     values = np.concatenate([-positive[::-1], positive])
     count = len(values)
@@ -256,7 +256,7 @@ def _cube_surface(positive: Floats) -> tuple[Floats, Indices]:
     return values[np.stack(np.unravel_index(used, lattice.shape), 1)], faces.reshape(-1, 3)
 
 
-def _quads(lattice: Indices) -> Indices:
+def _quads(lattice: IndexArray) -> IndexArray:
     """Two triangles for each cell of a sheet of indices, counter-clockwise from first to second axis."""
     a, b, c, d = (
         part.ravel() for part in (lattice[:-1, :-1], lattice[1:, :-1], lattice[1:, 1:], lattice[:-1, 1:])
@@ -264,19 +264,19 @@ def _quads(lattice: Indices) -> Indices:
     return np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
 
 
-def _walls(layers: int, points: int) -> Indices:
+def _walls(layers: int, points: int) -> IndexArray:
     """Triangles between closed rings, outward where points run counter-clockwise seen from the last."""
     lattice = np.arange(layers * points).reshape(layers, points)
     return _quads(np.concatenate([lattice, lattice[:, :1]], axis=1).T)
 
 
-def _arc(radius: float, start: float, end: float) -> Floats:
+def _arc(radius: float, start: float, end: float) -> Float64Array:
     """(radius, height) points of a circle's arc between two angles of elevation, in radians."""
     angles = np.linspace(start, end, ARC_SEGMENTS + 1)
     return radius * np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
-def _turned(profile: Floats) -> tuple[Floats, Indices]:
+def _turned(profile: Float64Array) -> tuple[Float64Array, IndexArray]:
     """A profile turned about z, with flat ends where it does not begin and end on the axis; or a ring."""
     is_ring = (profile[0] == profile[-1]).all()
     closed = profile if is_ring else np.concatenate([profile[:1] * (0, 1), profile, profile[-1:] * (0, 1)])
@@ -293,7 +293,7 @@ def _turned(profile: Floats) -> tuple[Floats, Indices]:
     return vertices.reshape(-1, 3), _walls(len(closed), LATHE_SEGMENTS)
 
 
-def _frame_along(direction: Floats) -> Floats:
+def _frame_along(direction: Float64Array) -> Float64Array:
     """Rows are a right-handed frame whose third axis is the direction."""
     helper = np.eye(3)[np.argmin(np.abs(direction))]
     first = np.cross(helper, direction)
@@ -301,7 +301,7 @@ def _frame_along(direction: Floats) -> Floats:
     return np.stack([first, np.cross(direction, first), direction])
 
 
-def _inset(outline: Floats, distance: float) -> Floats:
+def _inset(outline: Float64Array, distance: float) -> Float64Array:
     """The outline with its edges moved inward."""
     edges = _unit(np.roll(outline, -1, axis=0) - outline)
     inward = np.stack([-edges[:, 1], edges[:, 0]], 1)
@@ -310,7 +310,7 @@ def _inset(outline: Floats, distance: float) -> Floats:
     return outline + distance * (inward + before) / np.maximum(openness, 0.3)[:, None]  # no long spikes
 
 
-def _triangulate(outline: Floats) -> Indices:
+def _triangulate(outline: Float64Array) -> IndexArray:
     """
     Raises:
         ValueError: the outline runs clockwise or crosses itself.

@@ -13,8 +13,8 @@ from typing import Any
 
 import mitsuba as mi
 import numpy as np
-from numpy.typing import NDArray
 
+from charmnet.arrays import Float32Array, Float64Array
 from pipelines.rendering.patterns import fractal_noise
 
 KILOLUX = 75.0  # of Mitsuba's sunsky per unit: brings a clear noon with the sun at 60 degrees to about 100
@@ -29,8 +29,6 @@ CLOUD_RADIUS = 20.0  # of the clouds' shell, in their heights: how much they cro
 
 _VARIANT = "scalar_rgb"  # one direction at a time, whichever of Mitsuba's variants traces the scene
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class ClearSky:
@@ -39,17 +37,17 @@ class ClearSky:
     elevation_degrees: float
     turbidity: float
 
-    def sun_kilolux(self) -> Floats:
+    def sun_kilolux(self) -> Float64Array:
         """[3] on a surface that faces the sun."""
         return _sun_kilolux(self)
 
-    def radiance(self) -> NDArray[np.float32]:
+    def radiance(self) -> Float32Array:
         """float32 [MAP_SHAPE,3] of the sky without its sun, which stands at azimuth 0 (`directions`)."""
         return _clear_radiance(self)
 
 
 @lru_cache(maxsize=32)
-def _sun_kilolux(sky: ClearSky) -> Floats:
+def _sun_kilolux(sky: ClearSky) -> Float64Array:
     solid_angle = 2 * math.pi * (1 - math.cos(math.radians(SUN_RADIUS_DEGREES)))
     kilolux = KILOLUX * solid_angle * _radiances(sky, _toward_sun(sky)[None], sky_scale=0.0)[0]
     kilolux.flags.writeable = False
@@ -57,19 +55,19 @@ def _sun_kilolux(sky: ClearSky) -> Floats:
 
 
 @lru_cache(maxsize=32)
-def _clear_radiance(sky: ClearSky) -> NDArray[np.float32]:
+def _clear_radiance(sky: ClearSky) -> Float32Array:
     values = _radiances(sky, directions(MAP_SHAPE).reshape(-1, 3), sun_scale=0.0)
     radiance = (math.pi * KILOLUX * values).reshape(*MAP_SHAPE, 3).astype(np.float32)
     radiance.flags.writeable = False
     return radiance
 
 
-def _toward_sun(sky: ClearSky) -> Floats:
+def _toward_sun(sky: ClearSky) -> Float64Array:
     elevation = math.radians(sky.elevation_degrees)
     return np.array([math.cos(elevation), 0.0, math.sin(elevation)])
 
 
-def _radiances(sky: ClearSky, toward: Floats, **scale: float) -> Floats:
+def _radiances(sky: ClearSky, toward: Float64Array, **scale: float) -> Float64Array:
     """[N,3] in unit directions [N,3]."""
     plugin = {"type": "sunsky", "sun_direction": _toward_sun(sky).tolist(), "turbidity": sky.turbidity}
     # One change of variant for all: Mitsuba loads its integrators anew for each.
@@ -78,12 +76,12 @@ def _radiances(sky: ClearSky, toward: Floats, **scale: float) -> Floats:
         return np.array([_seen(emitter, seen, direction) for direction in toward], np.float64)
 
 
-def _seen(emitter: Any, seen: Any, toward: Floats) -> Floats:
+def _seen(emitter: Any, seen: Any, toward: Float64Array) -> Float64Array:
     seen.wi = mi.Vector3f(*-toward)
     return np.array(emitter.eval(seen), np.float64).reshape(3)
 
 
-def directions(shape: tuple[int, int]) -> Floats:
+def directions(shape: tuple[int, int]) -> Float64Array:
     """[H,W,3] unit vectors of the middles of a map's cells; azimuths rise from 0 along its rows."""
     height, width = shape
     zenith = (np.arange(height) + 0.5) / height * math.pi / 2
@@ -93,12 +91,12 @@ def directions(shape: tuple[int, int]) -> Floats:
     return np.stack([sine * np.cos(azimuth), sine * np.sin(azimuth), upward], axis=-1)
 
 
-def overcast(upward: Floats) -> Floats:
+def overcast(upward: Float64Array) -> Float64Array:
     """Radiance, by the sine of the elevation, of a closed cover that gives 1 on the ground (CIE overcast)."""
     return (1 + 2 * np.maximum(upward, 0.0)) * 3 / 7
 
 
-def look_up(radiance: NDArray[np.float32], toward: Floats, sun_azimuth: float) -> Floats:
+def look_up(radiance: Float32Array, toward: Float64Array, sun_azimuth: float) -> Float64Array:
     """The map's radiance in directions [...,3], bilinear; below the horizon it is as at the horizon."""
     height, width = radiance.shape[:2]
     zenith = np.arccos(np.clip(toward[..., 2], 0.0, 1.0)) / (math.pi / 2)
@@ -113,7 +111,7 @@ def look_up(radiance: NDArray[np.float32], toward: Floats, sun_azimuth: float) -
     return upper * (1 - down) + lower * down
 
 
-def sun_disc(toward: Floats, sun: Floats) -> Floats:
+def sun_disc(toward: Float64Array, sun: Float64Array) -> Float64Array:
     """Radiance [...,1] in directions of a sun that gives 1 kilolux face on, glare included."""
     angle = np.degrees(np.arccos(np.clip(toward @ sun, -1.0, 1.0)))
     solid_angle = 2 * math.pi * (1 - math.cos(math.radians(SHOWN_SUN_RADIUS_DEGREES)))
@@ -121,7 +119,7 @@ def sun_disc(toward: Floats, sun: Floats) -> Floats:
     return edge[..., None] * math.pi / solid_angle
 
 
-def clouds(toward: Floats, cover: float, seed: int) -> tuple[Floats, Floats]:
+def clouds(toward: Float64Array, cover: float, seed: int) -> tuple[Float64Array, Float64Array]:
     """A layer of clouds as seen: (share that they hide, how thick they are), both [...] of 0..1.
 
     Fractal noise on a shell around the earth, so that they shrink towards the horizon.
@@ -140,11 +138,11 @@ def clouds(toward: Floats, cover: float, seed: int) -> tuple[Floats, Floats]:
 
 
 @lru_cache(maxsize=16)
-def _cloud_noise(seed: int) -> NDArray[np.float32]:
+def _cloud_noise(seed: int) -> Float32Array:
     return fractal_noise(CLOUD_PIXELS, CLOUD_PERIODS, octaves=6, seed=seed)
 
 
-def _wrapped(noise: NDArray[np.float32], u: Floats, v: Floats) -> Floats:
+def _wrapped(noise: Float32Array, u: Float64Array, v: Float64Array) -> Float64Array:
     """Bilinear values of a picture that repeats over 0..1."""
     size = len(noise)
     x, y = u * size % size, v * size % size

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from charmnet.arrays import Float64Array
 from pipelines.rendering import sky
 from pipelines.rendering.conditions import Lighting
 from pipelines.rendering.light_mixing import Mix
 
-Floats = NDArray[np.float64]
-
 SHADED_CLOUD = 0.5  # of a sunlit cloud's brightness, where it is thickest
 
 
-def sky_picture(rays: Floats, mix: Mix, lighting: Lighting) -> Floats:
+def sky_picture(rays: Float64Array, mix: Mix, lighting: Lighting) -> Float64Array:
     """[H,W,3] radiance of the sky along unit rays, in kilolux as `sky` counts it."""
     azimuth = np.radians(mix.sky.azimuth_degrees)
     clear = sky.look_up(mix.sky.clear.radiance(), rays, azimuth)
@@ -25,7 +23,7 @@ def sky_picture(rays: Floats, mix: Mix, lighting: Lighting) -> Floats:
     return behind + hidden * (_cloud(rays, thickness, mix, lighting) - behind)
 
 
-def _cloud(rays: Floats, thickness: Floats, mix: Mix, lighting: Lighting) -> Floats:
+def _cloud(rays: Float64Array, thickness: Float64Array, mix: Mix, lighting: Lighting) -> Float64Array:
     """What clouds send on: their cover's even light, and the sun's that finds its way between them."""
     cover = sky.overcast(rays[..., 2:]) * lighting.cloud_kilolux * np.array(lighting.cloud_color)
     sun = (1 - lighting.cloud_cover) * mix.sky.clear.sun_kilolux()

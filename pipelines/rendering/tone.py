@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from charmnet.arrays import FloatArray, UInt8Array
 
 LINEAR_UP_TO = 0.5  # brighter light rolls off softly
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of linear sRGB
 
-Floats = NDArray[np.floating]
 
-
-def white_balance(light: Floats, strength: float) -> Floats:
+def white_balance(light: FloatArray, strength: float) -> FloatArray:
     """Gains [3] that take a share `strength` (0..1) of a light's colour away and keep its luminance."""
     luminance = float(light @ LUMINANCE)
     if luminance <= 0:
@@ -20,20 +19,20 @@ def white_balance(light: Floats, strength: float) -> Floats:
     return gains * luminance / float((gains * light) @ LUMINANCE)
 
 
-def tone_curve(light: Floats) -> Floats:
+def tone_curve(light: FloatArray) -> FloatArray:
     """Display light 0..1: what falls on the sensor up to `LINEAR_UP_TO`, then a roll-off that never clips."""
     room = 1.0 - LINEAR_UP_TO
     excess = np.maximum(light - LINEAR_UP_TO, 0.0)
     return np.minimum(light, LINEAR_UP_TO) + room * (1.0 - np.exp(-excess / room))
 
 
-def encode_srgb(light: Floats) -> NDArray[np.uint8]:
+def encode_srgb(light: FloatArray) -> UInt8Array:
     """Linear display light 0..1 as sRGB bytes (IEC 61966-2-1)."""
     light = np.clip(light, 0.0, 1.0)
     encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return np.rint(encoded * 255).astype(np.uint8)
 
 
-def develop(exposed: Floats, gains: Floats) -> NDArray[np.uint8]:
+def develop(exposed: FloatArray, gains: FloatArray) -> UInt8Array:
     """[H,W,3] uint8 sRGB of linear light in which a white wall at full exposure is 1."""
     return encode_srgb(tone_curve(np.maximum(exposed, 0.0) * gains))

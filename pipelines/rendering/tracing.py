@@ -6,12 +6,13 @@ from typing import Any
 
 import mitsuba as mi
 import numpy as np
-from numpy.typing import NDArray
+
+from charmnet.arrays import Float32Array
 
 BLOCK_PIXELS = 32  # along either side of what a thread renders at a time
 
 
-def traced(scene: Any, integrator: dict[str, Any], seed: int) -> NDArray[np.float32]:
+def traced(scene: Any, integrator: dict[str, Any], seed: int) -> Float32Array:
     """float32 [H,W,channels] of a loaded scene with one sensor.
 
     Blocks have random numbers of their own, and left to itself Mitsuba cuts them by the number of threads.

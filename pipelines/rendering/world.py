@@ -9,6 +9,7 @@ import mitsuba as mi
 import numpy as np
 from numpy.typing import NDArray
 
+from charmnet.arrays import Float32Array, Float64Array
 from pipelines.rendering.description import Lamp
 from pipelines.rendering.geometry import Layer
 from pipelines.rendering.light_mixing import Dome, Lamps, Sky, Source, Sun
@@ -16,8 +17,6 @@ from pipelines.rendering.sky import MAP_SHAPE
 from pipelines.rendering.tracing import traced
 
 LAMP_GLOW_RADIUS = 1.02  # just around the lamp's glass
-
-Floats = NDArray[np.float32]
 
 
 class World:
@@ -37,7 +36,7 @@ class World:
         self._outdoors = mi.load_dict({"type": "scene", **self._objects, "sun": sun, "sky": sky})
         self._values = mi.traverse(self._outdoors)
 
-    def render(self, source: Source, seed: int) -> tuple[Floats, Floats]:
+    def render(self, source: Source, seed: int) -> tuple[Float32Array, Float32Array]:
         """
         Returns:
             Radiance, float32 [H,W,3] in kilolux as of a white matt surface in so many, and the share of each
@@ -48,7 +47,7 @@ class World:
         self._turn_on(source)
         return self._take(self._outdoors, seed, hide_emitters=True)
 
-    def _take(self, scene: Any, seed: int, hide_emitters: bool) -> tuple[Floats, Floats]:
+    def _take(self, scene: Any, seed: int, hide_emitters: bool) -> tuple[Float32Array, Float32Array]:
         path = {"type": "path", "max_depth": self._max_depth, "hide_emitters": hide_emitters}
         seen = traced(scene, path, seed)
         return seen[..., :3], seen[..., 3:]
@@ -71,12 +70,12 @@ class World:
         self._values.update()
 
 
-def shining_from(direction: NDArray[np.float64]) -> Any:
+def shining_from(direction: Float64Array) -> Any:
     aside = [1, 0, 0] if abs(direction[2]) > 0.9 else [0, 0, 1]
     return mi.ScalarTransform4f().look_at(origin=[0, 0, 0], target=list(-direction), up=aside)
 
 
-def map_plugin(upper: Floats, azimuth_degrees: float = 0.0) -> dict[str, Any]:
+def map_plugin(upper: Float32Array, azimuth_degrees: float = 0.0) -> dict[str, Any]:
     """An environment of a map of the upper half of the sky, dark below the horizon."""
     whole = np.concatenate([upper, np.zeros_like(upper)])
     # Mitsuba's maps have their azimuths running the other way, from 90 degrees on.

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from charmnet.images import UInt8Array, decode_mask, decode_rgb
+from charmnet.arrays import UInt8Array
+from charmnet.images import decode_mask, decode_rgb
 from charmnet.vocabulary import CaptureCondition
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.rows import Row, row_kind

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from charmnet.arrays import Float64Array
 from pipelines.rendering.description import Blend, Material, Part, Tube, Vector
 
-Point = NDArray[np.float64]
+Point = Float64Array
 
 HALF_SPACE_METERS = 30.0  # radius of the ball that stands for one
 
