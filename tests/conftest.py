@@ -24,7 +24,7 @@ os.environ.update(
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
-pytest_plugins = ["tests.fixtures.datasets", "tests.fixtures.guarded", "tests.fixtures.mlflow"]
+pytest_plugins = ["tests.fixtures.datasets", "tests.fixtures.authenticated_mlflow", "tests.fixtures.mlflow"]
 
 
 @dataclass(frozen=True)

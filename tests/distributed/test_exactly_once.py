@@ -22,7 +22,7 @@ from pipelines.chaos.poison import poisoned
 from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
 from pipelines.tracking.server import connect
-from tests.planted import pair_rows, scene_rows, write_dataset
+from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
 
 
 @pytest.fixture(scope="module")

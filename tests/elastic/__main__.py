@@ -28,7 +28,7 @@ from typing import Any
 from charmnet.weights import CHECKPOINT_FILE
 from pipelines.commands.cli import main as charmnet
 from pipelines.runtime.storage import Location
-from tests.planted import pair_rows, scene_rows, write_dataset
+from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
 
 PATIENCE_SECONDS = 400
 NOTICE_SECONDS = 60

@@ -22,8 +22,8 @@ import requests
 
 from pipelines.runtime.storage import Location
 from tests.factories import make_rdharmony
+from tests.fixtures.authenticated_mlflow import ROOT, AuthenticatedServer
 from tests.fixtures.datasets import ShardedDatasets
-from tests.fixtures.guarded import ROOT, GuardedServer
 
 WORK = """
 import json, os, sys
@@ -100,7 +100,11 @@ def spellings(secret: str) -> set[bytes]:
 
 @pytest.mark.timeout(660)  # it starts a cluster and a run: a minute alone, five beside three busy programs
 def test_no_secret_in_anything_that_is_left_behind(
-    s3, datasets: ShardedDatasets, guarded_server: GuardedServer, tmp_path: Path, short_folder: Path
+    s3,
+    datasets: ShardedDatasets,
+    authenticated_server: AuthenticatedServer,
+    tmp_path: Path,
+    short_folder: Path,
 ) -> None:
     make_rdharmony(tmp_path / "released", scenes=2, composites=False)
     token, typed = secrets.token_hex(32), secrets.token_urlsafe(24)
@@ -110,9 +114,9 @@ def test_no_secret_in_anything_that_is_left_behind(
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
         "RAY_TMPDIR": str(short_folder),
-        "MLFLOW_TRACKING_URI": guarded_server.url,
-        "MLFLOW_TRACKING_USERNAME": guarded_server.user,
-        "MLFLOW_TRACKING_PASSWORD": guarded_server.password,
+        "MLFLOW_TRACKING_URI": authenticated_server.url,
+        "MLFLOW_TRACKING_USERNAME": authenticated_server.user,
+        "MLFLOW_TRACKING_PASSWORD": authenticated_server.password,
         "CHARMNET_STATE": str(tmp_path / "state"),
         "PLANTED_URI": f"s3://AKIAPLANTED:{typed}@bucket/data",
         "PLANTED_TRACKING": f"http://someone:{typed}@127.0.0.1:9",
@@ -135,15 +139,15 @@ def test_no_secret_in_anything_that_is_left_behind(
     assert "codes [0, 0, 2, 2, 2, 1]" in output_text, output_text
     (tmp_path / "argument lists").write_text("\n".join(lists.end()))
 
-    written = files_beneath(tmp_path, short_folder, guarded_server.folder)
+    written = files_beneath(tmp_path, short_folder, authenticated_server.folder)
     store = Location.of(prefix)
     written |= {f"{prefix}/{name}": (store / name).read_bytes() for name in store.walk_files()}
     assert f"{prefix}/runs/run/run.json" in written
-    database = (guarded_server.folder / "mlflow.db").read_bytes()
+    database = (authenticated_server.folder / "mlflow.db").read_bytes()
     assert f"{prefix}/runs/run".encode() in database  # what would be found if it were there
     keys = (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
-    planted = [token, typed, *keys, *guarded_server.secrets]
-    allowed = {str(path) for path in guarded_server.secret_files}
+    planted = [token, typed, *keys, *authenticated_server.secrets]
+    allowed = {str(path) for path in authenticated_server.secret_files}
     found = [
         (path, secret)
         for secret in planted
@@ -160,17 +164,20 @@ def files_beneath(*folders: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in paths if path.is_file() and not path.is_symlink()}
 
 
-def test_a_shared_server_asks_who_calls_and_by_which_name(guarded_server: GuardedServer) -> None:
-    page = f"{guarded_server.url}/api/2.0/mlflow/experiments/search?max_results=1"
-    account = (guarded_server.user, guarded_server.password)
+def test_a_shared_server_asks_who_calls_and_by_which_name(authenticated_server: AuthenticatedServer) -> None:
+    page = f"{authenticated_server.url}/api/2.0/mlflow/experiments/search?max_results=1"
+    account = (authenticated_server.user, authenticated_server.password)
     elsewhere = {"Host": "elsewhere.example"}
     assert requests.get(page, timeout=30).status_code == 401
-    assert requests.get(page, auth=(guarded_server.user, "a wrong password"), timeout=30).status_code == 401
+    assert (
+        requests.get(page, auth=(authenticated_server.user, "a wrong password"), timeout=30).status_code
+        == 401
+    )
     assert requests.get(page, auth=account, timeout=30).ok
     assert requests.get(page, auth=account, headers=elsewhere, timeout=30).status_code == 403
-    family = [psutil.Process(guarded_server.process.pid)]
+    family = [psutil.Process(authenticated_server.process.pid)]
     family += family[0].children(recursive=True)
     listening = {c.laddr.ip for p in family for c in p.net_connections("tcp") if c.status == "LISTEN"}
     assert listening == {"127.0.0.1"}
-    assert not any(secret in " ".join(p.cmdline()) for p in family for secret in guarded_server.secrets)
-    assert {path.stat().st_mode & 0o777 for path in guarded_server.secret_files} == {0o600}
+    assert not any(secret in " ".join(p.cmdline()) for p in family for secret in authenticated_server.secrets)
+    assert {path.stat().st_mode & 0o777 for path in authenticated_server.secret_files} == {0o600}

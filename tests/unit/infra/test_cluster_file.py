@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SECRET = re.compile(r"\b[A-Za-z0-9+=]{24,}\b")  # as long as the keys of clouds and the tokens of Ray are
 
 

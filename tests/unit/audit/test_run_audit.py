@@ -23,7 +23,7 @@ from pipelines.runs.delivery_log import AUDIT_SCHEMA, DeliveryLog
 from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.storage import Location
 from pipelines.training.build import stream_specs
-from tests.planted import pair_rows, scene_rows, write_dataset
+from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
 
 BATCH, LANE, STEPS = 4, 2, 13
 Rows = list[dict]

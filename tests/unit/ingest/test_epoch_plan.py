@@ -22,7 +22,7 @@ from pipelines.shards.manifest import Container, Manifest, RowGroup, Shard, Stra
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
-from tests.planted import pair_rows, write_dataset
+from tests.synthetic_datasets import pair_rows, write_dataset
 
 
 def manifest_of(shards: list[list[int]]) -> Manifest:

@@ -19,7 +19,7 @@ from pipelines.runtime.blocks import Block
 from pipelines.runtime.retry import retry_storage
 from pipelines.runtime.storage import Location, MissingError
 from pipelines.shards.reading import Dataset
-from tests.planted import pair_rows, scene_rows, write_dataset
+from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
 
 BATCH = 4
 

@@ -22,7 +22,7 @@ from charmnet.metrics import (
     to_uint8,
 )
 
-GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "metrics.npz")
+GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "metrics.npz")
 YY, XX = np.mgrid[:480, :640].astype(np.float64)
 
 
