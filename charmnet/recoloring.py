@@ -16,6 +16,7 @@ from enum import StrEnum
 import numpy as np
 
 from charmnet.arrays import Float64Array, MaskArray, UInt8Array
+from charmnet.srgb import linear_from_srgb, srgb_from_linear
 
 FLAT_DEVIATION = 0.25 / 255
 """A direction of colour with less spread than this (RGB on 0-1) is but rounding, and is not scaled."""
@@ -174,10 +175,7 @@ def palette(colors: Float64Array, count: int = PALETTE_COLORS) -> Float64Array:
 
 def lab_of_rgb(colors: Float64Array) -> Float64Array:
     """[N,3] sRGB on 0-1 to CIE Lab (D65): L in 0..100, a, b."""
-    linear = np.where(
-        colors <= 0.04045, colors / 12.92, (np.maximum(colors, 0) / 1.055 + 0.055 / 1.055) ** 2.4
-    )
-    xyz = _apply(_RGB_TO_XYZ, linear)
+    xyz = _apply(_RGB_TO_XYZ, linear_from_srgb(colors))
     root = np.where(xyz > _LAB_JOINT**3, np.cbrt(xyz), xyz / (3 * _LAB_JOINT**2) + 4 / 29)
     x, y, z = root.T
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
@@ -188,9 +186,7 @@ def rgb_of_lab(lab: Float64Array) -> Float64Array:
     y = (lab[:, 0] + 16) / 116
     root = np.stack([y + lab[:, 1] / 500, y, y - lab[:, 2] / 200], axis=1)
     xyz = np.where(root > _LAB_JOINT, root**3, 3 * _LAB_JOINT**2 * (root - 4 / 29))
-    linear = _apply(_XYZ_TO_RGB, xyz)
-    curved = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
-    return np.where(linear <= 0.0031308, 12.92 * linear, curved)
+    return srgb_from_linear(_apply(_XYZ_TO_RGB, xyz))
 
 
 def _moments(colors: Float64Array) -> tuple[Float64Array, Float64Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from charmnet.arrays import FloatArray, UInt8Array
+from charmnet.srgb import srgb_from_linear
 
 LINEAR_UP_TO = 0.5  # brighter light rolls off softly
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of linear sRGB
@@ -28,9 +29,7 @@ def tone_curve(light: FloatArray) -> FloatArray:
 
 def encode_srgb(light: FloatArray) -> UInt8Array:
     """Linear display light 0..1 as sRGB bytes (IEC 61966-2-1)."""
-    light = np.clip(light, 0.0, 1.0)
-    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(encoded * 255).astype(np.uint8)
+    return np.rint(srgb_from_linear(np.clip(light, 0.0, 1.0)) * 255).astype(np.uint8)
 
 
 def develop(exposed: FloatArray, gains: FloatArray) -> UInt8Array:
