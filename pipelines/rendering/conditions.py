@@ -1,15 +1,26 @@
-"""The ten capture conditions as data, and the light that one scene draws from them."""
+"""The ten capture conditions as ranges of light in a file, and the light that one scene draws from them."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    Strict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import CaptureCondition
@@ -19,26 +30,29 @@ BUILT_IN = "conditions.toml"
 
 Range = tuple[float, float]
 
+_CONDITIONS = {condition.name.lower(): condition for condition in CaptureCondition}
+
 
 @dataclass(frozen=True)
 class Lighting:
-    """The light of one scene in one capture condition.
+    """Light of one scene in one capture condition.
 
     Attributes:
-        sun_elevation_degrees: above the horizon; the moon stands there at night.
-        sun_azimuth_degrees: 0 is behind the camera, 90 to its right, 180 before it, -90 to its left.
+        sun_elevation_degrees: elevation of the sun above the horizon; the moon stands there at night.
+        sun_azimuth_degrees: 0 is behind the camera, 90 to its right, 180 in front of it, -90 to its left.
         turbidity: haze of the clear sky, 1 (none) to 10.
-        night: lamps burn that are off by day.
+        night: whether lamps burn that are off by day.
         sun: share of the sun's light that comes through, 0..1.
         cloud_cover: share of the sky behind clouds, 0..1.
-        cloud_kilolux: on the ground beneath a closed cover, the sun's light apart.
-        cloud_color: of that light.
-        cloud_contrast: of the clouds' texture as it is seen, 0..1.
-        cloud_seed: of the clouds' shapes.
-        moon_kilolux: on a surface that faces the moon.
-        lamp_kilolux: at one metre from a lamp of intensity 1.
-        white_kilolux, indoor_white_kilolux: in which a white wall is just shown white: the exposure.
-        white_balance: 0 keeps the light's colour, 1 takes it away.
+        cloud_kilolux: light of a closed cloud cover on the ground, without the sun's light.
+        cloud_color: colour of that light, linear RGB.
+        cloud_contrast: contrast of the clouds' texture in the picture, 0..1.
+        cloud_seed: seed of the clouds' shapes.
+        moon_kilolux: light of the moon on a surface that faces it.
+        lamp_kilolux: light at one metre from a lamp of intensity 1.
+        white_kilolux: exposure outdoors: the light in which a white wall is just shown white.
+        indoor_white_kilolux: the same exposure for indoor scenes.
+        white_balance: 0 keeps the light's colour, 1 removes it.
     """
 
     sun_elevation_degrees: float
@@ -58,23 +72,93 @@ class Lighting:
     white_balance: float
 
 
-# What a number may be at all.
-_TIME_LIMITS: dict[str, Range] = {
-    "sun_elevation_degrees": (0.5, 90.0),
-    "sun_azimuth_degrees": (0.0, 180.0),
-    "turbidity": (1.0, 10.0),
-}
-_CONDITION_LIMITS: dict[str, Range] = {
-    "sun": (0.0, 1.0),
-    "cloud_cover": (0.0, 1.0),
-    "cloud_kilolux": (0.0, 1000.0),
-    "cloud_contrast": (0.0, 1.0),
-    "moon_kilolux": (0.0, 1000.0),
-    "lamp_kilolux": (0.0, 1000.0),
-    "white_kilolux": (1e-6, 1000.0),
-    "indoor_white_kilolux": (1e-6, 1000.0),
-    "white_balance": (0.0, 1.0),
-}
+def _table(value: Any, names: Collection[str]) -> dict[str, Any]:
+    """Return a TOML table that has just these names."""
+    if not isinstance(value, dict):
+        raise ValueError(f"got {value!r:.60}; expected a table")
+    missing, unknown = sorted(set(names) - set(value)), sorted(set(value) - set(names))
+    if missing or unknown:
+        raise ValueError(
+            f"missing {', '.join(missing) or 'nothing'}, unknown {', '.join(unknown) or 'nothing'}; "
+            f"expected {', '.join(names)}"
+        )
+    return value
+
+
+def _expected(text: str) -> WrapValidator:
+    """Return a validator that says for any wrong value what is expected in its place."""
+
+    def validate(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return inner(value)
+        except ValidationError:
+            raise ValueError(f"got {value!r:.60}; expected {text}") from None
+
+    return WrapValidator(validate)
+
+
+def _within(lowest: float, highest: float) -> AfterValidator:
+    """Return a validator that refuses ranges that are upside down or out of bounds."""
+
+    def validate(ends: Range) -> Range:
+        if ends[0] > ends[1]:
+            raise ValueError(f"the range {list(ends)} is upside down; expected [low, high]")
+        if not lowest <= ends[0] <= ends[1] <= highest:
+            raise ValueError(f"got {list(ends)}; expected within {lowest:g} to {highest:g}")
+        return ends
+
+    return AfterValidator(validate)
+
+
+_Number = Annotated[float, Strict()]
+_Numbers = Annotated[
+    tuple[_Number, _Number],
+    BeforeValidator(lambda value: value if isinstance(value, list) else [value, value]),
+    _expected("a number or [low, high]"),
+]
+_Share = Annotated[_Numbers, _within(0, 1)]
+_Kilolux = Annotated[_Numbers, _within(0, 1000)]
+_WhiteKilolux = Annotated[_Numbers, _within(1e-6, 1000)]
+_Channel = Annotated[_Number, Field(ge=0, le=1)]
+_LinearColor = tuple[_Channel, _Channel, _Channel]
+
+
+class _Table(BaseModel):
+    @model_validator(mode="before")
+    @classmethod
+    def _check_fields(cls, value: Any) -> dict[str, Any]:
+        return _table(value, cls.model_fields)
+
+
+class _SunTable(_Table):
+    sun_elevation_degrees: Annotated[_Numbers, _within(0.5, 90)]
+    sun_azimuth_degrees: Annotated[_Numbers, _within(0, 180)]
+    turbidity: Annotated[_Numbers, _within(1, 10)]
+
+
+class _LightTable(_Table):
+    sun: _Share
+    cloud_cover: _Share
+    cloud_kilolux: _Kilolux
+    cloud_contrast: _Share
+    moon_kilolux: _Kilolux
+    lamp_kilolux: _Kilolux
+    white_kilolux: _WhiteKilolux
+    indoor_white_kilolux: _WhiteKilolux
+    white_balance: _Share
+
+
+class _ConditionTable(_LightTable):
+    time: str
+    night: Annotated[bool, Strict(), _expected("true or false")]
+    cloud_color: Annotated[tuple[_LinearColor, _LinearColor], _expected("two colours [r, g, b] of 0 to 1")]
+
+
+class _File(_Table):
+    times: dict[str, _SunTable]
+    conditions: Annotated[
+        dict[str, _ConditionTable], BeforeValidator(lambda value: _table(value, _CONDITIONS))
+    ]
 
 
 @dataclass(frozen=True)
@@ -87,42 +171,44 @@ class _ConditionRanges:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Ranges of light by capture condition, and of the sun's place by time of day."""
+    """Ranges of light by capture condition, and of the sun's position by time of day."""
 
     times: Mapping[str, Mapping[str, Range]]
     conditions: Mapping[CaptureCondition, _ConditionRanges]
 
     @classmethod
     def load(cls, path: Path | None = None) -> Conditions:
-        """Reads a file like this package's own conditions.toml, or that one.
+        """Read a file in the form of this package's conditions.toml, by default that file itself.
 
         Raises:
-            DataError: it cannot be read, lacks a condition or a field, has one too many, or a range is upside
-                down or out of bounds; the message names it.
+            DataError: the file cannot be read, a condition or a field is missing or unknown, or a value is
+                out of bounds; the message names it.
         """
         name = str(path or BUILT_IN)
         try:
             text = (path or resources.files(__package__) / BUILT_IN).read_text()
-            content = tomllib.loads(text)
+            file = _File.model_validate(tomllib.loads(text))
+        except ValidationError as error:
+            first = error.errors()[0]
+            location = ".".join(map(str, first["loc"]))
+            message = first["msg"].removeprefix("Value error, ")
+            raise DataError(": ".join(filter(None, (f"conditions {name}", location, message)))) from None
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise DataError(f"conditions {name}: {error}; expected a file like {BUILT_IN}") from None
-        names = [condition.name.lower() for condition in CaptureCondition]
-        tables = _table(content, name, ["times", "conditions"])
-        times = {
-            time: _ranges(values, f"{name}: times.{time}", _TIME_LIMITS)
-            for time, values in _table(tables["times"], f"{name}: times").items()
-        }
-        by_name = _table(tables["conditions"], f"{name}: conditions", names)
-        return cls(
-            times,
-            {
-                condition: _condition(by_name[key], f"{name}: conditions.{key}", times)
-                for condition, key in zip(CaptureCondition, names, strict=True)
-            },
-        )
+        conditions = {}
+        for key, condition in _CONDITIONS.items():
+            table = file.conditions[key]
+            if table.time not in file.times:
+                raise DataError(
+                    f"conditions {name}: conditions.{key}.time: got {table.time!r}; "
+                    f"expected one of {', '.join(file.times)}"
+                )
+            numbers = {field: getattr(table, field) for field in _LightTable.model_fields}
+            conditions[condition] = _ConditionRanges(table.time, table.night, numbers, table.cloud_color)
+        return cls({time: dict(table) for time, table in file.times.items()}, conditions)
 
     def draw(self, rng: np.random.Generator) -> dict[CaptureCondition, Lighting]:
-        """The light of a scene in all its conditions; conditions of one time of day share the sun's place."""
+        """Draw a scene's light in all conditions; conditions of one time of day share the sun's position."""
         suns = {time: _draw(ranges, rng) for time, ranges in self.times.items()}
         for sun in suns.values():
             sun["sun_azimuth_degrees"] *= rng.choice([-1.0, 1.0])
@@ -139,66 +225,9 @@ class Conditions:
 
 
 def _draw(ranges: Mapping[str, Range], rng: np.random.Generator) -> dict[str, Any]:
-    return {name: float(rng.uniform(*limits)) for name, limits in ranges.items()}
+    return {name: float(rng.uniform(*ends)) for name, ends in ranges.items()}
 
 
 def _between(first: Color, second: Color, share: float) -> Color:
     red, green, blue = (a + share * (b - a) for a, b in zip(first, second, strict=True))
     return red, green, blue
-
-
-def _table(value: Any, place: str, keys: list[str] | None = None) -> dict[str, Any]:
-    """A table that has just these keys."""
-    if not isinstance(value, dict):
-        raise DataError(f"conditions {place}: got {value!r:.60}; expected a table")
-    if keys is not None and set(value) != set(keys):
-        missing, unknown = sorted(set(keys) - set(value)), sorted(set(value) - set(keys))
-        raise DataError(
-            f"conditions {place}: missing {', '.join(missing) or 'nothing'}, "
-            f"unknown {', '.join(unknown) or 'nothing'}; expected {', '.join(keys)}"
-        )
-    return value
-
-
-def _condition(value: Any, place: str, times: Mapping[str, Any]) -> _ConditionRanges:
-    table = _table(value, place, ["time", "night", *_CONDITION_LIMITS, "cloud_color"])
-    if table["time"] not in times:
-        raise DataError(f"conditions {place}.time: got {table['time']!r}; expected one of {', '.join(times)}")
-    if not isinstance(table["night"], bool):
-        raise DataError(f"conditions {place}.night: got {table['night']!r}; expected true or false")
-    numbers = {name: table[name] for name in _CONDITION_LIMITS}
-    return _ConditionRanges(
-        table["time"],
-        table["night"],
-        _ranges(numbers, place, _CONDITION_LIMITS),
-        _colors(table["cloud_color"], f"{place}.cloud_color"),
-    )
-
-
-def _ranges(values: Any, place: str, limits: Mapping[str, Range]) -> dict[str, Range]:
-    table = _table(values, place, list(limits))
-    return {name: _range(table[name], f"{place}.{name}", bounds) for name, bounds in limits.items()}
-
-
-def _range(value: Any, place: str, bounds: Range) -> Range:
-    ends = value if isinstance(value, list) else [value, value]
-    if len(ends) != 2 or not all(_is_number(end) for end in ends):
-        raise DataError(f"conditions {place}: got {value!r:.60}; expected a number or [low, high]")
-    low, high = ends
-    if low > high:
-        raise DataError(f"conditions {place}: the range {value} is upside down; expected [low, high]")
-    if not bounds[0] <= low <= high <= bounds[1]:
-        raise DataError(f"conditions {place}: got {value}; expected within {bounds[0]:g} to {bounds[1]:g}")
-    return float(low), float(high)
-
-
-def _colors(value: Any, place: str) -> tuple[Color, Color]:
-    array = np.array(value, dtype=object)
-    if array.shape != (2, 3) or not all(_is_number(item) and 0 <= item <= 1 for item in array.flat):
-        raise DataError(f"conditions {place}: got {value!r:.60}; expected two colours [r, g, b] of 0 to 1")
-    first, second = ((float(red), float(green), float(blue)) for red, green, blue in value)
-    return first, second
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
