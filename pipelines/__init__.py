@@ -1,5 +1,1 @@
-"""The plant around the science: storage, Ray, MLflow, commands."""
-
-from pipelines.runtime.cluster import prepare_environment
-
-prepare_environment()
+"""The training system around the core library: storage, Ray, MLflow, commands."""

@@ -49,12 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(arguments: argparse.Namespace) -> Report:
-    from pipelines.runtime.cluster import connect, prepare_environment
+    from pipelines.runtime.cluster import connect
 
     dataset = _opened(arguments.data)
     method = CharmNetMethod(width=arguments.width, seed=0)
     before = {name: _forward_apart(arguments.width, size) for name, size in _BATCHES.items()}
-    prepare_environment()
     connect()
     import ray
 

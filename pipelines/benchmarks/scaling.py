@@ -79,9 +79,8 @@ def measure(arguments: argparse.Namespace) -> Report:
 
 def coordinator_figures(ranks: Sequence[int], blocks: int) -> list[dict[str, float]]:
     """A coordinator of a stream and so many ranks, who ask for blocks as Ray's iterators do."""
-    from pipelines.runtime.cluster import connect, prepare_environment
+    from pipelines.runtime.cluster import connect
 
-    prepare_environment()
     connect()
     import ray
 

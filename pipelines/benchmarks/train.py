@@ -109,10 +109,9 @@ class Run:
 
 def _trained(arguments: argparse.Namespace, assignments: list[str]) -> Run:
     """Runs the command on a running cluster and listens to it."""
-    from pipelines.runtime.cluster import ADDRESS_VARIABLE, prepare_environment, start_here
-
-    prepare_environment()
     import ray
+
+    from pipelines.runtime.cluster import ADDRESS_VARIABLE, start_here
 
     start_here()
     address = ray.get_runtime_context().gcs_address

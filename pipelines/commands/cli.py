@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from charmnet.errors import CharmNetError
+from pipelines.runtime.cluster import prepare_environment
 from pipelines.runtime.redaction import redact
 
 COMMANDS = {
@@ -68,6 +69,7 @@ def _keep_warnings() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`charmnet COMMAND ...`: 0 when all went well, 1 when the work failed, 2 when asked for wrongly."""
+    prepare_environment()  # before a command imports Ray or torch
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(
         prog="charmnet", description="Image harmonization across the real and the rendered domain."

@@ -38,17 +38,23 @@ _QUIET_LOGGERS = {
 
 
 def prepare_environment() -> None:
-    """Sets what Ray and torch read when first used; does nothing once Ray is imported (in its workers).
+    """Set the environment variables that Ray and torch read when they are first used; what is set stands.
 
     A Ray that is started on this machine gets a token: its control port is open on every interface, and only
-    who has this process's token may use it.
+    a process that has the token may use it. Where Ray is imported already it is made to read them again; a
+    process that is connected to Ray, such as one of its workers, is left as it is.
     """
-    if "ray" in sys.modules:
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
         return
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     if _address() == LOCAL and "RAY_AUTH_MODE" not in os.environ:
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+        if ray is not None:
+            from ray._raylet import Config  # type: ignore[attr-defined]  # compiled
+
+            Config.initialize("")  # what it read of the environment when it was imported
 
 
 def connect() -> bool:
@@ -63,6 +69,7 @@ def connect() -> bool:
     Raises:
         ClusterError: no cluster answers there, or Ray did not start here.
     """
+    prepare_environment()
     import ray
     import ray.data
     from ray.exceptions import RayError
@@ -108,6 +115,7 @@ def start_here(**options: Any) -> None:
     Raises:
         ClusterError: Ray did not start.
     """
+    prepare_environment()
     import ray
 
     port = free_port()

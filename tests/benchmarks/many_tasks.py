@@ -17,7 +17,7 @@ import ray
 
 from pipelines.ingest.lanes import LaneShard
 from pipelines.ingest.stream import StreamSpec
-from pipelines.runtime.cluster import prepare_environment, start_here
+from pipelines.runtime.cluster import start_here
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 
@@ -58,7 +58,6 @@ def rate(shard: LaneShard) -> float:
 
 
 def main() -> None:
-    prepare_environment()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -28,6 +28,7 @@ from charmnet.composition import exchange_foreground
 from charmnet.images import encode_jpeg, encode_png
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.ingest.stream import StreamSpec
+from pipelines.runtime.cluster import start_here
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.reading import Dataset
@@ -194,19 +195,12 @@ def ingest(rows: int) -> None:
 
 def consume(uri: str, steps: int) -> None:
     """Takes every step of a stream, as a worker would that learns at no cost."""
-    import ray
+    start_here(num_cpus=2, object_store_memory=300 * MEGABYTE, logging_level="ERROR")
     import ray.data
 
     from pipelines.ingest.lanes import stream_dataset
     from pipelines.runtime.blocks import unpack_block
 
-    ray.init(
-        address="local",
-        num_cpus=2,
-        object_store_memory=300 * MEGABYTE,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     spec = StreamSpec(Dataset.open(uri), BATCH_SIZE)

@@ -35,7 +35,7 @@ from pipelines.rendering.description import Scene
 from pipelines.rendering.geometry import layers_of
 from pipelines.rendering.job import RenderTask, Settings, View, fit_scene, render
 from pipelines.rendering.mitsuba_renderer import SAMPLES_PER_PIXEL, VARIANT, render_view
-from pipelines.runtime.cluster import prepare_environment, start_here
+from pipelines.runtime.cluster import start_here
 from pipelines.runtime.storage import Location
 from pipelines.shards.rejection import Rejection
 from tests.fixtures.separately_lit import render_separately
@@ -195,7 +195,6 @@ def tasks() -> Rows:
 
 
 def main() -> None:
-    prepare_environment()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

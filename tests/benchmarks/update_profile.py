@@ -12,6 +12,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from pipelines.benchmarks.update_worker import PLAIN, stepper
+from pipelines.runtime.cluster import prepare_environment
 
 STEPS = 3
 KINDS = {  # the first that an operation's name contains
@@ -29,6 +30,7 @@ KINDS = {  # the first that an operation's name contains
 
 
 def main() -> None:
+    prepare_environment()  # before torch first needs memory: as `charmnet train` has it
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -28,6 +28,7 @@ from pipelines.config.recipes import recipe
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.window import read_window
 from pipelines.runtime.blocks import Block
+from pipelines.runtime.cluster import prepare_environment
 from pipelines.shards.reading import Dataset
 from pipelines.training.build import method_of, stream_specs
 from pipelines.training.loop import to_batch
@@ -108,6 +109,7 @@ def measured(variant: Variant, config: TrainConfig, uris: dict[Domain, str]) -> 
 
 
 def main() -> None:
+    prepare_environment()  # before torch first needs memory: as `charmnet train` has it
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

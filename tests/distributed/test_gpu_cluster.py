@@ -15,8 +15,7 @@ from tests.factories import foreground, photograph
 SCRIPT = """
 import sys
 from charmnet.methods import CharmNetMethod
-from pipelines.runtime.cluster import prepare_environment, start_here
-prepare_environment()
+from pipelines.runtime.cluster import start_here
 start_here(num_cpus=2, num_gpus=1)
 from pipelines.harmonization.distributed import harmonize_pictures
 from pipelines.evaluation.distributed import score_dataset

@@ -28,6 +28,17 @@ REVIEWED = {
     ("pipelines/ingest/probe.py", "pickle.load"),  # what a process writes to its own child
 }
 
+# Ways to start Ray, up to the moment when it would begin.
+COMMAND = "from pipelines.commands.cli import main\nmain(['train', '--help-fields'])"
+LIBRARY = """
+from pipelines.runtime import cluster
+import ray
+ray.init = lambda **_: None
+cluster._check_reachable = lambda _: None
+cluster.connect()
+"""
+LIBRARY_AFTER_RAY = f"import ray\n{LIBRARY}"
+
 
 def _calls(path: Path) -> list[tuple[str, ast.Call]]:
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
@@ -52,13 +63,36 @@ def test_no_shell_is_asked() -> None:
     assert not any(key.arg == "shell" for key in keywords)
 
 
+@pytest.mark.parametrize(
+    "entry", [COMMAND, LIBRARY, LIBRARY_AFTER_RAY], ids=["command", "connect", "after ray"]
+)
 @pytest.mark.parametrize(("address", "mode"), [(None, "token"), ("local", "token"), ("10.0.0.1:6379", None)])
-def test_a_ray_that_is_started_here_has_a_token_of_its_own(address: str | None, mode: str | None) -> None:
+def test_a_ray_that_is_started_here_has_a_token_of_its_own(
+    entry: str, address: str | None, mode: str | None
+) -> None:
+    printed = _run_without_ray_variables(
+        f"{entry}\nimport os\n"
+        "from ray._raylet import get_authentication_mode\n"
+        "print(os.getenv('RAY_AUTH_MODE'), len(os.getenv('RAY_AUTH_TOKEN', '')), get_authentication_mode())",
+        {"RAY_ADDRESS": address} if address else {},
+    )
+    assert printed.splitlines()[-1].split() == [str(mode), "64" if mode else "0", "1" if mode else "0"]
+
+
+def test_importing_changes_no_environment_variable() -> None:
+    modules = "pipelines, pipelines.commands.cli, pipelines.runtime.cluster, pipelines.services.local"
+    changed = _run_without_ray_variables(
+        f"import os\nbefore = dict(os.environ)\nimport {modules}\nprint(before != os.environ)", {}
+    )
+    assert changed.strip() == "False"
+
+
+def _run_without_ray_variables(code: str, variables: dict[str, str]) -> str:
+    """Run Python code in a process that has none of Ray's variables but these; return what it printed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    environment |= {"PYTHONPATH": str(ROOT)} | ({"RAY_ADDRESS": address} if address else {})
-    code = "import pipelines, os; print(os.getenv('RAY_AUTH_MODE'), len(os.getenv('RAY_AUTH_TOKEN', '')))"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
-    assert done.stdout.split() == [str(mode), "64" if mode else "0"]
+    environment |= {"PYTHONPATH": str(ROOT), **variables}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def test_scripts_ask_for_tokens_and_listen_on_loopback() -> None:

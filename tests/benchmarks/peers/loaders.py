@@ -156,11 +156,11 @@ def ray_parquet(root: str, data: str, cores: int) -> Batches:
     """Plain Ray Data on the project's own shards, in file order."""
     import numpy as np
     import pyarrow.fs
-    import ray
     import ray.data
 
-    own = {"num_cpus": cores + 1, "object_store_memory": 600 << 20}
-    ray.init("local", **own, log_to_driver=False, logging_level="ERROR")
+    from pipelines.runtime.cluster import start_here
+
+    start_here(num_cpus=cores + 1, object_store_memory=600 << 20, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
     filesystem = pyarrow.fs.S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL"])
 
