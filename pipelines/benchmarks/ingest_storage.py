@@ -10,13 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs
 
-from charmnet.vocabulary import NUM_CONDITIONS
 from pipelines.benchmarks.ingest_data import Data
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
+from pipelines.shards.schema import PAIRS_PER_SCENE
 
-_PAIRS_OF_A_SCENE = NUM_CONDITIONS * (NUM_CONDITIONS - 1)
 _TIMES_LARGER = 50
 _EPOCHS = 3
 
@@ -30,8 +29,8 @@ def storage_figures(data: Data, batch_size: int) -> dict[str, float]:
         for kind in ("composite_images", "real_images", "masks")
     }
     composite = sizes["composite_images"] / pairs.manifest.rows
-    shared = (sizes["real_images"] + sizes["masks"]) / (scenes.manifest.rows * _PAIRS_OF_A_SCENE)
-    stored = scenes.manifest.bytes / (scenes.manifest.rows * _PAIRS_OF_A_SCENE)
+    shared = (sizes["real_images"] + sizes["masks"]) / (scenes.manifest.rows * PAIRS_PER_SCENE)
+    stored = scenes.manifest.bytes / (scenes.manifest.rows * PAIRS_PER_SCENE)
     read = {
         name: _read_an_epoch(dataset, batch_size) for name, dataset in (("scenes", scenes), ("pairs", pairs))
     }

@@ -42,7 +42,7 @@ def copied(uri: str, domain: Domain, folder: Location) -> Dataset:
         )
     sizes = np.cumsum([shard.bytes for shard in manifest.shards])
     taken = max(1, int(np.searchsorted(sizes, MOST_BYTES, side="right")))
-    return publish(dataset.only(range(taken)), folder)
+    return publish(dataset.select_shards(range(taken)), folder)
 
 
 def made(domain: Domain, folder: Location, seed: int = 0) -> Dataset:
@@ -88,7 +88,7 @@ def change_composite(dataset: Dataset, reference: Reference, change: Callable[[b
     row = rows[sum(group.rows for group in shard.row_groups[:group_index]) + offset]
     row["composite"] = change(row["composite"])
     written = write_parquet(dataset.location, shard.path, manifest.kind, manifest.domain, rows).manifest
-    parts = [dataset.only([index]).manifest for index in range(len(manifest.shards))]
+    parts = [dataset.select_shards([index]).manifest for index in range(len(manifest.shards))]
     parts[shard_index] = written
     Manifest.merged(parts, manifest.source).save(dataset.location)
     return str(row["id"])

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines.compositing.scene_pairs import PAIRS_OF_A_SCENE, Composites, composites_of, write_released
-from pipelines.conversion.build import Destination, Plan, make
-from pipelines.conversion.report import show_finished, show_outcome
+from pipelines.compositing.scene_pairs import Composites, composites_of, write_released
+from pipelines.conversion.build import BuildPlan, DatasetBuild, build_dataset
+from pipelines.conversion.report import show_finished, show_result
 from pipelines.runtime.console import results
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
+from pipelines.shards.schema import PAIRS_PER_SCENE
 
 LAYOUTS = ("shards", "released")
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pairs",
         required=True,
         metavar="K",
-        help=f"composites of each 2D scene, drawn from its {PAIRS_OF_A_SCENE}, or `all` of them",
+        help=f"composites of each 2D scene, drawn from its {PAIRS_PER_SCENE}, or `all` of them",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
     parser.add_argument(
@@ -61,24 +62,24 @@ def run(args: argparse.Namespace) -> int:
         "layout": args.layout,
         "quality": args.quality,
     }
-    destination = Destination(Location.of(args.dest), asked)
+    destination = DatasetBuild(Location.of(args.dest), asked)
     if args.layout == "released":
         return _released(destination, dataset, tasks)
     if (manifest := destination.manifest()) is not None:
         return show_finished(destination, manifest)
-    plan = Plan(tasks, title="Composing")
-    return show_outcome(destination, make(destination, plan, max_rejected=0))
+    plan = BuildPlan(tasks, title="Composing")
+    return show_result(destination, build_dataset(destination, plan, max_rejected=0))
 
 
 def _pairs(text: str) -> int:
     if text == "all":
-        return PAIRS_OF_A_SCENE
-    if not text.isdecimal() or not 1 <= int(text) <= PAIRS_OF_A_SCENE:
-        raise ValueError(f"--pairs is {text!r}, expected 1-{PAIRS_OF_A_SCENE} or all")
+        return PAIRS_PER_SCENE
+    if not text.isdecimal() or not 1 <= int(text) <= PAIRS_PER_SCENE:
+        raise ValueError(f"--pairs is {text!r}, expected 1-{PAIRS_PER_SCENE} or all")
     return int(text)
 
 
-def _released(destination: Destination, dataset: Dataset, tasks: list[Composites]) -> int:
+def _released(destination: DatasetBuild, dataset: Dataset, tasks: list[Composites]) -> int:
     subsets = sorted(dataset.manifest.totals()["subset"])
     made = write_released(destination, subsets, tasks)
     if not made:

@@ -13,16 +13,15 @@ is started again; one that is finished does nothing. The same seed gives the sam
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 from charmnet.errors import DataError
 from pipelines.compositing.foregrounds import Folders, find
 from pipelines.compositing.real_pairs import Request, is_released, make_released, make_shards
-from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, REJECTED_NAME, Destination, Outcome
-from pipelines.conversion.lists import Categories, read_categories
-from pipelines.conversion.report import show_finished, show_outcome
+from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, REJECTED_NAME, BuildResult, DatasetBuild
+from pipelines.conversion.lists import Categories, names_digest, read_categories
+from pipelines.conversion.report import show_finished, show_result
 from pipelines.runtime.console import console, results
 from pipelines.runtime.storage import Location
 
@@ -97,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
     names = {"photos": photos.walk_files(), "masks": masks.walk_files()}
     subset = args.subset or photos.name
     asked = {**_asked(args, subset, categories), "photos": str(photos), "masks": str(masks)}
-    asked |= {f"names_of_{folder}": _digest(listed) for folder, listed in names.items()}
-    destination = Destination(Location.of(args.dest), asked)
+    asked |= {f"names_of_{folder}": names_digest(listed) for folder, listed in names.items()}
+    destination = DatasetBuild(Location.of(args.dest), asked)
     if args.layout == "released" and is_released(destination):
         results.print(f"{destination.location} is finished")
         return 0
@@ -114,13 +113,13 @@ def run(args: argparse.Namespace) -> int:
     return _make(args, destination, request)
 
 
-def _make(args: argparse.Namespace, destination: Destination, request: Request) -> int:
+def _make(args: argparse.Namespace, destination: DatasetBuild, request: Request) -> int:
     if args.layout == "released":
         outcome, warnings = make_released(destination, request, args.max_rejected)
         _show_released(destination, outcome)
     else:
         outcome, warnings = make_shards(destination, request, args.max_rejected)
-        show_outcome(destination, outcome)
+        show_result(destination, outcome)
     _show_warnings(warnings)
     return 0
 
@@ -144,11 +143,7 @@ def _asked(args: argparse.Namespace, subset: str, categories: Categories) -> dic
     return {"command": "compose-real", "subset": subset, **options, "categories": categories.sha256}
 
 
-def _digest(names: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
-
-
-def _show_released(destination: Destination, outcome: Outcome) -> None:
+def _show_released(destination: DatasetBuild, outcome: BuildResult) -> None:
     splits = outcome.manifest.totals()["split"]
     lists = ", ".join(f"{rows:,} in {split}.txt" for split, rows in splits.items())
     results.print(f"{destination.location}: {outcome.manifest.rows:,} composites, {lists}")

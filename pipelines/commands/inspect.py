@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if selection.expression and not facts["rows"]:
         raise ValueError(
             f"--select {selection.expression!r} picks nothing of {dataset.location}; it has "
-            f"{dataset.manifest.names()}"
+            f"{dataset.manifest.selectable_names()}"
         )
     _show(facts)
     failures = _verified(dataset) if args.verify else None

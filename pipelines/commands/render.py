@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from charmnet.errors import CharmNetError, ClusterError
 from charmnet.vocabulary import RDHARMONY_CATEGORIES
-from pipelines.conversion.build import Destination
-from pipelines.conversion.report import show_finished, show_outcome
+from pipelines.conversion.build import DatasetBuild
+from pipelines.conversion.report import show_finished, show_result
 from pipelines.runtime.cluster import connect
 from pipelines.runtime.console import results
 from pipelines.runtime.storage import Location
@@ -103,14 +103,14 @@ def run(args: argparse.Namespace) -> int:
     categories = _kinds_by_category(args)
     _check_numbers(args)
     settings = _settings(args, list(categories))
-    destination = Destination(Location.of(args.dest), _identity(args, categories, settings))
+    destination = DatasetBuild(Location.of(args.dest), _identity(args, categories, settings))
     if (manifest := destination.manifest()) is not None:
         show_finished(destination, manifest)
     else:
         _check_gpus(settings)
         _check_llvm(settings.variant)
         views = views_of(categories, args.scenes, args.views, args.seed)
-        show_outcome(destination, render(destination, views, settings, args.max_rejected))
+        show_result(destination, render(destination, views, settings, args.max_rejected))
     if args.contact_sheet:
         _write_sheet(Dataset.open(destination.location), args.contact_sheet)
     return 0

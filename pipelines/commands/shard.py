@@ -20,15 +20,15 @@ from pipelines.conversion import iharmony4, rdharmony, webdataset
 from pipelines.conversion.build import (
     DEFAULT_SHARD_SAMPLES,
     ArchiveTask,
-    Destination,
+    BuildPlan,
+    DatasetBuild,
     EntriesTask,
-    Plan,
+    build_dataset,
     entries_in_shards,
-    make,
 )
-from pipelines.conversion.entries import Entry
+from pipelines.conversion.entries import LayoutEntry
 from pipelines.conversion.lists import read_categories, read_lists
-from pipelines.conversion.report import show_finished, show_outcome
+from pipelines.conversion.report import show_finished, show_result
 from pipelines.runtime.storage import Location, StorageError
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
@@ -178,7 +178,7 @@ def _shard_entries(
     if args.shard_samples < 1:
         raise ValueError(f"--shard-samples is {args.shard_samples}, expected at least 1")
     asked = {**data.identity(), "max_size": args.max_size, "shard_samples": args.shard_samples}
-    destination = Destination(Location.of(args.dest), asked)
+    destination = DatasetBuild(Location.of(args.dest), asked)
     if (manifest := destination.manifest()) is not None:
         return show_finished(destination, manifest)
     _require_folder(data.source)
@@ -187,8 +187,8 @@ def _shard_entries(
         EntriesTask(data.source, kind, domain, shard, args.max_size)
         for shard in entries_in_shards(entries, kind, args.shard_samples)
     ]
-    plan = Plan(tasks, rejected, _items(entries, rejected))
-    return show_outcome(destination, make(destination, plan, args.max_rejected, args.retry_rejected))
+    plan = BuildPlan(tasks, rejected, _items(entries, rejected))
+    return show_result(destination, build_dataset(destination, plan, args.max_rejected, args.retry_rejected))
 
 
 def _require_folder(source: Location) -> None:
@@ -197,7 +197,7 @@ def _require_folder(source: Location) -> None:
         raise StorageError(f"--source {source}: no such folder; expected one with the released files")
 
 
-def _items(entries: list[Entry], rejected: list[Rejection]) -> int:
+def _items(entries: list[LayoutEntry], rejected: list[Rejection]) -> int:
     return sum(entry.items for entry in entries) + sum(rejection.items for rejection in rejected)
 
 
@@ -214,10 +214,12 @@ def _shard_webdataset(args: argparse.Namespace) -> int:
         source, Stratum(Domain(args.domain), subset, args.category, tuple(args.split))
     )
     asked = {**data.identity(), "in_place": args.in_place, "max_size": args.max_size}
-    destination = Destination(Location.of(args.dest or args.source), asked, among_files=args.in_place)
+    destination = DatasetBuild(Location.of(args.dest or args.source), asked, among_files=args.in_place)
     if (manifest := destination.manifest()) is not None:
         return show_finished(destination, manifest)
     tasks = [
         ArchiveTask(source, archive, data.defaults, args.max_size, args.in_place) for archive in data.archives
     ]
-    return show_outcome(destination, make(destination, Plan(tasks), args.max_rejected, args.retry_rejected))
+    return show_result(
+        destination, build_dataset(destination, BuildPlan(tasks), args.max_rejected, args.retry_rejected)
+    )

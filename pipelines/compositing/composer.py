@@ -24,7 +24,7 @@ from charmnet.recoloring import (
 from charmnet.vocabulary import Domain
 from pipelines.compositing.acceptance import reason_by_colors, reason_by_grain, reason_by_means
 from pipelines.compositing.foregrounds import Folders, Foreground, Measured
-from pipelines.conversion.entries import finished
+from pipelines.conversion.entries import prepare_row
 from pipelines.runtime.randomness import seeded_rng
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
@@ -135,7 +135,7 @@ class Composer:
             "ground_truth": encode_jpeg(image),
             "foreground_mask": encode_png(mask * np.uint8(255)),
         }
-        return finished(pair_row(f"{self._subset}/{foreground.name}_{variant}", stratum, pictures), None)
+        return prepare_row(pair_row(f"{self._subset}/{foreground.name}_{variant}", stratum, pictures), None)
 
 
 def _try(

@@ -20,7 +20,7 @@ from charmnet.vocabulary import Domain
 from pipelines.compositing.composer import Composer
 from pipelines.compositing.foregrounds import SPLITS, Folders, Foreground, Measured, measure
 from pipelines.compositing.released_layout import Listed, write_lists, write_pairs
-from pipelines.conversion.build import Destination, Outcome, Plan, make
+from pipelines.conversion.build import BuildPlan, BuildResult, DatasetBuild, build_dataset
 from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
@@ -30,7 +30,7 @@ from pipelines.shards.reading import Dataset
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row
 from pipelines.shards.schema import RowKind
-from pipelines.shards.writer import Written, write_parquet
+from pipelines.shards.writer import WrittenShard, write_parquet
 
 FOREGROUNDS_PER_MEASUREMENT = 128
 _AT_ONCE = 2  # one is fetched while another is worked on
@@ -93,7 +93,7 @@ class CompositesTask:
     seed: int
     subset: str
 
-    def write(self, destination: Location, path: str) -> Written:
+    def write(self, destination: Location, path: str) -> WrittenShard:
         cv2.setNumThreads(0)  # tasks are the parallelism
         measured = Colors.read(self.colors).measured
         composer = Composer(self.folders, measured, self.per_mask, self.seed, self.subset)
@@ -103,8 +103,8 @@ class CompositesTask:
 
 
 def make_shards(
-    destination: Destination, request: Request, max_rejected: float
-) -> tuple[Outcome, Sequence[str]]:
+    destination: DatasetBuild, request: Request, max_rejected: float
+) -> tuple[BuildResult, Sequence[str]]:
     """Makes what is missing of a data set of pair shards.
 
     Returns:
@@ -118,10 +118,10 @@ def make_shards(
 
 
 def make_released(
-    destination: Destination, request: Request, max_rejected: float
-) -> tuple[Outcome, Sequence[str]]:
+    destination: DatasetBuild, request: Request, max_rejected: float
+) -> tuple[BuildResult, Sequence[str]]:
     """The same as files in iHarmony4's layout; `_plan.json` stays and says what they were made of."""
-    shards = Destination(destination.parts / "shards", destination.identity)
+    shards = DatasetBuild(destination.parts / "shards", destination.identity)
     made, warnings = _make(destination, shards, request, max_rejected)
     dataset = Dataset(shards.location, made.manifest)
     jobs = [(dataset, index, destination.location) for index in range(len(made.manifest.shards))]
@@ -137,19 +137,21 @@ def make_released(
     return made, warnings
 
 
-def is_released(destination: Destination) -> bool:
+def is_released(destination: DatasetBuild) -> bool:
     """Whether `make_released` has finished there."""
     lists = (destination.location / f"{split}.txt" for split in SPLITS)
     return any(place.exists() for place in lists) and not destination.parts.walk_files()
 
 
 def _make(
-    destination: Destination, shards: Destination, request: Request, max_rejected: float
-) -> tuple[Outcome, Sequence[str]]:
+    destination: DatasetBuild, shards: DatasetBuild, request: Request, max_rejected: float
+) -> tuple[BuildResult, Sequence[str]]:
     if not request.foregrounds or len(request.rejected) > max_rejected * request.items:
         remedy = "name masks after their photographs and run again"
-        make(destination, Plan((), request.rejected, request.items, plan_remedy=remedy), max_rejected)
-    destination.begin()
+        build_dataset(
+            destination, BuildPlan((), request.rejected, request.items, plan_remedy=remedy), max_rejected
+        )
+    destination.start()
     place = destination.parts / "colors.json"
     if not place.exists():
         _measure_all(destination, request).write(place)
@@ -160,12 +162,12 @@ def _make(
         for indices in _in_shards(colors.measured, size)
     ]
     rejected = [*request.rejected, *colors.rejected]
-    remedy = Plan.remedy
-    plan = Plan(tasks, rejected, request.items, "Composing", remedy, plan_remedy=remedy)
-    return make(shards, plan, max_rejected), colors.warnings
+    remedy = BuildPlan.remedy
+    plan = BuildPlan(tasks, rejected, request.items, "Composing", remedy, plan_remedy=remedy)
+    return build_dataset(shards, plan, max_rejected), colors.warnings
 
 
-def _measure_all(destination: Destination, request: Request) -> Colors:
+def _measure_all(destination: DatasetBuild, request: Request) -> Colors:
     """Every foreground's colours, in the order of the request."""
     step = FOREGROUNDS_PER_MEASUREMENT
     cuts = range(0, len(request.foregrounds), step)

@@ -15,7 +15,7 @@ from charmnet.composition import exchange_foreground, soft_style_label
 from charmnet.errors import CharmNetError, DataError, StorageError
 from charmnet.images import decode_mask, decode_rgb, encode_jpeg
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
-from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, Destination
+from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, DatasetBuild
 from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
@@ -24,9 +24,7 @@ from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, pair_row, stratum_of
 from pipelines.shards.schema import RowKind
-from pipelines.shards.writer import Written, write_parquet
-
-PAIRS_OF_A_SCENE = NUM_CONDITIONS * (NUM_CONDITIONS - 1)
+from pipelines.shards.writer import WrittenShard, write_parquet
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Composites:
 
     Attributes:
         groups: (shard index, row group index) in `dataset`.
-        pairs: composites of each scene, `PAIRS_OF_A_SCENE` for all that there are.
+        pairs: composites of each scene, `PAIRS_PER_SCENE` for all that there are.
         quality: of the composites' JPEG files.
     """
 
@@ -58,7 +56,7 @@ class Composites:
     seed: int
     quality: int
 
-    def write(self, destination: Location, path: str) -> Written:
+    def write(self, destination: Location, path: str) -> WrittenShard:
         """One shard of pairs."""
         rows = (row for scene in self._scenes() for row in self._pair_rows(scene))
         return write_parquet(destination, path, RowKind.PAIR, Domain.RENDERED, rows)
@@ -162,7 +160,7 @@ def composites_of(dataset: Dataset, pairs: int, seed: int, quality: int) -> list
     return [_task(dataset, run, pairs, seed, quality) for run in runs]
 
 
-def write_released(destination: Destination, subsets: Sequence[str], tasks: Sequence[Composites]) -> int:
+def write_released(destination: DatasetBuild, subsets: Sequence[str], tasks: Sequence[Composites]) -> int:
     """Writes RdHarmony's layout, one task after the other being kept in `_parts/`; the lists come last.
 
     `_plan.json` stays, and says what the folder was made of. Where the lists are there, nothing is done.
@@ -176,7 +174,7 @@ def write_released(destination: Destination, subsets: Sequence[str], tasks: Sequ
     lists = {subset: destination.location / subset / f"{subset}_all_labeled.txt" for subset in subsets}
     made = 0
     if not all(place.exists() for place in lists.values()):
-        destination.begin()
+        destination.start()
         lines = _all_lines(destination, tasks)
         for subset, place in lists.items():
             place.write_bytes("".join(f"{line}\n" for line in lines[subset]).encode())
@@ -185,7 +183,7 @@ def write_released(destination: Destination, subsets: Sequence[str], tasks: Sequ
     return made
 
 
-def _all_lines(destination: Destination, tasks: Sequence[Composites]) -> dict[str, list[str]]:
+def _all_lines(destination: DatasetBuild, tasks: Sequence[Composites]) -> dict[str, list[str]]:
     parts = [destination.parts / f"part-{index:05d}.json" for index in range(len(tasks))]
     missing = [i for i, there in enumerate(read_ahead(Location.exists, parts)) if not there]
     jobs = [(destination.location, parts[i], tasks[i]) for i in missing]
@@ -217,7 +215,7 @@ def _task(
 ) -> Composites:
     shards = sorted({shard for shard, _ in groups})
     renumbered = tuple((shards.index(shard), group) for shard, group in groups)
-    return Composites(dataset.only(shards), renumbered, pairs, seed, quality)
+    return Composites(dataset.select_shards(shards), renumbered, pairs, seed, quality)
 
 
 def _released_files(scene: Row) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from charmnet.errors import CharmNetError, DataError, StorageError
 from charmnet.vocabulary import Domain
-from pipelines.conversion.entries import Entry, read_entry
+from pipelines.conversion.entries import LayoutEntry, read_entry
 from pipelines.conversion.webdataset import index_archive, rows_of_archive
 from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
@@ -25,7 +25,7 @@ from pipelines.shards.manifest import MANIFEST_NAME, Manifest, Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import RowKind
 from pipelines.shards.tar import HashingReader
-from pipelines.shards.writer import Written, write_parquet
+from pipelines.shards.writer import WrittenShard, write_parquet
 
 REJECTED_NAME = "rejected.jsonl"
 PLAN_NAME = "_plan.json"
@@ -36,7 +36,7 @@ DEFAULT_SHARD_SAMPLES = 512
 class Task(Protocol):
     """What makes one shard, on any machine."""
 
-    def write(self, destination: Location, path: str) -> Written: ...
+    def write(self, destination: Location, path: str) -> WrittenShard: ...
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class EntriesTask:
     source: Location
     kind: RowKind
     domain: Domain
-    entries: tuple[Entry, ...]
+    entries: tuple[LayoutEntry, ...]
     longest_side: int | None
 
-    def write(self, destination: Location, path: str) -> Written:
+    def write(self, destination: Location, path: str) -> WrittenShard:
         rows = read_ahead(lambda entry: read_entry(self.source, entry, self.longest_side), self.entries)
         return write_parquet(destination, path, self.kind, self.domain, rows)
 
@@ -64,7 +64,7 @@ class ArchiveTask:
     longest_side: int | None
     in_place: bool
 
-    def write(self, destination: Location, path: str) -> Written:
+    def write(self, destination: Location, path: str) -> WrittenShard:
         if self.in_place:
             return index_archive(self.source, self.archive, self.defaults)
         with (self.source / self.archive).open("rb") as stream:
@@ -74,7 +74,7 @@ class ArchiveTask:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildPlan:
     """
     Attributes:
         tasks: in the order of the shards. rejected: what is unfit already by its list.
@@ -88,29 +88,31 @@ class Plan:
     items: int | None = None
     title: str = "Sharding"
     remedy: str = "mend the files and run again with --retry-rejected"
-    gpus_of_a_task: float = 0
+    gpus_per_task: float = 0
     plan_remedy: str = "mend the lists and run again"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BuildResult:
     """A finished data set."""
 
     manifest: Manifest
     rejected: Sequence[Rejection]
 
 
-def entries_in_shards(entries: Sequence[Entry], kind: RowKind, shard_samples: int) -> list[tuple[Entry, ...]]:
+def entries_in_shards(
+    entries: Sequence[LayoutEntry], kind: RowKind, shard_samples: int
+) -> list[tuple[LayoutEntry, ...]]:
     """Entries cut into shards: those of the same splits together, in an order that mixes neighbours."""
     size = max(1, shard_samples // (10 if kind is RowKind.SCENE else 1))
-    by_splits: dict[tuple[str, ...], list[Entry]] = {}
+    by_splits: dict[tuple[str, ...], list[LayoutEntry]] = {}
     for entry in entries:
         by_splits.setdefault(entry.stratum.splits, []).append(entry)
     ordered = [group[index] for group in by_splits.values() for index in hash_order([e.id for e in group])]
     return [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
 
 
-class Destination:
+class DatasetBuild:
     """The place of a data set that may be half made.
 
     Args:
@@ -138,7 +140,7 @@ class Destination:
             names = ", ".join(found[:3])
             raise DataError(f"{location} holds {names} and no data set; expected an empty or new folder")
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Says what is being made here, and forgets what a plan that was taken away has left."""
         if not self._plan.exists():
             self.parts.delete()
@@ -156,14 +158,14 @@ class Destination:
         self._compare(manifest.source, "another data set")
         return manifest
 
-    def part(self, index: int) -> Written | None:
+    def part(self, index: int) -> WrittenShard | None:
         """What a finished shard's task left, or None."""
         place = self._part_place(index)
         if not place.exists():
             return None
         value = place.read_json()
         rejected = [Rejection(**entry) for entry in value["rejected"]]
-        return Written(Manifest.from_json(value["manifest"], str(place)), rejected)
+        return WrittenShard(Manifest.from_json(value["manifest"], str(place)), rejected)
 
     def write_part(self, index: int, task: Task) -> None:
         """Makes a shard, then the part that says it is finished."""
@@ -213,7 +215,9 @@ class Destination:
             )
 
 
-def make(destination: Destination, plan: Plan, max_rejected: float, retry_rejected: bool = False) -> Outcome:
+def build_dataset(
+    destination: DatasetBuild, plan: BuildPlan, max_rejected: float, retry_rejected: bool = False
+) -> BuildResult:
     """Makes what is missing of a data set and finishes it.
 
     Args:
@@ -225,7 +229,7 @@ def make(destination: Destination, plan: Plan, max_rejected: float, retry_reject
         StorageError: the store does not answer; what is finished stays.
     """
     _check_planned(destination, plan, max_rejected)
-    destination.begin()
+    destination.start()
     numbers = range(len(plan.tasks))
     parts = dict(zip(numbers, read_ahead(destination.part, numbers), strict=True))
     missing = [i for i, part in parts.items() if part is None or (retry_rejected and part.rejected)]
@@ -248,19 +252,19 @@ def make(destination: Destination, plan: Plan, max_rejected: float, retry_reject
     manifest = Manifest.merged([part.manifest for part in written], destination.identity)
     manifest.save(destination.location)
     destination.clean()
-    return Outcome(manifest, rejected)
+    return BuildResult(manifest, rejected)
 
 
-def _run_tasks(destination: Destination, plan: Plan, indices: Sequence[int]) -> Iterator[int]:
+def _run_tasks(destination: DatasetBuild, plan: BuildPlan, indices: Sequence[int]) -> Iterator[int]:
     """Runs tasks through Ray Data; yields the index of each that is finished, as it finishes."""
     jobs = [(destination, index, plan.tasks[index]) for index in indices]
-    for index, error in map_on_cluster(_run_task, jobs, len(jobs), plan.gpus_of_a_task):
+    for index, error in map_on_cluster(_run_task, jobs, len(jobs), plan.gpus_per_task):
         if error:
             raise StorageError(f"{error}; run the same command again to go on")
         yield index
 
 
-def _run_task(job: tuple[Destination, int, Task]) -> tuple[int, str]:
+def _run_task(job: tuple[DatasetBuild, int, Task]) -> tuple[int, str]:
     """(index, what went wrong or nothing)."""
     destination, index, task = job
     try:
@@ -270,7 +274,7 @@ def _run_task(job: tuple[Destination, int, Task]) -> tuple[int, str]:
     return index, ""
 
 
-def _check_planned(destination: Destination, plan: Plan, max_rejected: float) -> None:
+def _check_planned(destination: DatasetBuild, plan: BuildPlan, max_rejected: float) -> None:
     """Lists that are unfit by themselves are refused before anything is made, so that they can be mended."""
     if not plan.tasks or (plan.items and _lost(plan.rejected) > max_rejected * plan.items):
         destination.write_rejected(plan.rejected)
@@ -282,7 +286,7 @@ def _lost(rejected: Sequence[Rejection]) -> int:
 
 
 def _too_many_rejected(
-    destination: Destination, rejected: Sequence[Rejection], asked: int, max_rejected: float, remedy: str
+    destination: DatasetBuild, rejected: Sequence[Rejection], asked: int, max_rejected: float, remedy: str
 ) -> DataError:
     lost = _lost(rejected)
     examples = "".join(f"\n  {rejection.file}: {rejection.reason}" for rejection in rejected[:3])

@@ -16,7 +16,7 @@ from pipelines.shards.schema import ROW_GROUP_BYTES
 
 
 @dataclass(frozen=True)
-class Entry:
+class LayoutEntry:
     """
     Attributes:
         id: of the row. files: path beneath the source by role (the roles of `rows.PictureError`).
@@ -31,9 +31,9 @@ class Entry:
     items: int = 1
 
 
-def without_duplicates(entries: Iterable[Entry]) -> tuple[list[Entry], list[Rejection]]:
+def reject_duplicates(entries: Iterable[LayoutEntry]) -> tuple[list[LayoutEntry], list[Rejection]]:
     """The first entry of each id; any other is rejected."""
-    kept: dict[str, Entry] = {}
+    kept: dict[str, LayoutEntry] = {}
     rejected = []
     for entry in entries:
         first = kept.setdefault(entry.id, entry)
@@ -44,7 +44,7 @@ def without_duplicates(entries: Iterable[Entry]) -> tuple[list[Entry], list[Reje
     return list(kept.values()), rejected
 
 
-def read_entry(source: Location, entry: Entry, longest_side: int | None) -> Row | Rejection:
+def read_entry(source: Location, entry: LayoutEntry, longest_side: int | None) -> Row | Rejection:
     """Fetches, checks and, if asked, shrinks.
 
     Raises:
@@ -53,14 +53,14 @@ def read_entry(source: Location, entry: Entry, longest_side: int | None) -> Row 
     try:
         pictures = {role: _fetch(source, role, path) for role, path in entry.files.items()}
         build = pair_row if "composite" in entry.files else scene_row
-        return finished(build(entry.id, entry.stratum, pictures, **entry.labels), longest_side)
+        return prepare_row(build(entry.id, entry.stratum, pictures, **entry.labels), longest_side)
     except DataError as error:
         role = error.role if isinstance(error, PictureError) else next(iter(entry.files))
         file = entry.files.get(role, f"{entry.id} (no file)")
         return Rejection(entry.id, file, str(error), entry.items)
 
 
-def finished(row: Row, longest_side: int | None) -> Row:
+def prepare_row(row: Row, longest_side: int | None) -> Row:
     """The row, with every picture decoded once to see that it can be, shrunk if asked; its mask of one bit.
 
     Raises:

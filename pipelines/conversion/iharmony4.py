@@ -11,7 +11,7 @@ from typing import Any
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
-from pipelines.conversion.entries import Entry, without_duplicates
+from pipelines.conversion.entries import LayoutEntry, reject_duplicates
 from pipelines.conversion.lists import Categories, PathList, beneath, split_composite_path
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
@@ -39,7 +39,7 @@ class IHarmony4:
             **self.categories.identity(),
         }
 
-    def entries(self) -> tuple[list[Entry], list[Rejection]]:
+    def entries(self) -> tuple[list[LayoutEntry], list[Rejection]]:
         """One entry for each listed composite, whatever number of lists it stands in, in the lists' order."""
         splits: dict[str, list[str]] = {}
         rejected = []
@@ -59,10 +59,10 @@ class IHarmony4:
                 found.append(self._entry(path, tuple(names)))
             except DataError as error:
                 rejected.append(Rejection(path, path, str(error)))
-        entries, duplicates = without_duplicates(found)
+        entries, duplicates = reject_duplicates(found)
         return entries, [*rejected, *duplicates]
 
-    def _entry(self, path: str, splits: tuple[str, ...]) -> Entry:
+    def _entry(self, path: str, splits: tuple[str, ...]) -> LayoutEntry:
         folder, stem = split_composite_path(path)
         pieces = stem.split("_")
         if len(pieces) < 3:
@@ -79,4 +79,4 @@ class IHarmony4:
             "foreground_mask": beneath(folder, "masks", f"{'_'.join(pieces[:-1])}.png"),
         }
         stratum = Stratum(Domain.REAL, subset, self.categories.of(path), splits)
-        return Entry(f"{subset}/{stem}", stratum, files)
+        return LayoutEntry(f"{subset}/{stem}", stratum, files)

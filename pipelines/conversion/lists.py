@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from charmnet.errors import DataError
-from pipelines.runtime.storage import Location, StorageError
+from charmnet.errors import DataError, StorageError
+from pipelines.runtime.storage import Location
 
 _COMPOSITES = "composite_images"
 
@@ -167,6 +167,11 @@ def split_composite_path(path: str) -> tuple[str, str]:
 
 def beneath(folder: str, *names: str) -> str:
     return "/".join(part for part in (folder, *names) if part)
+
+
+def names_digest(names: Sequence[str]) -> str:
+    """Return the SHA-256 (hex) of a list of names; their order counts."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def _read(file: str, source: Location) -> tuple[Location, bytes]:

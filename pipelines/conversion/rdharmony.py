@@ -8,7 +8,6 @@ probabilities joined by "_", and the number of the ground truth's condition.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -18,15 +17,14 @@ from typing import Any
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition, Domain
-from pipelines.conversion.entries import Entry, without_duplicates
-from pipelines.conversion.lists import Categories, PathList, beneath, split_composite_path
+from pipelines.conversion.entries import LayoutEntry, reject_duplicates
+from pipelines.conversion.lists import Categories, PathList, beneath, names_digest, split_composite_path
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import check_style_label
-from pipelines.shards.schema import RowKind
+from pipelines.shards.schema import PAIRS_PER_SCENE, RowKind
 
-PAIRS_OF_A_SCENE = NUM_CONDITIONS * (NUM_CONDITIONS - 1)
 _OF_A_SCENE = re.compile(
     r"(?:(?:(?P<folder>.+)/)?(?:real_images|composite_images)/)?(?P<scene>[^/]+)-\d+(?:_\d+)?\.jpg"
 )
@@ -65,21 +63,21 @@ class RdHarmony:
     Attributes:
         source: the folder that listed paths begin at.
         order: the condition 0-9 of each released number 1-10.
-        asked_layout: None to let the lists decide.
+        requested_layout: None to let the lists decide.
     """
 
     source: Location
     lists: tuple[PathList, ...]
     categories: Categories
     order: tuple[int, ...] = tuple(range(NUM_CONDITIONS))
-    asked_layout: Layout | None = None
+    requested_layout: Layout | None = None
 
     def identity(self) -> dict[str, Any]:
         return {
             "command": "shard rdharmony",
             "source": str(self.source),
             "lists": {entry.split: entry.sha256 for entry in self.lists},
-            "pictures": None if self.lists else _digest(sorted(self._pictures)),
+            "pictures": None if self.lists else names_digest(sorted(self._pictures)),
             "layout": str(self.layout),
             "condition_order": list(self.order),
             **self.categories.identity(),
@@ -92,13 +90,13 @@ class RdHarmony:
     @cached_property
     def layout(self) -> Layout:
         """As asked, else scenes where there is no list or the lists hold all 90 pairs of their scenes."""
-        if self.asked_layout is Layout.PAIRS and not self.lists:
+        if self.requested_layout is Layout.PAIRS and not self.lists:
             raise ValueError("--layout pairs needs --list, which says what composites there are")
-        if self.asked_layout is not None:
-            return self.asked_layout
+        if self.requested_layout is not None:
+            return self.requested_layout
         return Layout.SCENES if self._hold_whole_scenes() else Layout.PAIRS
 
-    def entries(self) -> tuple[list[Entry], list[Rejection]]:
+    def entries(self) -> tuple[list[LayoutEntry], list[Rejection]]:
         """One entry for each scene or, in the pairs' layout, for each listed composite."""
         rejected: list[Rejection] = []
         if not self.lists:
@@ -110,7 +108,7 @@ class RdHarmony:
                 found, refused = [self._pair_entry(pair) for pair in pairs], []
             else:
                 found, refused = self._listed_scenes()
-        entries, duplicates = without_duplicates(found)
+        entries, duplicates = reject_duplicates(found)
         return entries, [*rejected, *refused, *duplicates]
 
     def _hold_whole_scenes(self) -> bool:
@@ -119,7 +117,7 @@ class RdHarmony:
         exchanged = [pair for pair in pairs if pair.foreground not in (None, pair.background)]
         scenes = self._scenes_of_pairs.values()
         undivided = all(len({pair.splits for pair in scene}) == 1 for scene in scenes)
-        return undivided and len(exchanged) + len(rejected) >= PAIRS_OF_A_SCENE * len(scenes)
+        return undivided and len(exchanged) + len(rejected) >= PAIRS_PER_SCENE * len(scenes)
 
     @cached_property
     def _pictures(self) -> list[str]:
@@ -132,7 +130,7 @@ class RdHarmony:
             raise DataError(f"{self.source}: no scenes beneath; expected .../real_images/SCENE-NUMBER.jpg")
         return pictures
 
-    def _whole_scenes(self) -> tuple[list[Entry], list[Rejection]]:
+    def _whole_scenes(self) -> tuple[list[LayoutEntry], list[Rejection]]:
         found: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
         rejected = []
         for path in self._pictures:
@@ -222,7 +220,7 @@ class RdHarmony:
             return None
         return self.order[int(number) - 1]
 
-    def _pair_entry(self, pair: ListedPair) -> Entry:
+    def _pair_entry(self, pair: ListedPair) -> LayoutEntry:
         stem = pair.path.rpartition("/")[2].rpartition(".")[0]
         files = {
             "composite": pair.path,
@@ -231,9 +229,9 @@ class RdHarmony:
         }
         labels = {"composite_style": pair.composite_style, "ground_truth_style": pair.background}
         stratum = self._stratum(pair.folder, self.categories.of(pair.path), pair.splits)
-        return Entry(f"{stratum.subset}/{stem}", stratum, files, labels)
+        return LayoutEntry(f"{stratum.subset}/{stem}", stratum, files, labels)
 
-    def _listed_scenes(self) -> tuple[list[Entry], list[Rejection]]:
+    def _listed_scenes(self) -> tuple[list[LayoutEntry], list[Rejection]]:
         entries, rejected = [], []
         self._scene_categories.check_used([beneath(*scene) for scene in self._scenes_of_pairs])
         for (folder, scene), pairs in sorted(self._scenes_of_pairs.items()):
@@ -262,7 +260,7 @@ class RdHarmony:
             return "foreground and background of one condition: no composite"
         return None
 
-    def _listed_scene(self, folder: str, scene: str, pairs: list[ListedPair]) -> Entry:
+    def _listed_scene(self, folder: str, scene: str, pairs: list[ListedPair]) -> LayoutEntry:
         width = min(len(pair.background_number) for pair in pairs)  # "01" to "10", or "1" to "10"
         listed = [
             {
@@ -290,11 +288,11 @@ class RdHarmony:
         splits: tuple[str, ...],
         pairs: list[dict[str, Any]] | None,
         items: int,
-    ) -> Entry:
+    ) -> LayoutEntry:
         files = {f"images[{condition}]": pictures[condition] for condition in sorted(pictures)}
         files["foreground_mask"] = beneath(folder, "masks", f"{scene}.png")
         stratum = self._stratum(folder, self._scene_categories.of(beneath(folder, scene)), splits)
-        return Entry(f"{stratum.subset}/{scene}", stratum, files, {"pairs": pairs}, items)
+        return LayoutEntry(f"{stratum.subset}/{scene}", stratum, files, {"pairs": pairs}, items)
 
     def _subset(self, folder: str) -> str:
         return folder.rpartition("/")[2] or self.source.name
@@ -342,7 +340,3 @@ def _joined(first: ListedPair | None, again: ListedPair) -> ListedPair:
         raise DataError("duplicate id: listed before with another label or condition")
     splits = tuple(dict.fromkeys((*first.splits, *again.splits)))
     return ListedPair(**{**first.__dict__, "splits": splits})
-
-
-def _digest(paths: list[str]) -> str:
-    return hashlib.sha256("\n".join(paths).encode()).hexdigest()

@@ -7,7 +7,7 @@ from collections import Counter
 
 from rich.table import Table
 
-from pipelines.conversion.build import REJECTED_NAME, Destination, Outcome
+from pipelines.conversion.build import REJECTED_NAME, BuildResult, DatasetBuild
 from pipelines.runtime.console import results
 from pipelines.shards.manifest import Manifest
 
@@ -16,14 +16,14 @@ _SHOWN_KINDS = 8
 _PARTICULARS = r"\([^)]*\)|\[[^\]]*\]|'[^']*'|\S*/\S*|-?\d+(\.\d+)?"
 
 
-def show_finished(destination: Destination, manifest: Manifest) -> int:
+def show_finished(destination: DatasetBuild, manifest: Manifest) -> int:
     """Of a data set that was there already; returns the exit code 0."""
     destination.clean()
     results.print(f"{destination.location} is finished: {manifest.rows:,} rows in {_shards(manifest)}")
     return 0
 
 
-def show_outcome(destination: Destination, outcome: Outcome) -> int:
+def show_result(destination: DatasetBuild, outcome: BuildResult) -> int:
     """Rows by stratum, size and what was rejected; returns the exit code 0."""
     manifest = outcome.manifest
     table = Table(title=str(destination.location))
@@ -46,7 +46,7 @@ def _shards(manifest: Manifest) -> str:
     return f"{count} shard{'' if count == 1 else 's'}"
 
 
-def _show_rejections(destination: Destination, outcome: Outcome) -> None:
+def _show_rejections(destination: DatasetBuild, outcome: BuildResult) -> None:
     if not outcome.rejected:
         return
     kinds = Counter(_kind(rejection.reason) for rejection in outcome.rejected)

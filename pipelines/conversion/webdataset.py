@@ -8,21 +8,22 @@ after archives were added or replaced, delete manifest.json and run the command 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from charmnet.errors import DataError
-from pipelines.conversion.entries import finished
+from pipelines.conversion.entries import prepare_row
+from pipelines.conversion.lists import names_digest
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Container, Manifest, RowGroup, Shard, Stratum
+from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, samples_of
 from pipelines.shards.schema import RowKind
+from pipelines.shards.shard_table import RowGroup, Shard
 from pipelines.shards.tar import HashingReader, TarSample, sample_row, tar_samples
-from pipelines.shards.writer import GroupLimit, StratumCounter, Written
+from pipelines.shards.writer import GroupLimit, StratumCounter, WrittenShard
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class WebDataset:
         return {
             "command": "shard webdataset",
             "source": str(self.source),
-            "archives": hashlib.sha256("\n".join(self.archives).encode()).hexdigest(),
+            "archives": names_digest(self.archives),
             "subset": self.defaults.subset,
             "category": self.defaults.category,
             "splits": list(self.defaults.splits),
@@ -60,14 +61,14 @@ class WebDataset:
 
 
 @dataclass(frozen=True)
-class FoundRow:
+class ArchiveRow:
     row: Row
     sample: TarSample
 
 
 def rows_of_archive(
     reader: HashingReader, path: str, defaults: Stratum, longest_side: int | None = None
-) -> Iterator[FoundRow | Rejection]:
+) -> Iterator[ArchiveRow | Rejection]:
     """Every sample of an archive, checked.
 
     An archive that breaks off is rejected as a whole for as many samples as were read before it did, since
@@ -81,14 +82,14 @@ def rows_of_archive(
                 if sample.name in seen:
                     raise DataError("duplicate id: a second sample of that name in the archive")
                 seen.add(sample.name)
-                yield FoundRow(finished(sample_row(sample, path, defaults), longest_side), sample)
+                yield ArchiveRow(prepare_row(sample_row(sample, path, defaults), longest_side), sample)
             except DataError as error:
                 yield Rejection(f"{path.removesuffix('.tar')}/{sample.name}", file, str(error))
     except DataError as error:
         yield Rejection(path.removesuffix(".tar"), path, str(error), max(1, len(seen)))
 
 
-def index_archive(folder: Location, path: str, defaults: Stratum) -> Written:
+def index_archive(folder: Location, path: str, defaults: Stratum) -> WrittenShard:
     """The manifest of an archive as it lies: row groups are byte ranges of whole, fit samples.
 
     A sample that is unfit stands between two row groups, so that no reader ever meets it.
@@ -96,7 +97,7 @@ def index_archive(folder: Location, path: str, defaults: Stratum) -> Written:
     rejected: list[Rejection] = []
     counter = StratumCounter()
     groups: list[RowGroup] = []
-    run: list[FoundRow] = []
+    run: list[ArchiveRow] = []
     limit = GroupLimit()
 
     def close() -> None:
@@ -130,4 +131,4 @@ def index_archive(folder: Location, path: str, defaults: Stratum) -> Written:
         dict(counter.conditions),
         tar_defaults=defaults,
     )
-    return Written(manifest, rejected)
+    return WrittenShard(manifest, rejected)

@@ -74,7 +74,7 @@ def score_dataset(
     if not groups:
         raise ValueError(
             f"--select {selection.expression!r} picks no image of {dataset.location}; it has "
-            f"{dataset.manifest.names()}"
+            f"{dataset.manifest.selectable_names()}"
         )
     promised: dict[Group, int] = {}
     seen: Counter[Group] = Counter()

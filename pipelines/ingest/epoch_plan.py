@@ -83,7 +83,7 @@ class EpochPlan:
         if not self.classes:
             raise ValueError(
                 f"{selection.expression!r} picks nothing of the {manifest.domain} data set; it has "
-                f"{manifest.names()}"
+                f"{manifest.selectable_names()}"
             )
         self.num_samples = sum(c.samples * len(c.row_groups) for c in self.classes)
         num_row_groups = sum(len(c.row_groups) for c in self.classes)
@@ -195,5 +195,5 @@ class _Epoch:
 
 def _size_classes(manifest: Manifest, selection: Selection) -> list[SizeClass]:
     samples = manifest.table.selected_samples([selection(stratum) for stratum in manifest.strata])
-    places = manifest.table.places()
+    places = manifest.table.group_indices()
     return [SizeClass(size, places[samples == size]) for size in np.unique(samples).tolist() if size]

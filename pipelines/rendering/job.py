@@ -16,7 +16,13 @@ import numpy as np
 
 from charmnet.images import encode_jpeg, encode_mask
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
-from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, Destination, Outcome, Plan, make
+from pipelines.conversion.build import (
+    DEFAULT_SHARD_SAMPLES,
+    BuildPlan,
+    BuildResult,
+    DatasetBuild,
+    build_dataset,
+)
 from pipelines.rendering import scenes
 from pipelines.rendering.assets import Assets
 from pipelines.rendering.conditions import Conditions
@@ -30,7 +36,7 @@ from pipelines.shards.reading import Dataset
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, scene_row
 from pipelines.shards.schema import RowKind
-from pipelines.shards.writer import Written, write_parquet
+from pipelines.shards.writer import WrittenShard, write_parquet
 
 COVERAGE = (0.01, 0.6)
 ATTEMPTS = 12
@@ -94,7 +100,7 @@ class RenderTask:
     view: View
     settings: Settings
 
-    def write(self, destination: Location, path: str) -> Written:
+    def write(self, destination: Location, path: str) -> WrittenShard:
         drjit.set_thread_count(1)  # others render on the other cores
         return write_parquet(destination, path, RowKind.SCENE, Domain.RENDERED, [self._row()])
 
@@ -122,7 +128,7 @@ class GatherTask:
 
     rendered: Dataset
 
-    def write(self, destination: Location, path: str) -> Written:
+    def write(self, destination: Location, path: str) -> WrittenShard:
         return write_parquet(destination, path, RowKind.SCENE, Domain.RENDERED, self._rows())
 
     def _rows(self) -> Iterator[Row]:
@@ -165,21 +171,25 @@ def fit_scene(view: View, settings: Settings) -> Scene | Rejection:
     return Rejection(view.id, view.id, f"foreground: drawn {ATTEMPTS} times, at last: {reason}")
 
 
-def render(destination: Destination, views: list[View], settings: Settings, max_rejected: float) -> Outcome:
+def render(
+    destination: DatasetBuild, views: list[View], settings: Settings, max_rejected: float
+) -> BuildResult:
     """Makes what is missing of a data set of scenes and finishes it.
 
     Raises:
         DataError: too many views found no fit foreground. StorageError: the store does not answer.
     """
-    destination.begin()
-    single = Destination(destination.parts / "scenes", destination.identity)
+    destination.start()
+    single = DatasetBuild(destination.parts / "scenes", destination.identity)
     if single.manifest() is None:
         tasks = [RenderTask(view, settings) for view in views]
         remedy = "ask for another --seed or other --kinds"
-        plan = Plan(tasks, (), len(tasks), "Rendering", remedy, settings.gpus_of_a_task)
-        make(single, plan, max_rejected)
+        plan = BuildPlan(tasks, (), len(tasks), "Rendering", remedy, settings.gpus_of_a_task)
+        build_dataset(single, plan, max_rejected)
     rendered = Dataset.open(single.location)
     order = list(hash_order([shard.path for shard in rendered.manifest.shards]))
     runs = [order[start : start + SCENES_OF_A_SHARD] for start in range(0, len(order), SCENES_OF_A_SHARD)]
-    gather = [GatherTask(rendered.only(run)) for run in runs]
-    return make(destination, Plan(gather, single.read_rejected(), len(views), "Gathering"), max_rejected=1.0)
+    gather = [GatherTask(rendered.select_shards(run)) for run in runs]
+    return build_dataset(
+        destination, BuildPlan(gather, single.read_rejected(), len(views), "Gathering"), max_rejected=1.0
+    )

@@ -21,7 +21,7 @@ from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
 from pipelines.runtime.storage import Location
 from pipelines.shards.schema import SCHEMA_VERSION, RowKind
-from pipelines.shards.shard_table import MOST, RowGroup, Shard, ShardTable, shard_json
+from pipelines.shards.shard_table import MAX_COUNT, RowGroup, Shard, ShardTable, shard_json
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 29  # a hundred million rows take half of it
@@ -133,7 +133,7 @@ class Manifest:
                 totals["split"][split] += rows
         return {name: dict(sorted(counter.items())) for name, counter in totals.items()}
 
-    def names(self) -> str:
+    def selectable_names(self) -> str:
         """What a selection can pick, for messages: `domain real; subset HCOCO, HFlickr; split test`."""
         found = {field: ", ".join(map(str, names)) for field, names in self.totals().items() if names}
         return "; ".join(f"{field} {names}" for field, names in found.items())
@@ -171,7 +171,7 @@ class Manifest:
                 source=dict(value["source"]),
                 tar_defaults=None if value["tar_defaults"] is None else _stratum(value["tar_defaults"]),
             )
-            if manifest.rows != value["rows"] or manifest.table.most_strata > len(manifest.strata):
+            if manifest.rows != value["rows"] or manifest.table.num_strata > len(manifest.strata):
                 raise ValueError("rows or strata do not add up")
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise DataError(
@@ -210,6 +210,6 @@ def _name(value: Any) -> str:
 
 
 def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
         raise ValueError(f"expected a count, got {value!r}")
     return value

@@ -11,14 +11,15 @@ import pyarrow.parquet as pq
 
 from charmnet.errors import DataError, StorageError
 from pipelines.runtime.storage import Location, MissingError
-from pipelines.shards.manifest import Container, Manifest, RowGroup, Stratum
+from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.schema import ROW_GROUP_BYTES, SCHEMAS
 from pipelines.shards.selection import Selection
+from pipelines.shards.shard_table import RowGroup
 from pipelines.shards.tar import read_tar_rows
 
 STRATUM_COLUMNS = ("domain", "subset", "category", "splits")
 
-_MOST_GROUP_BYTES = 4 * ROW_GROUP_BYTES  # of pictures alone it holds a quarter
+_MAX_GROUP_BYTES = 4 * ROW_GROUP_BYTES  # of pictures alone it holds a quarter
 
 # What pyarrow raises for a damaged footer; of ValueError's children mostly UnicodeDecodeError.
 _UNREADABLE = (pa.ArrowException, ValueError, LookupError, OverflowError, MemoryError)
@@ -41,7 +42,7 @@ class Dataset:
         location = Location.of(uri)
         return cls(location, Manifest.load(location))
 
-    def only(self, shards: Sequence[int]) -> Dataset:
+    def select_shards(self, shards: Sequence[int]) -> Dataset:
         """Some of its shards, for a task to carry; shard 0 is the first one named."""
         chosen = tuple(self.manifest.shards[index] for index in shards)
         return Dataset(self.location, replace(self.manifest, shards=chosen))
@@ -120,11 +121,11 @@ def _open_parquet(place: Location, part: str) -> Iterator[pq.ParquetFile]:
 def _check_claims(place: Location, file: pq.ParquetFile, group_index: int, rows: int) -> None:
     """Refuses a row group that would unfold to more than was ever written, before it is read."""
     claimed = file.metadata.row_group(group_index)
-    if claimed.num_rows != rows or not 0 <= claimed.total_byte_size <= _MOST_GROUP_BYTES:
+    if claimed.num_rows != rows or not 0 <= claimed.total_byte_size <= _MAX_GROUP_BYTES:
         raise DataError(
             f"{place}: row group {group_index} claims {claimed.num_rows:,} rows in "
             f"{claimed.total_byte_size:,} bytes; the manifest says {rows:,}, "
-            f"and {_MOST_GROUP_BYTES:,} is the limit"
+            f"and {_MAX_GROUP_BYTES:,} is the limit"
         )
 
 

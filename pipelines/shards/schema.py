@@ -7,7 +7,9 @@ the bytes and gives a new draw every epoch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 import pyarrow as pa
 
@@ -16,6 +18,7 @@ from charmnet.vocabulary import NUM_CONDITIONS
 SCHEMA_VERSION = 1
 ROW_GROUP_SAMPLES = 64
 ROW_GROUP_BYTES = 32 * 1024 * 1024
+PAIRS_PER_SCENE = NUM_CONDITIONS * (NUM_CONDITIONS - 1)  # ordered pairs of two different conditions
 
 
 class RowKind(StrEnum):
@@ -68,7 +71,7 @@ SCHEMAS = {RowKind.PAIR: PAIR_SCHEMA, RowKind.SCENE: SCENE_SCHEMA}
 METADATA_COLUMNS = ("id", "domain", "subset", "category", "splits", "height", "width", "foreground_ratio")
 
 
-def ground_truth_conditions(pairs: list[dict] | None) -> list[int]:
+def ground_truth_conditions(pairs: Sequence[Mapping[str, Any]] | None) -> list[int]:
     """The conditions in which a scene can stand as ground truth, ascending: one sample each in an epoch."""
     if pairs is None:
         return list(range(NUM_CONDITIONS))

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from pipelines.shards.manifest import Stratum
 
 FIELDS = ("split", "subset", "category", "domain")
-_MOST_CHARACTERS, _DEEPEST = 100_000, 50
+_MAX_CHARACTERS, _MAX_DEPTH = 100_000, 50
 _HELP = f"expected comparisons (==, !=, in, not in) of {', '.join(FIELDS)} with quoted names; and, or, not"
 
 _Predicate = Callable[[Stratum], bool]
@@ -50,9 +50,9 @@ class Selection:
 def _compile(expression: str) -> _Predicate:
     if not expression.strip():
         return lambda stratum: True
-    if len(expression) > _MOST_CHARACTERS:
+    if len(expression) > _MAX_CHARACTERS:
         raise ValueError(
-            f"the selection: {len(expression):,} characters, expected at most {_MOST_CHARACTERS:,}"
+            f"the selection: {len(expression):,} characters, expected at most {_MAX_CHARACTERS:,}"
         )
     try:
         return _node(ast.parse(expression.strip(), mode="eval").body)
@@ -62,8 +62,8 @@ def _compile(expression: str) -> _Predicate:
 
 
 def _node(node: ast.expr, depth: int = 0) -> _Predicate:
-    if depth > _DEEPEST:
-        raise ValueError(f"nested more than {_DEEPEST} deep")
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"nested more than {_MAX_DEPTH} deep")
     if isinstance(node, ast.BoolOp):
         parts = [_node(value, depth + 1) for value in node.values]
         combine = all if isinstance(node.op, ast.And) else any

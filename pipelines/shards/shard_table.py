@@ -12,9 +12,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-MOST = 2**53  # counts and sizes above are nonsense, and overflow elsewhere
+MAX_COUNT = 2**53  # counts and sizes above are nonsense, and overflow elsewhere
 
-Column = NDArray[Any]
+Column = NDArray[np.unsignedinteger[Any]]
 
 
 @dataclass(frozen=True)
@@ -152,14 +152,14 @@ class ShardTable(Sequence[Shard]):
 
     def _sums(self, values: Column) -> NDArray[np.int64]:
         """Over the entries of each row group."""
-        before = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
+        before = _starts(values)
         return before[self.stratum_starts[1:]] - before[self.stratum_starts[:-1]]
 
     def selected_samples(self, selected: Sequence[bool]) -> NDArray[np.int64]:
         """[G] samples of each row group that are of the strata which are selected."""
         return self._sums(self.stratum_samples * np.array(selected, dtype=bool)[self.stratum])
 
-    def places(self) -> NDArray[np.int32]:
+    def group_indices(self) -> NDArray[np.int32]:
         """[G, 2] (shard index, row group index) of every row group, in file order."""
         sizes = np.diff(self.group_starts)
         shards = np.repeat(np.arange(len(self)), sizes)
@@ -167,13 +167,13 @@ class ShardTable(Sequence[Shard]):
         return np.column_stack([shards, within]).astype(np.int32)
 
     @property
-    def most_strata(self) -> int:
+    def num_strata(self) -> int:
         """How many strata there are at least: 1 more than the last one's index."""
         return 1 + int(self.stratum.max()) if len(self.stratum) else 0
 
     def rows_by_stratum(self) -> dict[int, int]:
         """Rows of every stratum that some row group holds."""
-        totals: NDArray[np.int64] = np.zeros(self.most_strata, dtype=np.int64)
+        totals: NDArray[np.int64] = np.zeros(self.num_strata, dtype=np.int64)
         np.add.at(totals, self.stratum, self.stratum_rows)
         return {index: int(totals[index]) for index in np.unique(self.stratum).tolist()}
 
@@ -197,12 +197,12 @@ def _counts(values: list[int]) -> Column:
     """A column in as few bytes as its largest value needs."""
     if not set(map(type, values)) <= {int}:
         raise ValueError("expected counts, got something else than whole numbers")
-    if values and not 0 <= min(values) <= max(values) <= MOST:
+    if values and not 0 <= min(values) <= max(values) <= MAX_COUNT:
         raise ValueError(f"expected counts, got {min(values)} to {max(values)}")
     return np.array(values, dtype=np.min_scalar_type(max(values, default=0)))
 
 
-def _starts(lengths: list[int]) -> NDArray[np.int64]:
+def _starts(lengths: Sequence[int] | Column) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 

@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 
 from charmnet.vocabulary import Domain
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Container, Manifest, RowGroup, Shard, Stratum
+from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, bytes_of, conditions_of, samples_of, stratum_of
 from pipelines.shards.schema import ROW_GROUP_BYTES, ROW_GROUP_SAMPLES, SCHEMAS, RowKind
+from pipelines.shards.shard_table import RowGroup, Shard
 
 _TEXT_COLUMNS = ["domain", "subset", "category", "splits.list.element"]
 
@@ -71,7 +72,7 @@ class StratumCounter:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenShard:
     """What a task made: a manifest of one shard (none, if nothing was fit) and what it had to leave out."""
 
     manifest: Manifest
@@ -80,7 +81,7 @@ class Written:
 
 def write_parquet(
     folder: Location, path: str, kind: RowKind, domain: Domain, rows: Iterable[Row | Rejection]
-) -> Written:
+) -> WrittenShard:
     """Writes `path` beneath `folder`; memory holds one row group, whatever the number of rows.
 
     Raises:
@@ -104,7 +105,7 @@ def write_parquet(
     manifest = Manifest(
         kind, Container.PARQUET, domain, tuple(counter.numbers), shards, dict(counter.conditions)
     )
-    return Written(manifest, rejected)
+    return WrittenShard(manifest, rejected)
 
 
 class GroupLimit:

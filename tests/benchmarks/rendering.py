@@ -27,7 +27,7 @@ import drjit
 import numpy as np
 
 from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition
-from pipelines.conversion.build import Destination
+from pipelines.conversion.build import DatasetBuild
 from pipelines.rendering import mitsuba_renderer
 from pipelines.rendering.assets import Assets
 from pipelines.rendering.conditions import Conditions
@@ -187,7 +187,7 @@ def tasks() -> Rows:
     for count in (1, 2):
         start_here(num_cpus=count)
         with tempfile.TemporaryDirectory() as folder:
-            destination = Destination(Location.of(Path(folder, "out")), {"command": "benchmark"})
+            destination = DatasetBuild(Location.of(Path(folder, "out")), {"command": "benchmark"})
             started = time.perf_counter()
             render(destination, views, settings(128, 72, 4), max_rejected=0)
             yield (str(count), f"{time.perf_counter() - started:.1f}")

@@ -13,7 +13,7 @@ import pyarrow as pa
 from fsspec.implementations.memory import MemoryFileSystem
 
 from charmnet.vocabulary import Domain
-from pipelines.conversion.webdataset import FoundRow, index_archive, rows_of_archive
+from pipelines.conversion.webdataset import ArchiveRow, index_archive, rows_of_archive
 from pipelines.ingest.samples import RowGroupSamples, decode
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import MANIFEST_NAME, Container, Manifest, Stratum
@@ -128,7 +128,7 @@ def _repair_tar(rng: random.Random, data: bytes) -> bytes:
 def _tar_target() -> Target:
     def read(data: bytes) -> None:
         found = list(rows_of_archive(HashingReader(io.BytesIO(data)), "a.tar", _DEFAULTS))
-        rows = [item.row for item in found if isinstance(item, FoundRow)]
+        rows = [item.row for item in found if isinstance(item, ArchiveRow)]
         pa.Table.from_pylist(rows, PAIR_SCHEMA)
         _store("a.tar", data)
         indexed = index_archive(_MEMORY, "a.tar", _DEFAULTS).manifest

@@ -13,7 +13,7 @@ import trimesh
 from charmnet.images import decode_mask, decode_rgb, image_size
 from charmnet.vocabulary import CaptureCondition, Domain
 from pipelines.commands.cli import main
-from pipelines.conversion.build import Destination, Plan, make
+from pipelines.conversion.build import BuildPlan, DatasetBuild, build_dataset
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.rendering import contact_sheet
@@ -26,7 +26,7 @@ from pipelines.shards.reading import Dataset
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row
 from pipelines.shards.schema import RowKind
-from pipelines.shards.writer import Written, write_parquet
+from pipelines.shards.writer import WrittenShard, write_parquet
 from tests.fixtures.lost_worker import LosingItsWorker
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -47,7 +47,7 @@ class KeptRow:
 
     row: Row
 
-    def write(self, destination: Location, path: str) -> Written:
+    def write(self, destination: Location, path: str) -> WrittenShard:
         return write_parquet(destination, path, RowKind.SCENE, Domain.RENDERED, [self.row])
 
 
@@ -98,10 +98,10 @@ def test_the_same_view_is_the_same_bytes_alone_and_among_others(rendered: str, t
 
 def test_a_run_goes_on_after_what_is_finished(rendered: str, tmp_path: Path, capsys) -> None:
     expected = rows_of(rendered)
-    destination = Destination(Location.of(tmp_path / "out"), Dataset.open(rendered).manifest.source)
-    destination.begin()
-    single = Destination(destination.parts / "scenes", destination.identity)
-    single.begin()
+    destination = DatasetBuild(Location.of(tmp_path / "out"), Dataset.open(rendered).manifest.source)
+    destination.start()
+    single = DatasetBuild(destination.parts / "scenes", destination.identity)
+    single.start()
     kept = {**expected["SHuman/room0001v00"], "id": "SHuman/kept"}
     single.write_part(0, KeptRow(kept))  # as if the run had been killed in its second scene
     command = [*TWO_SCENES, "--dest", str(tmp_path / "out")]
@@ -122,8 +122,8 @@ def test_a_view_whose_worker_is_lost_is_rendered_again(rendered: str, tmp_path: 
     settings = Settings(48, 32, 4, 95, Conditions.load(), Assets(), VARIANT)
     tasks = [RenderTask(View(kind, "human", i, 0), settings) for i, kind in enumerate(("park", "room"))]
     lost = [LosingItsWorker(task, tmp_path / f"{i}.lost") for i, task in enumerate(tasks)]
-    destination = Destination(Location.of(tmp_path / "out"), {})
-    make(destination, Plan(lost, (), len(lost), "Rendering"), max_rejected=0)
+    destination = DatasetBuild(Location.of(tmp_path / "out"), {})
+    build_dataset(destination, BuildPlan(lost, (), len(lost), "Rendering"), max_rejected=0)
     assert all((tmp_path / f"{i}.lost").exists() for i in range(2))
     assert rows_of(tmp_path / "out") == rows_of(rendered)
 

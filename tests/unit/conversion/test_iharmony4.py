@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from charmnet.errors import DataError, StorageError
 from pipelines.conversion.build import entries_in_shards
-from pipelines.conversion.entries import Entry
+from pipelines.conversion.entries import LayoutEntry
 from pipelines.conversion.iharmony4 import IHarmony4
 from pipelines.conversion.lists import Categories, PathList, read_categories, read_list, read_lists
 from pipelines.runtime.storage import Location
@@ -19,7 +19,9 @@ from tests.factories import make_iharmony4, path_list
 SOURCE = Location.of("s3://bucket/data")
 
 
-def iharmony4(*lists: PathList, categories: Categories | None = None) -> tuple[list[Entry], list[Rejection]]:
+def iharmony4(
+    *lists: PathList, categories: Categories | None = None
+) -> tuple[list[LayoutEntry], list[Rejection]]:
     return IHarmony4(SOURCE, lists, categories or Categories()).entries()
 
 

@@ -64,7 +64,7 @@ def test_a_table_of_categories_reaches_scenes(
 @pytest.mark.parametrize("layout", list(Layout))
 def test_equal_ids_of_two_folders_are_duplicates(scenes: tuple[Path, list[str]], layout: Layout) -> None:
     lines = [f"{folder}/{line}" for folder in "ab" for line in scenes[1][:90]]
-    entries, rejected = rdharmony(scenes[0], lines, asked_layout=layout).entries()
+    entries, rejected = rdharmony(scenes[0], lines, requested_layout=layout).entries()
     assert sum(entry.items for entry in entries) == sum(rejection.items for rejection in rejected) == 90
     assert "duplicate id SHuman/001" in rejected[0].reason
     assert rejected[0].file.startswith("b/")
@@ -114,7 +114,7 @@ def test_a_partial_list_is_stored_as_pairs_unless_asked(scenes: tuple[Path, list
         "foreground_mask": "SHuman/masks/001.png",
     }
     assert entries[0].labels["ground_truth_style"] == 0
-    drawn = rdharmony(folder, lines[3:5], asked_layout=Layout.SCENES).entries()[0]
+    drawn = rdharmony(folder, lines[3:5], requested_layout=Layout.SCENES).entries()[0]
     assert [(p["foreground"], p["background"]) for p in drawn[0].labels["pairs"]] == [(4, 0), (5, 0)]
     assert drawn[0].files["images[9]"].endswith("001-10.jpg")
 
@@ -151,7 +151,7 @@ ONE_HOT = "_".join(["1.0", *["0.0"] * 9])
 )
 def test_a_bad_rdharmony_line_is_rejected(tmp_path: Path, line: str, reason: str) -> None:
     good = f"SHuman/composite_images/001-03_02.jpg\t{ONE_HOT}\t3"
-    entries, rejected = rdharmony(tmp_path, [good, line], asked_layout=Layout.SCENES).entries()
+    entries, rejected = rdharmony(tmp_path, [good, line], requested_layout=Layout.SCENES).entries()
     assert len(entries) == len(rejected) == 1
     assert reason in rejected[0].reason
 
@@ -169,7 +169,7 @@ def test_scenes_divided_between_lists_are_pairs(scenes: tuple[Path, list[str]]) 
     lists = (path_list("train", *lines[:45]), path_list("test", *lines[45:]))
     data = RdHarmony(Location.of(folder), lists, Categories())
     assert data.layout is Layout.PAIRS
-    asked = RdHarmony(Location.of(folder), lists, Categories(), asked_layout=Layout.SCENES)
+    asked = RdHarmony(Location.of(folder), lists, Categories(), requested_layout=Layout.SCENES)
     with pytest.raises(ValueError, match="divided between lists"):
         asked.entries()
 
@@ -193,7 +193,7 @@ def test_conditions_can_be_reordered(scenes: tuple[Path, list[str]]) -> None:
 
 def test_pairs_need_a_list(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--list"):
-        _ = rdharmony(tmp_path, [], asked_layout=Layout.PAIRS).layout
+        _ = rdharmony(tmp_path, [], requested_layout=Layout.PAIRS).layout
 
 
 def test_category_from_the_folder() -> None:
@@ -207,5 +207,5 @@ LINES = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 
 @given(LINES)
 def test_nonsense_is_an_entry_or_rejected(line: str) -> None:
-    entries, rejected = rdharmony(Path("none"), [line or "x"], asked_layout=Layout.PAIRS).entries()
+    entries, rejected = rdharmony(Path("none"), [line or "x"], requested_layout=Layout.PAIRS).entries()
     assert len(entries) + len(rejected) == 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from charmnet.vocabulary import Domain
-from pipelines.conversion.build import Destination, Outcome
-from pipelines.conversion.report import show_outcome
+from pipelines.conversion.build import BuildResult, DatasetBuild
+from pipelines.conversion.report import show_result
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Container, Manifest
 from pipelines.shards.rejection import Rejection
@@ -20,7 +20,7 @@ def test_rejections_are_named_and_many_are_counted_by_kind(
     reasons += [f"composite: missing: no file SHuman/composite_images/{n}.jpg" for n in range(50)]
     rejected = [Rejection("x", f"a.tar:ten:{n}", reason) for n, reason in enumerate(reasons)]
     manifest = Manifest(RowKind.PAIR, Container.PARQUET, Domain.REAL, (), (), {})
-    show_outcome(Destination(Location.of(tmp_path), {}), Outcome(manifest, rejected))
+    show_result(DatasetBuild(Location.of(tmp_path), {}), BuildResult(manifest, rejected))
     told = capsys.readouterr().out.splitlines()
     assert "  a.tar:ten:0: list.txt line 1: a style label that sums to 0.1, expected 1" in told
     assert told[-1] == (

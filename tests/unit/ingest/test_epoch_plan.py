@@ -18,10 +18,11 @@ from pipelines.ingest.source import SampleSource
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Container, Manifest, RowGroup, Shard, Stratum
+from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
+from pipelines.shards.shard_table import RowGroup, Shard
 from tests.synthetic_datasets import pair_rows, write_dataset
 
 

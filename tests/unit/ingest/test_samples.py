@@ -39,7 +39,7 @@ def test_of_listed_scenes_only_listed_pairs_are_drawn_with_their_labels(tmp_path
     pairs = [(1, 3), (1, 7), (4, 2)]  # background, foreground as released
     lines = [f"SHuman/composite_images/001-{b:02d}_{f:02d}.jpg\t{label}\t{b}\n" for b, f in pairs]
     (tmp_path / "list.txt").write_text("".join(lines))
-    data = RdHarmony(source, (read_list("list.txt", source),), Categories(), asked_layout=Layout.SCENES)
+    data = RdHarmony(source, (read_list("list.txt", source),), Categories(), requested_layout=Layout.SCENES)
     entries, rejected = data.entries()
     assert rejected == list[Rejection]()
     dataset = made(

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Container, Manifest, RowGroup, Shard, Stratum
+from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.schema import RowKind
+from pipelines.shards.shard_table import RowGroup, Shard
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)
 strata = st.builds(
@@ -64,7 +65,7 @@ def test_columns_say_what_the_row_groups_say(manifest: Manifest, data: st.DataOb
     selected = data.draw(st.lists(st.booleans(), min_size=4, max_size=4))[: len(manifest.strata)]
     groups = list(manifest.groups())
     assert [(shard, group) for shard, group, _ in groups] == list(
-        map(tuple, manifest.table.places().tolist())
+        map(tuple, manifest.table.group_indices().tolist())
     )
     assert manifest.table.selected_samples(selected).tolist() == [
         sum(samples for index, (_, samples) in group.strata.items() if selected[index])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from charmnet.errors import DataError
 from charmnet.images import decode_mask, encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
-from pipelines.conversion.webdataset import FoundRow, index_archive, rows_of_archive
+from pipelines.conversion.webdataset import ArchiveRow, index_archive, rows_of_archive
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.reading import Dataset
@@ -50,7 +50,7 @@ def archive(*members: tuple[tarfile.TarInfo, bytes], kind: int = tarfile.PAX_FOR
 
 def found(data: bytes) -> tuple[list[str], list[Rejection]]:
     results = list(rows_of_archive(HashingReader(io.BytesIO(data)), "a.tar", DEFAULTS))
-    rows = [item.row["id"] for item in results if isinstance(item, FoundRow)]
+    rows = [item.row["id"] for item in results if isinstance(item, ArchiveRow)]
     return rows, [item for item in results if isinstance(item, Rejection)]
 
 
