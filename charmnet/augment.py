@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from charmnet.arrays import MaskArray, UInt8Array
-from charmnet.images import REDUCTIONS
+from charmnet.codecs import REDUCTIONS
 
 TRAINING_SIZE = 256
 

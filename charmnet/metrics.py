@@ -27,7 +27,7 @@ from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE
 from charmnet.batch import denormalize, image_from_uint8
 from charmnet.errors import DataError
-from charmnet.images import open_header
+from charmnet.image_limits import open_header
 
 _RATIO_BINS = (("0-5", 0.05), ("5-15", 0.15), ("15-100", math.inf))
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.composition import exchange_foreground, soft_style_label
-from charmnet.images import encode_jpeg, encode_png
 from pipelines.chaos.data import foreground, photograph
 from pipelines.conversion.lists import PathList
 

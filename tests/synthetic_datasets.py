@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from charmnet.images import encode_jpeg, encode_png
+from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Manifest, Stratum

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from charmnet.images import encode_jpeg, encode_png
+from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
 from pipelines.benchmarks.report import Report, peak_bytes
 from pipelines.ingest.stream import StreamSpec

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 
 from charmnet.arrays import MaskArray, UInt8Array
+from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.composition import exchange_foreground, soft_style_label
 from charmnet.errors import DataError
-from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.vocabulary import NUM_CONDITIONS
 from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location

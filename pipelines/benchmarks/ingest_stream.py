@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from charmnet.images import decode_rgb
+from charmnet.codecs import decode_rgb
 from pipelines.ingest.source import SampleSource
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window

@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 from rich.table import Table
 
-from charmnet.images import encode_jpeg, encode_png
+from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
 from pipelines.benchmarks.manifests import manifest_apart, manifest_table
 from pipelines.benchmarks.predictions import COUNTS, prediction_table, predictions

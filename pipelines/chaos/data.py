@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow.parquet as pq
 
-from charmnet.images import encode_jpeg, encode_png
+from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.ingest.source import Reference
 from pipelines.runtime.storage import Location

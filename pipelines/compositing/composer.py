@@ -9,8 +9,8 @@ from functools import lru_cache, partial
 import numpy as np
 
 from charmnet.arrays import Float64Array, MaskArray, UInt8Array
+from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.errors import DataError
-from charmnet.images import encode_jpeg, encode_png
 from charmnet.recoloring import (
     ColorTransfer,
     foreground_colors,

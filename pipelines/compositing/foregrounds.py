@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from charmnet.arrays import MaskArray, UInt8Array
+from charmnet.codecs import decode_rgb, decode_user_mask
 from charmnet.errors import DataError
-from charmnet.images import decode_rgb, decode_user_mask
 from charmnet.recoloring import ColorStatistics, foreground_colors
 from pipelines.conversion.lists import Categories
 from pipelines.runtime.storage import Location, MissingError

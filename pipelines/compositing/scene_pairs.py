@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg
 from charmnet.composition import exchange_foreground, soft_style_label
 from charmnet.errors import CharmNetError, DataError, StorageError
-from charmnet.images import decode_mask, decode_rgb, encode_jpeg
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, DatasetBuild
 from pipelines.runtime.cluster import map_on_cluster

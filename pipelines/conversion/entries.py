@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from charmnet.codecs import decode_mask, encode_mask
 from charmnet.errors import DataError
-from charmnet.images import decode_mask, encode_mask
 from pipelines.runtime.storage import Location, MissingError
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection

@@ -18,9 +18,9 @@ from torch import Tensor
 from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE, resize
 from charmnet.batch import image_from_uint8, mask_from_uint8
+from charmnet.codecs import decode_mask, decode_rgb
 from charmnet.composition import exchange_foreground
 from charmnet.errors import DataError, WeightsError
-from charmnet.images import decode_mask, decode_rgb
 from charmnet.methods import Method
 from charmnet.metrics import (
     Protocol,

@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 
 import torch
 
+from charmnet.codecs import color_profile, decode_rgb, decode_user_mask, encode_jpeg, encode_png
 from charmnet.errors import CharmNetError, DataError, WeightsError
 from charmnet.full_size import harmonize_full_size
-from charmnet.images import color_profile, decode_rgb, decode_user_mask, encode_jpeg, encode_png
 from charmnet.methods import Method
 from pipelines.runtime.storage import Location
 

@@ -18,9 +18,10 @@ import pyarrow as pa
 
 from charmnet.arrays import Float32Array, MaskArray, UInt8Array
 from charmnet.augment import Augmentation, draw_augmentation, finish
+from charmnet.codecs import decode_mask, decode_rgb
 from charmnet.composition import exchange_foreground, soft_style_label
 from charmnet.errors import DataError
-from charmnet.images import decode_mask, decode_rgb, is_jpeg
+from charmnet.jpeg import is_jpeg
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.runtime.randomness import seeded_rng
 from pipelines.shards.reading import STRATUM_COLUMNS, Dataset

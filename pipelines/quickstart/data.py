@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from charmnet.codecs import decode_rgb, encode_jpeg
 from charmnet.errors import DataError
-from charmnet.images import decode_rgb, encode_jpeg
 from pipelines.compositing.foregrounds import Folders, find
 from pipelines.compositing.released_layout import compose
 from pipelines.conversion.lists import Categories

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from charmnet.arrays import MaskArray, UInt8Array
-from charmnet.images import decode_rgb, encode_png
+from charmnet.codecs import decode_rgb, encode_png
 from pipelines.runtime.console import progress
 
 PHOTOGRAPHS = {

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from charmnet.arrays import UInt8Array
-from charmnet.images import decode_mask, decode_rgb
+from charmnet.codecs import decode_mask, decode_rgb
 from charmnet.vocabulary import CaptureCondition
 from pipelines.runtime.storage import Location
 from pipelines.shards.contact_sheet import drawable, sample_rows

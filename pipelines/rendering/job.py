@@ -14,7 +14,7 @@ from typing import Any
 import drjit
 import numpy as np
 
-from charmnet.images import encode_jpeg, encode_mask
+from charmnet.codecs import encode_jpeg, encode_mask
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.conversion.build import (
     DEFAULT_SHARD_SAMPLES,

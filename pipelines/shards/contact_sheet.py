@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from charmnet.arrays import UInt8Array
-from charmnet.images import decode_mask, decode_rgb
+from charmnet.codecs import decode_mask, decode_rgb
 from charmnet.vocabulary import CaptureCondition
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.rows import Row, row_kind

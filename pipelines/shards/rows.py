@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
+from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_mask
 from charmnet.errors import DataError
-from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_mask, image_size
+from charmnet.image_limits import image_size
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.schema import RowKind, ground_truth_conditions

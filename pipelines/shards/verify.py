@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from charmnet.codecs import decode_mask
 from charmnet.errors import CharmNetError, DataError
-from charmnet.images import decode_mask
 from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.shards.manifest import Container

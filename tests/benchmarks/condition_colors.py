@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from charmnet.images import decode_rgb
+from charmnet.codecs import decode_rgb
 from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.composition import exchange_foreground
-from charmnet.images import encode_jpeg, encode_png
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.cluster import start_here

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charmnet.images import encode_jpeg, encode_png
+from charmnet.codecs import encode_jpeg, encode_png
 from tests.benchmarks.memory import make_pairs
 from tests.factories import foreground, photograph
 

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from charmnet.codecs import color_profile, decode_mask, decode_rgb, decode_user_mask, encode_png
 from charmnet.errors import DataError
-from charmnet.images import color_profile, decode_mask, decode_rgb, decode_user_mask, encode_png, image_size
+from charmnet.image_limits import image_size
 from tests.factories import foreground, photograph
 from tests.fuzz.targets import Target
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg
 from charmnet.composition import exchange_foreground, soft_style_label
-from charmnet.images import decode_mask, decode_rgb, encode_jpeg
 from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset

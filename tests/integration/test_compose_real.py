@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png, image_size
+from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_png
+from charmnet.image_limits import image_size
 from pipelines.commands.cli import main
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window

@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 import pipelines.commands.evaluate
-from charmnet.images import encode_jpeg, encode_png
+from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.methods import CharmNetMethod
 from charmnet.metrics import Protocol
 from charmnet.weights import save_checkpoint

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png
+from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.methods import CharmNetMethod
 from charmnet.weights import save_checkpoint
 from pipelines.commands.cli import main

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from charmnet.images import decode_rgb
+from charmnet.codecs import decode_rgb
 from pipelines.commands import quickstart as quickstart_command
 from pipelines.services.local import Services
 from pipelines.services.service import is_healthy

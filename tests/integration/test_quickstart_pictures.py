@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from charmnet.images import decode_mask, decode_rgb
+from charmnet.codecs import decode_mask, decode_rgb
 from pipelines.quickstart import data as quickstart_data
 from pipelines.quickstart import photographs
 

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import trimesh
 
-from charmnet.images import decode_mask, decode_rgb, image_size
+from charmnet.codecs import decode_mask, decode_rgb
+from charmnet.image_limits import image_size
 from charmnet.vocabulary import CaptureCondition, Domain
 from pipelines.commands.cli import main
 from pipelines.conversion.build import BuildPlan, DatasetBuild, build_dataset

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.composition import exchange_foreground
-from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png, image_size
+from charmnet.image_limits import image_size
 from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset

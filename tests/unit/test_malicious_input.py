@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from charmnet.codecs import decode_rgb, decode_user_mask, encode_jpeg, encode_png
 from charmnet.errors import CharmNetError, DataError, StorageError, WeightsError
-from charmnet.images import MAX_JPEG_SCANS, decode_rgb, decode_user_mask, encode_jpeg, encode_png
+from charmnet.image_limits import MAX_JPEG_SCANS
 from charmnet.methods import IDIHMethod
 from charmnet.vocabulary import Domain
 from charmnet.weights import CHECKPOINT_FILE, load_checkpoint, read_pth, save_checkpoint

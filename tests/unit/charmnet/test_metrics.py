@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from charmnet.augment import resize
 from charmnet.batch import normalize
+from charmnet.codecs import decode_mask, encode_png
 from charmnet.errors import DataError
-from charmnet.images import decode_mask, encode_png
 from charmnet.metrics import (
     ErrorSums,
     ImageErrors,

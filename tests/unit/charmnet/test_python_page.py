@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from charmnet.images import image_size
+from charmnet.image_limits import image_size
 
 PAGE = Path(__file__).parents[3] / "docs" / "python.md"
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from torch import Tensor
 
 from charmnet.augment import resize
+from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.errors import DataError, WeightsError
-from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.methods import Method
 from charmnet.metrics import ImageErrors, Protocol
 from charmnet.vocabulary import Domain

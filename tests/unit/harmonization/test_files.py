@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from charmnet.codecs import decode_rgb, encode_jpeg, encode_png
 from charmnet.errors import DataError, WeightsError
-from charmnet.images import decode_rgb, encode_jpeg, encode_png
 from charmnet.methods import Method, build_method
 from pipelines.commands.cli import main
 from pipelines.harmonization.files import find_pictures, harmonize_file, try_file

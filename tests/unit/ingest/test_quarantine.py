@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from charmnet.codecs import encode_png
 from charmnet.errors import DataError, StorageError
-from charmnet.images import encode_png
 from pipelines.chaos.poison import deadly_decoder, poisoned
 from pipelines.ingest.lanes import lane_rows
 from pipelines.ingest.quarantine import MOST_STARTS, Ledger, Quarantined, quarantine_limit

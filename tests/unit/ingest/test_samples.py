@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from charmnet.augment import draw_augmentation
-from charmnet.images import decode_mask, encode_jpeg, encode_png
+from charmnet.codecs import decode_mask, encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
 from pipelines.conversion.build import ArchiveTask, EntriesTask, Task
 from pipelines.conversion.lists import Categories, read_list

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charmnet.images import encode_jpeg, encode_png
+from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
 from pipelines.runtime.storage import Location
 from pipelines.shards.contact_sheet import drawable, sample_rows

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.errors import DataError
-from charmnet.images import decode_mask, decode_rgb, encode_jpeg, encode_png, image_size
+from charmnet.image_limits import image_size
 from charmnet.vocabulary import Domain
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import (

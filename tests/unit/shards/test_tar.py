@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charmnet.codecs import decode_mask, encode_jpeg, encode_png
 from charmnet.errors import DataError
-from charmnet.images import decode_mask, encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
 from pipelines.conversion.webdataset import ArchiveRow, index_archive, rows_of_archive
 from pipelines.runtime.storage import Location

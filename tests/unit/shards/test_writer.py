@@ -5,8 +5,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.errors import DataError, StorageError
-from charmnet.images import encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Manifest, Stratum

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from skimage import data
 
-from charmnet.errors import DataError
-from charmnet.images import (
+from charmnet.codecs import (
     REDUCTIONS,
     color_profile,
     decode_mask,
@@ -20,8 +19,9 @@ from charmnet.images import (
     encode_jpeg,
     encode_mask,
     encode_png,
-    image_size,
 )
+from charmnet.errors import DataError
+from charmnet.image_limits import image_size
 
 PHOTOGRAPH = data.astronaut()[:300, :401]
 
@@ -65,7 +65,7 @@ def test_a_reduced_jpeg_is_the_picture_in_small(reduction, monkeypatch):
     whole = decode_rgb(jpeg)[: 300 // reduction * reduction, : 401 // reduction * reduction]
     small = cv2.resize(whole, (401 // reduction, 300 // reduction), interpolation=cv2.INTER_AREA)
     assert np.abs(reduced[: small.shape[0], : small.shape[1]].astype(int) - small).mean() < 2
-    monkeypatch.setattr("charmnet.images.simplejpeg", None)
+    monkeypatch.setattr("charmnet.jpeg.simplejpeg", None)
     assert np.array_equal(decode_rgb(jpeg, reduction=reduction), reduced)
     assert np.array_equal(decode_rgb(encode_png(PHOTOGRAPH), reduction=reduction), PHOTOGRAPH)
 

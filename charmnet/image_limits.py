@@ -1,0 +1,123 @@
+"""Refusal of encoded pictures that would cost far more memory or time than their bytes are worth.
+
+Every check is made before a pixel is decoded: of a picture's size, its pixels for each byte, the scans of a
+progressive JPEG, and whether a PNG's chunks lie within its bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+from PIL import Image
+
+from charmnet.errors import DataError
+from charmnet.jpeg import jpeg_size
+from charmnet.png_bits import PNG_CHUNK_OVERHEAD, PNG_SIGNATURE, png_size
+
+MAX_PIXELS = 178_956_970
+"""Most pixels of a picture: Pillow's own limit against decompression bombs."""
+
+MAX_JPEG_SCANS = 100
+"""Most scans of a JPEG. Progressive files have about ten; each costs a pass over all pixels."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+# Pictures up to this size pass whatever their bytes: a decoder's memory for them does not matter.
+_BOMB_PIXELS = 1 << 24
+# Beyond it, no more pixels a byte than a picture of one colour compresses to.
+_PIXELS_PER_BYTE = {"JPEG": 1_000, "PNG": 10_000, "WEBP": 10_000, "BMP": 10_000}
+_JPEG_SCAN = b"\xff\xda"
+_ONE_PASS_FRAMES = (0xC0, 0xC1)  # baseline and extended sequential
+
+
+def image_size(data: bytes) -> tuple[int, int]:
+    """Return (height, width) in pixels as stored, from the header alone.
+
+    Raises:
+        DataError: the data is no JPEG, PNG, WebP or BMP, its header is broken, or it has more than
+            `MAX_PIXELS` pixels.
+    """
+    with open_header(data) as header:
+        width, height = header.size
+    return height, width
+
+
+def check_before_decoding(data: bytes) -> tuple[int, int]:
+    """Return (height, width) as `image_size` does, of a file that is safe to decode.
+
+    Raises:
+        DataError: as for `image_size`, or decoding would cost far more than the bytes are worth.
+    """
+    image_format, height, width = _jpeg_header(data) or _png_header(data) or _header(data)
+    pixels = height * width
+    if pixels > max(_BOMB_PIXELS, _PIXELS_PER_BYTE[image_format] * len(data)):
+        raise DataError(f"{pixels:,} pixels in {len(data):,} bytes: a broken header, or made to harm")
+    if image_format == "JPEG" and not _has_one_scan(data) and data.count(_JPEG_SCAN) > MAX_JPEG_SCANS:
+        raise DataError(f"a JPEG of more than {MAX_JPEG_SCANS} scans; save it again")
+    if image_format == "PNG":
+        _check_chunks(data)
+    return height, width
+
+
+def open_header(data: bytes) -> Image.Image:
+    """Open a picture with Pillow: its header is read, its pixels are not decoded yet.
+
+    Raises:
+        DataError: as for `image_size`.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns from half of its limit on; the limit itself is what counts here.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return Image.open(io.BytesIO(data), formats=_FORMATS)
+    except Image.DecompressionBombError:
+        raise DataError(f"a picture of more than {MAX_PIXELS:,} pixels, the limit; shrink it") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        got = f"{len(data):,} bytes that are no picture ({type(error).__name__})"
+        raise DataError(f"{got}; expected {', '.join(_FORMATS)}") from error
+
+
+def _header(data: bytes) -> tuple[str, int, int]:
+    """Return (format, height, width)."""
+    with open_header(data) as header:
+        return str(header.format), header.height, header.width
+
+
+def _jpeg_header(data: bytes) -> tuple[str, int, int] | None:
+    """Return `_header` of a JPEG without Pillow, or None where Pillow has to look."""
+    size = jpeg_size(data)
+    return ("JPEG", *size) if size and size[0] * size[1] <= MAX_PIXELS else None
+
+
+def _png_header(data: bytes) -> tuple[str, int, int] | None:
+    """Return `_header` of a PNG without Pillow, or None where Pillow has to look."""
+    height, width = png_size(data) or (0, 0)
+    return ("PNG", height, width) if 0 < height * width <= MAX_PIXELS else None
+
+
+def _has_one_scan(data: bytes) -> bool:
+    """Return whether a JPEG's frame is not progressive and its first scan holds all components.
+
+    Such a file libjpeg decodes in one pass, refusing more scans; to count them takes a pass over all bytes.
+    """
+    offset, components = 2, 0
+    while data[offset : offset + 1] == b"\xff" and offset + 10 <= len(data):
+        kind, length = data[offset + 1], int.from_bytes(data[offset + 2 : offset + 4], "big")
+        if kind in _ONE_PASS_FRAMES:
+            components = data[offset + 9]
+        if kind == _JPEG_SCAN[1]:
+            return data[offset + 4] == components
+        offset += 2 + length
+    return False
+
+
+def _check_chunks(data: bytes) -> None:
+    """Refuse a PNG with a chunk that its bytes do not hold: OpenCV allocates memory for it before reading."""
+    offset, kind = len(PNG_SIGNATURE), b""
+    while kind != b"IEND":
+        if offset + PNG_CHUNK_OVERHEAD > len(data):
+            raise DataError("a PNG that is cut short or broken")
+        length, kind = int.from_bytes(data[offset : offset + 4], "big"), data[offset + 4 : offset + 8]
+        offset += PNG_CHUNK_OVERHEAD + length
+    if offset > len(data):
+        raise DataError("a PNG that is cut short or broken")
