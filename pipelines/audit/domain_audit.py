@@ -211,7 +211,7 @@ class DomainAudit:
         return numbers
 
     def _check_substitutes(self, rows: pa.Table) -> None:
-        """Each is the stand-in that the plan says, for a sample that the run's list names."""
+        """Each is the substitute that the plan says, for a sample that the run's list names."""
         self.report.substitutes += len(rows)
         for row in rows.to_pylist():
             said = f"step {row['step']}: {row['id']} stands for {row['substitute_for']}"

@@ -101,7 +101,7 @@ def evidence(lab: Lab, name: str) -> Evidence:
     step = int(names[-1].rpartition("-")[2]) if names else 0
     weights = _weights(folder / names[-1]) if names else {}
     report = audit(folder) if names else None
-    quarantined = len({entry.place for entry in read_quarantine(folder)})
+    quarantined = len({entry.location for entry in read_quarantine(folder)})
     return Evidence(step, weights, report, *_tracked(lab, name), quarantined)
 
 

@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(
             "--storage is missing: where the run keeps its checkpoints, such as s3://bucket/runs"
         )
-    clock = StartupTimer()
+    timer = StartupTimer()
     from pipelines.training.driver import train  # needs Ray, which --help does not
 
     tracking_uri = checked_tracking_uri(arguments.tracking)
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         tracking_uri,
         arguments.experiment,
         arguments.register,
-        clock,
+        timer,
     )
     print(f"{result.status.lower()} at step {result.step}: {result.run_folder}")
     if result.page:

@@ -24,7 +24,7 @@ import ray.data
 from ray.data import TaskPoolStrategy
 
 from charmnet.errors import CharmNetError, DataError
-from pipelines.ingest.quarantine import WindowLease
+from pipelines.ingest.quarantine_client import QuarantineClient
 from pipelines.ingest.source import SampleSource
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.throttle import IdleThrottle
@@ -82,13 +82,13 @@ def stream_dataset(
     block_rows: int,
     num_cpus: float,
     max_cpus: float | None = None,
-    ledger: Any = None,
+    quarantine: QuarantineClient | None = None,
 ) -> ray.data.Dataset:
     """The steps as a Ray Data set of blocks of lanes of `block_rows` rows, in order.
 
     Args:
-        ledger: handle of the run's `Ledger` actor; without one, a picture that crashes the decoder has its
-            task started for ever.
+        quarantine: client of the run's quarantine; without one, Ray starts the task of a picture that crashes
+            the decoder for ever.
         num_cpus: of a task.
         max_cpus: of all tasks together, or their number where they ask for no CPU. A finished block waits
             until it is taken, and its task keeps its CPUs: without a bound one domain could take them all,
@@ -103,10 +103,10 @@ def stream_dataset(
         shared = _shared(spec_reference)
         for start, stop in zip(batch["start"].tolist(), batch["stop"].tolist(), strict=True):
             window = shared, start, stop, block_rows
-            if ledger is None:
+            if quarantine is None:
                 blocks = read_window(*window, steps_together=together)
             else:
-                blocks = _entered_window(*window, ledger, execution, together)
+                blocks = _guarded_window(*window, quarantine, execution, together)
             yield from map(pack_block, blocks)
 
     read.__name__ = f"read_{spec.domain}"
@@ -142,34 +142,33 @@ def _configure_context(context: ray.data.DataContext, blocks_in_flight: int) -> 
     context.execution_options.preserve_order = True
 
 
-def _entered_window(
+def _guarded_window(
     spec: StreamSpec,
     start_step: int,
     stop_step: int,
     block_rows: int,
-    ledger: Any,
+    quarantine: QuarantineClient,
     execution: str,
     steps_together: int,
 ) -> Iterator[Block]:
-    """`read_window` with its beginning, its end and what went wrong entered in the ledger."""
-    lease: WindowLease = ray.get(ledger.begin_window.remote(execution, str(spec.domain), start_step))
-    with closing(
-        SampleSource(
-            spec,
-            lease.known_crashes,
-            lease.isolate_decoding,
-            ledger.crashes.remote,
-            tell=ledger.notice.remote,
-        )
-    ) as source:
+    """Yield from `read_window`; report its beginning, its end and errors to the run's quarantine."""
+    lease = quarantine.begin_window(execution, str(spec.domain), start_step)
+    source = SampleSource(
+        spec,
+        lease.known_crashes,
+        isolate_decoding=lease.isolate_decoding,
+        on_crash=quarantine.add_crash,
+        notify=quarantine.notify,
+    )
+    with closing(source):
         try:
             if lease.refusal:
                 raise DataError(lease.refusal)
             yield from read_window(spec, start_step, stop_step, block_rows, source, steps_together)
         except CharmNetError as error:
-            ray.get(ledger.fail.remote(str(error)))
+            quarantine.fail(str(error))
             raise
-    ledger.end_window.remote(execution, start_step)
+    quarantine.end_window(execution, start_step)
 
 
 def _tasks_at_once(num_cpus: float, max_cpus: float | None) -> int:
@@ -210,8 +209,8 @@ class LaneShard:
     """One worker's share of a domain's stream.
 
     Attributes:
-        num_cpus, max_cpus, ledger: see `stream_dataset`.
-        share: gives every worker what the first one calls it with, once all have called it.
+        num_cpus, max_cpus, quarantine: see `stream_dataset`.
+        broadcast: gives every worker the value that the first one passes, once all have called it.
     """
 
     spec: StreamSpec
@@ -219,8 +218,8 @@ class LaneShard:
     num_workers: int
     num_cpus: float = 1.0
     max_cpus: float | None = None
-    ledger: Any = None
-    share: Callable[[Any], Any] = lambda splits: splits
+    quarantine: QuarantineClient | None = None
+    broadcast: Callable[[Any], Any] = lambda splits: splits
 
     def steps(self, start_step: int, stop_step: int) -> Iterator[Block]:
         """This worker's rows of every global batch, step by step; all workers call it at once.
@@ -250,10 +249,17 @@ class LaneShard:
         if self.rank == 0:
             block_rows = lane_rows(self.spec.batch_size, self.num_workers)
             end = self._segment_end(start_step, stop_step)
-            tasks = self.num_cpus, self.max_cpus, self.ledger
-            dataset = stream_dataset(self.spec, start_step, end, block_rows, *tasks)
+            dataset = stream_dataset(
+                self.spec,
+                start_step,
+                end,
+                block_rows,
+                num_cpus=self.num_cpus,
+                max_cpus=self.max_cpus,
+                quarantine=self.quarantine,
+            )
             splits = dataset.streaming_split(self.num_workers, equal=False)
-        batches = self.share(splits)[self.rank].iter_batches(
+        batches = self.broadcast(splits)[self.rank].iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=_PREFETCHED_BLOCKS
         )
         return iter(batches)

@@ -13,22 +13,25 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-MOST_STARTS = 6
-"""So often a window of one execution is begun: what kills its task is then no picture."""
+MAX_WINDOW_STARTS = 6
+"""Starts of one window of an execution; what kills its task after so many is no picture."""
 
 _NAMED = 5
 
 
 @dataclass(frozen=True)
 class Quarantined:
-    """One sample that another stood for.
+    """A sample that was replaced by another since it cannot be decoded.
 
     Attributes:
-        shard, row_group, offset: where it is: path, number in it, place among the selected samples.
+        shard: path within the data set.
+        row_group: number within the shard.
+        offset: index among the selected samples of the row group.
         id: the sample's, or `SHARD#ROW_GROUP:OFFSET` where it cannot be read.
-        epoch, step: of its delivery; the step is counted from 1.
-        tries: how many stand-ins were tried; the last is the one that was delivered.
-        fingerprint: of its pictures where they crash the decoder, else empty.
+        epoch: epoch of the domain, counted from 0.
+        step: training step, counted from 1.
+        tries: number of substitutes that were tried; the last one took its place.
+        fingerprint: digest of its pictures where they crash the decoder, else empty.
     """
 
     domain: str
@@ -43,25 +46,28 @@ class Quarantined:
     fingerprint: str = ""
 
     @property
-    def place(self) -> tuple[str, str, int, int]:
+    def location(self) -> tuple[str, str, int, int]:
+        """(domain, shard, row group, offset), which names the sample."""
         return self.domain, self.shard, self.row_group, self.offset
 
     def to_json(self) -> str:
+        """Return the record as one line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Quarantined:
+        """Return the record that `to_json` wrote."""
         return cls(**json.loads(text))
 
 
 @dataclass(frozen=True)
 class WindowLease:
-    """What a task is told when it begins a window.
+    """How a data task is to read a window that it begins.
 
     Attributes:
         isolate_decoding: decode each sample in a separate process first.
         known_crashes: reasons by fingerprint of pictures that end the decoding process.
-        refusal: why it must not be begun again, if so.
+        refusal: reason why it must not be begun again, if there is one.
     """
 
     isolate_decoding: bool = False
@@ -69,83 +75,75 @@ class WindowLease:
     refusal: str | None = None
 
 
-class Ledger:
-    """What a run knows of its samples that cannot be delivered; its actor outlives worker groups.
+class QuarantineRegistry:
+    """The samples of a run that cannot be decoded, and the windows that its data tasks are reading.
 
     Args:
         limits: how many samples may be quarantined, by domain.
-        known: those of the run's earlier history.
+        known: samples that earlier attempts of the run quarantined.
     """
 
     def __init__(self, limits: Mapping[str, int], known: Iterable[Quarantined] = ()) -> None:
         self._limits = dict(limits)
-        self._quarantined: dict[tuple[str, str, int, int], Quarantined] = {}
-        self._crashers: dict[str, str] = {}
+        self._entries: dict[tuple[str, str, int, int], Quarantined] = {}
+        self._known_crashes: dict[str, str] = {}
         self._starts: Counter[tuple[str, int]] = Counter()
-        self._failure: str | None = None
-        self._notices: list[str] = []
-        known = list(known)
-        self._crashers.update({entry.fingerprint: entry.reason for entry in known if entry.fingerprint})
-        self.quarantine(known)
-        self._notices.clear()  # they were told of before
+        for entry in self.add(known):
+            if entry.fingerprint:
+                self._known_crashes[entry.fingerprint] = entry.reason
 
     def begin_window(self, execution: str, domain: str, start_step: int) -> WindowLease:
-        """A task begins to make the steps from `start_step` on."""
+        """Count the start of a window and say how it is to be read.
+
+        Args:
+            execution: id of the Ray Data execution that the task belongs to.
+            start_step: first step of the window, counted from 0.
+        """
         self._starts[execution, start_step] += 1
         starts = self._starts[execution, start_step]
-        if starts > MOST_STARTS:
+        if starts > MAX_WINDOW_STARTS:
             refusal = (
                 f"the tasks that make the {domain} samples from step {start_step + 1} on died {starts - 1} "
                 "times, and no picture alone is to blame; see Ray's logs of them, and their memory"
             )
             return WindowLease(refusal=refusal)
-        return WindowLease(starts > 1, dict(self._crashers))
+        return WindowLease(starts > 1, dict(self._known_crashes))
 
     def end_window(self, execution: str, start_step: int) -> None:
-        """All of it was handed over; begun again because blocks were lost, it is no suspect."""
+        """Forget a window's starts once all of it is handed over.
+
+        It may be begun again because blocks were lost with a node, which makes no picture suspect.
+        """
         self._starts.pop((execution, start_step), None)
 
-    def crashes(self, fingerprint: str, reason: str) -> None:
-        """Pictures were found to kill the process that decodes them."""
-        self._crashers[fingerprint] = reason
+    def add_crash(self, fingerprint: str, reason: str) -> None:
+        """Record pictures that end the process that decodes them."""
+        self._known_crashes[fingerprint] = reason
 
-    def quarantine(self, entries: Iterable[Quarantined]) -> None:
-        """Samples were delivered by substitutes; past a domain's limit the run fails."""
-        for entry in entries:
-            if entry.place not in self._quarantined:
-                self._quarantined[entry.place] = entry
-                self._notices.append(f"quarantined: {entry.domain} {entry.id}: {entry.reason}")
-        for domain, count in self.quarantined_counts().items():
-            if count > self._limits[domain]:
-                self.fail(self._past_limit(domain, count))
+    def add(self, entries: Iterable[Quarantined]) -> list[Quarantined]:
+        """Record samples that were replaced; return those that were not known yet."""
+        new = {entry.location: entry for entry in entries if entry.location not in self._entries}
+        self._entries |= new
+        return list(new.values())
 
-    def quarantined_counts(self) -> dict[str, int]:
-        """Number of different samples by domain."""
-        counts = Counter(entry.domain for entry in self._quarantined.values())
+    def counts(self) -> dict[str, int]:
+        """Return the number of different quarantined samples by domain."""
+        counts = Counter(entry.domain for entry in self._entries.values())
         return {domain: counts[domain] for domain in self._limits}
 
-    def quarantined(self) -> list[Quarantined]:
-        return list(self._quarantined.values())
+    def entries(self) -> list[Quarantined]:
+        """Return all quarantined samples, in the order in which they were reported."""
+        return list(self._entries.values())
 
-    def notice(self, text: str) -> None:
-        """Something that a person may want to see; the same is said once."""
-        if text not in self._notices:
-            self._notices.append(text)
-
-    def take_notices(self) -> list[str]:
-        """What was noticed since the last call."""
-        taken, self._notices = self._notices, []
-        return taken
-
-    def fail(self, message: str) -> None:
-        """The run cannot go on, and starting it again would not help."""
-        self._failure = self._failure or message
-
-    def failure(self) -> str | None:
-        return self._failure
+    def problem(self) -> str | None:
+        """Return what to tell the user where a domain has more samples in quarantine than it may."""
+        for domain, count in self.counts().items():
+            if count > self._limits[domain]:
+                return self._past_limit(domain, count)
+        return None
 
     def _past_limit(self, domain: str, count: int) -> str:
-        entries = [entry for entry in self._quarantined.values() if entry.domain == domain]
+        entries = [entry for entry in self._entries.values() if entry.domain == domain]
         named = "; ".join(f"{entry.id} ({entry.reason})" for entry in entries[:_NAMED])
         return (
             f"{count} samples of the {domain} domain cannot be decoded, --max-quarantined allows "
@@ -155,7 +153,11 @@ class Ledger:
 
 
 def quarantine_limit(max_quarantined: float, num_samples: int) -> int:
-    """How many samples of a domain may be quarantined: below 1 a share (at least one), else a number."""
+    """Return how many samples of a domain may be quarantined.
+
+    Args:
+        max_quarantined: below 1 a share of the domain's samples (one at least, 0 is none), else a number.
+    """
     if max_quarantined >= 1:
         return int(max_quarantined)
     return max(1, int(max_quarantined * num_samples)) if max_quarantined > 0 else 0

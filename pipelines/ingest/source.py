@@ -39,8 +39,8 @@ class SampleSource:
     Args:
         known_crashes: reasons by fingerprint of pictures that are known to crash the decoder.
         isolate_decoding: decode in a process of its own first, since some sample may crash the decoder.
-        on_crash: is told (fingerprint, reason) of those that do.
-        tell: is told where the store does not answer.
+        on_crash: called with (fingerprint, reason) of pictures that do.
+        notify: called with a message where the store does not answer.
     """
 
     def __init__(
@@ -49,12 +49,13 @@ class SampleSource:
         known_crashes: Mapping[str, str] | None = None,
         isolate_decoding: bool = False,
         on_crash: Callable[[str, str], object] = lambda fingerprint, reason: None,
-        tell: Callable[[str], object] | None = None,
+        notify: Callable[[str], object] | None = None,
     ) -> None:
         self.spec = spec
         self.known_crashes = dict(known_crashes or {})
         self.probe = DecoderProbe() if isolate_decoding else None
-        self.on_crash, self.tell = on_crash, tell
+        self.on_crash = on_crash
+        self.notify = notify
         self.groups: dict[tuple[int, int], RowGroupSamples | DataError] = {}
 
     def close(self) -> None:
@@ -62,14 +63,14 @@ class SampleSource:
             self.probe.close()
 
     def drop(self, row_group: tuple[int, int]) -> None:
-        """It will not be asked for again, unless for a stand-in."""
+        """It will not be asked for again, unless for a substitute."""
         self.groups.pop(row_group, None)
 
     def deliver(self, position: int, epoch: int, reference: Reference) -> Delivery:
-        """The sample at a position of the endless stream, or the first stand-in that can be decoded.
+        """The sample at a position of the endless stream, or the first substitute that can be decoded.
 
         Raises:
-            DataError: neither it nor any of its stand-ins can be decoded.
+            DataError: neither it nor any of its substitutes can be decoded.
             StorageError: a shard is gone, is not what the manifest says, or its store does not answer.
         """
         try:
@@ -84,7 +85,7 @@ class SampleSource:
                 continue
             return Delivery(epoch, sample, self._quarantined(position, epoch, reference, tries, problem))
         raise DataError(
-            f"neither this sample nor any of its stand-ins can be decoded: {problem}"
+            f"neither this sample nor any of its substitutes can be decoded: {problem}"
         ) from problem
 
     def _sample(self, epoch: int, reference: Reference) -> Sample:
@@ -128,14 +129,14 @@ class SampleSource:
         return retry_storage(
             lambda: RowGroupSamples(spec.dataset, spec.selection, shard, group, ids_only),
             spec.timeout_seconds,
-            self.tell,
+            self.notify,
         )
 
     def _check_bytes(self, shard_index: int) -> None:
         """A damaged row group is the data's fault; a file of another size is not the shard at all."""
         shard = self.spec.dataset.manifest.shards[shard_index]
         place = self.spec.dataset.location / shard.path
-        got = retry_storage(place.size_bytes, self.spec.timeout_seconds, self.tell)
+        got = retry_storage(place.size_bytes, self.spec.timeout_seconds, self.notify)
         if got != shard.bytes:
             raise StorageError(
                 f"{place}: {got:,} bytes, the manifest says {shard.bytes:,}: not the shard that it was; "

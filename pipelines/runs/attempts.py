@@ -8,12 +8,13 @@ the history which the final weights descend from. Steps that were run and lost a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from charmnet.errors import StorageError
-from pipelines.runtime.retry import retry_storage
+from charmnet.vocabulary import Domain
 from pipelines.runtime.storage import Location
-from pipelines.training.job import TrainingJob
+from pipelines.shards.reading import Dataset
 
 FOLDER = "attempts"
 
@@ -35,22 +36,34 @@ class Attempt:
     datasets: dict[str, str]
 
 
-def begin_attempt(job: TrainingJob, start_step: int, parent: int | None, workers: int) -> int:
-    """The number of a run's next attempt, which is written down; one process of a worker group does this.
+def begin_attempt(
+    run_folder: Location,
+    start_step: int,
+    *,
+    parent: int | None,
+    workers: int,
+    audited: bool,
+    datasets: Mapping[Domain, Dataset],
+) -> Attempt:
+    """Write down a run's next attempt; one process of a worker group does this.
+
+    Args:
+        run_folder: folder of the run, in which `attempts/` lies.
+        start_step: step of the checkpoint that it goes on from, or 0.
+        parent: number of the attempt that saved that checkpoint, if one did.
+        workers: number of workers.
+        audited: whether it logs the samples that are delivered.
+        datasets: data sets by domain.
 
     Raises:
         StorageError: the run's folder cannot be used.
     """
-
-    def begin() -> int:
-        taken = [place.name for place in (job.run_folder / FOLDER).children()]
-        number = max((int(name[:6]) for name in taken if name[:6].isdecimal()), default=0) + 1
-        datasets = {domain.value: str(dataset.location) for domain, dataset in job.datasets.items()}
-        attempt = Attempt(number, start_step, parent, workers, job.config.audit, datasets)
-        (job.run_folder / FOLDER / f"{number:06d}.json").write_json(asdict(attempt))
-        return number
-
-    return retry_storage(begin, job.config.storage_timeout_seconds, job.control.notice.remote)
+    taken = [path.name for path in (run_folder / FOLDER).children()]
+    number = max((int(name[:6]) for name in taken if name[:6].isdecimal()), default=0) + 1
+    uris = {domain.value: str(dataset.location) for domain, dataset in datasets.items()}
+    attempt = Attempt(number, start_step, parent, workers, audited, uris)
+    (run_folder / FOLDER / f"{number:06d}.json").write_json(asdict(attempt))
+    return attempt
 
 
 def read_attempts(run_folder: Location) -> dict[int, Attempt]:

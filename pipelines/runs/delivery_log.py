@@ -10,7 +10,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,9 @@ from pipelines.ingest.quarantine import Quarantined
 from pipelines.runtime.blocks import Block
 from pipelines.runtime.retry import retry_storage
 from pipelines.runtime.storage import Location
-from pipelines.training.job import TrainingJob
+
+if TYPE_CHECKING:
+    from pipelines.ingest.quarantine_client import QuarantineClient
 
 AUDIT_FOLDER = "audit"
 QUARANTINE_FOLDER = "quarantine"
@@ -49,7 +51,7 @@ class DeliveryLog:
 
     Args:
         audited: whether deliveries are logged; quarantined samples always are.
-        ledger: handle of the actor that counts quarantined samples (see `Ledger`).
+        quarantine: client of the run's quarantine, which counts samples that cannot be decoded.
         timeout_seconds: how long the store is waited for.
     """
 
@@ -57,16 +59,11 @@ class DeliveryLog:
     attempt: int
     rank: int
     audited: bool
-    ledger: Any
+    quarantine: QuarantineClient
     timeout_seconds: float
     _blocks: list[tuple[int, Domain, Block]] = field(default_factory=list)
     _rows: int = 0
     _quarantined: list[Quarantined] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, job: TrainingJob, attempt: int, rank: int) -> DeliveryLog:
-        config = job.config
-        return cls(job.run_folder, attempt, rank, config.audit, job.control, config.storage_timeout_seconds)
 
     def add(self, step: int, blocks: Mapping[Domain, Block]) -> None:
         """What step `step` (from 1) was made of."""
@@ -74,7 +71,7 @@ class DeliveryLog:
             found = [Quarantined.from_json(text) for text in block["quarantined"].tolist() if text]
             if found:
                 self._quarantined += found
-                self.ledger.quarantine.remote(found)
+                self.quarantine.quarantine(found)
             if self.audited:
                 columns = {name: block[name] for name in ("epoch", "index", "id", "quarantined")}
                 self._blocks.append((step, domain, columns))
@@ -109,7 +106,7 @@ class DeliveryLog:
 
     def _write(self, folder: str, name: str, data: bytes) -> None:
         place = self.run_folder / folder / name
-        retry_storage(partial(place.write_bytes, data), self.timeout_seconds, self.ledger.notice.remote)
+        retry_storage(partial(place.write_bytes, data), self.timeout_seconds, self.quarantine.notify)
 
 
 def _table(attempt: int, blocks: list[tuple[int, Domain, Block]]) -> pa.Table:

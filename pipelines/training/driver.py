@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from charmnet.methods import Method
 from charmnet.vocabulary import Domain
@@ -26,6 +26,9 @@ from pipelines.training.job import RunTracking, TrainingJob
 from pipelines.training.placement import Placement, place
 from pipelines.training.record import reconcile_previous_runs, record_models, record_run
 from pipelines.training.startup_timer import StartupTimer
+
+if TYPE_CHECKING:
+    from pipelines.training.coordinator import RunCoordinatorClient
 
 # Ray Train's own settings. Its controller looks after the workers every 2 s by default; a group that lost a
 # node asks so long for its old size before it goes on with what there is.
@@ -65,7 +68,7 @@ def train(
     tracking_uri: str | None = None,
     experiment: str = "charmnet",
     registered_name: str | None = None,
-    clock: StartupTimer | None = None,
+    timer: StartupTimer | None = None,
 ) -> RunResult:
     """Runs the training run `name` under `storage` to its last step, from where it stands.
 
@@ -73,7 +76,7 @@ def train(
         uris: of the data sets; those of the method's domains are needed.
         tracking_uri: of the MLflow server; None records nothing.
         registered_name: under which the best model is registered.
-        clock: that began with the command.
+        timer: that began with the command.
 
     Raises:
         ValueError: the configuration does not fit the data, the cluster or the run that is to go on.
@@ -82,68 +85,62 @@ def train(
     """
     for setting, value in _RAY_TRAIN_SETTINGS.items():
         os.environ.setdefault(setting, value)
-    clock = clock or StartupTimer()
-    clock.mark("imports")
+    timer = timer or StartupTimer()
+    timer.mark("imports")
     method = method_of(config)
     datasets = _open_datasets(uris, method.domains)
     config = replace(config, init=_checked_init(config, method, tracking_uri))
     specs = stream_specs(config, datasets, method.domains)
     config = replace(config, steps=config.steps or released_steps(specs))
     _check_validation(config, datasets)
-    clock.mark("data sets")
+    timer.mark("data sets")
     if connect():
         os.environ.setdefault(_PREEMPTION_WATCHER, "0")
-    clock.mark("cluster")
+    timer.mark("cluster")
     with stopping_on_signals() as stop:  # after Ray, which takes SIGTERM for itself when it starts
         placement = _place(config, len(specs))
         folder = RunFolder.of(storage, name)
         digests = {domain.value: dataset.manifest.digest for domain, dataset in datasets.items()}
         record = folder.claim(name, config, digests, experiment)
         tracking = RunTracking(tracking_uri, experiment, record.run_key, name) if tracking_uri else None
-        clock.mark("record")
-        control = _control(config, specs, folder, clock)
+        timer.mark("record")
+        coordinator = _start_coordinator(config, specs, folder, timer)
         job = TrainingJob(
-            config, folder.location, record.run_key, datasets, specs, placement, tracking, control
+            config, folder.location, record.run_key, datasets, specs, placement, tracking, coordinator
         )
         return _tracked_run(job, name, registered_name, stop)
 
 
 def _tracked_run(job: TrainingJob, name: str, registered_name: str | None, stop: StopRequest) -> RunResult:
     """Fits, and tells the tracker how it was started, what came out and how it ended."""
-    import ray
-
     with build_trainer(job, name) as trainer:
         tracker: Tracker = NullTracker()
         if job.tracking:  # its thread has much to load; the workers need not wait for it
-            tracker = job.tracking.open_for_driver(first=partial(reconcile_previous_runs, job.tracking))
+            tracker = job.tracking.open_for_driver(
+                before_first_send=partial(reconcile_previous_runs, job.tracking)
+            )
         status: RunStatus = "FAILED"
         try:
-            fitted = fit(trainer, job, stop, meanwhile=partial(record_run, tracker, job))
+            fitted = fit(trainer, job, stop, while_starting=partial(record_run, tracker, job))
             status = "FINISHED" if fitted.step >= job.steps else "KILLED"
             if status == "FINISHED" and job.tracking:
                 record_models(tracker, RunFolder(job.run_folder), fitted.checkpoint, registered_name)
         finally:
             tracker.close(status)
-    quarantined = ray.get(job.control.quarantined.remote())
+    quarantined = job.coordinator.quarantined()
     return RunResult(status, fitted.step, str(job.run_folder), fitted.metrics, tracker.page, quarantined)
 
 
-def _control(
-    config: TrainConfig, specs: Mapping[str, StreamSpec], folder: RunFolder, clock: StartupTimer
-) -> Any:
-    """The run's control, on this node: it must not be lost with another."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    from pipelines.training.control import Control
+def _start_coordinator(
+    config: TrainConfig, specs: Mapping[str, StreamSpec], folder: RunFolder, timer: StartupTimer
+) -> RunCoordinatorClient:
+    from pipelines.training.coordinator import RunCoordinatorClient
 
     limits = {
         domain: quarantine_limit(config.max_quarantined, spec.plan.num_samples)
         for domain, spec in specs.items()
     }
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor = Control.options(scheduling_strategy=here)  # type: ignore[attr-defined]
-    return actor.remote(limits, read_quarantine(folder.location), clock)
+    return RunCoordinatorClient.start(limits, read_quarantine(folder.location), timer)
 
 
 def _checked_init(config: TrainConfig, method: Method, tracking_uri: str | None) -> str | None:

@@ -24,7 +24,7 @@ _MOST_NAME_CHARACTERS = 100
 _RESIZE_CHECK_SECONDS = 20.0
 """So often an elastic group looks for nodes that came; Ray's view of them may be as old as that, too."""
 _STOP_GRACE_SECONDS = 100.0
-"""From the wish to stop to giving up on the workers: those that wait for a cluster to grow cannot hear it."""
+"""From a stop request to giving up on the workers: those that wait for a cluster to grow never see it."""
 
 
 class TrainingFailedError(CharmNetError):
@@ -38,7 +38,7 @@ class StopRequest:
         self.made_at: float | None = None
 
     def make(self, *_: Any) -> None:
-        """Notes the wish; who polls passes it on, since a signal handler must not enter Ray."""
+        """Record the time of the request; `fit` polls it, since a signal handler must not call Ray."""
         self.made_at = self.made_at or time.monotonic()
 
     @property
@@ -74,28 +74,26 @@ class FitResult:
     checkpoint: str | None
 
 
-def fit(trainer: Any, job: TrainingJob, stop: StopRequest, meanwhile: Callable[[], None]) -> FitResult:
+def fit(trainer: Any, job: TrainingJob, stop: StopRequest, while_starting: Callable[[], None]) -> FitResult:
     """Runs the workers to the last step, or to where they are asked to stop.
 
     Args:
         trainer: see `build_trainer`.
-        meanwhile: is called while the workers start.
+        while_starting: is called while the workers start.
 
     Raises:
         TrainingFailedError: they broke down more often than `max_failures` allows, or gave up.
     """
-    import ray
-
     try:
         outcome = _in_thread(trainer.fit)
-        meanwhile()
+        while_starting()
         _watch(outcome, job, stop)
     except CharmNetError:
         raise
     except Exception as error:
-        reason = ray.get(job.control.failure.remote()) or _reason(error)
+        reason = job.coordinator.failure() or _reason(error)
         raise TrainingFailedError(f"the run {job.run_folder} failed: {reason}") from error
-    failure = ray.get(job.control.failure.remote())
+    failure = job.coordinator.failure()
     if failure:
         raise TrainingFailedError(f"the run {job.run_folder} failed: {failure}")
     newest = retry_storage(lambda: newest_metadata(job.run_folder), job.config.storage_timeout_seconds)
@@ -153,28 +151,26 @@ def _in_thread(call: Any) -> Future[Any]:
 
 
 def _watch(outcome: Future[Any], job: TrainingJob, stop: StopRequest) -> None:
-    """Shows what rank 0 tells and passes the wish to stop on, until the run ends or has to be left."""
-    import ray
-
+    """Show rank 0's progress and pass a stop request on, until the run ends or has to be given up."""
     passed_on = False
     with progress("Training", total=job.steps) as advance:
         shown = 0
         while True:
             ended = _wait(outcome)
-            step, news = ray.get(job.control.latest.remote())
-            for notice in ray.get(job.control.take_notices.remote()):
-                print(notice, flush=True)
-            if step > shown:
-                print(f"step {step}/{job.steps}  {news}", flush=True)
-                advance(step - shown)
-                shown = step
+            now = job.coordinator.progress()
+            for message in now.messages:
+                print(message, flush=True)
+            if now.step > shown:
+                print(f"step {now.step}/{job.steps}  {now.status}", flush=True)
+                advance(now.step - shown)
+                shown = now.step
             if ended:
                 outcome.result()
                 return
-            if ray.get(job.control.failure.remote()):
+            if now.failure:
                 stop.make()
             if stop.made_at and not passed_on:
-                ray.get(job.control.request_stop.remote())
+                job.coordinator.request_stop()
                 passed_on = True
             if stop.grace_is_over:
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
@@ -14,6 +14,9 @@ from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.tracking import Tracker, open_tracker
 from pipelines.training.placement import Placement
+
+if TYPE_CHECKING:  # it needs Ray, which may be imported only once the environment is set
+    from pipelines.training.coordinator import RunCoordinatorClient
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,9 @@ class RunTracking:
     run_key: str
     run_name: str
 
-    def open_for_driver(self, first: Callable[[], None]) -> Tracker:
-        """With what the thread that sends does first."""
-        return self._open("driver", "driver", first=first)
+    def open_for_driver(self, before_first_send: Callable[[], None]) -> Tracker:
+        """Open the driver's tracker, whose sending thread calls `before_first_send` once."""
+        return self._open("driver", "driver", first=before_first_send)
 
     def open_for_worker(self, rank: int, pending: bytes | None, resume_step: int) -> Tracker:
         """For the first worker of a node; that of rank 0 takes up what a lost node had not sent."""
@@ -54,7 +57,7 @@ class TrainingJob:
         config: with `steps` resolved. datasets: by domain.
         specs: what of each domain is streamed, by the domain's name. placement: of workers and data tasks.
         tracking: None records nothing.
-        control: handle of the `Control` actor.
+        coordinator: client of the run-wide state.
     """
 
     config: TrainConfig
@@ -64,7 +67,7 @@ class TrainingJob:
     specs: dict[str, StreamSpec]
     placement: Placement
     tracking: RunTracking | None
-    control: Any
+    coordinator: RunCoordinatorClient
 
     @property
     def steps(self) -> int:

@@ -59,8 +59,8 @@ def train_worker(loop_config: dict[str, Any]) -> None:
     workers_here = ray.train.get_context().get_local_world_size()
     torch.set_num_threads(threads_of_worker(ray.train.torch.get_device(), workers_here))
     job: TrainingJob = loop_config["job"]
-    job.control.reached.remote("workers")
-    if ray.get(job.control.failure.remote()) is None:  # else the group before this one found it out
+    job.coordinator.mark_phase("workers")
+    if job.coordinator.failure() is None:  # else the group before this one found it out
         _TrainingLoop(job).run()
 
 
@@ -82,7 +82,7 @@ class _TrainingLoop:
         self.method = method_of(job.config).to(self.device)
         self.step, self.starting = 0, True
         self.stop_check_steps = _FIRST_STOP_CHECK_STEPS  # the same on all workers, who meet for it
-        self.tell = job.control.notice.remote
+        self.notify = job.coordinator.notify
         self.uploader = Uploader()
         self.state: Snapshot | None = None  # what was last given to it
         restored, self.deliveries = self._begin()
@@ -100,7 +100,9 @@ class _TrainingLoop:
                 self.rank, restored.pending if restored else None, self.step
             )
         self.tracker = self.node_tracker if self.rank == 0 else NullTracker()
-        self.validation = Validation.of(job.config, job.datasets, self.rank, self.num_workers, tell=self.tell)
+        self.validation = Validation.of(
+            job.config, job.datasets, self.rank, self.num_workers, notify=self.notify
+        )
         self.best = self._retry_storage(RunFolder(job.run_folder).best) if self.rank == 0 else None
         self.draining: list[str] = []  # nodes that go, for which a checkpoint was saved
         self.window = MetricWindow(job.config.batch_size)
@@ -113,7 +115,7 @@ class _TrainingLoop:
                     self._train()
                 except NonFiniteLossError as error:
                     # Known to all workers at once, and starting again would end the same way.
-                    ray.get(self.job.control.fail.remote(str(error)))
+                    self.job.coordinator.fail(str(error))
                 finally:
                     self.uploader.wait()
         finally:
@@ -122,7 +124,7 @@ class _TrainingLoop:
     def _train(self) -> None:
         if self._stop_requested():
             return
-        self._reached("state")
+        self._mark_phase("state")
         if self.rank == 0 and self.step == 0:
             self._log_samples()  # the pages begin their sliders at step 0
         self.window.restart()
@@ -134,7 +136,7 @@ class _TrainingLoop:
     def _update(self) -> None:
         started = time.perf_counter()
         blocks = {domain: next(stream) for domain, stream in self.streams.items()}
-        self._reached("first batch")
+        self._mark_phase("first batch")
         waited_seconds = time.perf_counter() - started
         batches = {domain: to_batch(block, self.device) for domain, block in blocks.items()}
         self.method.scale_learning_rates(
@@ -142,17 +144,17 @@ class _TrainingLoop:
         )
         share = len(next(iter(batches.values()))) * self.num_workers / self.config.batch_size
         metrics = self.update(batches, share)
-        self._reached(FIRST_STEP)
+        self._mark_phase(FIRST_STEP)
         self.step += 1
         self.deliveries.add(self.step, blocks)
         sample_ids = [str(sample_id) for block in blocks.values() for sample_id in block["id"]]
         self.window.add(metrics, sample_ids, waited_seconds, share)
 
-    def _reached(self, milestone: str) -> None:
+    def _mark_phase(self, phase: str) -> None:
         """Tells how far the run's start has come."""
         if self.rank == 0 and self.starting:
-            self.job.control.reached.remote(milestone)
-            self.starting = milestone != FIRST_STEP
+            self.job.coordinator.mark_phase(phase)
+            self.starting = phase != FIRST_STEP
 
     def _finish_step(self) -> bool:
         """Logs, validates and saves as is due after a step; True where the run is to stop early."""
@@ -179,7 +181,7 @@ class _TrainingLoop:
         return every > 0 and self.step % every == 0
 
     def _stop_requested(self) -> bool:
-        asked = float(ray.get(self.job.control.stop_requested.remote())) if self.rank == 0 else 0.0
+        asked = float(self.job.coordinator.stop_requested()) if self.rank == 0 else 0.0
         return bool(mean_over_workers(torch.tensor(asked, device=self.device)).item() > 0)
 
     def _node_is_leaving(self) -> bool:
@@ -199,15 +201,15 @@ class _TrainingLoop:
         metrics |= {f"throughput/{name}": value for name, value in throughput.items()}
         metrics["optim/lr"] = max(self.method.learning_rates.values())
         if self.rank == 0:
-            quarantined = ray.get(self.job.control.quarantined_counts.remote())
+            quarantined = self.job.coordinator.quarantined_counts()
             metrics |= {f"data/quarantined/{domain}": float(count) for domain, count in quarantined.items()}
         self.tracker.log_metrics(metrics, self.step)
         if self.rank == 0 and throughput:
-            news = (
+            status = (
                 f"loss {means['total']:.3f}  {throughput['pairs_per_second']:.1f} pairs/s  "
                 f"data wait {throughput['data_wait_fraction']:.0%}"
             )
-            self.job.control.tell.remote(self.step, news)
+            self.job.coordinator.report_step(self.step, status)
 
     def _validate(self) -> dict[str, float]:
         scores = self.validation.score(self.method, self.device)
@@ -294,7 +296,15 @@ class _TrainingLoop:
             tracking_uri = self.job.tracking.tracking_uri if self.job.tracking else None
             init = self._retry_storage(partial(load_model, self.config.init, tracking_uri))
             self.method.warm_start(init)
-        return restored, DeliveryLog.of(self.job, number, self.rank)
+        deliveries = DeliveryLog(
+            self.job.run_folder,
+            number,
+            self.rank,
+            audited=self.config.audit,
+            quarantine=self.job.coordinator,
+            timeout_seconds=self.config.storage_timeout_seconds,
+        )
+        return restored, deliveries
 
     def _begin_attempt(self) -> tuple[Restored | None, int]:
         """What the first worker does before the others: finds the checkpoint, tidies up, takes a number.
@@ -304,18 +314,29 @@ class _TrainingLoop:
         """
         folder, keep = self.job.run_folder, self.config.keep_checkpoints
         try:
-            restored = self._retry_storage(partial(restore_newest, folder, self.method, self.tell))
+            restored = self._retry_storage(partial(restore_newest, folder, self.method, self.notify))
         except WeightsError as error:
-            ray.get(self.job.control.fail.remote(str(error)))
+            self.job.coordinator.fail(str(error))
             raise
         self._retry_storage(partial(collect_checkpoints, folder, restored.name if restored else None, keep))
         step, parent = (
             (restored.metadata["step"], restored.metadata.get("attempt")) if restored else (0, None)
         )
-        return restored, begin_attempt(self.job, step, parent, self.num_workers)
+        attempt = self._retry_storage(
+            partial(
+                begin_attempt,
+                folder,
+                step,
+                parent=parent,
+                workers=self.num_workers,
+                audited=self.config.audit,
+                datasets=self.job.datasets,
+            )
+        )
+        return restored, attempt.number
 
     def _retry_storage(self, action: Callable[[], T]) -> T:
-        return retry_storage(action, self.config.storage_timeout_seconds, self.tell)
+        return retry_storage(action, self.config.storage_timeout_seconds, self.notify)
 
 
 def wrap_module(compiled: bool, num_workers: int, module: nn.Module) -> nn.Module:

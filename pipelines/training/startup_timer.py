@@ -17,27 +17,27 @@ class StartupTimer:
     """
     Attributes:
         started: when the command began, in seconds since the epoch.
-        reached: the same by milestone, for the first time each.
+        finished: the same by phase, when it was first over.
     """
 
     started: float = field(default_factory=time.time)
-    reached: dict[str, float] = field(default_factory=dict)
+    finished: dict[str, float] = field(default_factory=dict)
 
-    def mark(self, milestone: str) -> None:
-        """It is reached now; that counts once."""
-        self.reached.setdefault(milestone, time.time())
+    def mark(self, phase: str) -> None:
+        """Record that a phase is over; only the first call counts."""
+        self.finished.setdefault(phase, time.time())
 
     def text(self) -> str:
-        """All of it in one line that `parse` understands."""
+        """Return all phases in one line that `parse` understands."""
         before, parts = self.started, []
-        for milestone, at in self.reached.items():
-            parts.append(f"{milestone} {at - before:.2f} s")
+        for phase, at in self.finished.items():
+            parts.append(f"{phase} {at - before:.2f} s")
             before = at
         return f"{FIRST_STEP} after {before - self.started:.2f} s: {', '.join(parts)}"
 
 
 def parse(text: str) -> dict[str, float] | None:
-    """Seconds by milestone from a line of `StartupTimer.text`; None where it is another."""
+    """Return seconds by phase from a line of `StartupTimer.text`; None for another line."""
     if not text.startswith(f"{FIRST_STEP} after "):
         return None
     parts = re.findall(r"([a-z][a-z ]*) ([\d.]+) s", text.partition(": ")[2])

@@ -43,7 +43,8 @@ class Validation:
         splits: their names; empty validates nothing.
         dataset: that holds them; None where a method trains without the real domain.
         images: at most so many of a split are measured; 0 is all. sample_rows: of a sample grid.
-        timeout_seconds: how long the store is waited for. tell: is told of waiting and of what is left out.
+        timeout_seconds: how long the store is waited for.
+        notify: called with messages about waiting and about images that are left out.
     """
 
     splits: tuple[str, ...]
@@ -54,9 +55,9 @@ class Validation:
     rank: int
     num_workers: int
     timeout_seconds: float
-    tell: Callable[[str], object] | None
+    notify: Callable[[str], object] | None
     _left_out: int = 0  # of the split that is being read
-    _told: set[str] = field(default_factory=set)
+    _announced: set[str] = field(default_factory=set)
     _samples: dict[str, list[EvaluationImage]] = field(default_factory=dict)
 
     @classmethod
@@ -66,12 +67,12 @@ class Validation:
         datasets: Mapping[Domain, Dataset],
         rank: int,
         num_workers: int,
-        tell: Callable[[str], object] | None = None,
+        notify: Callable[[str], object] | None = None,
     ) -> Validation:
         dataset = datasets.get(Domain.REAL)
         shown = (config.validate_images, config.sample_rows, TRAINING_SIZE)
-        patience = config.storage_timeout_seconds
-        return cls(config.validate, dataset, *shown, rank, num_workers, patience, tell)
+        timeout = config.storage_timeout_seconds
+        return cls(config.validate, dataset, *shown, rank, num_workers, timeout, notify)
 
     def score(self, method: Method, device: torch.device) -> dict[str, float]:
         """`eval/<split>/{mse,fmse,psnr}` and the composites' own, each image counted once over all workers.
@@ -128,7 +129,7 @@ class Validation:
         assert self.dataset is not None
         read = partial(selected_rows, self.dataset, selection, shard, group)
         try:
-            rows = retry_storage(read, self.timeout_seconds, self.tell)
+            rows = retry_storage(read, self.timeout_seconds, self.notify)
         except DataError as error:
             self._leave_out(stop - start, error)
             return
@@ -143,9 +144,9 @@ class Validation:
 
     def _leave_out(self, images: int, reason: DataError) -> None:
         self._left_out += images
-        if self.tell is not None and str(reason) not in self._told:
-            self._told.add(str(reason))
-            self.tell(f"left out of validation: {reason}")
+        if self.notify is not None and str(reason) not in self._announced:
+            self._announced.add(str(reason))
+            self.notify(f"left out of validation: {reason}")
 
     def _groups(self, split: str) -> list[tuple[str, str]]:
         """All images, and each subset where there are several: the same on every worker."""

@@ -42,7 +42,7 @@ class Meeting:
 def stream(spec: StreamSpec, workers: int, start: int, stop: int, cpus: float) -> list[dict[str, np.ndarray]]:
     """Step by step what all workers (threads here) together got, in lane order."""
     share = Meeting(workers).share
-    shards = [LaneShard(spec, rank, workers, cpus, 1.0, share=share) for rank in range(workers)]
+    shards = [LaneShard(spec, rank, workers, cpus, 1.0, broadcast=share) for rank in range(workers)]
     with ThreadPoolExecutor(workers) as pool:
         shares = list(pool.map(lambda shard: list(shard.steps(start, stop)), shards))
     assert all(len(share) == stop - start for share in shares)

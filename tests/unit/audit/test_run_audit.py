@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,13 +15,13 @@ import pytest
 from charmnet.vocabulary import Domain
 from pipelines.commands.cli import main
 from pipelines.config.train_config import TrainConfig
-from pipelines.ingest.quarantine import Ledger
 from pipelines.ingest.window import read_window
 from pipelines.runs.attempts import Attempt
 from pipelines.runs.delivery_log import AUDIT_SCHEMA, DeliveryLog
 from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.storage import Location
 from pipelines.training.build import stream_specs
+from pipelines.training.coordinator import RunCoordinator
 from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
 
 BATCH, LANE, STEPS = 4, 2, 13
@@ -45,7 +44,7 @@ class Run:
         specs = stream_specs(config, self.datasets, frozenset(self.datasets))
         digests = {domain.value: dataset.manifest.digest for domain, dataset in self.datasets.items()}
         RunFolder(self.folder).claim("run", config, digests)
-        self.ledger = Ledger({"real": 1, "rendered": 1})
+        self.coordinator = RunCoordinator({"real": 1, "rendered": 1})
         self.lanes = {Domain(d): list(read_window(s, 0, STEPS, LANE)) for d, s in specs.items()}
 
     def attempt(
@@ -55,11 +54,9 @@ class Run:
         uris = {domain.value: str(dataset.location) for domain, dataset in self.datasets.items()}
         attempt = Attempt(number, start, parent, workers, True, uris)
         (self.folder / f"attempts/{number:06d}.json").write_json(asdict(attempt))
-        handle = SimpleNamespace(
-            quarantine=SimpleNamespace(remote=self.ledger.quarantine),
-            notice=SimpleNamespace(remote=self.ledger.notice),
-        )
-        logs = [DeliveryLog(self.folder, number, rank, True, handle, 1.0) for rank in range(workers)]
+        logs = [
+            DeliveryLog(self.folder, number, rank, True, self.coordinator, 1.0) for rank in range(workers)
+        ]
         for step in range(start + 1, stop + 1):
             for lane in range(BATCH // LANE):
                 block = (step - 1) * (BATCH // LANE) + lane
@@ -178,6 +175,6 @@ def test_a_substitute_stands_for_the_broken_sample_and_counts_for_it_alone(tmp_p
     assert code == 0
     assert [domain["substitutes"] for domain in report["domains"]] == [3, 0]  # one in each finished epoch
     assert [domain["twice"] for domain in report["domains"]] == [0, 0]
-    (entry,) = run.ledger.quarantined()
+    (entry,) = run.coordinator.quarantined()
     assert entry.id == "HCOCO/c05"
     assert "cut short or broken" in entry.reason

@@ -11,7 +11,7 @@ from charmnet.codecs import encode_png
 from charmnet.errors import DataError, StorageError
 from pipelines.chaos.poison import deadly_decoder, poisoned
 from pipelines.ingest.lanes import lane_rows
-from pipelines.ingest.quarantine import MOST_STARTS, Ledger, Quarantined, quarantine_limit
+from pipelines.ingest.quarantine import MAX_WINDOW_STARTS, Quarantined, QuarantineRegistry, quarantine_limit
 from pipelines.ingest.source import SampleSource
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
@@ -19,6 +19,7 @@ from pipelines.runtime.blocks import Block
 from pipelines.runtime.retry import retry_storage
 from pipelines.runtime.storage import Location, MissingError
 from pipelines.shards.reading import Dataset
+from pipelines.training.coordinator import RunCoordinator
 from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
 
 BATCH = 4
@@ -80,7 +81,7 @@ def test_flipped_bytes_cost_one_row_group_and_its_ids_are_known(tmp_path: Path) 
 
 def test_a_data_set_without_one_good_picture_is_refused(tmp_path: Path) -> None:
     rows = [{**row, "composite": b"\xff\xd8"} for row in pair_rows(5)]
-    with pytest.raises(DataError, match="neither this sample nor any of its stand-ins"):
+    with pytest.raises(DataError, match="neither this sample nor any of its substitutes"):
         stream(write_dataset(Location.of(tmp_path), rows, 3), 1)
 
 
@@ -139,14 +140,16 @@ def entry(number: int, domain: str = "real", fingerprint: str = "") -> Quarantin
 
 
 def test_past_the_limit_the_run_fails_and_the_samples_are_named() -> None:
-    ledger = Ledger({"real": 2, "rendered": 0}, [entry(1)])
-    ledger.quarantine([entry(1), entry(2)])  # one of them again
-    assert ledger.quarantined_counts() == {"real": 2, "rendered": 0}
-    assert ledger.failure() is None
-    ledger.quarantine([entry(3)])
-    assert "3 samples of the real domain" in str(ledger.failure())
-    assert "c1 (cut short); c2 (cut short); c3 (cut short)" in str(ledger.failure())
-    assert Ledger({"real": 0}, [entry(1)]).failure() is not None
+    coordinator = RunCoordinator({"real": 2, "rendered": 0}, [entry(1)])
+    coordinator.quarantine([entry(1), entry(2)])  # one of them again
+    assert coordinator.quarantined_counts() == {"real": 2, "rendered": 0}
+    assert coordinator.failure() is None
+    assert coordinator.progress().messages == ["quarantined: real c2: cut short"]
+    assert coordinator.progress().messages == []
+    coordinator.quarantine([entry(3)])
+    assert "3 samples of the real domain" in str(coordinator.failure())
+    assert "c1 (cut short); c2 (cut short); c3 (cut short)" in str(coordinator.failure())
+    assert RunCoordinator({"real": 0}, [entry(1)]).failure() is not None
 
 
 def test_the_limit_is_a_share_or_a_number() -> None:
@@ -155,17 +158,17 @@ def test_the_limit_is_a_share_or_a_number() -> None:
 
 
 def test_a_window_that_died_is_begun_carefully_and_not_for_ever() -> None:
-    ledger = Ledger({"real": 1}, [entry(1, fingerprint="abc")])
-    first = ledger.begin_window("x", "real", 8)
+    registry = QuarantineRegistry({"real": 1}, [entry(1, fingerprint="abc")])
+    first = registry.begin_window("x", "real", 8)
     assert not first.isolate_decoding
     assert first.known_crashes == {"abc": "cut short"}
-    assert ledger.begin_window("x", "real", 8).isolate_decoding
-    ledger.end_window("x", 8)
-    assert not ledger.begin_window("x", "real", 8).isolate_decoding  # its blocks were lost with a node
-    assert not ledger.begin_window("y", "real", 8).isolate_decoding  # another worker group's
-    for _ in range(MOST_STARTS - 1):
-        assert ledger.begin_window("y", "real", 8).refusal is None
-    assert "from step 9 on died" in str(ledger.begin_window("y", "real", 8).refusal)
+    assert registry.begin_window("x", "real", 8).isolate_decoding
+    registry.end_window("x", 8)
+    assert not registry.begin_window("x", "real", 8).isolate_decoding  # its blocks were lost with a node
+    assert not registry.begin_window("y", "real", 8).isolate_decoding  # another worker group's
+    for _ in range(MAX_WINDOW_STARTS - 1):
+        assert registry.begin_window("y", "real", 8).refusal is None
+    assert "from step 9 on died" in str(registry.begin_window("y", "real", 8).refusal)
 
 
 @pytest.mark.parametrize("error", [StorageError("503"), MissingError("gone")])
