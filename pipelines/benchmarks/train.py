@@ -28,7 +28,7 @@ from pipelines.benchmarks.update_worker import WARM_UP_STEPS, synchronize
 from pipelines.config.recipes import RECIPES, recipe
 from pipelines.config.train_config import TrainConfig
 from pipelines.training.build import method_of
-from pipelines.training.loop import make_update
+from pipelines.training.parallel import make_update
 from pipelines.training.startup_timer import parse
 
 _WARM_UP_SHARE = 0.25  # of the run's steps

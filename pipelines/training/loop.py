@@ -14,12 +14,10 @@ import ray.train.collective
 import ray.train.torch
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
 
-from charmnet.batch import HarmonizationBatch
 from charmnet.errors import NonFiniteLossError, WeightsError
 from charmnet.losses import mean_over_workers
-from charmnet.methods import CudaGraphUpdate, Method, metric_path
+from charmnet.methods import metric_path
 from charmnet.weights import Snapshot, snapshot
 from pipelines.evaluation.report import metric_name
 from pipelines.runs.attempts import begin_attempt
@@ -35,16 +33,15 @@ from pipelines.runs.checkpoints import (
 from pipelines.runs.delivery_log import DeliveryLog
 from pipelines.runs.models import load_model
 from pipelines.runs.run_folder import RunFolder
-from pipelines.runtime.blocks import Block
 from pipelines.runtime.retry import retry_storage
 from pipelines.tracking import NullTracker, SystemSampler, Tracker
 from pipelines.training.build import method_of
 from pipelines.training.job import TrainingJob
 from pipelines.training.metric_window import MetricWindow
-from pipelines.training.parallel import data_parallel
+from pipelines.training.parallel import make_update, wrap_module
 from pipelines.training.schedule import learning_rate_factor
 from pipelines.training.startup_timer import FIRST_STEP
-from pipelines.training.streams import open_streams
+from pipelines.training.streams import open_streams, to_batch
 from pipelines.training.validation import Validation
 
 # How often the workers ask each other whether to stop, which waits for the device and for two actors.
@@ -337,22 +334,3 @@ class _TrainingLoop:
 
     def _retry_storage(self, action: Callable[[], T]) -> T:
         return retry_storage(action, self.config.storage_timeout_seconds, self.notify)
-
-
-def wrap_module(compiled: bool, num_workers: int, module: nn.Module) -> nn.Module:
-    """A part of the networks as it is trained."""
-    if compiled:
-        module = torch.compile(module)  # type: ignore[assignment]
-    return data_parallel(module) if num_workers > 1 else module
-
-
-def make_update(method: Method, device: torch.device, num_workers: int) -> Callable[..., dict[str, Tensor]]:
-    """How the method's updates are made: recorded and replayed on a GPU that has no others to wait for."""
-    return CudaGraphUpdate(method) if device.type == "cuda" and num_workers == 1 else method.update
-
-
-def to_batch(block: Block, device: torch.device) -> HarmonizationBatch:
-    """A worker's share of a global batch as float tensors on its device."""
-    names = ("composite", "ground_truth", "foreground_mask", "composite_style", "ground_truth_style")
-    tensors = {name: torch.from_numpy(block[name]) for name in names if name in block}
-    return HarmonizationBatch.from_uint8(**tensors, device=device)

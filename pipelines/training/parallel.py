@@ -2,11 +2,15 @@
 
 # Annotations are evaluated here: DistributedDataParallel looks at those of its hook.
 
+from collections.abc import Callable
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from charmnet.methods import CudaGraphUpdate, Method
 
 
 def data_parallel(module: nn.Module) -> nn.Module:
@@ -37,3 +41,15 @@ def _mean_in_order_of_ranks(_: None, bucket: dist.GradBucket) -> torch.futures.F
     done: torch.futures.Future[Tensor] = torch.futures.Future()
     done.set_result(padded[: len(gradients)])
     return done
+
+
+def wrap_module(compiled: bool, num_workers: int, module: nn.Module) -> nn.Module:
+    """A part of the networks as it is trained."""
+    if compiled:
+        module = torch.compile(module)  # type: ignore[assignment]
+    return data_parallel(module) if num_workers > 1 else module
+
+
+def make_update(method: Method, device: torch.device, num_workers: int) -> Callable[..., dict[str, Tensor]]:
+    """How the method's updates are made: recorded and replayed on a GPU that has no others to wait for."""
+    return CudaGraphUpdate(method) if device.type == "cuda" and num_workers == 1 else method.update

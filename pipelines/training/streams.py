@@ -6,8 +6,13 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
+import ray
+import ray.train
 import ray.train.collective
+import ray.train.torch
+import torch
 
+from charmnet.batch import HarmonizationBatch
 from charmnet.vocabulary import Domain
 from pipelines.ingest.lanes import LaneShard
 from pipelines.runtime.blocks import Block
@@ -46,3 +51,10 @@ def _broadcast(coordinator: RunCoordinatorClient, rank: int, num_workers: int, n
         coordinator.put(name, value)
     ray.train.collective.barrier()
     return coordinator.get(name)
+
+
+def to_batch(block: Block, device: torch.device) -> HarmonizationBatch:
+    """A worker's share of a global batch as float tensors on its device."""
+    names = ("composite", "ground_truth", "foreground_mask", "composite_style", "ground_truth_style")
+    tensors = {name: torch.from_numpy(block[name]) for name in names if name in block}
+    return HarmonizationBatch.from_uint8(**tensors, device=device)

@@ -23,7 +23,7 @@ from pipelines.ingest.window import read_window
 from pipelines.runs.models import load_model
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
-from pipelines.training.loop import to_batch
+from pipelines.training.streams import to_batch
 from pipelines.training.validation import Validation
 
 BATCHES = 50

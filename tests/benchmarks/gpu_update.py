@@ -18,7 +18,7 @@ import torch
 
 from charmnet.methods import CharmNetMethod, CudaGraphUpdate
 from pipelines.benchmarks.tensors import batches_in_memory
-from pipelines.training.loop import wrap_module
+from pipelines.training.parallel import wrap_module
 
 WARM_UP_STEPS, STEPS, ROUNDS = 5, 20, 5
 

@@ -26,8 +26,9 @@ from pipelines.ingest.window import read_window
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
 from pipelines.training.build import method_of
-from pipelines.training.loop import make_update, to_batch
+from pipelines.training.parallel import make_update
 from pipelines.training.schedule import learning_rate_factor
+from pipelines.training.streams import to_batch
 from pipelines.training.validation import Validation
 
 Datasets = dict[Domain, Dataset]

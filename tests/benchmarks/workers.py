@@ -31,8 +31,8 @@ from pipelines.runtime.blocks import Block
 from pipelines.runtime.cluster import prepare_environment
 from pipelines.shards.reading import Dataset
 from pipelines.training.build import method_of, stream_specs
-from pipelines.training.loop import to_batch
 from pipelines.training.parallel import data_parallel
+from pipelines.training.streams import to_batch
 from pipelines.training.validation import Validation
 
 CPU = torch.device("cpu")

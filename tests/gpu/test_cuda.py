@@ -15,7 +15,7 @@ from charmnet.methods.cuda_graph import UPDATES_BEFORE_RECORDING
 from charmnet.vocabulary import Domain
 from charmnet.weights import load_checkpoint, save_checkpoint
 from pipelines.benchmarks.tensors import batches_in_memory
-from pipelines.training.loop import wrap_module
+from pipelines.training.parallel import wrap_module
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
