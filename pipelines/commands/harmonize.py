@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
@@ -126,8 +125,7 @@ def _report(dest: Location, outcomes: Iterable[Outcome], already: int) -> int:
     warned = [outcome for outcome in outcomes if outcome.warning]
     place = dest / FAILED_NAME
     if failed:
-        lines = (json.dumps({"path": outcome.path, "reason": outcome.problem}) for outcome in failed)
-        place.write_bytes("".join(f"{line}\n" for line in lines).encode())
+        place.write_jsonl({"path": outcome.path, "reason": outcome.problem} for outcome in failed)
     elif place.exists():
         place.delete()  # an earlier run's, whose pictures have been mended
     for kind, some in (("failed", failed), ("warning", warned)):

@@ -177,18 +177,16 @@ class DatasetBuild:
         self._part_place(index).write_json(value)
 
     def write_rejected(self, rejected: Sequence[Rejection]) -> None:
-        lines = [json.dumps({"id": r.id, "file": r.file, "reason": r.reason}) for r in rejected]
-        place = self.location / REJECTED_NAME
-        if lines:
-            place.write_bytes("".join(f"{line}\n" for line in lines).encode())
+        path = self.location / REJECTED_NAME
+        if rejected:
+            path.write_jsonl({"id": r.id, "file": r.file, "reason": r.reason} for r in rejected)
         else:
-            place.delete()
+            path.delete()
 
     def read_rejected(self) -> list[Rejection]:
         """What `write_rejected` wrote, each as one item."""
-        place = self.location / REJECTED_NAME
-        lines = place.read_bytes().decode().splitlines() if place.exists() else []
-        return [Rejection(**json.loads(line)) for line in lines]
+        path = self.location / REJECTED_NAME
+        return [Rejection(**entry) for entry in path.read_jsonl()] if path.exists() else []
 
     def clean(self) -> None:
         """Removes what only an unfinished data set needs."""

@@ -7,8 +7,8 @@ STORAGE/NAME/quarantine/000002-001-000000300.jsonl      samples that others stoo
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -87,9 +87,10 @@ class DeliveryLog:
         """
         self._flush_audit()
         if self._quarantined:
-            lines = "".join(f"{entry.to_json()}\n" for entry in self._quarantined)
+            entries = [asdict(entry) for entry in self._quarantined]
             first_step = min(entry.step for entry in self._quarantined)
-            self._write(QUARANTINE_FOLDER, f"{self._name(first_step)}.jsonl", lines.encode())
+            path = self.run_folder / QUARANTINE_FOLDER / f"{self._name(first_step)}.jsonl"
+            self._retry(partial(path.write_jsonl, entries))
             self._quarantined = []
 
     def _flush_audit(self) -> None:
@@ -98,15 +99,15 @@ class DeliveryLog:
         table = _table(self.attempt, self._blocks)
         data = io.BytesIO()
         pq.write_table(table, data, compression="zstd")
-        self._write(AUDIT_FOLDER, f"{self._name(self._blocks[0][0])}.parquet", data.getvalue())
+        path = self.run_folder / AUDIT_FOLDER / f"{self._name(self._blocks[0][0])}.parquet"
+        self._retry(partial(path.write_bytes, data.getvalue()))
         self._blocks, self._rows = [], 0
 
     def _name(self, first_step: int) -> str:
         return f"{self.attempt:06d}-{self.rank:03d}-{first_step:09d}"
 
-    def _write(self, folder: str, name: str, data: bytes) -> None:
-        place = self.run_folder / folder / name
-        retry_storage(partial(place.write_bytes, data), self.timeout_seconds, self.quarantine.notify)
+    def _retry(self, write: Callable[[], None]) -> None:
+        retry_storage(write, self.timeout_seconds, self.quarantine.notify)
 
 
 def _table(attempt: int, blocks: list[tuple[int, Domain, Block]]) -> pa.Table:
@@ -135,7 +136,7 @@ def read_quarantine(run_folder: Location) -> list[Quarantined]:
     entries = []
     for place in (run_folder / QUARANTINE_FOLDER).children():
         try:
-            entries += [Quarantined.from_json(line) for line in place.read_bytes().decode().splitlines()]
-        except (ValueError, TypeError) as error:
+            entries += [Quarantined(**value) for value in place.read_jsonl()]
+        except TypeError as error:
             raise StorageError(f"{place}: no list of quarantined samples ({error})") from error
     return entries

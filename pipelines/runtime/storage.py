@@ -13,7 +13,7 @@ import os
 import posixpath
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -206,6 +206,21 @@ class Location:
 
     def write_json(self, value: Any) -> None:
         self.write_bytes(json.dumps(value, indent=1).encode())
+
+    def read_jsonl(self) -> list[Any]:
+        """Read a file of JSON values, one on each line.
+
+        Raises:
+            StorageError: the file cannot be read, or a line is no JSON.
+        """
+        try:
+            return [json.loads(line) for line in self.read_bytes().split(b"\n") if line]
+        except (ValueError, RecursionError) as error:
+            raise StorageError(f"{self}: not valid JSON lines ({error})") from error
+
+    def write_jsonl(self, values: Iterable[Any]) -> None:
+        """Write JSON values, one on each line: the whole file or nothing."""
+        self.write_bytes("".join(f"{json.dumps(value)}\n" for value in values).encode())
 
     def children(self) -> list[Location]:
         """What lies directly beneath, sorted by name; nothing where the folder does not exist."""

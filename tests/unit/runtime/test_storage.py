@@ -94,8 +94,10 @@ def test_bytes_ranges_and_json(tmp_path) -> None:
     assert place.read_range(3, 4) == b"3456"
     (place.parent / "c.json").write_json({"x": [1, None]})
     assert (place.parent / "c.json").read_json() == {"x": [1, None]}
-    assert [child.name for child in place.parent.children()] == ["b.bin", "c.json"]
-    assert Location.of(tmp_path).walk_files() == ["a/b.bin", "a/c.json"]
+    (place.parent / "d.jsonl").write_jsonl([{"id": "a\u2028b"}, 2])
+    assert (place.parent / "d.jsonl").read_jsonl() == [{"id": "a\u2028b"}, 2]
+    assert [child.name for child in place.parent.children()] == ["b.bin", "c.json", "d.jsonl"]
+    assert Location.of(tmp_path).walk_files() == ["a/b.bin", "a/c.json", "a/d.jsonl"]
     place.parent.delete()
     assert Location.of(tmp_path).walk_files() == []
     place.delete()
@@ -129,6 +131,8 @@ def test_errors_name_the_place(tmp_path) -> None:
     (Location.of(tmp_path) / "bad.json").write_bytes(b"{")
     with pytest.raises(StorageError, match=r"bad\.json: not valid JSON"):
         (Location.of(tmp_path) / "bad.json").read_json()
+    with pytest.raises(StorageError, match=r"bad\.json: not valid JSON"):
+        (Location.of(tmp_path) / "bad.json").read_jsonl()
     with pytest.raises(StorageError, match=r"nosuch://.*fsspec"):
         Location.of("nosuch://x/y").exists()
 
