@@ -103,4 +103,4 @@ class _SumOverWorkers(torch.autograd.Function):
 
 
 def _sum_over_workers(value: Tensor) -> Tensor:
-    return _SumOverWorkers.apply(value)
+    return _SumOverWorkers.apply(value)  # type: ignore[no-untyped-call]

@@ -67,7 +67,7 @@ def _without_bias(features: Tensor, convolution: nn.Module, statistics: nn.Batch
     # Before the norm adds the batch's mean, which shrinks what is there. Unseen by autograd, which keeps the
     # running mean, though a backward pass in training has no use for it.
     statistics.running_mean.data.add_(bias.data, alpha=momentum / (1.0 - momentum))
-    return _VanishingBias.apply(convolved, bias)
+    return _VanishingBias.apply(convolved, bias)  # type: ignore[no-untyped-call]
 
 
 class _VanishingBias(torch.autograd.Function):

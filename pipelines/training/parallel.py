@@ -28,7 +28,10 @@ def data_parallel(module: nn.Module) -> nn.Module:
     return wrapped
 
 
-def _mean_in_order_of_ranks(_: None, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def _mean_in_order_of_ranks(
+    _: None,
+    bucket: dist.GradBucket,  # type: ignore[name-defined]
+) -> torch.futures.Future[Tensor]:
     """Each worker adds up its part of everyone's gradients and tells all: as much traffic as a ring."""
     gradients, workers = bucket.buffer(), dist.get_world_size()
     padded = F.pad(gradients, (0, -len(gradients) % workers))

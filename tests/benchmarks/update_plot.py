@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-import matplotlib
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 MEBIBYTE = 1 << 20
@@ -24,8 +24,8 @@ def main() -> None:
     arguments = parser.parse_args()
     figures = json.loads(arguments.figures.read_text())["figures"]
     updates, given = figures["updates"], figures["arguments"]
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "charmnet"  # the same bytes from the same figures
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "charmnet"  # the same bytes from the same figures
     _, (rates, memory) = plt.subplots(1, 2, figsize=(9, 2.6), sharey=True, layout="constrained")
     names = list(updates)
     rates.barh(names, [u["limit_pairs_per_second"] for u in updates.values()], color="0.9", label="limit")

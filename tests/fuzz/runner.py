@@ -69,7 +69,7 @@ class Judge:
             self._target.read(data)
         except self._target.expected:
             self.outcome.refused += 1
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it raises is the finding
             last = traceback.extract_tb(error.__traceback__)[-1]
             kind = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
             finding = self._finding(index, kind, traceback.format_exc()[-3000:])

@@ -30,7 +30,7 @@ def obstacles(scene: Scene) -> Solids:
     )
 
 
-@pytest.fixture(scope="module", params=EVERY_KIND, ids=lambda pair: "-".join(pair))
+@pytest.fixture(scope="module", params=EVERY_KIND, ids="-".join)
 def scene(request: pytest.FixtureRequest) -> Scene:
     kind, category = request.param
     return scenes.describe(kind, category, seed=3, view=0)
