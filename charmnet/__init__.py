@@ -1,11 +1,18 @@
-"""CharmNet: image harmonization across the real and the rendered domain. Needs torch, no Ray, no MLflow."""
+"""CharmNet: image harmonization across the real and the rendered domain. Needs torch, no Ray, no MLflow.
 
+The package itself names the network and the version; everything else is imported from its modules, as
+docs/python.md shows.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from charmnet.networks.charmnet import CharmNet
 
-__all__ = ["CharmNet"]
+    __version__: str
+
+__all__ = ["CharmNet", "__version__"]
 
 
 def __getattr__(name: str) -> object:
@@ -14,4 +21,13 @@ def __getattr__(name: str) -> object:
         from charmnet.networks.charmnet import CharmNet
 
         return CharmNet
+    if name == "__version__":
+        try:
+            return version("charmnet")
+        except PackageNotFoundError:  # a checkout on the path that was not installed
+            return "unknown"
     raise AttributeError(f"module 'charmnet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,7 +7,9 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
+import charmnet
 from charmnet.errors import CharmNetError
 from pipelines.runtime.cluster import prepare_environment
 from pipelines.runtime.redaction import redact
@@ -29,6 +31,14 @@ COMMANDS = {
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+
+
+class _PrintVersion(argparse.Action):
+    """Argparse's "version" action, but other commands do not pay for looking the version up."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(f"charmnet {charmnet.__version__}")
+        parser.exit()
 
 
 def _add_command(parser: argparse.ArgumentParser, name: str) -> None:
@@ -74,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="charmnet", description="Image harmonization across the real and the rendered domain."
     )
+    parser.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)
