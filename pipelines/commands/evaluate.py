@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +23,7 @@ from rich.table import Table
 
 from charmnet.errors import StorageError
 from charmnet.metrics import Protocol
+from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
 from pipelines.evaluation.per_image import FIGURES, IMAGES, per_image_parquet
 from pipelines.evaluation.report import DIMENSIONS, Report
 from pipelines.runs.models import load_model, model_name
@@ -34,7 +34,6 @@ from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
 from pipelines.tracking import open_tracker, redact, send_unsent
-from pipelines.tracking.server import usable_tracking_uri
 
 _TRACKING_SECONDS = 15.0  # that a server which does not answer may hold the command up
 
@@ -53,10 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the figures there")
     parser.add_argument("--per-image", metavar="URI", help="write every image's figures there, as parquet")
     parser.add_argument("--workers", type=int, metavar="N", help="models at work (default: one a GPU or CPU)")
-    parser.add_argument(
-        "--tracking", metavar="URI", help="MLflow server, or none (default: $MLFLOW_TRACKING_URI)"
-    )
-    parser.add_argument("--experiment", default="charmnet", help="MLflow experiment (default: charmnet)")
+    add_tracking_options(parser)
     parser.add_argument("--run-name", metavar="NAME", help="name of the MLflow run (default: evaluate MODEL)")
 
 
@@ -67,11 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
     for flag, place in (("--json", arguments.json), ("--per-image", arguments.per_image)):
         if place:
             _check_writable(flag, Location.of(place))
-    tracking_uri = _tracking_uri(arguments.tracking)
-    if tracking_uri:
-        _send_unsent(tracking_uri)
+    tracking = tracking_uri(arguments)
+    if tracking:
+        _send_unsent(tracking)
     dataset = Dataset.open(arguments.data)
-    method = load_model(arguments.model, tracking_uri, inference_only=True)
+    method = load_model(arguments.model, tracking, inference_only=True)
     from pipelines.evaluation.distributed import score_dataset  # needs Ray, which --help does not
 
     with progress("Evaluating", total=_image_count(dataset, selection)) as advance:
@@ -93,23 +89,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.per_image:
         Location.of(arguments.per_image).write_bytes(per_image_parquet(results))
     Console(emoji=False).print(figures_table(figures))
-    if tracking_uri and not _track(tracking_uri, arguments, about, report):
+    if tracking and not _track(tracking, arguments, about, report):
         console.print(
-            f"the figures did not reach MLflow at {redact(tracking_uri)} within {_TRACKING_SECONDS:.0f} s; "
+            f"the figures did not reach MLflow at {redact(tracking)} within {_TRACKING_SECONDS:.0f} s; "
             "the next command that is tracked there sends them",
             markup=False,
         )
     return 0
-
-
-def _tracking_uri(chosen: str | None) -> str | None:
-    """What was chosen, else the environment's; None for `none` or where neither is given.
-
-    Raises:
-        ValueError: neither the address of an MLflow server nor of a database that can be kept.
-    """
-    uri = chosen or os.environ.get("MLFLOW_TRACKING_URI")
-    return None if not uri or uri == "none" else usable_tracking_uri(uri)
 
 
 def _check_writable(flag: str, place: Location) -> None:
@@ -124,9 +110,9 @@ def _check_writable(flag: str, place: Location) -> None:
         raise StorageError(f"{flag} {place} cannot be written: {error}") from error
 
 
-def _send_unsent(tracking_uri: str) -> None:
+def _send_unsent(tracking: str) -> None:
     """Sends what earlier commands could not, or says that it cannot be sent yet."""
-    left = send_unsent(state_folder() / "spool", tracking_uri, timeout_seconds=_TRACKING_SECONDS)
+    left = send_unsent(state_folder() / "spool", tracking, timeout_seconds=_TRACKING_SECONDS)
     if left.kept:
         console.print(f"{len(left.kept)} earlier runs have records that cannot be sent to MLflow yet")
 
@@ -163,15 +149,11 @@ def _image_count(dataset: Dataset, selection: Selection) -> int | None:
     )
 
 
-def _track(
-    tracking_uri: str, arguments: argparse.Namespace, about: Mapping[str, str], report: Report
-) -> bool:
+def _track(tracking: str, arguments: argparse.Namespace, about: Mapping[str, str], report: Report) -> bool:
     """Records the evaluation as an MLflow run of its own; whether it arrived there."""
     run_key = uuid.uuid4().hex
     name = arguments.run_name or f"evaluate {model_name(arguments.model)}"
-    tracker = open_tracker(
-        tracking_uri, arguments.experiment, run_key, name, state_folder() / "spool" / run_key
-    )
+    tracker = open_tracker(tracking, arguments.experiment, run_key, name, state_folder() / "spool" / run_key)
     tracker.log_params({key: about[key] for key in ("model", "data", "select", "protocol")})
     tracker.log_dataset(about["data"], Location.of(about["data"]).name, about["digest"], "evaluation")
     tracker.log_metrics(report.metrics(), 0)

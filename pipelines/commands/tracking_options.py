@@ -1,20 +1,30 @@
-"""One rule for --tracking in all commands."""
+"""Options of the commands that record in MLflow: where, and in which experiment."""
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import argparse
 
 from pipelines.tracking.server import default_tracking_uri, usable_tracking_uri
 
+NO_TRACKING = "none"
 
-def checked_tracking_uri(chosen: str | None) -> str | None:
-    """What was chosen, else the environment's, else a database in the state folder; None for `none`."""
-    if chosen == "none":
-        return None
-    uri = chosen or default_tracking_uri()
-    if "@" in urlsplit(uri).netloc:
-        raise ValueError(
-            "the MLflow server's address has a user or password in it; give them to the cluster's nodes as "
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        )
-    return usable_tracking_uri(uri)
+
+def add_tracking_options(parser: argparse.ArgumentParser) -> None:
+    """Add --tracking, which `tracking_uri` reads, and --experiment."""
+    parser.add_argument(
+        "--tracking",
+        metavar="URI|none",
+        help="MLflow server (http(s)://HOST[:PORT]), or none to record nothing "
+        "(default: $MLFLOW_TRACKING_URI, else a database in the state folder)",
+    )
+    parser.add_argument("--experiment", default="charmnet", help="MLflow experiment (default: charmnet)")
+
+
+def tracking_uri(arguments: argparse.Namespace) -> str | None:
+    """Return where a command records: --tracking, else the default; None for `none`.
+
+    Raises:
+        ValueError: user and password stand in the address, or no server or database can be there.
+    """
+    uri: str = arguments.tracking or default_tracking_uri()
+    return None if uri == NO_TRACKING else usable_tracking_uri(uri)

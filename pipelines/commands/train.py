@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from charmnet.vocabulary import Domain
-from pipelines.commands.tracking_options import checked_tracking_uri
+from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
 from pipelines.config.recipes import RECIPES, recipe
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined
@@ -42,12 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--audit", action="store_true", help="log what is delivered, for `charmnet audit`")
     parser.add_argument("--init", metavar="MODEL", help="start from the weights of another run or model")
-    parser.add_argument(
-        "--tracking",
-        metavar="URI",
-        help="MLflow server, or none (default: $MLFLOW_TRACKING_URI, else a local file)",
-    )
-    parser.add_argument("--experiment", default="charmnet", help="MLflow experiment (default: charmnet)")
+    add_tracking_options(parser)
     parser.add_argument("--register", metavar="NAME", help="register the best model under this name")
     parser.add_argument("--help-fields", action="store_true", help="list the fields and their values")
     parser.add_argument("overrides", nargs="*", metavar="field=value", help="of the configuration")
@@ -78,8 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     timer = StartupTimer()
     from pipelines.training.driver import train  # needs Ray, which --help does not
 
-    tracking_uri = checked_tracking_uri(arguments.tracking)
-    if arguments.register and tracking_uri is None:
+    tracking = tracking_uri(arguments)
+    if arguments.register and tracking is None:
         raise ValueError("--register needs an MLflow server, and --tracking is none")
     name = arguments.name or f"{arguments.recipe}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     uris = {Domain.REAL: arguments.real, Domain.RENDERED: arguments.rendered}
@@ -88,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         {domain: uri for domain, uri in uris.items() if uri},
         arguments.storage,
         name,
-        tracking_uri,
+        tracking,
         arguments.experiment,
         arguments.register,
         timer,

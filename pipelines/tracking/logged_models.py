@@ -15,7 +15,7 @@ from charmnet.errors import StorageError
 from charmnet.methods.base import Method
 from charmnet.weights import save_checkpoint
 from pipelines.runtime.redaction import redact
-from pipelines.tracking.server import connect, plain_tracking_uri
+from pipelines.tracking.server import connect
 from pipelines.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -93,9 +93,7 @@ def resolve_model(uri: str, tracking_uri: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         location = _artifact_location(client, uri)
-        path = download_artifacts(
-            location, dst_path=str(folder), tracking_uri=plain_tracking_uri(tracking_uri)
-        )
+        path = download_artifacts(location, dst_path=str(folder), tracking_uri=client.tracking_uri)
     except (MlflowException, OSError) as error:
         raise StorageError(
             f"{uri} cannot be fetched from {redact(tracking_uri)}: {redact(str(error))}"

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipelines.runtime.redaction import redact
 from pipelines.tracking.runs import RunIdentity, driver_tags
-from pipelines.tracking.server import plain_tracking_uri
+from pipelines.tracking.server import use_credentials
 from pipelines.tracking.shipper import Role, Shipper
 from pipelines.tracking.spool import Spool, SpoolInUseError
 from pipelines.tracking.tracker import RunStatus, Tracker
@@ -221,7 +221,7 @@ def open_tracker(
     Raises:
         ValueError: a tracking URI that other processes would understand differently.
     """
-    tracking_uri = plain_tracking_uri(tracking_uri)
+    tracking_uri = use_credentials(tracking_uri)
     identity = RunIdentity(experiment, run_key, run_name)
     spool = _open_spool(spool_folder)
     write_identity(spool.folder, identity, tracking_uri)

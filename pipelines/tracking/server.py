@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -24,8 +25,21 @@ _CLIENT_DEFAULTS = {
 _TRANSIENT_CLIENT_ERRORS = (401, 403, 408, 429)
 
 
-def plain_tracking_uri(tracking_uri: str) -> str:
-    """The address without `user:password@`, which moves to the environment, where MLflow's client reads it.
+@dataclass(frozen=True)
+class Credentials:
+    """A user of the tracking server and the user's password."""
+
+    username: str
+    password: str = field(repr=False)
+
+    def export(self) -> None:
+        """Put them into the environment, where MLflow's client and this process's children read them."""
+        os.environ["MLFLOW_TRACKING_USERNAME"] = self.username
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = self.password
+
+
+def split_credentials(tracking_uri: str) -> tuple[str, Credentials | None]:
+    """Return a tracking address without its `user:password@`, and what stood there.
 
     Raises:
         ValueError: neither http(s) nor an absolute sqlite path (processes differ in their working directory).
@@ -37,20 +51,38 @@ def plain_tracking_uri(tracking_uri: str) -> str:
             "sqlite:////ABSOLUTE/PATH; a relative place differs between the driver and its workers"
         )
     user, separator, host = parts.netloc.rpartition("@")
-    if separator:
-        username, _, password = user.partition(":")
-        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(username)
-        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(password)
-    return urlunsplit(parts._replace(netloc=host)) if separator else tracking_uri
+    if not separator:
+        return tracking_uri, None
+    username, _, password = user.partition(":")
+    return urlunsplit(parts._replace(netloc=host)), Credentials(unquote(username), unquote(password))
+
+
+def use_credentials(tracking_uri: str) -> str:
+    """Return a tracking address without its `user:password@`, which is put into the environment.
+
+    Raises:
+        ValueError: as `split_credentials`.
+    """
+    address, credentials = split_credentials(tracking_uri)
+    if credentials is not None:
+        credentials.export()
+    return address
 
 
 def usable_tracking_uri(tracking_uri: str) -> str:
-    """`plain_tracking_uri`, for a command to call first: a server may come back, a folder does not.
+    """Return a tracking address that a command can use, checked before its work: a server may come back, a
+    folder does not.
 
     Raises:
-        ValueError: no such address, or a database where none can be.
+        ValueError: user and password stand in it, it is no such address, or a database where none can be.
     """
-    uri = plain_tracking_uri(tracking_uri)
+    uri, credentials = split_credentials(tracking_uri)
+    if credentials is not None:
+        raise ValueError(
+            f"the MLflow server's address {uri} was given with a user or password in it; give them in the "
+            "environment (on a cluster, in that of its nodes) as MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD"
+        )
     if uri.startswith("sqlite:"):
         database = Path(uri.removeprefix("sqlite:///").partition("?")[0])
         try:
@@ -78,12 +110,15 @@ def local_artifacts(tracking_uri: str) -> str | None:
 
 
 def connect(tracking_uri: str) -> MlflowClient:
-    """A client of the server at an address (see `plain_tracking_uri`); makes no request."""
+    """Return a client of the server at an address; makes no request.
+
+    User and password that stand in the address go into the environment, where the client reads them.
+    """
     for name, value in _CLIENT_DEFAULTS.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=plain_tracking_uri(tracking_uri))
+    return MlflowClient(tracking_uri=use_credentials(tracking_uri))
 
 
 def is_transient(error: Exception) -> bool:
@@ -113,4 +148,4 @@ def run_link(tracking_uri: str, experiment_id: str, run_id: str) -> str:
 
 
 def _page(tracking_uri: str) -> str:
-    return plain_tracking_uri(tracking_uri).rstrip("/")
+    return split_credentials(tracking_uri)[0].rstrip("/")

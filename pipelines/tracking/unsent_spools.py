@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.tracking.mlflow_tracker import IDENTITY_NAME, read_identity
-from pipelines.tracking.server import plain_tracking_uri
+from pipelines.tracking.server import use_credentials
 from pipelines.tracking.shipper import Shipper
 from pipelines.tracking.spool import Spool, SpoolInUseError
 
@@ -34,7 +34,7 @@ def send_unsent(
     Args:
         skip_run_key: the run that the command itself is about to go on with; its tracker sends what is left.
     """
-    tracking_uri = plain_tracking_uri(tracking_uri)
+    tracking_uri = use_credentials(tracking_uri)
     deadline = time.monotonic() + timeout_seconds
     leftovers = UnsentSpools()
     for identity_file in sorted(state_folder.rglob(IDENTITY_NAME)):

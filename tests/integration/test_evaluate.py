@@ -141,27 +141,29 @@ def test_figures_that_are_not_defined_are_null_and_counted_and_need_no_mlflow(
 
 
 def test_bad_input_ends_with_a_message(model: str, datasets: ShardedDatasets, tmp_path: Path, capsys) -> None:
+    untracked = ["--tracking", "none"]
     nothing = ["--select", "split == 'IHD_human_test'"]
-    assert main(["evaluate", "--model", model, "--data", datasets.real, *nothing]) == 2
+    assert main(["evaluate", "--model", model, "--data", datasets.real, *nothing, *untracked]) == 2
     assert "picks no image" in capsys.readouterr().err
-    assert main(["evaluate", "--model", f"{model}/nowhere", "--data", datasets.real]) == 1
+    assert main(["evaluate", "--model", f"{model}/nowhere", "--data", datasets.real, *untracked]) == 1
     assert "no model there" in capsys.readouterr().err
     for wrong, message in (
-        (["--workers", "0"], "expected 1 or more"),
-        (["--json", str(tmp_path.parent)], "is a folder"),
+        (["--workers", "0", *untracked], "expected 1 or more"),
+        (["--json", str(tmp_path.parent), *untracked], "is a folder"),
         (["--tracking", "localhost:5000"], "expected http"),
     ):
         assert main(["evaluate", "--model", f"{model}/nowhere", "--data", datasets.real, *wrong]) == 2
         assert message in capsys.readouterr().err
     (tmp_path / "file").write_text("")
-    below_a_file = ["--json", str(tmp_path / "file" / "figures.json")]
+    below_a_file = ["--json", str(tmp_path / "file" / "figures.json"), *untracked]
     assert main(["evaluate", "--model", f"{model}/nowhere", "--data", datasets.real, *below_a_file]) == 1
     assert "--json file://" in capsys.readouterr().err
     (tmp_path / "file").unlink()
-    assert main(["evaluate", "--model", _broken_model(tmp_path / "nan"), "--data", datasets.real]) == 1
+    broken_model = _broken_model(tmp_path / "nan")
+    assert main(["evaluate", "--model", broken_model, "--data", datasets.real, *untracked]) == 1
     assert "holds NaN" in capsys.readouterr().err
     broken = _with_a_broken_picture(datasets.real, tmp_path / "broken")
-    assert main(["evaluate", "--model", model, "--data", str(broken)]) == 1
+    assert main(["evaluate", "--model", model, "--data", str(broken), *untracked]) == 1
     message = capsys.readouterr().err
     assert "1 rows or row groups cannot be evaluated" in message
     assert "HCOCO" in message

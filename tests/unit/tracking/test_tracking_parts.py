@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 
 from pipelines.tracking import NullTracker, SystemSampler, experiment_link, redact, run_link, sample_grid
 from pipelines.tracking.runs import DRIVER_TAG, HEARTBEAT_TAG, DriverProcess, driver_is_gone, driver_tags
-from pipelines.tracking.server import plain_tracking_uri, usable_tracking_uri
+from pipelines.tracking.server import Credentials, split_credentials, usable_tracking_uri
 
 
 def test_a_grid_has_a_row_per_sample_and_a_column_per_picture() -> None:
@@ -52,13 +53,25 @@ def test_links_open_the_page_of_a_training_run_and_hold_no_password(monkeypatch:
     assert run_link(uri, "3", "ab") == (
         "https://host:5000/#/experiments/3/runs/ab/model-metrics?workflowType=machine_learning"
     )
+    address, credentials = split_credentials(uri)
+    assert (address, credentials) == ("https://host:5000/", Credentials("user", "p@ssword-1"))
+    assert not os.environ["MLFLOW_TRACKING_PASSWORD"]
+    assert "p@ssword-1" not in repr(credentials)
+    credentials.export()
     assert redact("login failed for p@ssword-1 at " + uri) == "login failed for *** at https://***@host:5000/"
 
 
 @pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "mlruns", "file:///mlruns", "host:5000"])
 def test_an_address_that_other_processes_read_differently_is_refused(uri: str) -> None:
     with pytest.raises(ValueError, match="tracking URI"):
-        plain_tracking_uri(uri)
+        split_credentials(uri)
+
+
+def test_an_address_with_a_password_in_it_is_refused_without_the_password() -> None:
+    with pytest.raises(ValueError, match="MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD") as refusal:
+        usable_tracking_uri("https://user:password-1@host:5000/")
+    assert "https://host:5000/" in str(refusal.value)
+    assert "password-1" not in str(refusal.value)
 
 
 def test_a_database_that_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
