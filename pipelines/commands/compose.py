@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines.compositing.scene_pairs import Composites, composites_of, write_released
+from pipelines.compositing.scene_pairs import CompositesTask, composite_tasks, write_released
 from pipelines.conversion.build import BuildPlan, DatasetBuild, build_dataset
 from pipelines.conversion.report import show_finished, show_result
 from pipelines.runtime.console import results
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if not 1 <= args.quality <= 100:
         raise ValueError(f"--quality is {args.quality}, expected 1-100")
     dataset = Dataset.open(args.source)
-    tasks = composites_of(dataset, pairs, args.seed, args.quality)
+    tasks = composite_tasks(dataset, pairs, args.seed, args.quality)
     asked = {
         "command": "compose",
         "source": str(dataset.location),
@@ -79,7 +79,7 @@ def _pairs(text: str) -> int:
     return int(text)
 
 
-def _released(destination: DatasetBuild, dataset: Dataset, tasks: list[Composites]) -> int:
+def _released(destination: DatasetBuild, dataset: Dataset, tasks: list[CompositesTask]) -> int:
     subsets = sorted(dataset.manifest.totals()["subset"])
     made = write_released(destination, subsets, tasks)
     if not made:

@@ -1,8 +1,7 @@
-"""Which composites look natural enough to learn from: visibly wrong, but not absurd.
+"""Rules for composites that look natural enough to learn from: visibly wrong, but not absurd.
 
-The rules are few and stated so that they can be judged; they look at the foreground alone. The limits of the
-foreground's error and of its share of the picture are those by which iHarmony4-like data are made; the others
-were set by looking at what they let pass.
+The rules look at the foreground alone. The limits of the foreground's error and of its share of the picture
+are those of data sets made like iHarmony4; the others were set by looking at the composites that they accept.
 """
 
 from __future__ import annotations
@@ -13,61 +12,70 @@ from charmnet.arrays import Float64Array, MaskArray, UInt8Array
 from charmnet.recoloring import lab_of_rgb
 
 FOREGROUND_MSE = (80.0, 3500.0)
-"""Mean squared difference of the foreground's pixels before and after, on the scale 0-255."""
+"""Least and greatest mean squared difference of the foreground's pixels before and after, on 0-255."""
 
 CLIPPED_SHARE = 0.05
-"""At most, of the foreground's pixels whose new colour lies outside the RGB cube by more than this:"""
+"""Greatest share of foreground pixels whose new colour is outside the RGB cube by over CLIPPING_TOLERANCE."""
 
 CLIPPING_TOLERANCE = 4 / 255
+"""Distance outside the RGB cube, on 0-1, from which on a colour counts as clipped."""
 
 CONTRAST_RATIO = (0.5, 2.0)
-"""Standard deviation of the foreground's lightness (L of CIE Lab) after, divided by that before."""
+"""Least and greatest ratio of the deviation of the foreground's lightness (L of CIE Lab), after by before."""
 
 COLOR_SHIFT = 20.0
-"""At most, distance in the plane of a and b (CIE Lab) by which a pixel's colour moves, on average."""
+"""Greatest mean distance in the plane of a and b (CIE Lab) by which pixels' colours move."""
 
 HUE_TURN_DEGREES = 60.0
-"""At most, turn of a pixel's hue on average, each weighted by the lesser of its chromas before and after."""
+"""Greatest mean turn of the pixels' hues, each weighted by the lesser of its chromas before and after."""
 
 GRAIN_RATIO = 1.6
-"""At most, mean difference of neighbours after, divided by that before: noise is not to be pulled up."""
+"""Greatest ratio of the mean difference of neighbouring pixels, after by before: more amplifies noise."""
 
-_TOO_FAR = "changed beyond belief"
+_TOO_WEAK = "recolouring too weak"
+_TOO_STRONG = "recolouring too strong"
 
 
 def reason_by_means(before: Float64Array, after: Float64Array) -> str | None:
-    """What can be said before a try, from mean colours ([3] RGB on 0-1) of foreground and reference alone.
+    """Return why a transfer is sure to be refused, from mean colours alone, or None.
 
-    A transfer brings the one to the other (Reinhard's nearly), and pixels differ by no less than their means.
+    A transfer gives the foreground the reference's mean (Reinhard's nearly), and the mean squared difference
+    of all pixels is at least that of their means.
+
+    Args:
+        before: [3] RGB on 0-1, mean colour of the foreground.
+        after: [3] RGB on 0-1, mean colour of the reference.
     """
-    far = float(np.square((after - before) * 255).mean()) > FOREGROUND_MSE[1]
-    return _TOO_FAR if far else None
+    error = float(np.square((after - before) * 255).mean())
+    return _TOO_STRONG if error > FOREGROUND_MSE[1] else None
 
 
 def reason_by_colors(before: Float64Array, after: Float64Array) -> str | None:
-    """Why a transfer is not taken, in two or three words for counting, or None where it is.
+    """Return why a transfer is refused, in a few words that can be counted, or None where it is accepted.
 
     Args:
-        before, after: [N,3] RGB on 0-1 of the foreground's pixels or of a sample; after as transferred, not
-            clipped to the cube yet.
+        before: [N,3] RGB on 0-1 of the foreground's pixels or of a sample of them.
+        after: [N,3] the same pixels as transferred, not clipped to the RGB cube yet.
     """
     outside = np.maximum(-after, after - 1).max(axis=1)
     after = after.clip(0, 1)
     error = float(np.square((after - before) * 255).mean())
     if error < FOREGROUND_MSE[0]:
-        return "hardly changed"
+        return _TOO_WEAK
     if error > FOREGROUND_MSE[1]:
-        return _TOO_FAR
+        return _TOO_STRONG
     if float((outside > CLIPPING_TOLERANCE).mean()) > CLIPPED_SHARE:
         return "clipped colours"
     return _reason_in_lab(lab_of_rgb(before), lab_of_rgb(after))
 
 
 def reason_by_grain(image: UInt8Array, composite: UInt8Array, foreground_mask: MaskArray) -> str | None:
-    """The same by neighbouring pixels.
+    """Return why a composite is refused by the differences of neighbouring pixels, or None.
 
     Args:
-        image, composite: [H,W,3] uint8. foreground_mask: [H,W] uint8 of 0 and 1.
+        image: [H,W,3] uint8.
+        composite: [H,W,3] uint8.
+        foreground_mask: [H,W] uint8 of 0 and 1.
     """
     before, after = (_grain(picture, foreground_mask) for picture in (image, composite))
     return "grainy" if after > GRAIN_RATIO * max(before, 1.0) else None
@@ -76,21 +84,21 @@ def reason_by_grain(image: UInt8Array, composite: UInt8Array, foreground_mask: M
 def _reason_in_lab(before: Float64Array, after: Float64Array) -> str | None:
     ratio = float(after[:, 0].std() / max(before[:, 0].std(), 1e-3))
     if not CONTRAST_RATIO[0] <= ratio <= CONTRAST_RATIO[1]:
-        return "another contrast"
+        return "contrast changed too much"
     if float(np.hypot(*(after - before)[:, 1:].T).mean()) > COLOR_SHIFT:
         return "strong cast"
     return "turned hues" if _hue_turn_degrees(before, after) > HUE_TURN_DEGREES else None
 
 
 def _hue_turn_degrees(before: Float64Array, after: Float64Array) -> float:
-    was, now = (lab[:, 1] + 1j * lab[:, 2] for lab in (before, after))
-    weight = np.minimum(np.abs(was), np.abs(now))
-    turn = np.abs(np.angle(now * was.conj(), deg=True))
+    chroma_before, chroma_after = (lab[:, 1] + 1j * lab[:, 2] for lab in (before, after))
+    weight = np.minimum(np.abs(chroma_before), np.abs(chroma_after))
+    turn = np.abs(np.angle(chroma_after * chroma_before.conj(), deg=True))
     return float((weight * turn).sum() / (weight.sum() + len(weight)))  # greys have no hue to turn
 
 
 def _grain(image: UInt8Array, foreground_mask: MaskArray) -> float:
-    """Mean difference (0-255) of horizontal neighbours in the foreground."""
+    """Return the mean difference (0-255) of horizontal neighbours in the foreground."""
     both = (foreground_mask[:, 1:] & foreground_mask[:, :-1]) != 0
     differences = np.abs(np.diff(image.astype(np.int16), axis=1))[both]
     return float(differences.mean()) if len(differences) else 0.0

@@ -1,4 +1,4 @@
-"""Composites of a foreground: its colours taken from foregrounds of its category in other photographs."""
+"""Composites of a foreground that take their colours from foregrounds of other photographs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from charmnet.recoloring import (
 )
 from charmnet.vocabulary import Domain
 from pipelines.compositing.acceptance import reason_by_colors, reason_by_grain, reason_by_means
-from pipelines.compositing.foregrounds import Folders, Foreground, Measured
+from pipelines.compositing.foregrounds import Folders, Foreground, MeasuredForeground
 from pipelines.conversion.entries import prepare_row
 from pipelines.runtime.randomness import seeded_rng
 from pipelines.shards.manifest import Stratum
@@ -46,29 +46,34 @@ _CLOSED_FORMS = {
 
 
 class Composer:
-    """Makes a foreground's composites; what it makes depends on the arguments alone, not on the order.
+    """Maker of each foreground's composites; the order of calls does not change what is made.
 
     Args:
-        measured: all foregrounds that are fit, in one order for one result.
-        per_mask: how many composites of each foreground, if that many are found in `TRIES_PER_COMPOSITE`
-            tries each.
-        subset: of the rows.
+        folders: photographs and masks.
+        measured: all usable foregrounds; another order gives other composites.
+        per_mask: composites of each foreground at most; fewer where `TRIES_PER_COMPOSITE` tries for each do
+            not give as many.
+        seed: seed of all draws.
+        subset: subset of the rows.
     """
 
     def __init__(
-        self, folders: Folders, measured: Sequence[Measured], per_mask: int, seed: int, subset: str
+        self, folders: Folders, measured: Sequence[MeasuredForeground], per_mask: int, seed: int, subset: str
     ) -> None:
-        self._folders, self._per_mask, self._seed, self._subset = folders, per_mask, seed, subset
+        self._folders = folders
+        self._per_mask = per_mask
+        self._seed = seed
+        self._subset = subset
         self._palette_of = lru_cache(_PALETTES_KEPT)(self._read_palette)
-        self._by_category: dict[str | None, list[Measured]] = {}
+        self._by_category: dict[str | None, list[MeasuredForeground]] = {}
         for entry in measured:
             self._by_category.setdefault(entry.foreground.category, []).append(entry)
 
     def rows(self, foreground: Foreground) -> list[Row] | Rejection:
-        """One to `per_mask` pair rows, or why there is none.
+        """Return one to `per_mask` pair rows, or a rejection that says why there is none.
 
         Raises:
-            StorageError: the store does not answer.
+            StorageError: the store cannot be reached.
         """
         try:
             image, mask, _ = self._folders.read(foreground)
@@ -80,12 +85,12 @@ class Composer:
             ]
         except DataError as error:
             return Rejection(foreground.name, foreground.mask, str(error))
-        return rows or Rejection(foreground.name, foreground.mask, _nothing(foreground, reasons))
+        return rows or Rejection(foreground.name, foreground.mask, _explain_none(foreground, reasons))
 
     def _composites(
         self, foreground: Foreground, image: UInt8Array, mask: MaskArray, reasons: Counter[str]
     ) -> Iterator[UInt8Array]:
-        """Acceptable ones, no two by the same reference and method; counts why others are not."""
+        """Yield accepted composites, no two by the same reference and method; count refusals in `reasons`."""
         rng = seeded_rng("compose-real", self._seed, foreground.name)
         colors = foreground_colors(image, mask)
         mean = colors.mean(axis=0)
@@ -102,15 +107,15 @@ class Composer:
 
     def _candidates(
         self, foreground: Foreground, rng: np.random.Generator
-    ) -> Iterator[tuple[Measured, ColorTransfer]]:
-        """Foregrounds of the category in other photographs, each by every method, in the seed's order."""
-        alike = self._by_category.get(foreground.category, [])
-        for index in rng.permutation(len(alike) * len(_METHODS)):
-            reference, method = alike[index // len(_METHODS)], _METHODS[index % len(_METHODS)]
+    ) -> Iterator[tuple[MeasuredForeground, ColorTransfer]]:
+        """Yield references of the category in other photographs, each with every method, in a drawn order."""
+        same_category = self._by_category.get(foreground.category, [])
+        for index in rng.permutation(len(same_category) * len(_METHODS)):
+            reference = same_category[index // len(_METHODS)]
             if reference.foreground.photograph != foreground.photograph:
-                yield reference, method
+                yield reference, _METHODS[index % len(_METHODS)]
 
-    def _transfer(self, method: ColorTransfer, reference: Measured, seed: int) -> Transfer:
+    def _transfer(self, method: ColorTransfer, reference: MeasuredForeground, seed: int) -> Transfer:
         if method is ColorTransfer.ITERATIVE_DISTRIBUTION:
             colors = self._palette_of(reference.foreground)
             return partial(iterative_distribution, reference_colors=colors, seed=seed)
@@ -128,7 +133,7 @@ class Composer:
         mask: MaskArray,
         composite: UInt8Array,
     ) -> Row:
-        """Composite and ground truth go through the same JPEG compression: backgrounds stay alike."""
+        """Return a pair row whose composite and ground truth are both JPEG: their backgrounds stay equal."""
         stratum = Stratum(Domain.REAL, self._subset, foreground.category, (foreground.split,))
         pictures = {
             "composite": encode_jpeg(composite),
@@ -141,7 +146,7 @@ class Composer:
 def _try(
     image: UInt8Array, mask: MaskArray, colors: Float64Array, transfer: Transfer
 ) -> tuple[UInt8Array | None, str | None]:
-    """A composite or the reason against it; most are found out by a sample of their colours."""
+    """Return a composite, or the reason against it; a sample of the colours shows most reasons."""
     sample = palette(colors, _SAMPLE_COLORS)
     if reason := reason_by_colors(sample, transfer(sample)):
         return None, reason
@@ -151,9 +156,9 @@ def _try(
     return (None, reason) if reason else (composite, None)
 
 
-def _nothing(foreground: Foreground, reasons: Counter[str]) -> str:
+def _explain_none(foreground: Foreground, reasons: Counter[str]) -> str:
     if not reasons:
         kind = "" if foreground.category is None else f" of category {foreground.category!r}"
         return f"no reference: no other photograph with a foreground{kind}"
-    found = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-    return f"no acceptable composite: of {reasons.total()} tries {found}"
+    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    return f"no acceptable composite: of {reasons.total()} tries {counts}"

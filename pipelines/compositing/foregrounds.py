@@ -1,7 +1,7 @@
-"""The foregrounds of a folder of photographs and one of masks: found by name, read, and measured.
+"""Foregrounds of a folder of photographs and a folder of masks: found by name, read, and measured.
 
-The masks of the photograph `NAME.jpg` are `NAME.png` or, for several, `NAME_1.png`, `NAME_2.png`, ..., in the
-same sub-folder of theirs if there are sub-folders. Grey values of 128 and above are foreground.
+The masks of the photograph `NAME.jpg` are `NAME.png` or, for several, `NAME_1.png`, `NAME_2.png`, ...; masks
+lie in sub-folders of the same names as the photographs do. Grey values of 128 and above are foreground.
 """
 
 from __future__ import annotations
@@ -29,11 +29,15 @@ SPLITS = (TRAIN, TEST) = ("train", "test")
 
 @dataclass(frozen=True)
 class Foreground:
-    """
+    """One mask with its photograph.
+
     Attributes:
-        name: of the mask in a released layout, `<image>_<mask>`. photo, mask: paths beneath their folders.
-        photograph: what it is a part of; colours are taken from another one.
-        category: None is a category too. split: train or test, the same for all of a photograph.
+        name: name of the mask in a released layout, `<image>_<mask>`.
+        photo: path of the photograph's file beneath the folder of photographs.
+        mask: path of the mask's file beneath the folder of masks.
+        photograph: identity of the photograph; colours are taken from another one.
+        category: category of the foreground; None is a category, too.
+        split: train or test, the same for all foregrounds of a photograph.
     """
 
     name: str
@@ -45,8 +49,8 @@ class Foreground:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A foreground that is fit, with what others need to take its colours."""
+class MeasuredForeground:
+    """A usable foreground with its colour statistics, which other foregrounds take."""
 
     foreground: Foreground
     statistics: ColorStatistics
@@ -54,11 +58,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Folders:
-    """Where photographs and masks lie, and how they are read.
+    """The folders of photographs and masks, and the way they are read.
 
     Attributes:
-        longest_side: pixels; larger pictures are shrunk. None: never.
-        foreground_ratio: least and largest share of the picture's area that a foreground may have.
+        photos: folder of the photographs.
+        masks: folder of the masks.
+        longest_side: pixels; larger pictures are shrunk to it. None: pictures keep their size.
+        foreground_ratio: least and greatest share of the picture's area that a foreground may have.
     """
 
     photos: Location
@@ -67,12 +73,16 @@ class Folders:
     foreground_ratio: tuple[float, float] = (0.01, 0.8)
 
     def read(self, foreground: Foreground) -> tuple[UInt8Array, UInt8Array, str | None]:
-        """Photograph [H,W,3] uint8 upright, mask [H,W] uint8 of 0 and 1, and what is odd about the mask.
+        """Read a foreground's photograph and mask.
+
+        Returns:
+            The photograph, [H,W,3] uint8, upright; its mask, [H,W] uint8 of 0 and 1; and a warning about the
+            mask or None.
 
         Raises:
-            DataError: one of them is gone, broken or does not fit the other, or the foreground's share of
-                the picture is outside `foreground_ratio`.
-            StorageError: the store does not answer.
+            DataError: a file is missing or broken, the mask has another size than the photograph, or the
+                foreground's share of the picture is outside `foreground_ratio`.
+            StorageError: the store cannot be reached.
         """
         image = decode_rgb(_fetch(self.photos / foreground.photo), upright=True)
         mask, warning = decode_user_mask(_fetch(self.masks / foreground.mask))
@@ -101,33 +111,35 @@ class Folders:
 def find(
     photos: Sequence[str], masks: Sequence[str], categories: Categories, test_fraction: float, seed: int
 ) -> tuple[list[Foreground], list[Rejection]]:
-    """One foreground for each mask, by the names alone, in the masks' order.
+    """Match masks with photographs by name, in the masks' order.
 
     Args:
-        photos, masks: paths beneath their folders; what is no picture by its suffix is passed over.
-        categories: by the mask's path or else the photograph's.
-        test_fraction: of the photographs (those with masks) that go to the test split; drawn by the seed.
+        photos: paths beneath the folder of photographs; files of other suffixes than pictures' are skipped.
+        masks: paths beneath the folder of masks; files that are not PNG are skipped.
+        categories: categories by the mask's path or else by the photograph's.
+        test_fraction: share of the photographs with masks that go to the test split, 0 to 1.
+        seed: seed that draws those photographs.
 
     Returns:
-        The foregrounds, and the masks that have no photograph.
+        One foreground for each mask that has a photograph, and a rejection for each other mask.
 
     Raises:
         DataError: two photographs have one name, or the categories name none of the files.
     """
     by_name = _photos_by_name(photos)
-    found: list[tuple[str, str, str]] = []  # photograph's path, mask's path, mask's number
+    matches: list[tuple[str, str, str]] = []  # photograph's path, mask's path, mask's number
     rejected = []
     for mask in masks:
         if not mask.lower().endswith(_MASK_SUFFIX):
             continue
         name, number = _matching(mask, by_name)
         if name in by_name:
-            found.append((by_name[name], mask, number))
+            matches.append((by_name[name], mask, number))
         else:
             expected = f"expected {name}.jpg among the photographs"
             rejected.append(Rejection(mask, mask, f"no photograph: {expected}"))
-    categories.check_used([path for photo, mask, _ in found for path in (mask, photo)])
-    test = _test_photographs({photo for photo, _, _ in found}, test_fraction, seed)
+    categories.check_used([path for photo, mask, _ in matches for path in (mask, photo)])
+    test = _test_photographs({photo for photo, _, _ in matches}, test_fraction, seed)
     foregrounds = [
         Foreground(
             name=f"{_flat(photo)}_{number}",
@@ -137,40 +149,43 @@ def find(
             category=categories.of(mask) or categories.of(photo),
             split=TEST if photo in test else TRAIN,
         )
-        for photo, mask, number in found
+        for photo, mask, number in matches
     ]
     return foregrounds, rejected
 
 
 def measure(
     folders: Folders, foregrounds: Sequence[Foreground]
-) -> tuple[list[Measured], list[Rejection], list[str]]:
-    """Reads foregrounds and measures the colours of those that are fit.
+) -> tuple[list[MeasuredForeground], list[Rejection], list[str]]:
+    """Read foregrounds and measure their colours.
 
     Returns:
-        Those, the others, and what is odd about some masks though they are taken.
+        The usable foregrounds, a rejection for each other one, and warnings about masks that are used
+        nevertheless.
 
     Raises:
-        StorageError: the store does not answer.
+        StorageError: the store cannot be reached.
     """
-    measured, rejected, warnings = [], [], []
+    measured: list[MeasuredForeground] = []
+    rejected: list[Rejection] = []
+    warnings: list[str] = []
     for foreground in foregrounds:
         try:
             image, mask, warning = folders.read(foreground)
         except DataError as error:
             rejected.append(Rejection(foreground.name, foreground.mask, str(error)))
             continue
-        measured.append(Measured(foreground, ColorStatistics.of(foreground_colors(image, mask))))
+        measured.append(MeasuredForeground(foreground, ColorStatistics.of(foreground_colors(image, mask))))
         if warning:
             warnings.append(f"{foreground.mask}: {warning}")
     return measured, rejected, warnings
 
 
-def _fetch(place: Location) -> bytes:
+def _fetch(file: Location) -> bytes:
     try:
-        return place.read_bytes()
+        return file.read_bytes()
     except MissingError as error:
-        raise DataError(f"missing: {place}") from error
+        raise DataError(f"missing: {file}") from error
 
 
 def _stem(path: str) -> str:
@@ -178,17 +193,17 @@ def _stem(path: str) -> str:
 
 
 def _flat(path: str) -> str:
-    """A name for a flat folder; `/` and what separates names and numbers there become hyphens."""
+    """Return a path's name for a flat folder: without its suffix, with hyphens in place of `/`."""
     return _stem(path).replace("/", "-")
 
 
 def _photos_by_name(photos: Sequence[str]) -> dict[str, str]:
     by_name: dict[str, str] = {}
-    flat: dict[str, str] = {}
+    by_flat_name: dict[str, str] = {}
     for photo in photos:
         if PurePosixPath(photo).suffix.lower() not in _PHOTO_SUFFIXES:
             continue
-        first = flat.setdefault(_flat(photo), photo)
+        first = by_flat_name.setdefault(_flat(photo), photo)
         if first is not photo:
             raise DataError(
                 f"the photographs {first} and {photo} have one name; expected names that differ in more than "
@@ -199,14 +214,14 @@ def _photos_by_name(photos: Sequence[str]) -> dict[str, str]:
 
 
 def _matching(mask: str, by_name: dict[str, str]) -> tuple[str, str]:
-    """(photograph's name, number) of a mask; a mask that is named as a photograph is number 0 of it."""
+    """Return a mask's photograph's name and its number; a mask of just the photograph's name is number 0."""
     stem = _stem(mask)
     name, _, number = stem.rpartition("_")
     return (stem, "0") if stem in by_name or not (name and number.isdecimal()) else (name, number)
 
 
 def _test_photographs(photographs: set[str], fraction: float, seed: int) -> set[str]:
-    """A share of the photographs, drawn by the seed: one of them at least, and never all."""
+    """Draw a share of the photographs by the seed: at least one if the share is above 0, and never all."""
     count = max(round(fraction * len(photographs)), 1 if fraction else 0)
     drawn = sorted(photographs, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     return set(drawn[: min(count, len(drawn) - 1)])

@@ -1,8 +1,8 @@
-"""Composites of a whole folder of photographs, on Ray: first every foreground's colours, then the composites.
+"""Composites of a whole folder of photographs, made on Ray.
 
-What is measured lies in the destination's `_parts/`, a file for each task and one of all, so that a run that
-was interrupted goes on; composites come as pair shards, each a task. For the released layout shards are made
-in `_parts/` too and written out as files at the end.
+The first pass measures every foreground's colours and keeps them in the destination's `_parts/`, a file for
+each task and one for all, so that an interrupted run goes on. The second pass makes the composites; each task
+makes a shard of pairs. For the released layout the shards lie in `_parts/`, too, and become files at the end.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from charmnet.errors import CharmNetError, StorageError
 from charmnet.recoloring import ColorStatistics
 from charmnet.vocabulary import Domain
 from pipelines.compositing.composer import Composer
-from pipelines.compositing.foregrounds import SPLITS, Folders, Foreground, Measured, measure
-from pipelines.compositing.released_layout import Listed, write_lists, write_pairs
+from pipelines.compositing.foregrounds import SPLITS, Folders, Foreground, MeasuredForeground, measure
+from pipelines.compositing.released_layout import ListedComposite, write_lists, write_pairs
 from pipelines.conversion.build import BuildPlan, BuildResult, DatasetBuild, build_dataset
 from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
@@ -33,16 +33,21 @@ from pipelines.shards.schema import RowKind
 from pipelines.shards.writer import WrittenShard, write_parquet
 
 FOREGROUNDS_PER_MEASUREMENT = 128
-_AT_ONCE = 2  # one is fetched while another is worked on
+_AT_ONCE = 2  # one foreground is fetched while another is composed
 
 
 @dataclass(frozen=True)
 class Request:
-    """
+    """The composites that are asked for.
+
     Attributes:
-        foregrounds, rejected: as `foregrounds.find` gives them.
-        per_mask: composites of each foreground at most. subset: of the rows.
-        shard_samples: composites in a shard, about.
+        folders: photographs and masks.
+        foregrounds: foregrounds to compose, as `foregrounds.find` gives them.
+        rejected: masks without a photograph, as `foregrounds.find` gives them.
+        per_mask: composites of each foreground at most.
+        seed: seed of all draws.
+        subset: subset of the rows.
+        shard_samples: approximate number of composites in a shard.
     """
 
     folders: Folders
@@ -55,22 +60,24 @@ class Request:
 
     @property
     def items(self) -> int:
+        """The number of masks."""
         return len(self.foregrounds) + len(self.rejected)
 
 
 @dataclass(frozen=True)
-class Colors:
-    """What is known of all foregrounds once they are measured."""
+class MeasuredColors:
+    """Results of measuring foregrounds: the usable ones, the rejected ones, and warnings about masks."""
 
-    measured: list[Measured]
+    measured: list[MeasuredForeground]
     rejected: list[Rejection]
     warnings: list[str]
 
     @classmethod
-    def read(cls, place: Location) -> Colors:
-        value = place.read_json()
+    def read(cls, file: Location) -> MeasuredColors:
+        """Read a file that `write` wrote."""
+        value = file.read_json()
         measured = [
-            Measured(
+            MeasuredForeground(
                 Foreground(**entry["foreground"]),
                 ColorStatistics(**{name: np.array(numbers) for name, numbers in entry["statistics"].items()}),
             )
@@ -78,13 +85,23 @@ class Colors:
         ]
         return cls(measured, [Rejection(**entry) for entry in value["rejected"]], value["warnings"])
 
-    def write(self, place: Location) -> None:
-        place.write_json({**asdict(self), "measured": [_to_json(entry) for entry in self.measured]})
+    def write(self, file: Location) -> None:
+        """Write the results as JSON."""
+        file.write_json({**asdict(self), "measured": [_to_json(entry) for entry in self.measured]})
 
 
 @dataclass(frozen=True)
 class CompositesTask:
-    """A shard of composites of some foregrounds (indices into all that are measured)."""
+    """A shard of composites.
+
+    Attributes:
+        folders: photographs and masks.
+        colors: file of the measured colours of all foregrounds.
+        indices: foregrounds of this shard, by their position among all that are measured.
+        per_mask: composites of each foreground at most.
+        seed: seed of all draws.
+        subset: subset of the rows.
+    """
 
     folders: Folders
     colors: Location
@@ -94,25 +111,26 @@ class CompositesTask:
     subset: str
 
     def write(self, destination: Location, path: str) -> WrittenShard:
+        """Write the shard at `path` beneath the destination."""
         cv2.setNumThreads(0)  # tasks are the parallelism
-        measured = Colors.read(self.colors).measured
+        measured = MeasuredColors.read(self.colors).measured
         composer = Composer(self.folders, measured, self.per_mask, self.seed, self.subset)
         foregrounds = [measured[index].foreground for index in self.indices]
-        found = read_ahead(composer.rows, foregrounds, _AT_ONCE)
-        return write_parquet(destination, path, RowKind.PAIR, Domain.REAL, _each(found))
+        results = read_ahead(composer.rows, foregrounds, _AT_ONCE)
+        return write_parquet(destination, path, RowKind.PAIR, Domain.REAL, _flattened(results))
 
 
 def make_shards(
     destination: DatasetBuild, request: Request, max_rejected: float
 ) -> tuple[BuildResult, Sequence[str]]:
-    """Makes what is missing of a data set of pair shards.
+    """Make the missing shards of a data set of pairs and finish it.
 
     Returns:
-        The data set, and what is odd about some masks though they were taken.
+        The data set, and warnings about masks that were used nevertheless.
 
     Raises:
         DataError: more masks than `max_rejected` allows give no composite; each is in rejected.jsonl.
-        StorageError: the store does not answer; what is finished stays.
+        StorageError: the store cannot be reached; finished shards stay.
     """
     return _make(destination, destination, request, max_rejected)
 
@@ -120,12 +138,15 @@ def make_shards(
 def make_released(
     destination: DatasetBuild, request: Request, max_rejected: float
 ) -> tuple[BuildResult, Sequence[str]]:
-    """The same as files in iHarmony4's layout; `_plan.json` stays and says what they were made of."""
+    """Make composites as files in iHarmony4's layout.
+
+    `_plan.json` stays and says what they were made of. Returns and raises as `make_shards`.
+    """
     shards = DatasetBuild(destination.parts / "shards", destination.identity)
     made, warnings = _make(destination, shards, request, max_rejected)
     dataset = Dataset(shards.location, made.manifest)
     jobs = [(dataset, index, destination.location) for index in range(len(made.manifest.shards))]
-    listed: list[Listed] = []
+    listed: list[ListedComposite] = []
     with progress("Writing files", total=len(jobs)) as advance:
         for paths, error in map_on_cluster(_write_files, jobs, most_blocks=len(jobs)):
             _raise_if(error)
@@ -138,9 +159,9 @@ def make_released(
 
 
 def is_released(destination: DatasetBuild) -> bool:
-    """Whether `make_released` has finished there."""
+    """Tell whether `make_released` has finished at the destination."""
     lists = (destination.location / f"{split}.txt" for split in SPLITS)
-    return any(place.exists() for place in lists) and not destination.parts.walk_files()
+    return any(file.exists() for file in lists) and not destination.parts.walk_files()
 
 
 def _make(
@@ -148,62 +169,68 @@ def _make(
 ) -> tuple[BuildResult, Sequence[str]]:
     if not request.foregrounds or len(request.rejected) > max_rejected * request.items:
         remedy = "name masks after their photographs and run again"
-        build_dataset(
-            destination, BuildPlan((), request.rejected, request.items, plan_remedy=remedy), max_rejected
-        )
+        plan = BuildPlan((), request.rejected, request.items, plan_remedy=remedy)
+        build_dataset(destination, plan, max_rejected)  # raises the error that names the rejected masks
     destination.start()
-    place = destination.parts / "colors.json"
-    if not place.exists():
-        _measure_all(destination, request).write(place)
-    colors = Colors.read(place)
+    colors_file = destination.parts / "colors.json"
+    if not colors_file.exists():
+        _measure_all(destination, request).write(colors_file)
+    colors = MeasuredColors.read(colors_file)
     size = max(1, request.shard_samples // request.per_mask)
     tasks = [
-        CompositesTask(request.folders, place, indices, request.per_mask, request.seed, request.subset)
+        CompositesTask(
+            folders=request.folders,
+            colors=colors_file,
+            indices=indices,
+            per_mask=request.per_mask,
+            seed=request.seed,
+            subset=request.subset,
+        )
         for indices in _in_shards(colors.measured, size)
     ]
     rejected = [*request.rejected, *colors.rejected]
-    remedy = BuildPlan.remedy
-    plan = BuildPlan(tasks, rejected, request.items, "Composing", remedy, plan_remedy=remedy)
+    plan = BuildPlan(tasks, rejected, request.items, title="Composing", plan_remedy=BuildPlan.remedy)
     return build_dataset(shards, plan, max_rejected), colors.warnings
 
 
-def _measure_all(destination: DatasetBuild, request: Request) -> Colors:
-    """Every foreground's colours, in the order of the request."""
+def _measure_all(destination: DatasetBuild, request: Request) -> MeasuredColors:
+    """Measure the colours of every foreground, in the order of the request."""
     step = FOREGROUNDS_PER_MEASUREMENT
-    cuts = range(0, len(request.foregrounds), step)
-    parts = [destination.parts / f"colors-{start:07d}.json" for start in cuts]
-    there = read_ahead(Location.exists, parts)
+    starts = range(0, len(request.foregrounds), step)
+    parts = [destination.parts / f"colors-{start:07d}.json" for start in starts]
+    finished = read_ahead(Location.exists, parts)
     jobs = [
         (request.folders, request.foregrounds[start : start + step], part)
-        for start, part, exists in zip(cuts, parts, there, strict=True)
-        if not exists
+        for start, part, is_finished in zip(starts, parts, finished, strict=True)
+        if not is_finished
     ]
     with progress("Measuring colours", total=len(parts)) as advance:
         advance(len(parts) - len(jobs))
         for error in map_on_cluster(_measure, jobs, most_blocks=len(jobs)) if jobs else ():
             _raise_if(error)
             advance(1)
-    found = list(read_ahead(Colors.read, parts))
-    return Colors(
-        [entry for colors in found for entry in colors.measured],
-        [entry for colors in found for entry in colors.rejected],
-        [entry for colors in found for entry in colors.warnings],
+    results = list(read_ahead(MeasuredColors.read, parts))
+    return MeasuredColors(
+        measured=[entry for colors in results for entry in colors.measured],
+        rejected=[entry for colors in results for entry in colors.rejected],
+        warnings=[entry for colors in results for entry in colors.warnings],
     )
 
 
 def _measure(job: tuple[Folders, Sequence[Foreground], Location]) -> str:
-    """What went wrong, or nothing."""
-    folders, foregrounds, place = job
-    cv2.setNumThreads(0)
+    """Measure some foregrounds into a file; return the error's text, or nothing."""
+    folders, foregrounds, file = job
+    cv2.setNumThreads(0)  # tasks are the parallelism
     try:
-        Colors(*measure(folders, foregrounds)).write(place)
+        measured, rejected, warnings = measure(folders, foregrounds)
+        MeasuredColors(measured, rejected, warnings).write(file)
     except CharmNetError as error:
         return str(error)
     return ""
 
 
-def _write_files(job: tuple[Dataset, int, Location]) -> tuple[list[Listed], str]:
-    """(what was written, what went wrong or nothing)."""
+def _write_files(job: tuple[Dataset, int, Location]) -> tuple[list[ListedComposite], str]:
+    """Write a shard's composites as files; return the written composites, and the error's text or nothing."""
     dataset, shard, folder = job
     groups = range(len(dataset.manifest.shards[shard].row_groups))
     rows = (row for group in groups for row in dataset.read_row_group(shard, group).to_pylist())
@@ -218,23 +245,23 @@ def _raise_if(error: str) -> None:
         raise StorageError(f"{error}; run the same command again to go on")
 
 
-def _in_shards(measured: Sequence[Measured], size: int) -> Iterator[tuple[int, ...]]:
-    """Indices cut into shards: a split's together, in an order that mixes neighbours."""
+def _in_shards(measured: Sequence[MeasuredForeground], size: int) -> Iterator[tuple[int, ...]]:
+    """Yield the indices of each shard: one split's each, in an order that mixes neighbours."""
     for split in SPLITS:
-        own = [i for i, entry in enumerate(measured) if entry.foreground.split == split]
-        mixed = [own[i] for i in hash_order([measured[i].foreground.name for i in own])]
+        indices = [i for i, entry in enumerate(measured) if entry.foreground.split == split]
+        mixed = [indices[i] for i in hash_order([measured[i].foreground.name for i in indices])]
         for start in range(0, len(mixed), size):
             yield tuple(mixed[start : start + size])
 
 
-def _each(found: Iterator[list[Row] | Rejection]) -> Iterator[Row | Rejection]:
-    for rows in found:
-        if isinstance(rows, Rejection):
-            yield rows
+def _flattened(results: Iterator[list[Row] | Rejection]) -> Iterator[Row | Rejection]:
+    for result in results:
+        if isinstance(result, Rejection):
+            yield result
         else:
-            yield from rows
+            yield from result
 
 
-def _to_json(entry: Measured) -> dict[str, Any]:
+def _to_json(entry: MeasuredForeground) -> dict[str, Any]:
     statistics = {name: numbers.tolist() for name, numbers in vars(entry.statistics).items()}
     return {"foreground": asdict(entry.foreground), "statistics": statistics}

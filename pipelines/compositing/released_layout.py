@@ -1,4 +1,4 @@
-"""Pairs written as files, in the layout that iHarmony4 was released in."""
+"""Files of pairs in the layout that iHarmony4 was released in."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ from pipelines.runtime.storage import Location
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row
 
-Listed = tuple[str, str]
-"""(split, path of a composite beneath the data set's folder)."""
+ListedComposite = tuple[str, str]
+"""Split, and path of the composite beneath the data set's folder."""
 
 
-def write_pairs(folder: Location, rows: Iterable[Row]) -> list[Listed]:
-    """Composite, mask and ground truth of each row beneath `<subset>/`; equal files are written once.
+def write_pairs(folder: Location, rows: Iterable[Row]) -> list[ListedComposite]:
+    """Write composite, mask and ground truth of each row beneath `<subset>/`.
+
+    Rows share masks and ground truths; each file is written once.
 
     Args:
+        folder: folder of the data set.
         rows: pairs of the real domain, whose ids are `<subset>/<image>_<mask>_<variant>`.
+
+    Returns:
+        The written composites in the rows' order, for `write_lists`.
 
     Raises:
         StorageError: the folder cannot be written.
     """
-    listed: list[Listed] = []
+    listed: list[ListedComposite] = []
     written: set[str] = set()
 
     def new_files() -> Iterable[tuple[str, bytes]]:
@@ -50,14 +56,22 @@ def compose(
     subset: str,
     seed: int = 0,
 ) -> None:
-    """Makes composites here and now, without Ray, and leaves out what is unfit: for a few pictures.
+    """Make composites of a few photographs in this process, without Ray; skip unusable ones.
+
+    Args:
+        folders: photographs and masks.
+        foregrounds: foregrounds to compose.
+        per_mask: composites of each foreground at most.
+        destination: folder of the data set.
+        subset: subset of the composites, a folder's name.
+        seed: seed of all draws.
 
     Raises:
-        StorageError: a place cannot be read or written.
+        StorageError: a file cannot be read or written.
     """
     measured, _, _ = measure(folders, foregrounds)
     composer = Composer(folders, measured, per_mask, seed, subset)
-    listed: list[Listed] = []
+    listed: list[ListedComposite] = []
     with progress("Composites", total=len(measured)) as advance:
         for entry in measured:
             rows = composer.rows(entry.foreground)
@@ -66,8 +80,8 @@ def compose(
     write_lists(destination, listed)
 
 
-def write_lists(folder: Location, listed: Iterable[Listed]) -> None:
-    """`<split>.txt` for each split, sorted."""
+def write_lists(folder: Location, listed: Iterable[ListedComposite]) -> None:
+    """Write `<split>.txt` for each split, its paths sorted."""
     by_split: dict[str, list[str]] = {}
     for split, path in listed:
         by_split.setdefault(split, []).append(path)

@@ -1,6 +1,6 @@
-"""Foregrounds exchanged between the capture conditions of rendered scenes, written out.
+"""Composites that exchange foregrounds between the capture conditions of rendered scenes.
 
-As pair shards for this project, or in the layout that RdHarmony is released in, for whatever reads that.
+They are written as pair shards, or in the layout that RdHarmony is released in for code that reads that.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ from pipelines.shards.writer import WrittenShard, write_parquet
 
 @dataclass(frozen=True)
 class Exchange:
-    """The foreground of one condition 0-9 before the background of another.
+    """The foreground of one condition in front of the background of another.
 
     Attributes:
-        style: ten probabilities by condition.
+        foreground: condition of the foreground, 0 to 9.
+        background: condition of the background, 0 to 9.
+        style: probability of each of the ten conditions.
     """
 
     foreground: int
@@ -41,13 +43,15 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Composites:
-    """The composites of some row groups of scenes.
+class CompositesTask:
+    """A task that makes the composites of some row groups of scenes.
 
     Attributes:
+        dataset: data set of scenes.
         groups: (shard index, row group index) in `dataset`.
-        pairs: composites of each scene, `PAIRS_PER_SCENE` for all that there are.
-        quality: of the composites' JPEG files.
+        pairs: composites of each scene at most; `PAIRS_PER_SCENE` for all.
+        seed: seed that draws the pairs.
+        quality: JPEG quality of the composites.
     """
 
     dataset: Dataset
@@ -57,15 +61,15 @@ class Composites:
     quality: int
 
     def write(self, destination: Location, path: str) -> WrittenShard:
-        """One shard of pairs."""
+        """Write the composites as one shard of pairs at `path` beneath the destination."""
         rows = (row for scene in self._scenes() for row in self._pair_rows(scene))
         return write_parquet(destination, path, RowKind.PAIR, Domain.RENDERED, rows)
 
     def write_released(self, destination: Location) -> dict[str, list[str]]:
-        """Pictures, masks and composites as RdHarmony's folders have them.
+        """Write pictures, masks and composites in RdHarmony's folders.
 
         Returns:
-            The lines of the lists by subset.
+            The lines of the composites' lists by subset.
         """
         lines = defaultdict(list)
         for scene in self._scenes():
@@ -93,13 +97,13 @@ class Composites:
             yield pair_row(sample_id, stratum_of(scene), pictures, exchange.style, exchange.background)
 
     def _composites(self, scene: Row) -> Iterator[tuple[str, Exchange, bytes]]:
-        """(file name without its extension, what was exchanged, JPEG)."""
-        chosen = exchanges(scene, self.pairs, self.seed)
+        """Yield each composite: file name without extension, the conditions exchanged, JPEG bytes."""
+        chosen = draw_exchanges(scene, self.pairs, self.seed)
         name = scene_name(scene)
         try:
             mask = decode_mask(scene["foreground_mask"])
-            used = {condition for pair in chosen for condition in (pair.foreground, pair.background)}
-            images = {condition: decode_rgb(scene["images"][condition]) for condition in used}
+            needed = {condition for pair in chosen for condition in (pair.foreground, pair.background)}
+            images = {condition: decode_rgb(scene["images"][condition]) for condition in needed}
         except DataError as error:
             raise DataError(f"{self.dataset.location}: scene {scene['id']}: {error}") from error
         for pair in chosen:
@@ -108,8 +112,8 @@ class Composites:
             yield f"{name}-{numbers}", pair, encode_jpeg(composite, self.quality)
 
 
-def exchanges(scene: Row, count: int, seed: int) -> list[Exchange]:
-    """Up to `count` of a scene's ordered pairs (or of those it lists), drawn without repetition."""
+def draw_exchanges(scene: Row, count: int, seed: int) -> list[Exchange]:
+    """Draw up to `count` of a scene's ordered pairs, or of the pairs that it lists, without repetition."""
     if scene["pairs"] is None:
         possible = [
             Exchange(inserted, background, tuple(_soft_label(inserted, background, scene)))
@@ -126,10 +130,10 @@ def exchanges(scene: Row, count: int, seed: int) -> list[Exchange]:
 
 
 def scene_name(scene: Row) -> str:
-    """What a scene is called in its subset, as file names begin with it.
+    """Return a scene's name in its subset, the beginning of its file names.
 
     Raises:
-        DataError: its id does not tell.
+        DataError: the id is not SUBSET/SCENE.
     """
     name = scene["id"].removeprefix(f"{scene['subset']}/")
     if "/" in name or not name:
@@ -137,11 +141,11 @@ def scene_name(scene: Row) -> str:
     return name
 
 
-def composites_of(dataset: Dataset, pairs: int, seed: int, quality: int) -> list[Composites]:
-    """All of a data set's scenes, cut into shards of about `DEFAULT_SHARD_SAMPLES` pairs.
+def composite_tasks(dataset: Dataset, pairs: int, seed: int, quality: int) -> list[CompositesTask]:
+    """Divide a data set of scenes into tasks of about `DEFAULT_SHARD_SAMPLES` pairs each.
 
     Raises:
-        DataError: its rows are no scenes.
+        DataError: the data set's rows are not scenes.
     """
     manifest = dataset.manifest
     if manifest.kind is not RowKind.SCENE:
@@ -157,35 +161,35 @@ def composites_of(dataset: Dataset, pairs: int, seed: int, quality: int) -> list
             room = DEFAULT_SHARD_SAMPLES
         runs[-1].append((shard, group))
         room -= entry.rows * pairs
-    return [_task(dataset, run, pairs, seed, quality) for run in runs]
+    return [_task(dataset, groups, pairs=pairs, seed=seed, quality=quality) for groups in runs]
 
 
-def write_released(destination: DatasetBuild, subsets: Sequence[str], tasks: Sequence[Composites]) -> int:
-    """Writes RdHarmony's layout, one task after the other being kept in `_parts/`; the lists come last.
+def write_released(destination: DatasetBuild, subsets: Sequence[str], tasks: Sequence[CompositesTask]) -> int:
+    """Write RdHarmony's layout; each finished task is recorded in `_parts/`, and the lists are written last.
 
-    `_plan.json` stays, and says what the folder was made of. Where the lists are there, nothing is done.
+    `_plan.json` stays and says what the folder was made of. Where the lists exist, nothing is done.
 
     Returns:
-        The number of listed composites that were made now; 0 if it was finished before.
+        The number of listed composites that this call made; 0 if the layout was finished before.
 
     Raises:
-        StorageError: the store does not answer, or a scene is broken; what is finished stays.
+        StorageError: the store cannot be reached, or a scene is broken; finished tasks stay.
     """
     lists = {subset: destination.location / subset / f"{subset}_all_labeled.txt" for subset in subsets}
     made = 0
-    if not all(place.exists() for place in lists.values()):
+    if not all(file.exists() for file in lists.values()):
         destination.start()
         lines = _all_lines(destination, tasks)
-        for subset, place in lists.items():
-            place.write_bytes("".join(f"{line}\n" for line in lines[subset]).encode())
+        for subset, file in lists.items():
+            file.write_bytes("".join(f"{line}\n" for line in lines[subset]).encode())
         made = sum(map(len, lines.values()))
     destination.parts.delete()
     return made
 
 
-def _all_lines(destination: DatasetBuild, tasks: Sequence[Composites]) -> dict[str, list[str]]:
+def _all_lines(destination: DatasetBuild, tasks: Sequence[CompositesTask]) -> dict[str, list[str]]:
     parts = [destination.parts / f"part-{index:05d}.json" for index in range(len(tasks))]
-    missing = [i for i, there in enumerate(read_ahead(Location.exists, parts)) if not there]
+    missing = [i for i, exists in enumerate(read_ahead(Location.exists, parts)) if not exists]
     jobs = [(destination.location, parts[i], tasks[i]) for i in missing]
     with progress("Composing", total=len(tasks)) as advance:
         advance(len(tasks) - len(missing))
@@ -195,13 +199,13 @@ def _all_lines(destination: DatasetBuild, tasks: Sequence[Composites]) -> dict[s
             advance(1)
     lines: dict[str, list[str]] = defaultdict(list)
     for part in read_ahead(Location.read_json, parts):
-        for subset, found in part.items():
-            lines[subset] += found
+        for subset, part_lines in part.items():
+            lines[subset] += part_lines
     return lines
 
 
-def _run(job: tuple[Location, Location, Composites]) -> str:
-    """What went wrong, or nothing."""
+def _run(job: tuple[Location, Location, CompositesTask]) -> str:
+    """Run a task and record its lines; return the error's text, or nothing."""
     destination, part, task = job
     try:
         part.write_json(task.write_released(destination))
@@ -211,11 +215,11 @@ def _run(job: tuple[Location, Location, Composites]) -> str:
 
 
 def _task(
-    dataset: Dataset, groups: Sequence[tuple[int, int]], pairs: int, seed: int, quality: int
-) -> Composites:
+    dataset: Dataset, groups: Sequence[tuple[int, int]], *, pairs: int, seed: int, quality: int
+) -> CompositesTask:
     shards = sorted({shard for shard, _ in groups})
     renumbered = tuple((shards.index(shard), group) for shard, group in groups)
-    return Composites(dataset.select_shards(shards), renumbered, pairs, seed, quality)
+    return CompositesTask(dataset.select_shards(shards), renumbered, pairs, seed, quality)
 
 
 def _released_files(scene: Row) -> dict[str, bytes]:
@@ -232,6 +236,6 @@ def _soft_label(inserted: int, background: int, scene: Row) -> list[float]:
 
 
 def _line(path: str, exchange: Exchange) -> str:
-    """Labels in the shortest form that reads back as the same float32."""
+    """Return a list's line; probabilities in the shortest form that reads back as the same float32."""
     label = "_".join(np.format_float_positional(np.float32(p), trim="-") for p in exchange.style)
     return f"{path}\t{label}\t{exchange.background + 1}"
