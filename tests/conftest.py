@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +26,26 @@ settings.register_profile("shared", deadline=None, suppress_health_check=[Health
 settings.load_profile("shared")
 
 pytest_plugins = ["tests.fixtures.datasets", "tests.fixtures.authenticated_mlflow", "tests.fixtures.mlflow"]
+
+
+MARK_OF_FOLDER = {"distributed": "cluster", "gpu": "gpu", "integration": "servers"}
+MARK_OF_FIXTURE = {
+    "authenticated_server": "servers",
+    "mlflow_server": "servers",
+    "ray_cluster": "cluster",
+    "s3": "servers",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the folder they lie in and by the fixtures they use."""
+    here = Path(__file__).parent
+    for item in items:
+        folder = item.path.relative_to(here).parts[0]
+        fixtures = MARK_OF_FIXTURE.keys() & set(getattr(item, "fixturenames", ()))
+        names = {MARK_OF_FOLDER.get(folder), *(MARK_OF_FIXTURE[name] for name in fixtures)}
+        for name in names - {None}:
+            item.add_marker(name)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,50 @@
+"""The guard that keeps Ray and sockets out of unit tests."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+
+import pytest
+
+from tests.unit.conftest import GUARD
+
+
+def test_a_unit_test_opens_no_network_socket() -> None:
+    with (
+        socket.socket() as server,
+        pytest.raises(RuntimeError, match=r"socket\.bind in a unit test; mark it"),
+    ):
+        server.bind(("127.0.0.1", 0))
+    with socket.socket(socket.AF_INET6) as client, pytest.raises(RuntimeError, match=r"socket\.connect"):
+        client.connect(("::1", 9))
+    assert GUARD.refused == ["socket.bind", "socket.connect"]
+    GUARD.refused.clear()
+
+
+def test_a_unit_test_starts_no_ray() -> None:
+    with pytest.raises(RuntimeError, match=r"subprocess\.Popen in a unit test"):
+        subprocess.Popen(["/usr/lib/ray/core/src/ray/raylet/raylet", "--help"])
+    GUARD.refused.clear()
+    import ray
+
+    with contextlib.suppress(Exception):
+        ray.init(num_cpus=1, include_dashboard=False)
+    assert not ray.is_initialized()
+    assert GUARD.refused
+    GUARD.refused.clear()
+
+
+def test_what_is_caught_is_still_known() -> None:
+    with contextlib.suppress(RuntimeError), socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+    assert GUARD.refused == ["socket.bind"]
+    GUARD.refused.clear()
+
+
+@pytest.mark.servers
+def test_a_marked_test_may_open_a_socket() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+    assert not GUARD.refused
