@@ -1,0 +1,35 @@
+"""Losses that are not finite, over several workers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+
+from charmnet.errors import NonFiniteLossError
+from pipelines.training.metric_window import MetricWindow
+
+
+def _worker(rank: int, folder: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    window = MetricWindow(batch_size=4)
+    good, bad = torch.tensor(1.0), torch.tensor(float("nan"))
+    # Worker 1 has the bad samples; worker 0 sees them only in what was averaged.
+    losses = {"style": good if rank == 0 else bad, "total": bad, "grad_norm": bad}
+    window.add(losses, [f"sample-of-{rank}"], 0.0)
+    try:
+        window.close(1)
+    except NonFiniteLossError as error:
+        (folder / f"{rank}.txt").write_text(str(error))
+    dist.destroy_process_group()
+
+
+def test_all_workers_blame_the_one_whose_samples_broke_a_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    torch.multiprocessing.spawn(_worker, args=(tmp_path,), nprocs=2)
+    messages = {(tmp_path / f"{rank}.txt").read_text() for rank in range(2)}
+    assert len(messages) == 1
+    assert "grad_norm, style, total not finite at step 1, samples sample-of-1;" in messages.pop()
