@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines.compositing.scene_pairs import CompositesTask, composite_tasks, write_released
+from pipelines.compositing.scene_pairs import SceneCompositesTask, composite_tasks, write_released
 from pipelines.conversion.build import BuildPlan, DatasetBuild, build_dataset
 from pipelines.conversion.report import show_finished, show_result
 from pipelines.runtime.console import results
@@ -79,7 +79,7 @@ def _pairs(text: str) -> int:
     return int(text)
 
 
-def _released(destination: DatasetBuild, dataset: Dataset, tasks: list[CompositesTask]) -> int:
+def _released(destination: DatasetBuild, dataset: Dataset, tasks: list[SceneCompositesTask]) -> int:
     subsets = sorted(dataset.manifest.totals()["subset"])
     made = write_released(destination, subsets, tasks)
     if not made:

@@ -91,7 +91,7 @@ class MeasuredColors:
 
 
 @dataclass(frozen=True)
-class CompositesTask:
+class RealCompositesTask:
     """A shard of composites.
 
     Attributes:
@@ -178,7 +178,7 @@ def _make(
     colors = MeasuredColors.read(colors_file)
     size = max(1, request.shard_samples // request.per_mask)
     tasks = [
-        CompositesTask(
+        RealCompositesTask(
             folders=request.folders,
             colors=colors_file,
             indices=indices,

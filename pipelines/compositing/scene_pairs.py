@@ -43,7 +43,7 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class CompositesTask:
+class SceneCompositesTask:
     """A task that makes the composites of some row groups of scenes.
 
     Attributes:
@@ -141,7 +141,7 @@ def scene_name(scene: Row) -> str:
     return name
 
 
-def composite_tasks(dataset: Dataset, pairs: int, seed: int, quality: int) -> list[CompositesTask]:
+def composite_tasks(dataset: Dataset, pairs: int, seed: int, quality: int) -> list[SceneCompositesTask]:
     """Divide a data set of scenes into tasks of about `DEFAULT_SHARD_SAMPLES` pairs each.
 
     Raises:
@@ -164,7 +164,9 @@ def composite_tasks(dataset: Dataset, pairs: int, seed: int, quality: int) -> li
     return [_task(dataset, groups, pairs=pairs, seed=seed, quality=quality) for groups in runs]
 
 
-def write_released(destination: DatasetBuild, subsets: Sequence[str], tasks: Sequence[CompositesTask]) -> int:
+def write_released(
+    destination: DatasetBuild, subsets: Sequence[str], tasks: Sequence[SceneCompositesTask]
+) -> int:
     """Write RdHarmony's layout; each finished task is recorded in `_parts/`, and the lists are written last.
 
     `_plan.json` stays and says what the folder was made of. Where the lists exist, nothing is done.
@@ -187,7 +189,7 @@ def write_released(destination: DatasetBuild, subsets: Sequence[str], tasks: Seq
     return made
 
 
-def _all_lines(destination: DatasetBuild, tasks: Sequence[CompositesTask]) -> dict[str, list[str]]:
+def _all_lines(destination: DatasetBuild, tasks: Sequence[SceneCompositesTask]) -> dict[str, list[str]]:
     parts = [destination.parts / f"part-{index:05d}.json" for index in range(len(tasks))]
     missing = [i for i, exists in enumerate(read_ahead(Location.exists, parts)) if not exists]
     jobs = [(destination.location, parts[i], tasks[i]) for i in missing]
@@ -204,7 +206,7 @@ def _all_lines(destination: DatasetBuild, tasks: Sequence[CompositesTask]) -> di
     return lines
 
 
-def _run(job: tuple[Location, Location, CompositesTask]) -> str:
+def _run(job: tuple[Location, Location, SceneCompositesTask]) -> str:
     """Run a task and record its lines; return the error's text, or nothing."""
     destination, part, task = job
     try:
@@ -216,10 +218,10 @@ def _run(job: tuple[Location, Location, CompositesTask]) -> str:
 
 def _task(
     dataset: Dataset, groups: Sequence[tuple[int, int]], *, pairs: int, seed: int, quality: int
-) -> CompositesTask:
+) -> SceneCompositesTask:
     shards = sorted({shard for shard, _ in groups})
     renumbered = tuple((shards.index(shard), group) for shard, group in groups)
-    return CompositesTask(dataset.select_shards(shards), renumbered, pairs, seed, quality)
+    return SceneCompositesTask(dataset.select_shards(shards), renumbered, pairs, seed, quality)
 
 
 def _released_files(scene: Row) -> dict[str, bytes]:
