@@ -95,7 +95,8 @@ class SampleIds:
         """The id, or where the sample is if that cannot be read."""
         shard, group, offset = self.reference(number)
         try:
-            return RowGroupSamples(self.spec.dataset, self.spec.selection, shard, group, True).id(offset)
+            samples = RowGroupSamples(self.spec.dataset, self.spec.selection, shard, group, ids_only=True)
+            return samples.id(offset)
         except DataError:
             return reference_name(self.spec, (shard, group, offset))
 

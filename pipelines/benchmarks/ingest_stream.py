@@ -54,9 +54,10 @@ def _kind(words: list[str]) -> str:
 
 def stream(spec: StreamSpec, cores: int, rows: int) -> dict[str, Any]:
     """Rows per second and CPU milliseconds per row of a whole stream after a short one."""
-    from pipelines.ingest.lanes import LaneShard
+    from pipelines.ingest.lanes import LaneShard, TaskResources
 
-    shard, steps = LaneShard(spec, rank=0, num_workers=1, max_cpus=float(cores)), rows // BATCH_SIZE
+    resources = TaskResources(max_cpus=float(cores))
+    shard, steps = LaneShard(spec, rank=0, num_workers=1, resources=resources), rows // BATCH_SIZE
     for _ in shard.steps(0, _WARM_STEPS):
         pass
     before, started = cpu_seconds(), time.perf_counter()

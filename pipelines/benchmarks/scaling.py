@@ -104,11 +104,11 @@ def _tiny_dataset(place: Location) -> Dataset:
 
 def _coordinated(dataset: Dataset, ranks: int, blocks: int) -> dict[str, float]:
     """Seconds and the coordinator's CPU seconds a block, between a tenth of them and the last."""
-    from pipelines.ingest.lanes import stream_dataset
+    from pipelines.ingest.lanes import TaskResources, stream_dataset
 
     steps = max(8, blocks // ranks)
     spec = StreamSpec(dataset, batch_size=2 * ranks, size=_PICTURE)
-    execution = stream_dataset(spec, 0, steps, 2, 1.0)
+    execution = stream_dataset(spec, 0, steps, 2, TaskResources())
     splits = execution.streaming_split(ranks, equal=False)
     blocks = steps // steps_per_block(spec.batch_size)  # of a rank
     taken = _Taken(ranks * (blocks // 10 + 1))

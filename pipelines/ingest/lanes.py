@@ -69,6 +69,28 @@ def steps_per_block(batch_size: int) -> int:
     return max(1, _BLOCK_SAMPLES // batch_size)
 
 
+@dataclass(frozen=True)
+class TaskResources:
+    """CPUs for the data tasks of one domain.
+
+    Attributes:
+        num_cpus: CPUs that Ray sets aside for a task; may be a fraction or 0.
+        max_cpus: CPUs for all tasks together, or their number where tasks set none aside; None is no bound.
+            A finished block waits until it is taken, and its task keeps its CPUs: without a bound one domain
+            could take them all, and workers would wait for the other domain for ever.
+    """
+
+    num_cpus: float = 1.0
+    max_cpus: float | None = None
+
+    def tasks_at_once(self) -> int:
+        """Return how many tasks fit at the moment into a cluster that may grow."""
+        if not self.num_cpus:
+            return int(self.max_cpus or 1)
+        cpus = self.max_cpus or ray.cluster_resources().get("CPU", 1.0)
+        return max(1, int(cpus // self.num_cpus))
+
+
 @lru_cache(maxsize=4)
 def _shared(reference: Any) -> Any:
     """The object behind a reference, unpickled (and its plan made) once in a process and not once a task."""
@@ -80,8 +102,7 @@ def stream_dataset(
     start_step: int,
     stop_step: int,
     block_rows: int,
-    num_cpus: float,
-    max_cpus: float | None = None,
+    resources: TaskResources,
     quarantine: QuarantineClient | None = None,
 ) -> ray.data.Dataset:
     """The steps as a Ray Data set of blocks of lanes of `block_rows` rows, in order.
@@ -89,10 +110,6 @@ def stream_dataset(
     Args:
         quarantine: client of the run's quarantine; without one, Ray starts the task of a picture that crashes
             the decoder for ever.
-        num_cpus: of a task.
-        max_cpus: of all tasks together, or their number where they ask for no CPU. A finished block waits
-            until it is taken, and its task keeps its CPUs: without a bound one domain could take them all,
-            and workers wait for the other for ever.
     """
     windows = spec.windows(start_step, stop_step)
     spec_reference = ray.put(spec)  # a manifest may be large: once for all tasks
@@ -102,22 +119,23 @@ def stream_dataset(
     def read(batch: dict[str, Any]) -> Iterator[pa.Table]:
         shared = _shared(spec_reference)
         for start, stop in zip(batch["start"].tolist(), batch["stop"].tolist(), strict=True):
-            window = shared, start, stop, block_rows
             if quarantine is None:
-                blocks = read_window(*window, steps_together=together)
+                blocks = read_window(shared, start, stop, block_rows, steps_together=together)
             else:
-                blocks = _guarded_window(*window, quarantine, execution, together)
+                blocks = _guarded_window(
+                    shared, start, stop, block_rows, quarantine, execution=execution, steps_together=together
+                )
             yield from map(pack_block, blocks)
 
     read.__name__ = f"read_{spec.domain}"
     items = [{"start": start, "stop": stop} for start, stop in windows]
     listed = ray.data.from_items(items, override_num_blocks=len(items))
-    tasks = _tasks_at_once(num_cpus, max_cpus)
-    pool = TaskPoolStrategy(None if num_cpus else tasks)
-    dataset = listed.map_batches(read, batch_size=None, num_cpus=num_cpus, compute=pool)
+    tasks = resources.tasks_at_once()
+    pool = TaskPoolStrategy(None if resources.num_cpus else tasks)
+    dataset = listed.map_batches(read, batch_size=None, num_cpus=resources.num_cpus, compute=pool)
     _configure_context(dataset.context, blocks_in_flight(spec, block_rows))
     dataset.context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(
-        cpu=max_cpus if num_cpus else None,
+        cpu=resources.max_cpus if resources.num_cpus else None,
         object_store_memory=bytes_ahead(spec, windows, block_rows, tasks),
     )
     return dataset
@@ -148,6 +166,7 @@ def _guarded_window(
     stop_step: int,
     block_rows: int,
     quarantine: QuarantineClient,
+    *,
     execution: str,
     steps_together: int,
 ) -> Iterator[Block]:
@@ -169,14 +188,6 @@ def _guarded_window(
             quarantine.fail(str(error))
             raise
     quarantine.end_window(execution, start_step)
-
-
-def _tasks_at_once(num_cpus: float, max_cpus: float | None) -> int:
-    """How many tasks find room, now, in a cluster that may grow."""
-    if not num_cpus:
-        return int(max_cpus or 1)
-    cpus = max_cpus or ray.cluster_resources().get("CPU", 1.0)
-    return max(1, int(cpus // num_cpus))
 
 
 def bytes_ahead(spec: StreamSpec, windows: list[tuple[int, int]], block_rows: int, tasks: int) -> int:
@@ -216,8 +227,7 @@ class LaneShard:
     spec: StreamSpec
     rank: int
     num_workers: int
-    num_cpus: float = 1.0
-    max_cpus: float | None = None
+    resources: TaskResources = TaskResources()
     quarantine: QuarantineClient | None = None
     broadcast: Callable[[Any], Any] = lambda splits: splits
 
@@ -254,9 +264,8 @@ class LaneShard:
                 start_step,
                 end,
                 block_rows,
-                num_cpus=self.num_cpus,
-                max_cpus=self.max_cpus,
-                quarantine=self.quarantine,
+                self.resources,
+                self.quarantine,
             )
             splits = dataset.streaming_split(self.num_workers, equal=False)
         batches = self.broadcast(splits)[self.rank].iter_batches(

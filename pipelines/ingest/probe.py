@@ -11,8 +11,8 @@ import sys
 from contextlib import suppress
 
 from charmnet.errors import CharmNetError
-from charmnet.vocabulary import Domain
-from pipelines.ingest.samples import Decoding, EncodedSample, decode
+from pipelines.ingest.decoding import DecodeOptions, decode
+from pipelines.ingest.samples import EncodedSample
 
 _ALIVE = b"."
 _START_SECONDS = 120.0
@@ -26,11 +26,9 @@ class DecoderProbe:
     def __init__(self) -> None:
         self._helper: subprocess.Popen[bytes] | None = None
 
-    def crash(
-        self, sample: EncodedSample, seed: int, domain: Domain, epoch: int, size: int, decoding: Decoding
-    ) -> str | None:
-        """How decoding the sample ended a process, twice; None where a process outlived it."""
-        message = pickle.dumps((sample, seed, domain, epoch, size, decoding))
+    def crash(self, sample: EncodedSample, epoch: int, options: DecodeOptions) -> str | None:
+        """Return how decoding the sample ended a process, twice; None where a process survived it."""
+        message = pickle.dumps({"sample": sample, "epoch": epoch, "options": options})
         for _ in range(_TRIES):
             end = self._try(message)
             if end is None:
@@ -100,7 +98,7 @@ def main() -> None:
         except EOFError:
             return
         with suppress(CharmNetError):  # an error is no crash; who asks will meet it too
-            decode(*arguments)
+            decode(**arguments)
         sys.stdout.buffer.write(_ALIVE)
         sys.stdout.buffer.flush()
 

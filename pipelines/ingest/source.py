@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from charmnet.errors import DataError, StorageError
+from pipelines.ingest.decoding import Sample, SampleError, decode
 from pipelines.ingest.probe import DecoderProbe
 from pipelines.ingest.quarantine import Quarantined
-from pipelines.ingest.samples import EncodedSample, RowGroupSamples, Sample, SampleError, decode
+from pipelines.ingest.samples import EncodedSample, RowGroupSamples
 from pipelines.runtime.retry import retry_storage
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class SampleSource:
         notify: Callable[[str], object] | None = None,
     ) -> None:
         self.spec = spec
+        self.options = spec.decode_options
         self.known_crashes = dict(known_crashes or {})
         self.probe = DecoderProbe() if isolate_decoding else None
         self.on_crash = on_crash
@@ -89,16 +91,14 @@ class SampleSource:
         ) from problem
 
     def _sample(self, epoch: int, reference: Reference) -> Sample:
-        spec = self.spec
-        how = spec.seed, spec.domain, epoch, spec.size, spec.decoding
         encoded = self.encoded(epoch, reference)
         if self.known_crashes and (reason := self.known_crashes.get(fingerprint(encoded))):
             raise _CrashError(reason, fingerprint(encoded))
-        if self.probe and (reason := self.probe.crash(encoded, *how)):
+        if self.probe and (reason := self.probe.crash(encoded, epoch, self.options)):
             self.known_crashes[fingerprint(encoded)] = reason
             self.on_crash(fingerprint(encoded), reason)
             raise _CrashError(reason, fingerprint(encoded))
-        return decode(encoded, *how)
+        return decode(encoded, epoch, self.options)
 
     def encoded(self, epoch: int, reference: Reference) -> EncodedSample:
         shard, group, offset = reference
@@ -127,7 +127,7 @@ class SampleSource:
     def _read_group(self, shard: int, group: int, ids_only: bool = False) -> RowGroupSamples:
         spec = self.spec
         return retry_storage(
-            lambda: RowGroupSamples(spec.dataset, spec.selection, shard, group, ids_only),
+            lambda: RowGroupSamples(spec.dataset, spec.selection, shard, group, ids_only=ids_only),
             spec.timeout_seconds,
             self.notify,
         )

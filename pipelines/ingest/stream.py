@@ -9,8 +9,8 @@ from typing import Any
 
 from charmnet.augment import TRAINING_SIZE
 from charmnet.vocabulary import Domain
+from pipelines.ingest.decoding import DecodeOptions, Decoding
 from pipelines.ingest.epoch_plan import EpochPlan
-from pipelines.ingest.samples import Decoding
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import EVERYTHING, Selection
 
@@ -25,7 +25,7 @@ class StreamSpec:
     Attributes:
         batch_size: samples of one global batch, over all workers.
         size: side in pixels of the training pictures.
-        decoding: see `samples.decode`.
+        decoding: see `decoding.Decoding`.
         pool_row_groups: how many row groups the shuffle mixes.
         timeout_seconds: how long a store that does not answer is waited for.
     """
@@ -42,6 +42,11 @@ class StreamSpec:
     @property
     def domain(self) -> Domain:
         return self.dataset.manifest.domain
+
+    @property
+    def decode_options(self) -> DecodeOptions:
+        """How its samples are made."""
+        return DecodeOptions(seed=self.seed, domain=self.domain, size=self.size, decoding=self.decoding)
 
     @cached_property
     def plan(self) -> EpochPlan:

@@ -14,7 +14,7 @@ import torch
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.vocabulary import Domain
-from pipelines.ingest.lanes import LaneShard
+from pipelines.ingest.lanes import LaneShard, TaskResources
 from pipelines.runtime.blocks import Block
 from pipelines.training.coordinator import RunCoordinatorClient
 from pipelines.training.job import TrainingJob
@@ -30,8 +30,7 @@ def open_streams(
             job.specs[domain.value],
             rank,
             num_workers,
-            num_cpus=job.placement.cpus_per_task,
-            max_cpus=job.placement.cpus_per_domain,
+            resources=TaskResources(job.placement.cpus_per_task, job.placement.cpus_per_domain),
             quarantine=job.coordinator,
             broadcast=partial(_broadcast, job.coordinator, rank, num_workers, domain.value),
         )

@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from pipelines.ingest.lanes import LaneShard
+from pipelines.ingest.lanes import LaneShard, TaskResources
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.cluster import start_here
 from pipelines.runtime.storage import Location
@@ -69,7 +69,7 @@ def main() -> None:
     hook = waiting_in_place_of_decoding(args.milliseconds / 1000)
     start_here(num_cpus=args.tasks + 1, runtime_env={"worker_process_setup_hook": hook})
     spec = StreamSpec(Dataset.open(Location.of(args.source)), args.batch)
-    shard = LaneShard(spec, rank=0, num_workers=1, max_cpus=float(args.tasks))
+    shard = LaneShard(spec, rank=0, num_workers=1, resources=TaskResources(max_cpus=float(args.tasks)))
     got, most = rate(shard), args.tasks * 1000 / args.milliseconds
     print("samples/s | of tasks that never rest | ratio")
     print(f"{got:.0f} | {most:.0f} | {got / most:.2f}")

@@ -198,13 +198,13 @@ def consume(uri: str, steps: int) -> None:
     start_here(num_cpus=2, object_store_memory=300 * MEGABYTE, logging_level="ERROR")
     import ray.data
 
-    from pipelines.ingest.lanes import stream_dataset
+    from pipelines.ingest.lanes import TaskResources, stream_dataset
     from pipelines.runtime.blocks import unpack_block
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     spec = StreamSpec(Dataset.open(uri), BATCH_SIZE)
-    (iterator,) = stream_dataset(spec, 0, steps, BATCH_SIZE, 1.0).streaming_split(1, equal=False)
+    (iterator,) = stream_dataset(spec, 0, steps, BATCH_SIZE, TaskResources()).streaming_split(1, equal=False)
     tables = iterator.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
     taken = sum(len(unpack_block(table)["step"]) for table in tables) // BATCH_SIZE
     if taken != steps:

@@ -20,9 +20,9 @@ STEP_SECONDS = 1.0
 
 def burnt(spec: StreamSpec, paced: bool) -> float:
     """CPU seconds of the split coordinator a second, while a consumer takes a step every second."""
-    from pipelines.ingest.lanes import stream_dataset
+    from pipelines.ingest.lanes import TaskResources, stream_dataset
 
-    dataset = stream_dataset(spec, 0, 10_000, spec.batch_size, 1.0)
+    dataset = stream_dataset(spec, 0, 10_000, spec.batch_size, TaskResources())
     if not paced:
         dataset.context.custom_execution_callback_classes = []
     (iterator,) = dataset.streaming_split(1, equal=False)

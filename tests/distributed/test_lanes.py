@@ -14,6 +14,7 @@ from charmnet.errors import DataError
 from pipelines.ingest import lanes
 from pipelines.ingest.lanes import (
     LaneShard,
+    TaskResources,
     blocks_in_flight,
     bytes_ahead,
     lane_rows,
@@ -42,7 +43,9 @@ class Meeting:
 def stream(spec: StreamSpec, workers: int, start: int, stop: int, cpus: float) -> list[dict[str, np.ndarray]]:
     """Step by step what all workers (threads here) together got, in lane order."""
     share = Meeting(workers).share
-    shards = [LaneShard(spec, rank, workers, cpus, 1.0, broadcast=share) for rank in range(workers)]
+    shards = [
+        LaneShard(spec, rank, workers, TaskResources(cpus, 1.0), broadcast=share) for rank in range(workers)
+    ]
     with ThreadPoolExecutor(workers) as pool:
         shares = list(pool.map(lambda shard: list(shard.steps(start, stop)), shards))
     assert all(len(share) == stop - start for share in shares)
@@ -143,8 +146,9 @@ def test_a_block_out_of_order_is_refused(specs: dict[str, StreamSpec]) -> None:
 
 
 def test_a_broken_picture_names_its_sample(datasets) -> None:
-    from pipelines.ingest.samples import EncodedSample, decode
+    from pipelines.ingest.decoding import DecodeOptions, decode
+    from pipelines.ingest.samples import EncodedSample
 
     broken = EncodedSample("HCOCO/c01_1_1", b"\xff\xd8broken", b"x", composite=b"y")
     with pytest.raises(DataError, match="'HCOCO/c01_1_1'"):
-        decode(broken, 0, Dataset.open(datasets.real).manifest.domain, 0, 32)
+        decode(broken, 0, DecodeOptions(0, Dataset.open(datasets.real).manifest.domain, 32))

@@ -13,7 +13,8 @@ from charmnet.vocabulary import Domain
 from pipelines.conversion.build import ArchiveTask, EntriesTask, Task
 from pipelines.conversion.lists import Categories, read_list
 from pipelines.conversion.rdharmony import Layout, RdHarmony
-from pipelines.ingest.samples import EncodedSample, RowGroupSamples, decode
+from pipelines.ingest.decoding import DecodeOptions, Decoding, decode
+from pipelines.ingest.samples import EncodedSample, RowGroupSamples
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.runtime.randomness import seeded_rng
@@ -105,8 +106,8 @@ def plainly_made(sample: EncodedSample, seed: int, size: int) -> list[np.ndarray
     return made
 
 
-def arrays(sample: EncodedSample, seed: int, size: int, **options: str) -> list[np.ndarray]:
-    made = decode(sample, seed, Domain.RENDERED, 0, size, **options)
+def arrays(sample: EncodedSample, seed: int, size: int, decoding: Decoding = "exact") -> list[np.ndarray]:
+    made = decode(sample, 0, DecodeOptions(seed, Domain.RENDERED, size, decoding))
     return [made.composite, made.ground_truth, made.foreground_mask]
 
 
