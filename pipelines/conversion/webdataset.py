@@ -103,7 +103,7 @@ def index_archive(folder: Location, path: str, defaults: Stratum) -> WrittenShar
     def close() -> None:
         if run:
             start, end = run[0].sample.offset, run[-1].sample.end
-            groups.append(counter.group((found.row for found in run), end - start, start))
+            groups.append(counter.row_group((found.row for found in run), end - start, start))
             run.clear()
 
     with (folder / path).open("rb") as stream:
@@ -114,7 +114,7 @@ def index_archive(folder: Location, path: str, defaults: Stratum) -> WrittenShar
                 close()
                 continue
             size = found.sample.end - (run[-1].sample.end if run else found.sample.offset)
-            if not run or not limit.takes(samples_of(found.row), size):
+            if not run or not limit.fits(samples_of(found.row), size):
                 close()
                 limit, size = GroupLimit(), found.sample.end - found.sample.offset
             run.append(found)

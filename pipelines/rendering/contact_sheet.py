@@ -13,7 +13,7 @@ from charmnet.arrays import UInt8Array
 from charmnet.codecs import decode_mask, decode_rgb
 from charmnet.vocabulary import CaptureCondition
 from pipelines.runtime.storage import Location
-from pipelines.shards.contact_sheet import drawable, sample_rows
+from pipelines.shards.contact_sheet import ascii_text, sample_rows
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row
 from pipelines.shards.selection import EVERYTHING
@@ -52,7 +52,7 @@ def condition_sheet(scenes: Sequence[Row]) -> Image.Image:
     for column, (scene, tiles) in enumerate(zip(scenes, columns, strict=True)):
         left = CAPTION_WIDTH + column * (TILE_WIDTH + GAP)
         middle = left + TILE_WIDTH // 2
-        draw.text((middle, CAPTION_HEIGHT // 2), drawable(scene["id"]), INK, font, anchor="mm")
+        draw.text((middle, CAPTION_HEIGHT // 2), ascii_text(scene["id"]), INK, font, anchor="mm")
         for line, tile in enumerate(tiles):
             sheet.paste(Image.fromarray(tile), (left, CAPTION_HEIGHT + line * (height + GAP)))
     return sheet

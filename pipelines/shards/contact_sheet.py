@@ -1,4 +1,4 @@
-"""A few samples of a data set in one picture."""
+"""Contact sheet: one picture that shows a few samples of a data set."""
 
 from __future__ import annotations
 
@@ -16,44 +16,48 @@ from pipelines.shards.rows import Row, row_kind
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
 
-_TILE_HEIGHT, _SCENE_TILE_HEIGHT = 180, 110
-_CAPTION_HEIGHT, _GAP = 18, 6
-_PAIRS_ACROSS = 2
-_PAPER, _INK = (255, 255, 255), (40, 40, 40)
+_PAIR_TILE_HEIGHT = 180  # sizes in pixels
+_SCENE_TILE_HEIGHT = 110
+_CAPTION_HEIGHT = 18
+_GAP = 6
+_PAIRS_PER_LINE = 2
+_BACKGROUND_COLOR = (255, 255, 255)
+_TEXT_COLOR = (40, 40, 40)
 
 
 def sample_rows(dataset: Dataset, selection: Selection, count: int) -> list[Row]:
-    """Up to `count` selected rows, spread over the data set; always the same ones."""
+    """Read up to `count` selected rows, evenly spread over the data set; the choice is deterministic."""
     groups = [
         (shard, group, selected_counts(dataset.manifest, entry, selection)[0])
         for shard, group, entry in dataset.manifest.groups()
     ]
     chosen = _spread(sum(selected for *_, selected in groups), count)
     rows: list[Row] = []
-    first = 0  # of a row group's selected rows, among those of all
+    first = 0  # index of the row group's first selected row among all selected rows
     for shard, group, selected in groups:
-        here = [index - first for index in chosen if first <= index < first + selected]
-        if here:
+        in_group = [index - first for index in chosen if first <= index < first + selected]
+        if in_group:
             table = dataset.read_row_group(shard, group)
-            found = dataset.selected_rows(table, selection)
-            rows.extend(table.take([found[i] for i in here]).to_pylist())
+            indices = dataset.selected_rows(table, selection)
+            rows.extend(table.take([indices[i] for i in in_group]).to_pylist())
         first += selected
     return rows
 
 
 def contact_sheet(rows: list[Row]) -> Image.Image:
-    """Pairs as composite, mask and ground truth; scenes as mask and their ten conditions.
+    """Draw pairs as composite, mask and ground truth; scenes as mask and their ten conditions.
 
     Raises:
         DataError: a picture cannot be decoded.
     """
     strips = [_scene_strip(row) if row_kind(row) is RowKind.SCENE else _pair_strip(row) for row in rows]
-    across = _PAIRS_ACROSS if rows and row_kind(rows[0]) is RowKind.PAIR else 1
-    lines = [strips[start : start + across] for start in range(0, len(strips), across)]
-    columns = [max(line[i].width for line in lines if len(line) > i) for i in range(min(across, len(strips)))]
+    strips_per_line = _PAIRS_PER_LINE if rows and row_kind(rows[0]) is RowKind.PAIR else 1
+    lines = [strips[start : start + strips_per_line] for start in range(0, len(strips), strips_per_line)]
+    num_columns = min(strips_per_line, len(strips))
+    columns = [max(line[i].width for line in lines if len(line) > i) for i in range(num_columns)]
     heights = [max(strip.height for strip in line) for line in lines]
     size = (sum(columns) + _GAP * (len(columns) + 1), sum(heights) + _GAP * (len(lines) + 1))
-    sheet = Image.new("RGB", size, _PAPER)
+    sheet = Image.new("RGB", size, _BACKGROUND_COLOR)
     top = _GAP
     for line, height in zip(lines, heights, strict=True):
         left = _GAP
@@ -64,9 +68,13 @@ def contact_sheet(rows: list[Row]) -> Image.Image:
     return sheet
 
 
-def drawable(text: str) -> str:
-    """It in ASCII, all that Pillow's own font has: letters lose their marks, others become question marks."""
-    letters = (sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
+def ascii_text(text: str) -> str:
+    """Return the text in ASCII, which is all that Pillow's built-in font can draw.
+
+    Letters lose their accents; other characters become question marks.
+    """
+    decomposed = unicodedata.normalize("NFKD", text)
+    letters = (character for character in decomposed if not unicodedata.combining(character))
     return "".join(letters).encode("ascii", "replace").decode()
 
 
@@ -78,7 +86,7 @@ def _pair_strip(row: Row) -> Image.Image:
     }
     style = row["ground_truth_style"]
     condition = "" if style is None else f", {CaptureCondition(style).name.lower()}"
-    return _strip(f"{_title(row)}{condition}", tiles, _TILE_HEIGHT)
+    return _strip(f"{_title(row)}{condition}", tiles, _PAIR_TILE_HEIGHT)
 
 
 def _scene_strip(row: Row) -> Image.Image:
@@ -89,8 +97,8 @@ def _scene_strip(row: Row) -> Image.Image:
 
 
 def _title(row: Row) -> str:
-    facts = [row["category"], *row["splits"], f"foreground {row['foreground_ratio']:.1%}"]
-    return f"{row['id']}  ({', '.join(fact for fact in facts if fact)})"
+    details = [row["category"], *row["splits"], f"foreground {row['foreground_ratio']:.1%}"]
+    return f"{row['id']}  ({', '.join(detail for detail in details if detail)})"
 
 
 def _mask_picture(row: Row) -> UInt8Array:
@@ -99,31 +107,31 @@ def _mask_picture(row: Row) -> UInt8Array:
 
 
 def _strip(title: str, tiles: dict[str, UInt8Array], height: int) -> Image.Image:
-    pictures = [Image.fromarray(_scaled(tile, height)) for tile in tiles.values()]
+    pictures = [Image.fromarray(_resized(tile, height)) for tile in tiles.values()]
     width = sum(picture.width for picture in pictures) + _GAP * (len(pictures) - 1)
-    strip = Image.new("RGB", (width, height + 2 * _CAPTION_HEIGHT), _PAPER)
+    strip = Image.new("RGB", (width, height + 2 * _CAPTION_HEIGHT), _BACKGROUND_COLOR)
     draw = ImageDraw.Draw(strip)
-    draw.text((0, 2), drawable(title), _INK)
+    draw.text((0, 2), ascii_text(title), _TEXT_COLOR)
     left = 0
     for name, picture in zip(tiles, pictures, strict=True):
-        draw.text((left, _CAPTION_HEIGHT + 2), _fitting(draw, name, picture.width), _INK)
+        draw.text((left, _CAPTION_HEIGHT + 2), _shortened(draw, name, picture.width), _TEXT_COLOR)
         strip.paste(picture, (left, 2 * _CAPTION_HEIGHT))
         left += picture.width + _GAP
     return strip
 
 
-def _fitting(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
+def _shortened(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
     while draw.textlength(text) > width:
         text = text[:-1]
     return text
 
 
-def _scaled(image: UInt8Array, height: int) -> UInt8Array:
+def _resized(image: UInt8Array, height: int) -> UInt8Array:
     width = max(1, round(image.shape[1] * height / image.shape[0]))
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def _spread(length: int, count: int) -> list[int]:
-    """Up to `count` indices below `length`, evenly spread."""
+    """Return up to `count` indices below `length`, evenly spread."""
     count = min(length, count)
     return [(2 * i + 1) * length // (2 * count) for i in range(count)]

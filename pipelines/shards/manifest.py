@@ -1,8 +1,8 @@
-"""`manifest.json`: what a data set holds, down to the row group, without opening a shard.
+"""The manifest of a data set: its shards, row groups and strata, stored in `manifest.json`.
 
-A *stratum* is one combination of domain, subset, category and splits. Every row group says how many rows and
-samples of which strata it holds, so that a selection such as ``split == 'IHD_nonhuman_train'`` is counted and
-planned from the manifest alone.
+A *stratum* is one combination of domain, subset, category and splits. The manifest gives the number of rows
+and samples of each stratum in each row group. A selection such as ``split == 'IHD_nonhuman_train'`` is
+therefore counted, and an epoch planned, without opening a shard.
 """
 
 from __future__ import annotations
@@ -24,18 +24,27 @@ from pipelines.shards.schema import SCHEMA_VERSION, RowKind
 from pipelines.shards.shard_table import MAX_COUNT, RowGroup, Shard, ShardTable, shard_json
 
 MANIFEST_NAME = "manifest.json"
-MAX_MANIFEST_BYTES = 1 << 29  # a hundred million rows take half of it
+MAX_MANIFEST_BYTES = 1 << 29  # twice what a hundred million rows need
 
 
 class Container(StrEnum):
-    """How the rows lie in a shard's file."""
+    """The file format of the shards."""
 
     PARQUET = "parquet"
-    TAR = "tar"  # the WebDataset convention, read as it is by byte range
+    TAR = "tar"  # WebDataset archives, read in place by byte range
 
 
 @dataclass(frozen=True)
 class Stratum:
+    """One combination of the fields that a selection can pick rows by.
+
+    Attributes:
+        domain: real or rendered.
+        subset: such as HCOCO.
+        category: category of the foreground, or None.
+        splits: names of the lists that contain the rows.
+    """
+
     domain: Domain
     subset: str
     category: str | None
@@ -44,13 +53,19 @@ class Stratum:
 
 @dataclass(frozen=True)
 class Manifest:
-    """
+    """The contents of a data set.
+
     Attributes:
-        shards: kept as a `ShardTable`, whatever sequence they are given in.
-        kind: what a row is. container: how rows lie in files. domain: of all rows.
-        conditions: number of stored pictures by capture condition as ground truth (rendered domain).
-        source: how it was made (command, lists, options): what a second run compares before it goes on.
-        tar_defaults: what holds where a sample in an archive does not say (tar only).
+        kind: kind of all rows.
+        container: file format of all shards.
+        domain: domain of all rows.
+        strata: the strata that occur; row groups refer to them by index.
+        shards: the shards, stored as a `ShardTable` whatever sequence is passed.
+        conditions: number of ground truths by capture condition 0-9 (rendered domain).
+        source: the request that the data set was built from (command, lists, options). A later run compares
+            it with its own request before it continues.
+        tar_defaults: values for samples whose archive does not give them (tar only).
+        schema_version: version of the row schemas.
     """
 
     kind: RowKind
@@ -68,40 +83,43 @@ class Manifest:
 
     @property
     def table(self) -> ShardTable:
-        """The shards, for who wants something of all of them."""
+        """The shards as columns."""
         assert isinstance(self.shards, ShardTable)
         return self.shards
 
     @property
     def rows(self) -> int:
+        """Number of rows."""
         return int(self.table.rows.sum(dtype=np.int64))
 
     @property
     def samples(self) -> int:
+        """Number of training samples in an epoch."""
         return int(self.table.samples.sum(dtype=np.int64))
 
     @property
     def bytes(self) -> int:
+        """Size of all shards."""
         return int(self.table.bytes.sum(dtype=np.int64))
 
     @property
     def digest(self) -> str:
-        """SHA-256 over what the shards hold: the identity of the data set, wherever it lies."""
+        """SHA-256 (hex) over the shards' checksums: the identity of the data set, wherever it is stored."""
         content = list(map(list, zip(self.table.paths, self.table.sha256, strict=True)))
         return hashlib.sha256(json.dumps([self.kind, self.domain, content]).encode()).hexdigest()
 
     def groups(self) -> Iterator[tuple[int, int, RowGroup]]:
-        """(shard index, row group index, row group) in file order."""
+        """Yield (shard index, row group index, row group) in file order."""
         for shard_index, shard in enumerate(self.shards):
             for group_index, group in enumerate(shard.row_groups):
                 yield shard_index, group_index, group
 
     @classmethod
     def merged(cls, parts: Sequence[Manifest], source: dict[str, Any]) -> Manifest:
-        """One manifest of the shards of several, which are of one kind, container, domain and defaults.
+        """Merge manifests of the same kind, container, domain and defaults into one.
 
         Raises:
-            ValueError: there are none, or they differ in kind.
+            ValueError: there are no manifests, or they differ in one of these.
         """
         kinds = {(part.kind, part.container, part.domain, part.tar_defaults) for part in parts}
         if len(kinds) != 1:
@@ -116,11 +134,19 @@ class Manifest:
             conditions.update(part.conditions)
             shards.extend(shard.renumbered(renumbered) for shard in part.shards)
         kind, container, domain, defaults = kinds.pop()
-        ordered = dict(sorted(conditions.items()))
-        return cls(kind, container, domain, tuple(numbers), tuple(shards), ordered, source, defaults)
+        return cls(
+            kind=kind,
+            container=container,
+            domain=domain,
+            strata=tuple(numbers),
+            shards=tuple(shards),
+            conditions=dict(sorted(conditions.items())),
+            source=source,
+            tar_defaults=defaults,
+        )
 
     def totals(self) -> dict[str, dict[str, int]]:
-        """Rows by domain, subset, category and split."""
+        """Count rows by domain, subset, category and split: {dimension: {name: rows}}."""
         totals: dict[str, Counter[str]] = {
             name: Counter() for name in ("domain", "subset", "category", "split")
         }
@@ -134,11 +160,12 @@ class Manifest:
         return {name: dict(sorted(counter.items())) for name, counter in totals.items()}
 
     def selectable_names(self) -> str:
-        """What a selection can pick, for messages: `domain real; subset HCOCO, HFlickr; split test`."""
-        found = {field: ", ".join(map(str, names)) for field, names in self.totals().items() if names}
-        return "; ".join(f"{field} {names}" for field, names in found.items())
+        """List the names that a selection can pick: `domain real; subset HCOCO, HFlickr; split test`."""
+        named = {field: ", ".join(map(str, names)) for field, names in self.totals().items() if names}
+        return "; ".join(f"{field} {names}" for field, names in named.items())
 
     def to_json(self) -> dict[str, Any]:
+        """Return the content of `manifest.json`."""
         return {
             **asdict(replace(self, shards=())),
             "shards": [shard_json(shard) for shard in self.shards],
@@ -149,18 +176,18 @@ class Manifest:
         }
 
     @classmethod
-    def from_json(cls, value: Any, where: str = MANIFEST_NAME) -> Manifest:
-        """
+    def from_json(cls, value: Any, path: str = MANIFEST_NAME) -> Manifest:
+        """Check and return the manifest that `to_json` described.
+
+        Args:
+            value: the parsed JSON; it is not trusted.
+            path: the file's path, for messages.
+
         Raises:
-            DataError: it is no manifest, of another schema version, or does not add up; names the field.
+            DataError: the value is no manifest, has another schema version, or its counts do not add up.
         """
         try:
-            version = value["schema_version"]
-            if version != SCHEMA_VERSION:
-                raise DataError(
-                    f"{where}: schema_version is {version!r}, this release reads {SCHEMA_VERSION}; "
-                    "shard the data again"
-                )
+            _check_version(value["schema_version"], path)
             manifest = cls(
                 kind=RowKind(value["kind"]),
                 container=Container(value["container"]),
@@ -171,41 +198,59 @@ class Manifest:
                 source=dict(value["source"]),
                 tar_defaults=None if value["tar_defaults"] is None else _stratum(value["tar_defaults"]),
             )
-            if manifest.rows != value["rows"] or manifest.table.num_strata > len(manifest.strata):
-                raise ValueError("rows or strata do not add up")
+            _check_counts(manifest, value["rows"])
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise DataError(
-                f"{where}: not a manifest of this project ({type(error).__name__}: {error})"
+                f"{path}: not a manifest of this project ({type(error).__name__}: {error})"
             ) from error
         return manifest
 
     def save(self, folder: Location) -> None:
+        """Write `manifest.json` into the data set's folder."""
         (folder / MANIFEST_NAME).write_bytes(json.dumps(self.to_json(), separators=(",", ":")).encode())
 
     @classmethod
     def load(cls, folder: Location) -> Manifest:
-        place = folder / MANIFEST_NAME
-        if not place.exists():
+        """Read the manifest of a data set.
+
+        Raises:
+            DataError: the folder has no manifest, or the file is not one of this project.
+            StorageError: the file cannot be read.
+        """
+        location = folder / MANIFEST_NAME
+        if not location.exists():
             raise DataError(
                 f"{folder}: no {MANIFEST_NAME} there; expected a data set made by `charmnet shard`"
             )
-        return cls.from_json(place.read_json(MAX_MANIFEST_BYTES), str(place))
+        return cls.from_json(location.read_json(MAX_MANIFEST_BYTES), str(location))
+
+
+def _check_version(version: Any, path: str) -> None:
+    if version != SCHEMA_VERSION:
+        raise DataError(
+            f"{path}: schema_version is {version!r}, this release reads {SCHEMA_VERSION}; "
+            "shard the data again"
+        )
+
+
+def _check_counts(manifest: Manifest, rows: Any) -> None:
+    if manifest.rows != rows or manifest.table.min_strata > len(manifest.strata):
+        raise ValueError("rows or strata do not add up")
 
 
 def _stratum(entry: dict[str, Any]) -> Stratum:
-    category, splits = entry["category"], tuple(_name(split) for split in entry["splits"])
     return Stratum(
-        Domain(entry["domain"]),
-        _name(entry["subset"]),
-        None if category is None else _name(category),
-        splits,
+        domain=Domain(entry["domain"]),
+        subset=_name(entry["subset"]),
+        category=None if entry["category"] is None else _name(entry["category"]),
+        splits=tuple(_name(split) for split in entry["splits"]),
     )
 
 
 def _name(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"expected a name, got {value!r}")
-    value.encode()  # JSON can spell half a character, which no column, log or terminal takes
+    value.encode()  # JSON allows lone surrogates, which no column, log or terminal accepts
     return value
 
 

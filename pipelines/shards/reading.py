@@ -1,4 +1,4 @@
-"""Opening a data set and reading it a row group at a time, parquet and tar alike."""
+"""Reading of a data set, one row group at a time, from parquet and tar shards."""
 
 from __future__ import annotations
 
@@ -19,38 +19,42 @@ from pipelines.shards.tar import read_tar_rows
 
 STRATUM_COLUMNS = ("domain", "subset", "category", "splits")
 
-_MAX_GROUP_BYTES = 4 * ROW_GROUP_BYTES  # of pictures alone it holds a quarter
+_MAX_GROUP_BYTES = 4 * ROW_GROUP_BYTES  # a fourfold margin over the encoded pictures
 
-# What pyarrow raises for a damaged footer; of ValueError's children mostly UnicodeDecodeError.
+# Raised by pyarrow for a damaged footer; ValueError mostly as UnicodeDecodeError.
 _UNREADABLE = (pa.ArrowException, ValueError, LookupError, OverflowError, MemoryError)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Where a data set lies and what its manifest says; picklable and free of secrets."""
+    """A data set's folder and manifest; it can be pickled and holds no secrets."""
 
     location: Location
     manifest: Manifest
 
     @classmethod
     def open(cls, uri: str | Location) -> Dataset:
-        """
+        """Open the data set in a folder.
+
         Raises:
             DataError: there is no manifest, or it is not one of this project.
-            StorageError: the place cannot be read.
+            StorageError: the folder cannot be read.
         """
         location = Location.of(uri)
         return cls(location, Manifest.load(location))
 
     def select_shards(self, shards: Sequence[int]) -> Dataset:
-        """Some of its shards, for a task to carry; shard 0 is the first one named."""
+        """Return the data set with only these shards, in this order: a smaller value to send to a task."""
         chosen = tuple(self.manifest.shards[index] for index in shards)
         return Dataset(self.location, replace(self.manifest, shards=chosen))
 
     def read_row_group(
         self, shard_index: int, group_index: int, columns: Sequence[str] | None = None
     ) -> pa.Table:
-        """The rows of one row group with the columns of `schema.py` (or some of them), in file order.
+        """Read the rows of one row group, in file order.
+
+        Args:
+            columns: names of columns in `schema.py`; None for all.
 
         Raises:
             DataError: the shard does not hold what the manifest says.
@@ -58,79 +62,81 @@ class Dataset:
         """
         shard = self.manifest.shards[shard_index]
         group = shard.row_groups[group_index]
-        place = self.location / shard.path
+        location = self.location / shard.path
         if self.manifest.container is Container.TAR:
             table = read_tar_rows(self.location, shard, group, self.manifest.tar_defaults)
             return table if columns is None else table.select(list(columns))
-        with _open_parquet(place, f"row group {group_index}") as file:
-            _check_claims(place, file, group_index, group.rows)
+        with _open_parquet(location, f"row group {group_index}") as file:
+            _check_group_size(location, file, group_index, group.rows)
             table = file.read_row_group(group_index, columns=columns)
-            self._check(place, f"row group {group_index}", table, group.rows, columns)
+            self._check(location, f"row group {group_index}", table, group.rows, columns)
         return table
 
     def read_columns(self, shard_index: int, columns: Sequence[str]) -> pa.Table:
-        """Some columns of a whole shard (parquet only), in file order; only their bytes are fetched.
+        """Read some columns of a whole shard, in file order; only their bytes are fetched (parquet only).
 
         Raises:
             DataError: the shard does not hold what the manifest says.
             StorageError: the shard is gone or the store does not answer.
         """
         shard = self.manifest.shards[shard_index]
-        place = self.location / shard.path
-        with _open_parquet(place, "the footer or a column") as file:
+        location = self.location / shard.path
+        with _open_parquet(location, "the footer or a column") as file:
             table = file.read(columns=list(columns))
-            self._check(place, "it", table, shard.rows, columns)
+            self._check(location, "the shard", table, shard.rows, columns)
         return table
 
     def _check(
-        self, place: Location, part: str, table: pa.Table, rows: int, columns: Sequence[str] | None
+        self, location: Location, part: str, table: pa.Table, rows: int, columns: Sequence[str] | None
     ) -> None:
         schema = SCHEMAS[self.manifest.kind]
         expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
         if table.num_rows != rows or not table.schema.equals(expected):
             raise DataError(
-                f"{place}: {part} has {table.num_rows} rows of {table.schema.names}, the manifest says "
+                f"{location}: {part} has {table.num_rows} rows of {table.schema.names}, the manifest says "
                 f"{rows} of {expected.names}; see `charmnet inspect --verify` and shard the data again"
             )
 
     def selected_rows(self, table: pa.Table, selection: Selection) -> list[int]:
-        """The indices of a row group's rows that a selection picks, ascending."""
+        """Return the indices, ascending, of the rows that a selection picks."""
         return [i for i, stratum in enumerate(strata_of(table)) if selection(stratum)]
 
 
 @contextmanager
-def _open_parquet(place: Location, part: str) -> Iterator[pq.ParquetFile]:
-    """Whatever reading `part` of it brings up is turned into an error that names the shard."""
-    filesystem, path = place.arrow()
+def _open_parquet(location: Location, part: str) -> Iterator[pq.ParquetFile]:
+    """Open a shard and turn errors while reading `part` of it into errors that name the shard."""
+    filesystem, path = location.arrow()
     try:
         with filesystem.open_input_file(path) as file:
             yield pq.ParquetFile(file, pre_buffer=True, page_checksum_verification=True)
     except FileNotFoundError as error:
-        raise MissingError(f"{place}: the shard is gone; restore it or shard the data again") from error
+        raise MissingError(f"{location}: the shard is gone; restore it or shard the data again") from error
     except OSError as error:
-        # Parquet's complaints about content are plain OSErrors too: the store's have a number or a name.
+        # Damaged content raises a plain OSError too; errors of the store have a number or a name.
         if error.errno is not None or type(error) is not OSError or "AWS Error" in str(error):
-            raise StorageError(f"{place}: {part} could not be read: {error}") from error
-        raise DataError(f"{place}: {part} is corrupt ({error}); see `charmnet inspect --verify`") from error
+            raise StorageError(f"{location}: {part} could not be read: {error}") from error
+        raise DataError(
+            f"{location}: {part} is corrupt ({error}); see `charmnet inspect --verify`"
+        ) from error
     except _UNREADABLE as error:
         raise DataError(
-            f"{place}: {part} cannot be read ({error}); see `charmnet inspect --verify`"
+            f"{location}: {part} cannot be read ({error}); see `charmnet inspect --verify`"
         ) from error
 
 
-def _check_claims(place: Location, file: pq.ParquetFile, group_index: int, rows: int) -> None:
-    """Refuses a row group that would unfold to more than was ever written, before it is read."""
+def _check_group_size(location: Location, file: pq.ParquetFile, group_index: int, rows: int) -> None:
+    """Check a row group's size before reading it, so that a damaged footer cannot exhaust memory."""
     claimed = file.metadata.row_group(group_index)
     if claimed.num_rows != rows or not 0 <= claimed.total_byte_size <= _MAX_GROUP_BYTES:
         raise DataError(
-            f"{place}: row group {group_index} claims {claimed.num_rows:,} rows in "
+            f"{location}: row group {group_index} claims {claimed.num_rows:,} rows in "
             f"{claimed.total_byte_size:,} bytes; the manifest says {rows:,}, "
             f"and {_MAX_GROUP_BYTES:,} is the limit"
         )
 
 
 def strata_of(table: pa.Table) -> list[Stratum]:
-    """The stratum of every row of a table that has the columns domain, subset, category and splits."""
+    """Return the stratum of every row of a table that has the columns `STRATUM_COLUMNS`."""
     columns = (table[name].to_pylist() for name in STRATUM_COLUMNS)
     return [
         Stratum(domain, subset, category, tuple(splits))
@@ -139,6 +145,6 @@ def strata_of(table: pa.Table) -> list[Stratum]:
 
 
 def selected_counts(manifest: Manifest, group: RowGroup, selection: Selection) -> tuple[int, int]:
-    """(rows, samples) of a row group that a selection picks, from the manifest alone."""
+    """Count the (rows, samples) of a row group that a selection picks, from the manifest alone."""
     picked = [counts for index, counts in group.strata.items() if selection(manifest.strata[index])]
     return sum(rows for rows, _ in picked), sum(samples for _, samples in picked)

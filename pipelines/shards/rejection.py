@@ -1,4 +1,4 @@
-"""A sample of a released layout that cannot become a row."""
+"""The record of a sample that could not become a row."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rejection:
-    """What was not taken, and why: a line of rejected.jsonl.
+    """A sample that was left out of a data set, and the reason: one line of rejected.jsonl.
 
     Attributes:
-        items: how many of the things that were asked for are lost with it.
+        id: the id that its row would have.
+        file: path of the file at fault, beneath the source.
+        reason: why the sample was left out.
+        items: number of requested items (listed pictures or pairs) that are lost with it.
     """
 
     id: str

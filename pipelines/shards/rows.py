@@ -1,4 +1,4 @@
-"""Rows of `schema.py` from encoded pictures, and what makes a picture unfit to become one."""
+"""Rows of `schema.py`, built from encoded pictures and checked."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LABEL_SUM_TOLERANCE = 1e-3
 
 
 class PictureError(DataError):
-    """One picture of a sample is unfit.
+    """One picture of a sample is missing, broken or unfit.
 
     Attributes:
-        role: which one: composite, ground_truth, foreground_mask, or images[0] to images[9] of a scene.
+        role: the picture: composite, ground_truth, foreground_mask, or images[0] to images[9] of a scene.
     """
 
     def __init__(self, role: str, reason: str) -> None:
@@ -41,22 +41,23 @@ def pair_row(
     composite_style: Sequence[float] | None = None,
     ground_truth_style: int | None = None,
 ) -> Row:
-    """A row of `PAIR_SCHEMA`; only the mask is decoded (`check_pictures` decodes the rest).
+    """Build a row of `PAIR_SCHEMA`; only the mask is decoded (`check_pictures` decodes the rest).
 
     Args:
         pictures: encoded composite, ground_truth and foreground_mask.
-        composite_style: 10 probabilities of the conditions 0-9. ground_truth_style: condition 0-9.
+        composite_style: 10 probabilities, of the conditions 0-9 (rendered domain only).
+        ground_truth_style: condition 0-9 of the ground truth (rendered domain only).
 
     Raises:
         PictureError: a picture is missing or broken, sizes differ, or the mask is empty.
-        DataError: a label is not what it should be.
+        DataError: a style is missing, invalid, or given in the real domain.
     """
     _check_styles(stratum.domain, composite_style, ground_truth_style)
     for role in ("composite", "ground_truth", "foreground_mask"):
         if role not in pictures:
             raise PictureError(role, "missing")
     return {
-        **_common(sample_id, stratum, pictures),
+        **_common_columns(sample_id, stratum, pictures),
         "composite": pictures["composite"],
         "ground_truth": pictures["ground_truth"],
         "composite_style": None if composite_style is None else list(composite_style),
@@ -67,11 +68,11 @@ def pair_row(
 def scene_row(
     sample_id: str, stratum: Stratum, pictures: Mapping[str, bytes], pairs: list[Row] | None = None
 ) -> Row:
-    """A row of `SCENE_SCHEMA`.
+    """Build a row of `SCENE_SCHEMA`; only the mask is decoded.
 
     Args:
         pictures: encoded images[0] to images[9], by condition, and foreground_mask.
-        pairs: the only pairs to draw (rows of `LISTED_PAIR`); None for all ordered pairs.
+        pairs: the only pairs to draw (values of `LISTED_PAIR`); None for all ordered pairs.
 
     Raises:
         PictureError: a picture is missing or broken, sizes differ, or the mask is empty.
@@ -81,7 +82,7 @@ def scene_row(
         if role not in pictures:
             raise PictureError(role, "missing")
     return {
-        **_common(sample_id, stratum, pictures),
+        **_common_columns(sample_id, stratum, pictures),
         "images": [pictures[role] for role in roles],
         "pairs": pairs,
     }
@@ -102,9 +103,10 @@ def _check_styles(
 
 
 def check_style_label(label: Sequence[float]) -> None:
-    """
+    """Check that a label is 10 probabilities that sum to 1 within `LABEL_SUM_TOLERANCE`.
+
     Raises:
-        DataError: not 10 probabilities that sum to 1 (within `LABEL_SUM_TOLERANCE`).
+        DataError: the label has another length, a negative or non-finite value, or another sum.
     """
     values = np.asarray(label, dtype=np.float64)
     if values.shape != (NUM_CONDITIONS,):
@@ -118,13 +120,13 @@ def check_style_label(label: Sequence[float]) -> None:
 
 
 def check_pictures(row: Row) -> None:
-    """Decodes every picture of a row in full.
+    """Decode every picture of a row in full.
 
     Raises:
-        PictureError: a picture is broken or cut short, or not of the row's height and width.
+        PictureError: a picture is broken, cut short, or differs from the row's height and width.
     """
     for role, data in pictures_of(row).items():
-        shape = _of(role, decode_rgb, data).shape[:2]
+        shape = _read_picture(role, decode_rgb, data).shape[:2]
         if shape != (row["height"], row["width"]):
             raise PictureError(
                 role, f"(height, width) is {shape}, the row says {(row['height'], row['width'])}"
@@ -132,26 +134,27 @@ def check_pictures(row: Row) -> None:
 
 
 def shrink(row: Row, longest_side: int) -> Row:
-    """The row with pictures of at most `longest_side` pixels on the longer side; smaller ones stay.
+    """Return the row with pictures of at most `longest_side` pixels; smaller ones stay as they are.
 
-    Photographs are averaged over areas and stored as JPEG of quality 95, the mask takes the nearest pixel.
+    Photographs are resized by area averaging and stored as JPEG of quality 95, the mask by the nearest pixel.
 
     Raises:
-        PictureError: nothing of the mask is left.
+        PictureError: no foreground is left in the mask.
     """
     scale = longest_side / max(row["height"], row["width"])
     if scale >= 1:
         return row
     height, width = (max(1, round(side * scale)) for side in (row["height"], row["width"]))
 
-    def smaller(role: str, data: bytes) -> bytes:
+    def resized(role: str, data: bytes) -> bytes:
         if role == "foreground_mask":
             mask = cv2.resize(decode_mask(data), (width, height), interpolation=cv2.INTER_NEAREST)
             return encode_mask(mask.astype(np.uint8))
-        resized = cv2.resize(_of(role, decode_rgb, data), (width, height), interpolation=cv2.INTER_AREA)
-        return encode_jpeg(resized.astype(np.uint8), quality=95)
+        photograph = _read_picture(role, decode_rgb, data)
+        smaller = cv2.resize(photograph, (width, height), interpolation=cv2.INTER_AREA)
+        return encode_jpeg(smaller.astype(np.uint8), quality=95)
 
-    pictures = {role: smaller(role, data) for role, data in pictures_of(row).items()}
+    pictures = {role: resized(role, data) for role, data in pictures_of(row).items()}
     stratum = stratum_of(row)
     if row_kind(row) is RowKind.SCENE:
         return scene_row(row["id"], stratum, pictures, row["pairs"])
@@ -159,11 +162,12 @@ def shrink(row: Row, longest_side: int) -> Row:
 
 
 def row_kind(row: Row) -> RowKind:
+    """Return the kind of a row."""
     return RowKind.SCENE if "images" in row else RowKind.PAIR
 
 
 def pictures_of(row: Row) -> dict[str, bytes]:
-    """A row's encoded pictures by role."""
+    """Return a row's encoded pictures by role (see `PictureError`)."""
     if row_kind(row) is RowKind.SCENE:
         photographs = {f"images[{condition}]": data for condition, data in enumerate(row["images"])}
     else:
@@ -172,34 +176,35 @@ def pictures_of(row: Row) -> dict[str, bytes]:
 
 
 def stratum_of(row: Row) -> Stratum:
+    """Return the stratum of a row."""
     return Stratum(Domain(row["domain"]), row["subset"], row["category"], tuple(row["splits"]))
 
 
 def conditions_of(row: Row) -> list[int]:
-    """The capture conditions that a row offers as ground truth; none in the real domain."""
+    """Return the capture conditions 0-9 that are a ground truth of a row; none in the real domain."""
     if row_kind(row) is RowKind.SCENE:
         return ground_truth_conditions(row["pairs"])
     return [] if row["ground_truth_style"] is None else [row["ground_truth_style"]]
 
 
 def samples_of(row: Row) -> int:
-    """Training samples that a row gives in an epoch: a scene as many as it has ground truths."""
+    """Count the training samples of a row in an epoch: 1 for a pair, the ground truths of a scene."""
     return len(conditions_of(row)) if row_kind(row) is RowKind.SCENE else 1
 
 
 def bytes_of(row: Row) -> int:
-    """Encoded pictures and an allowance for the rest."""
+    """Estimate the stored size of a row: its encoded pictures and an allowance for other columns."""
     listed = len(row.get("pairs") or ())
     return sum(len(data) for data in pictures_of(row).values()) + 1024 + 64 * listed
 
 
-def _common(sample_id: str, stratum: Stratum, pictures: Mapping[str, bytes]) -> Row:
-    sizes = {role: _of(role, image_size, data) for role, data in pictures.items()}
+def _common_columns(sample_id: str, stratum: Stratum, pictures: Mapping[str, bytes]) -> Row:
+    sizes = {role: _read_picture(role, image_size, data) for role, data in pictures.items()}
     (height, width), _ = Counter(sizes.values()).most_common(1)[0]
     for role, size in sizes.items():
         if size != (height, width):
             raise PictureError(role, f"(height, width) is {size}, that of the others {(height, width)}")
-    mask = _of("foreground_mask", decode_mask, pictures["foreground_mask"])
+    mask = _read_picture("foreground_mask", decode_mask, pictures["foreground_mask"])
     if not mask.any():
         raise PictureError("foreground_mask", "empty: no pixel is 255")
     return {
@@ -215,7 +220,7 @@ def _common(sample_id: str, stratum: Stratum, pictures: Mapping[str, bytes]) -> 
     }
 
 
-def _of(role: str, read: Callable[[bytes], T], data: bytes) -> T:
+def _read_picture(role: str, read: Callable[[bytes], T], data: bytes) -> T:
     try:
         return read(data)
     except DataError as error:

@@ -1,8 +1,8 @@
-"""The two kinds of row that a shard holds.
+"""Arrow schemas of the two kinds of row.
 
 A *pair* is one composite with its ground truth. A *scene* (rendered domain) is one 2D scene under all ten
-capture conditions with its mask: its 90 ordered composites are made when it is read, which costs a tenth of
-the bytes and gives a new draw every epoch.
+capture conditions, with its mask. Its 90 ordered composites are made when the row is read, which takes a
+tenth of the storage and gives new pairs in every epoch.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ PAIRS_PER_SCENE = NUM_CONDITIONS * (NUM_CONDITIONS - 1)  # ordered pairs of two 
 
 
 class RowKind(StrEnum):
+    """The kind of row, one for all rows of a data set."""
+
     PAIR = "pair"
     SCENE = "scene"
 
@@ -31,19 +33,19 @@ _COMMON = [
     pa.field("domain", pa.string(), nullable=False),
     pa.field("subset", pa.string(), nullable=False),
     pa.field("category", pa.string()),
-    pa.field("splits", pa.list_(pa.string()), nullable=False),  # names of the lists that the row stood in
+    pa.field("splits", pa.list_(pa.string()), nullable=False),  # names of the lists that contain the row
     pa.field("height", pa.int32(), nullable=False),
     pa.field("width", pa.int32(), nullable=False),
-    pa.field("foreground_ratio", pa.float32(), nullable=False),  # of the picture's area, in 0..1
+    pa.field("foreground_ratio", pa.float32(), nullable=False),  # share of the picture's area, in 0..1
     pa.field("foreground_mask", pa.binary(), nullable=False),  # PNG, 255 = foreground
 ]
 
-_STYLE = pa.list_(pa.float32())  # ten; parquet cannot read back nulls in a list of fixed size
+_STYLE = pa.list_(pa.float32())  # ten values; parquet cannot read back nulls in a list of fixed size
 
 PAIR_SCHEMA = pa.schema(
     [
         *_COMMON,
-        pa.field("composite", pa.binary(), nullable=False),  # encoded as it came: JPEG as a rule
+        pa.field("composite", pa.binary(), nullable=False),  # encoded as in the source, usually JPEG
         pa.field("ground_truth", pa.binary(), nullable=False),
         pa.field("composite_style", _STYLE),  # null in the real domain
         pa.field("ground_truth_style", pa.int8()),  # capture condition 0-9; null in the real domain
@@ -52,9 +54,9 @@ PAIR_SCHEMA = pa.schema(
 
 LISTED_PAIR = pa.struct(
     [
-        pa.field("foreground", pa.int8()),  # condition that the foreground comes from, 0-9
-        pa.field("background", pa.int8()),  # condition of the background, hence of the ground truth, 0-9
-        pa.field("composite_style", _STYLE),  # the list's own label
+        pa.field("foreground", pa.int8()),  # condition of the foreground, 0-9
+        pa.field("background", pa.int8()),  # condition of the background and the ground truth, 0-9
+        pa.field("composite_style", _STYLE),  # the label in the list
     ]
 )
 
@@ -62,17 +64,19 @@ SCENE_SCHEMA = pa.schema(
     [
         *_COMMON,
         pa.field("images", pa.list_(pa.binary(), NUM_CONDITIONS), nullable=False),  # by condition 0-9
-        pa.field("pairs", pa.list_(LISTED_PAIR)),  # the only ones to draw; null = all ordered pairs
+        pa.field("pairs", pa.list_(LISTED_PAIR)),  # the only pairs to draw; null = all ordered pairs
     ]
 )
 
 SCHEMAS = {RowKind.PAIR: PAIR_SCHEMA, RowKind.SCENE: SCENE_SCHEMA}
 
-METADATA_COLUMNS = ("id", "domain", "subset", "category", "splits", "height", "width", "foreground_ratio")
-
 
 def ground_truth_conditions(pairs: Sequence[Mapping[str, Any]] | None) -> list[int]:
-    """The conditions in which a scene can stand as ground truth, ascending: one sample each in an epoch."""
+    """Return the conditions (ascending) that are a ground truth of a scene: one sample each in an epoch.
+
+    Args:
+        pairs: the listed pairs (`LISTED_PAIR`), or None for all ordered pairs.
+    """
     if pairs is None:
         return list(range(NUM_CONDITIONS))
     return sorted({pair["background"] for pair in pairs})

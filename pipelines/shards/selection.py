@@ -1,7 +1,7 @@
-"""An expression over split, subset, category and domain that picks a part of a data set, as of `--select`.
+"""Selections: expressions over split, subset, category and domain that pick rows of a data set (`--select`).
 
-For instance ``split == 'IHD_nonhuman_train' and subset != 'HCOCO'`` or ``category in ('car', 'dog')``. A row
-stands in several splits, so ``split == 'x'`` means that x is among them.
+Examples: ``split == 'IHD_nonhuman_train' and subset != 'HCOCO'``, ``category in ('car', 'dog')``. A row can
+be in several splits: ``split == 'x'`` holds if x is one of them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ _Predicate = Callable[[Stratum], bool]
 
 @dataclass(frozen=True)
 class Selection:
-    """
+    """A predicate over strata; it can be compared, hashed and pickled by its expression.
+
     Attributes:
-        expression: what the user wrote; empty selects everything.
+        expression: the expression; an empty one selects everything.
 
     Raises:
-        ValueError: on construction, when the expression cannot be understood; it names the part.
+        ValueError: on construction, if the expression is invalid; the message names the part.
     """
 
     expression: str = ""
@@ -36,6 +37,7 @@ class Selection:
         _compile(self.expression)
 
     def __call__(self, stratum: Stratum) -> bool:
+        """Return whether rows of this stratum are selected."""
         return self._predicate(stratum)
 
     @cached_property
@@ -49,34 +51,34 @@ class Selection:
 @lru_cache(maxsize=64)
 def _compile(expression: str) -> _Predicate:
     if not expression.strip():
-        return lambda stratum: True
+        return lambda _: True
     if len(expression) > _MAX_CHARACTERS:
         raise ValueError(
             f"the selection: {len(expression):,} characters, expected at most {_MAX_CHARACTERS:,}"
         )
     try:
-        return _node(ast.parse(expression.strip(), mode="eval").body)
+        return _compile_node(ast.parse(expression.strip(), mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else error
         raise ValueError(f"the selection {expression!r}: {reason}; {_HELP}") from None
 
 
-def _node(node: ast.expr, depth: int = 0) -> _Predicate:
+def _compile_node(node: ast.expr, depth: int = 0) -> _Predicate:
     if depth > _MAX_DEPTH:
         raise ValueError(f"nested more than {_MAX_DEPTH} deep")
     if isinstance(node, ast.BoolOp):
-        parts = [_node(value, depth + 1) for value in node.values]
+        parts = [_compile_node(value, depth + 1) for value in node.values]
         combine = all if isinstance(node.op, ast.And) else any
         return lambda stratum: combine(part(stratum) for part in parts)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        inner = _node(node.operand, depth + 1)
+        inner = _compile_node(node.operand, depth + 1)
         return lambda stratum: not inner(stratum)
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
-        return _comparison(node)
+        return _compile_comparison(node)
     raise ValueError(f"{ast.unparse(node)!r} is not understood")
 
 
-def _comparison(node: ast.Compare) -> _Predicate:
+def _compile_comparison(node: ast.Compare) -> _Predicate:
     operator, right = node.ops[0], node.comparators[0]
     if not isinstance(node.left, ast.Name) or node.left.id not in FIELDS:
         raise ValueError(f"{ast.unparse(node.left)!r} is no field")

@@ -1,6 +1,7 @@
-"""The shards of a manifest in columns: of a hundred million rows they take megabytes and not gigabytes.
+"""The shards of a manifest, stored in columns.
 
-Every process of a run holds them, and a million row groups as objects would take a gigabyte.
+Every process of a run holds the shards of its data sets. A million row groups as Python objects would take a
+gigabyte; in columns they take megabytes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_COUNT = 2**53  # counts and sizes above are nonsense, and overflow elsewhere
+MAX_COUNT = 2**53  # larger counts and sizes are invalid and would overflow elsewhere
 
 Column = NDArray[np.unsignedinteger[Any]]
 
@@ -23,11 +24,11 @@ class RowGroup:
 
     Attributes:
         rows: number of rows.
-        samples: number of training samples in an epoch: the rows, or for scenes ten each (fewer where a list
+        samples: number of training samples in an epoch: one for a pair, ten for a scene (fewer where a list
             names fewer conditions as ground truth).
         bytes: encoded size.
-        strata: for each stratum in it (index into `Manifest.strata`) its [rows, samples].
-        offset: where its bytes begin in the file (tar only).
+        strata: (rows, samples) for each stratum in the row group, by index into `Manifest.strata`.
+        offset: position of the first byte in the file (tar only).
     """
 
     rows: int
@@ -39,6 +40,15 @@ class RowGroup:
 
 @dataclass(frozen=True)
 class Shard:
+    """One file of rows.
+
+    Attributes:
+        path: path beneath the data set's folder.
+        bytes: size of the file.
+        sha256: checksum of the file, 64 hex digits.
+        row_groups: its row groups, in file order.
+    """
+
     path: str
     bytes: int
     sha256: str
@@ -46,14 +56,16 @@ class Shard:
 
     @property
     def rows(self) -> int:
+        """Number of rows."""
         return sum(group.rows for group in self.row_groups)
 
     @property
     def samples(self) -> int:
+        """Number of training samples in an epoch."""
         return sum(group.samples for group in self.row_groups)
 
     def renumbered(self, numbers: Mapping[int, int]) -> Shard:
-        """The same shard in a manifest where stratum i is number `numbers[i]`."""
+        """Return the shard for a manifest in which stratum i has the index `numbers[i]`."""
         groups = (
             replace(group, strata={numbers[index]: counts for index, counts in group.strata.items()})
             for group in self.row_groups
@@ -62,21 +74,32 @@ class Shard:
 
 
 class ShardTable(Sequence[Shard]):
-    """A sequence of shards, each made when it is asked for.
+    """A sequence of shards that creates each `Shard` on access.
+
+    Shapes: S shards, G row groups, K entries (one for each stratum in each row group).
 
     Attributes:
-        paths, sha256: [S]. bytes: [S].
-        group_starts: [S+1] where each shard's row groups begin among all.
-        rows, samples, group_bytes, offsets: [G] of the row groups; 0 is no offset, else it is 1 more.
-        stratum_starts: [G+1] where each row group's entries begin in the columns below.
-        stratum, stratum_rows, stratum_samples: [K] index into `Manifest.strata`, and what of it is there.
+        paths: [S] path of each shard.
+        sha256: [S] checksum of each shard.
+        bytes: [S] size of each shard.
+        group_starts: [S+1] index of each shard's first row group.
+        rows: [G] rows of each row group.
+        samples: [G] samples of each row group.
+        group_bytes: [G] encoded size of each row group.
+        offsets: [G] offset of each row group plus 1; 0 for none.
+        stratum_starts: [G+1] index of each row group's first entry.
+        stratum: [K] index into `Manifest.strata`.
+        stratum_rows: [K] rows of the stratum in the row group.
+        stratum_samples: [K] samples of the stratum in the row group.
     """
 
     def __init__(self, shards: Iterable[Mapping[str, Any]]) -> None:
-        """From the shards as JSON has them; their names are taken as they are.
+        """Read shards from their JSON form without checking their names.
 
         Raises:
-            KeyError, TypeError, ValueError: they are none, or a row group does not add up.
+            KeyError: a field is missing.
+            TypeError: a field has another type.
+            ValueError: a count is invalid, or a row group's strata do not add up.
         """
         shards = list(shards)
         groups = [group for shard in shards for group in shard["row_groups"]]
@@ -100,12 +123,14 @@ class ShardTable(Sequence[Shard]):
 
     @classmethod
     def of(cls, shards: Iterable[Shard]) -> ShardTable:
+        """Return a table of the shards: the argument itself where it is one."""
         return shards if isinstance(shards, ShardTable) else cls(map(shard_json, shards))
 
     def check_names(self) -> ShardTable:
-        """
+        """Check the paths and checksums of all shards and return the table.
+
         Raises:
-            ValueError: a path is absolute or leads elsewhere, or a checksum is none.
+            ValueError: a path is absolute or leaves the data set's folder, or a checksum is invalid.
         """
         for path, sha256 in zip(self.paths, self.sha256, strict=True):
             _check_name(path, sha256)
@@ -123,7 +148,7 @@ class ShardTable(Sequence[Shard]):
     def __getitem__(self, index: int | slice) -> Shard | tuple[Shard, ...]:
         if isinstance(index, slice):
             return tuple(self[number] for number in range(*index.indices(len(self))))
-        number = range(len(self))[index]  # as a tuple takes it: from the end, and no further
+        number = range(len(self))[index]  # negative indices and IndexError as in a tuple
         start, stop = self.group_starts[number : number + 2].tolist()
         groups = tuple(map(self._group, range(start, stop)))
         return Shard(self.paths[number], int(self.bytes[number]), self.sha256[number], groups)
@@ -142,44 +167,50 @@ class ShardTable(Sequence[Shard]):
     def _group(self, number: int) -> RowGroup:
         start, stop = self.stratum_starts[number : number + 2].tolist()
         columns = (self.stratum, self.stratum_rows, self.stratum_samples)
-        strata = {
-            stratum: (rows, samples)
-            for stratum, rows, samples in zip(*(c[start:stop].tolist() for c in columns), strict=True)
-        }
+        entries = zip(*(column[start:stop].tolist() for column in columns), strict=True)
         offset = int(self.offsets[number])
-        rows, samples, size = (int(column[number]) for column in (self.rows, self.samples, self.group_bytes))
-        return RowGroup(rows, samples, size, strata, offset - 1 if offset else None)
+        return RowGroup(
+            rows=int(self.rows[number]),
+            samples=int(self.samples[number]),
+            bytes=int(self.group_bytes[number]),
+            strata={stratum: (rows, samples) for stratum, rows, samples in entries},
+            offset=offset - 1 if offset else None,
+        )
 
     def _sums(self, values: Column) -> NDArray[np.int64]:
-        """Over the entries of each row group."""
-        before = _starts(values)
-        return before[self.stratum_starts[1:]] - before[self.stratum_starts[:-1]]
+        """Return [G] sums of the values [K] of each row group's entries."""
+        cumulative = _starts(values)
+        return cumulative[self.stratum_starts[1:]] - cumulative[self.stratum_starts[:-1]]
 
     def selected_samples(self, selected: Sequence[bool]) -> NDArray[np.int64]:
-        """[G] samples of each row group that are of the strata which are selected."""
+        """Return [G] samples of each row group whose stratum is selected.
+
+        Args:
+            selected: whether each stratum of the manifest is selected.
+        """
         return self._sums(self.stratum_samples * np.array(selected, dtype=bool)[self.stratum])
 
     def group_indices(self) -> NDArray[np.int32]:
-        """[G, 2] (shard index, row group index) of every row group, in file order."""
+        """Return [G,2] (shard index, row group index in the shard) of every row group, in file order."""
         sizes = np.diff(self.group_starts)
         shards = np.repeat(np.arange(len(self)), sizes)
         within = np.arange(len(shards)) - np.repeat(self.group_starts[:-1], sizes)
         return np.column_stack([shards, within]).astype(np.int32)
 
     @property
-    def num_strata(self) -> int:
-        """How many strata there are at least: 1 more than the last one's index."""
+    def min_strata(self) -> int:
+        """Number of strata that the manifest must have: one more than the largest index."""
         return 1 + int(self.stratum.max()) if len(self.stratum) else 0
 
     def rows_by_stratum(self) -> dict[int, int]:
-        """Rows of every stratum that some row group holds."""
-        totals: NDArray[np.int64] = np.zeros(self.num_strata, dtype=np.int64)
+        """Return the number of rows of every stratum that occurs, by its index."""
+        totals: NDArray[np.int64] = np.zeros(self.min_strata, dtype=np.int64)
         np.add.at(totals, self.stratum, self.stratum_rows)
         return {index: int(totals[index]) for index in np.unique(self.stratum).tolist()}
 
 
 def shard_json(shard: Shard) -> dict[str, Any]:
-    """What the manifest's file says of a shard."""
+    """Return the shard as it is written to the manifest."""
     groups = [
         {
             "rows": group.rows,
@@ -194,7 +225,7 @@ def shard_json(shard: Shard) -> dict[str, Any]:
 
 
 def _counts(values: list[int]) -> Column:
-    """A column in as few bytes as its largest value needs."""
+    """Return a column in the smallest integer type that holds its largest value."""
     if not set(map(type, values)) <= {int}:
         raise ValueError("expected counts, got something else than whole numbers")
     if values and not 0 <= min(values) <= max(values) <= MAX_COUNT:
@@ -203,13 +234,14 @@ def _counts(values: list[int]) -> Column:
 
 
 def _starts(lengths: Sequence[int] | Column) -> NDArray[np.int64]:
+    """Return the index of each part's first element, and the total: [N+1]."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
 def _check_name(path: Any, sha256: Any) -> None:
     if not (isinstance(path, str) and isinstance(sha256, str)):
         raise ValueError(f"expected names, got {path!r} and {sha256!r}")
-    (path + sha256).encode()  # JSON can spell half a character, which no column, log or terminal takes
+    (path + sha256).encode()  # JSON allows lone surrogates, which no column, log or terminal accepts
     if path.startswith("/") or ".." in path.split("/") or "://" in path or len(sha256) != 64:
         raise ValueError(
             f"shard path {path!r} with sha256 {sha256!r}: expected a relative path and 64 hex digits"

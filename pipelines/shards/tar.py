@@ -1,7 +1,8 @@
-"""Image shards in the WebDataset convention, whole or by byte range.
+"""Reading of tar archives in the WebDataset convention, whole or by byte range.
 
-The convention is told in `webdataset.py`. Archives are not trusted: nothing is unpacked, names that leave
-the archive, links and sparse files are refused, and headers and members have limits of size.
+A sample is a run of members `NAME.composite.jpg`, `NAME.ground_truth.jpg`, `NAME.mask.png` and, optionally,
+`NAME.json`. Archives are not trusted: nothing is unpacked to disk, names that leave the archive, links and
+sparse files are refused, and the sizes of headers and members are limited.
 """
 
 from __future__ import annotations
@@ -27,18 +28,20 @@ _ROLES = {"composite": "composite", "ground_truth": "ground_truth", "mask": "for
 _JSON_FIELDS = {"domain", "subset", "category", "splits", "composite_style", "ground_truth_style"}
 _CHUNK_BYTES = 1 << 20
 _BLOCK_BYTES = tarfile.BLOCKSIZE
-_HEADER_BYTES = 1 << 16  # of long names and attributes; tarfile searches them in more than linear time
+_MAX_HEADER_BYTES = 1 << 16  # for long names and attributes; tarfile's search in them is worse than linear
 _BROKEN = (tarfile.TarError, EOFError, ValueError, LookupError, RecursionError, OverflowError)
 
 
 @dataclass
 class TarSample:
-    """The members of one NAME.
+    """The members of an archive that share one NAME.
 
     Attributes:
-        offset: of the first member's header in the archive. end: behind the last member's padding.
+        name: NAME, with its folder in the archive.
+        offset: position of the first member's header in the archive.
+        end: position after the last member's padding.
         files: encoded pictures by role, and the JSON text under "json".
-        problem: why it cannot be used, or None.
+        problem: why the sample is refused, or None.
     """
 
     name: str
@@ -49,31 +52,38 @@ class TarSample:
 
 
 class HashingReader:
-    """What `tarfile` needs of a file, reading each byte once and hashing it: archives are taken in one pass.
+    """A file object for `tarfile` that reads each byte once and hashes it.
 
     Raises:
-        DataError: a header asks for more than `_HEADER_BYTES` at once or for a jump back.
+        DataError: a header asks for more than `_MAX_HEADER_BYTES` at once or for a jump back.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._hash = hashlib.sha256()
-        self._hashed_bytes = self._position = 0
-        self._last = b""  # tarfile steps back one byte to see that a member is complete
+        self._hashed_bytes = 0
+        self._position = 0
+        self._last = b""  # tarfile steps back one byte to check that a member is complete
 
     def tell(self) -> int:
+        """Return the position in bytes."""
         return self._position
 
     def read(self, size: int) -> bytes:
-        if not 0 <= size <= _HEADER_BYTES:
-            raise DataError(f"a header asks for {size:,} bytes at once, the limit is {_HEADER_BYTES:,}")
+        """Read up to `size` bytes of headers.
+
+        Raises:
+            DataError: `size` is above the limit for headers.
+        """
+        if not 0 <= size <= _MAX_HEADER_BYTES:
+            raise DataError(f"a header asks for {size:,} bytes at once, the limit is {_MAX_HEADER_BYTES:,}")
         return self._read(size)
 
     def read_member(self, member: tarfile.TarInfo) -> bytes:
-        """A member's content.
+        """Read the content of a member.
 
         Raises:
-            DataError: the archive ends before.
+            DataError: the archive ends before the member does.
         """
         self.seek(member.offset_data)
         data = self._read(member.size)
@@ -83,25 +93,32 @@ class HashingReader:
 
     def _read(self, size: int) -> bytes:
         again = self._last if self._position < self._hashed_bytes else b""
-        data = (again + self._take(size - len(again)))[:size] if size else b""
+        data = (again + self._read_and_hash(size - len(again)))[:size] if size else b""
         self._position += len(data)
         return data
 
     def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
+        """Move forward to a position, hashing the bytes in between, or back by one byte.
+
+        Raises:
+            DataError: the position lies further back.
+        """
         if whence != io.SEEK_SET or position < self._hashed_bytes - len(self._last):
             raise DataError("a header points backwards; the archive is broken or made to harm")
-        while self._hashed_bytes < position and self._take(min(_CHUNK_BYTES, position - self._hashed_bytes)):
+        while self._hashed_bytes < position and self._read_and_hash(
+            min(_CHUNK_BYTES, position - self._hashed_bytes)
+        ):
             pass
         self._position = position
         return position
 
     def finish(self) -> tuple[int, str]:
-        """Reads what is left; (bytes, hex SHA-256) of the whole file."""
-        while self._take(_CHUNK_BYTES):
+        """Read the rest of the file and return (size in bytes, SHA-256 in hex) of the whole."""
+        while self._read_and_hash(_CHUNK_BYTES):
             pass
         return self._hashed_bytes, self._hash.hexdigest()
 
-    def _take(self, size: int) -> bytes:
+    def _read_and_hash(self, size: int) -> bytes:
         data = self._stream.read(size) if size > 0 else b""
         if data:
             self._hash.update(data)
@@ -111,14 +128,14 @@ class HashingReader:
 
 
 def tar_samples(reader: HashingReader) -> Iterator[TarSample]:
-    """The samples of an uncompressed archive, or of a range of its whole members, in file order.
+    """Yield the samples of an uncompressed archive, or of a range of whole members, in file order.
 
     Raises:
-        DataError: it is no tar archive, or it ends in the middle (after the samples before).
+        DataError: the file is no tar archive, or it is cut short (raised after the samples before the cut).
     """
     current: TarSample | None = None
     try:
-        # Names that are no UTF-8 are spelled with replacement characters: no column or terminal takes others.
+        # Columns and terminals accept only UTF-8: other names get replacement characters.
         with tarfile.open(fileobj=reader, mode="r:", errors="replace") as archive:  # type: ignore[call-overload]
             for member in archive:
                 if member.isdir() or _is_apple_double(member):
@@ -129,14 +146,14 @@ def tar_samples(reader: HashingReader) -> Iterator[TarSample]:
                         yield current
                     current = TarSample(name, member.offset, member.offset)
                 _add_member(current, reader, member, part)
-    except _BROKEN as error:  # tarfile lets through what its own parsing of numbers and lists raises
+    except _BROKEN as error:  # tarfile does not catch all errors of its own parsing
         raise DataError(f"not a whole, uncompressed tar archive ({error})") from error
     if current is not None:
         yield current
 
 
 def _is_apple_double(member: tarfile.TarInfo) -> bool:
-    """Whether it is the attributes that macOS's tar adds to each file, as `._NAME`."""
+    """Return whether the member holds attributes of another file (`._NAME`, added by tar on macOS)."""
     return member.name.rpartition("/")[2].startswith("._")
 
 
@@ -148,7 +165,7 @@ def _split_name(path: str) -> tuple[str, str, str]:
 
 def _add_member(sample: TarSample, reader: HashingReader, member: tarfile.TarInfo, part: str) -> None:
     sample.end = member.offset_data + -(-member.size // _BLOCK_BYTES) * _BLOCK_BYTES
-    sample.problem = sample.problem or _refusal(member)
+    sample.problem = sample.problem or _refusal_reason(member)
     role, _, suffix = part.lower().rpartition(".")
     key = "json" if part == "json" else _ROLES.get(role) if suffix in ("jpg", "jpeg", "png") else None
     if sample.problem or key is None:
@@ -159,7 +176,7 @@ def _add_member(sample: TarSample, reader: HashingReader, member: tarfile.TarInf
     sample.files[key] = reader.read_member(member)
 
 
-def _refusal(member: tarfile.TarInfo) -> str | None:
+def _refusal_reason(member: tarfile.TarInfo) -> str | None:
     if member.name.startswith("/") or ".." in member.name.split("/") or "\0" in member.name:
         return f"{member.name!r}: a name that leaves the archive"
     if not member.isreg() or member.issparse():
@@ -169,31 +186,35 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     return None
 
 
-def _is_text(value: str) -> bool:
-    """Whether it can be encoded: JSON can spell half a character."""
+def _is_encodable(value: str) -> bool:
+    """Return whether the text can be encoded as UTF-8: JSON allows lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def sample_row(sample: TarSample, shard_path: str, defaults: Stratum) -> Row:
-    """A row of `PAIR_SCHEMA`; its id is `<archive without .tar>/<NAME>`, unique if NAME is in its archive.
+    """Build a row of `PAIR_SCHEMA` with the id `<archive without .tar>/<NAME>`.
 
     Args:
-        defaults: what holds where the sample's JSON does not say.
+        shard_path: path of the archive beneath the data set's folder.
+        defaults: values for what the sample's JSON does not give.
 
     Raises:
         DataError: the sample is refused, incomplete or broken (see `rows.pair_row`).
     """
     if sample.problem is not None:
         raise DataError(sample.problem)
-    facts = _facts(sample.files.get("json"), defaults)
-    stratum = Stratum(defaults.domain, facts["subset"], facts["category"], tuple(facts["splits"]))
-    pictures = {role: data for role, data in sample.files.items() if role != "json"}
-    identity = f"{shard_path.removesuffix('.tar')}/{sample.name}"
-    return pair_row(identity, stratum, pictures, facts["composite_style"], facts["ground_truth_style"])
+    fields = _json_fields(sample.files.get("json"), defaults)
+    return pair_row(
+        f"{shard_path.removesuffix('.tar')}/{sample.name}",
+        Stratum(defaults.domain, fields["subset"], fields["category"], tuple(fields["splits"])),
+        {role: data for role, data in sample.files.items() if role != "json"},
+        composite_style=fields["composite_style"],
+        ground_truth_style=fields["ground_truth_style"],
+    )
 
 
-def _facts(text: bytes | None, defaults: Stratum) -> dict[str, Any]:
-    facts: dict[str, Any] = {
+def _json_fields(text: bytes | None, defaults: Stratum) -> dict[str, Any]:
+    fields: dict[str, Any] = {
         "subset": defaults.subset,
         "category": defaults.category,
         "splits": list(defaults.splits),
@@ -201,51 +222,55 @@ def _facts(text: bytes | None, defaults: Stratum) -> dict[str, Any]:
         "ground_truth_style": None,
     }
     try:
-        given = json.loads(text) if text is not None else {}
+        parsed = json.loads(text) if text is not None else {}
     except (ValueError, RecursionError) as error:
         raise DataError(f"json: {error}") from error
-    if not isinstance(given, dict):
+    if not isinstance(parsed, dict):
         raise DataError("json: expected an object")
-    if given.get("domain", defaults.domain) != defaults.domain:
-        raise DataError(f"json: domain is {given['domain']!r}, the data set's is {str(defaults.domain)!r}")
-    facts.update({key: value for key, value in given.items() if key in _JSON_FIELDS})
-    _check_types(facts)
-    return facts
+    if parsed.get("domain", defaults.domain) != defaults.domain:
+        raise DataError(f"json: domain is {parsed['domain']!r}, the data set's is {str(defaults.domain)!r}")
+    fields.update({key: value for key, value in parsed.items() if key in _JSON_FIELDS})
+    _check_types(fields)
+    return fields
 
 
-def _check_types(facts: dict[str, Any]) -> None:
-    def text(value: Any) -> bool:
-        return isinstance(value, str) and _is_text(value)
+def _check_types(fields: dict[str, Any]) -> None:
+    def is_text(value: Any) -> bool:
+        return isinstance(value, str) and _is_encodable(value)
 
-    def strings(value: Any) -> bool:
-        return isinstance(value, list) and all(text(item) for item in value)
+    def are_strings(value: Any) -> bool:
+        return isinstance(value, list) and all(is_text(item) for item in value)
 
-    def numbers(value: Any) -> bool:
+    def are_numbers(value: Any) -> bool:
         return isinstance(value, list) and all(type(item) in (int, float) for item in value)
 
     expected = {
-        "subset": text(facts["subset"]),
-        "category": facts["category"] is None or text(facts["category"]),
-        "splits": strings(facts["splits"]),
-        "composite_style": facts["composite_style"] is None or numbers(facts["composite_style"]),
-        "ground_truth_style": facts["ground_truth_style"] is None or type(facts["ground_truth_style"]) is int,
+        "subset": is_text(fields["subset"]),
+        "category": fields["category"] is None or is_text(fields["category"]),
+        "splits": are_strings(fields["splits"]),
+        "composite_style": fields["composite_style"] is None or are_numbers(fields["composite_style"]),
+        "ground_truth_style": fields["ground_truth_style"] is None
+        or type(fields["ground_truth_style"]) is int,
     }
     for key, fits in expected.items():
         if not fits:
-            raise DataError(f"json: {key} is {facts[key]!r}; see docs/data.md for what it may be")
+            raise DataError(f"json: {key} is {fields[key]!r}; see docs/data.md for what it may be")
 
 
 def read_tar_rows(folder: Location, shard: Shard, group: RowGroup, defaults: Stratum | None) -> pa.Table:
-    """The rows of one row group: one range of the archive is fetched.
+    """Read the rows of one row group by fetching its byte range of the archive.
+
+    Args:
+        defaults: values for what a sample's JSON does not give; required.
 
     Raises:
-        DataError: the range does not hold the samples that were there when the manifest was written.
+        DataError: the archive has changed since the manifest was written, or the manifest is incomplete.
         StorageError: the archive is gone or the store does not answer.
     """
-    place = folder / shard.path
+    location = folder / shard.path
     if group.offset is None or defaults is None:
-        raise DataError(f"{place}: the manifest gives no byte range and defaults for it; write it again")
-    data = place.read_range(group.offset, group.bytes)
+        raise DataError(f"{location}: the manifest gives no byte range or defaults for it; write it again")
+    data = location.read_range(group.offset, group.bytes)
     try:
         rows = [
             sample_row(sample, shard.path, defaults)
@@ -253,8 +278,8 @@ def read_tar_rows(folder: Location, shard: Shard, group: RowGroup, defaults: Str
         ]
     except DataError as error:
         raise DataError(
-            f"{place}: bytes {group.offset} to {group.offset + group.bytes} changed since the manifest was "
-            f"written ({error}); delete {MANIFEST_NAME} there and run "
+            f"{location}: bytes {group.offset} to {group.offset + group.bytes} changed since the manifest "
+            f"was written ({error}); delete {MANIFEST_NAME} there and run "
             "`charmnet shard webdataset --in-place` again"
         ) from error
     return pa.Table.from_pylist(rows, PAIR_SCHEMA)

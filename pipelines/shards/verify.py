@@ -1,11 +1,11 @@
-"""Whether a data set is what its manifest says, to the last picture."""
+"""Verification of a data set against its manifest: checksums, pictures, strata and ids."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +14,7 @@ from charmnet.codecs import decode_mask
 from charmnet.errors import CharmNetError, DataError
 from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
-from pipelines.shards.manifest import Container
+from pipelines.shards.manifest import Container, Stratum
 from pipelines.shards.reading import Dataset, strata_of
 from pipelines.shards.rows import Row, check_pictures
 
@@ -24,10 +24,13 @@ _RATIO_TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Failure:
-    """
+    """One difference between a data set and its manifest.
+
     Attributes:
-        shard: path of the file. row_group: number in it, None for the file as a whole.
-        id: of the row, None for a row group as a whole.
+        shard: path of the file.
+        row_group: index in the file, None for the whole file.
+        id: id of the row, None for a whole row group or file.
+        reason: what was got and what was expected.
     """
 
     shard: str
@@ -38,29 +41,29 @@ class Failure:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing to check: a shard's checksum (`row_group` None) or the rows of a row group."""
+    """A unit of verification: a shard's checksum (`row_group` None) or the rows of one row group."""
 
     shard: int
     row_group: int | None
 
 
 def checks_of(dataset: Dataset) -> list[Check]:
-    """Every checksum and every row group of a data set."""
+    """List the checks of all checksums and row groups of a data set."""
     shards = [Check(index, None) for index in range(len(dataset.manifest.shards))]
     groups = [Check(shard, group) for shard, group, _ in dataset.manifest.groups()]
     return [*shards, *groups]
 
 
 def verify(dataset: Dataset, checks: Sequence[Check]) -> Iterator[list[Failure]]:
-    """Runs checks through Ray Data; yields the failures of each as it ends."""
+    """Run checks on the cluster; yield the failures of each check as it ends."""
     yield from map_on_cluster(lambda check: run_check(dataset, check), checks)
 
 
 def duplicate_ids(dataset: Dataset) -> list[Failure]:
-    """Rows with an id that another row has, from the column of ids alone.
+    """Find ids that several rows have, reading only the column of ids.
 
-    Memory: all ids at once, some 100 bytes a row. An archive's ids begin with its own path and are unique in
-    it by its index, so archives are not fetched for this. A shard that cannot be read is left to `run_check`.
+    Holds all ids in memory, about 100 bytes a row. Archives are skipped: their ids begin with the archive's
+    path, and indexing rejects repeated names. A shard that cannot be read is skipped: `run_check` reports it.
     """
     if dataset.manifest.container is Container.TAR:
         return []
@@ -71,7 +74,7 @@ def duplicate_ids(dataset: Dataset) -> list[Failure]:
     counted = pa.concat_tables(tables).group_by("id").aggregate([("shard", "list"), ("shard", "count")])
     repeated = counted.filter(pc.greater(counted["shard_count"], 1))
     return [
-        Failure(dataset.manifest.shards[row["shard_list"][-1]].path, None, row["id"], _repeated(dataset, row))
+        _repetition(dataset, shards=row["shard_list"], id_=row["id"], count=row["shard_count"])
         for row in repeated.to_pylist()
     ]
 
@@ -84,13 +87,14 @@ def _ids(dataset: Dataset, shard: int) -> pa.Table | None:
     return table.append_column("shard", pa.array([shard] * len(table), pa.int32()))
 
 
-def _repeated(dataset: Dataset, row: dict[str, Any]) -> str:
-    paths = sorted({dataset.manifest.shards[index].path for index in row["shard_list"]})
-    return f"duplicate id: {row['shard_count']} rows have it, in {', '.join(paths)}"
+def _repetition(dataset: Dataset, shards: list[int], id_: str, count: int) -> Failure:
+    paths = sorted({dataset.manifest.shards[index].path for index in shards})
+    reason = f"duplicate id: {count} rows have it, in {', '.join(paths)}"
+    return Failure(dataset.manifest.shards[shards[-1]].path, None, id_, reason)
 
 
 def run_check(dataset: Dataset, check: Check) -> list[Failure]:
-    """The failures of one check; an answer that does not come is a failure too."""
+    """Run one check and return its failures; a shard that cannot be read is one failure."""
     path = dataset.manifest.shards[check.shard].path
     try:
         if check.row_group is None:
@@ -102,17 +106,18 @@ def run_check(dataset: Dataset, check: Check) -> list[Failure]:
 
 def _checksum_failures(dataset: Dataset, shard_index: int) -> list[Failure]:
     shard = dataset.manifest.shards[shard_index]
-    digest, size_bytes = hashlib.sha256(), 0
+    digest = hashlib.sha256()
+    size_bytes = 0
     with (dataset.location / shard.path).open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
             size_bytes += len(chunk)
-    failures = []
+    reasons = []
     if size_bytes != shard.bytes:
-        failures.append(f"{size_bytes:,} bytes, the manifest says {shard.bytes:,}")
+        reasons.append(f"{size_bytes:,} bytes, the manifest says {shard.bytes:,}")
     if digest.hexdigest() != shard.sha256:
-        failures.append(f"sha256 is {digest.hexdigest()}, the manifest says {shard.sha256}")
-    return [Failure(shard.path, None, None, reason) for reason in failures]
+        reasons.append(f"sha256 is {digest.hexdigest()}, the manifest says {shard.sha256}")
+    return [Failure(shard.path, None, None, reason) for reason in reasons]
 
 
 def _row_failures(dataset: Dataset, shard_index: int, group_index: int) -> list[Failure]:
@@ -120,11 +125,11 @@ def _row_failures(dataset: Dataset, shard_index: int, group_index: int) -> list[
     group = shard.row_groups[group_index]
     table = dataset.read_row_group(shard_index, group_index)
     failures = []
-    counted = [
-        dataset.manifest.strata[index] for index, (rows, _) in group.strata.items() for _ in range(rows)
-    ]
-    if sorted(strata_of(table), key=repr) != sorted(counted, key=repr):
-        failures.append(Failure(shard.path, group_index, None, "its strata are not those of the manifest"))
+    expected: Counter[Stratum] = Counter()
+    for index, (rows, _) in group.strata.items():
+        expected[dataset.manifest.strata[index]] += rows
+    if Counter(strata_of(table)) != expected:
+        failures.append(Failure(shard.path, group_index, None, "strata differ from those in the manifest"))
     for row in table.to_pylist():
         try:
             _check_row(row)
@@ -137,4 +142,4 @@ def _check_row(row: Row) -> None:
     check_pictures(row)
     ratio = float(decode_mask(row["foreground_mask"]).mean())
     if ratio == 0 or abs(ratio - row["foreground_ratio"]) > _RATIO_TOLERANCE:
-        raise DataError(f"foreground_ratio is {row['foreground_ratio']}, the mask's is {ratio}")
+        raise DataError(f"foreground_ratio is {row['foreground_ratio']}, the mask gives {ratio}")

@@ -1,4 +1,4 @@
-"""Rows into one parquet file, a row group at a time, with its checksum made on the way."""
+"""Writing of rows to one parquet shard, one row group at a time, with its checksum and manifest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ _TEXT_COLUMNS = ["domain", "subset", "category", "splits.list.element"]
 
 
 class HashingStream:
-    """A file to write to that counts and hashes what passes."""
+    """A file object for writing that counts and hashes the bytes it passes on.
+
+    Attributes:
+        bytes: number of bytes written.
+        closed: always False; pyarrow requires the attribute.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -33,47 +38,60 @@ class HashingStream:
         self.closed = False
 
     def write(self, data: bytes) -> int:
+        """Write all of the data and return its length."""
         self._hash.update(data)
         self.bytes += len(data)
         self._stream.write(data)
         return len(data)
 
     def tell(self) -> int:
+        """Return the number of bytes written."""
         return self.bytes
 
     def flush(self) -> None:
-        """Left to the stream beneath, which uploads in parts of its own size."""
+        """Do nothing: the underlying stream uploads in parts of its own size."""
 
     def close(self) -> None:
-        """Left to whoever opened the stream beneath."""
+        """Do nothing: the function that opened the underlying stream closes it."""
 
     @property
     def sha256(self) -> str:
+        """Checksum (hex) of the bytes written so far."""
         return self._hash.hexdigest()
 
 
 class StratumCounter:
-    """Counts rows and samples by stratum, for the manifest of one shard."""
+    """Counter of rows and samples by stratum for the manifest of one shard.
+
+    Attributes:
+        numbers: index of each stratum, in order of appearance.
+        conditions: number of ground truths by capture condition 0-9.
+    """
 
     def __init__(self) -> None:
         self.numbers: dict[Stratum, int] = {}
         self.conditions: Counter[int] = Counter()
 
-    def group(self, rows: Iterable[Row], bytes_: int, offset: int | None = None) -> RowGroup:
-        """The manifest's entry for a row group that holds these rows."""
+    def row_group(self, rows: Iterable[Row], size_bytes: int, offset: int | None = None) -> RowGroup:
+        """Count the rows of a row group (at least one) and return its entry in the manifest."""
         counts: dict[int, tuple[int, int]] = {}
         for row in rows:
             index = self.numbers.setdefault(stratum_of(row), len(self.numbers))
             before_rows, before_samples = counts.get(index, (0, 0))
             counts[index] = (before_rows + 1, before_samples + samples_of(row))
             self.conditions.update(conditions_of(row))
-        rows_, samples = (sum(column) for column in zip(*counts.values(), strict=True))
-        return RowGroup(rows_, samples, bytes_, counts, offset)
+        num_rows, num_samples = (sum(column) for column in zip(*counts.values(), strict=True))
+        return RowGroup(num_rows, num_samples, size_bytes, counts, offset)
 
 
 @dataclass(frozen=True)
 class WrittenShard:
-    """What a task made: a manifest of one shard (none, if nothing was fit) and what it had to leave out."""
+    """The result of writing one shard.
+
+    Attributes:
+        manifest: manifest with the shard, or with no shard if every sample was rejected.
+        rejected: the samples that were left out.
+    """
 
     manifest: Manifest
     rejected: list[Rejection]
@@ -82,10 +100,13 @@ class WrittenShard:
 def write_parquet(
     folder: Location, path: str, kind: RowKind, domain: Domain, rows: Iterable[Row | Rejection]
 ) -> WrittenShard:
-    """Writes `path` beneath `folder`; memory holds one row group, whatever the number of rows.
+    """Write rows to the shard `path` in `folder`, holding one row group in memory at a time.
+
+    Args:
+        rows: the rows, and rejections that are passed on to the result.
 
     Raises:
-        StorageError: the place cannot be written.
+        StorageError: the shard cannot be written.
     """
     rejected: list[Rejection] = []
     counter = StratumCounter()
@@ -99,42 +120,56 @@ def write_parquet(
                 stream = HashingStream(stack.enter_context((folder / path).open("wb")))
                 writer = stack.enter_context(_parquet_writer(stream, kind))
             writer.write_table(pa.Table.from_pylist(batch, SCHEMAS[kind]), row_group_size=len(batch))
-            groups.append(counter.group(batch, sum(bytes_of(row) for row in batch)))
+            groups.append(counter.row_group(batch, sum(bytes_of(row) for row in batch)))
     if stream is not None:
         shards = (Shard(path, stream.bytes, stream.sha256, tuple(groups)),)
     manifest = Manifest(
-        kind, Container.PARQUET, domain, tuple(counter.numbers), shards, dict(counter.conditions)
+        kind=kind,
+        container=Container.PARQUET,
+        domain=domain,
+        strata=tuple(counter.numbers),
+        shards=shards,
+        conditions=dict(counter.conditions),
     )
     return WrittenShard(manifest, rejected)
 
 
 class GroupLimit:
-    """Says when a row group is full: about `ROW_GROUP_SAMPLES`, at most `ROW_GROUP_BYTES`."""
+    """The size of a row group: about `ROW_GROUP_SAMPLES` samples and at most `ROW_GROUP_BYTES`.
+
+    Attributes:
+        samples: samples so far.
+        bytes: encoded size so far.
+    """
 
     def __init__(self) -> None:
-        self.samples = self.bytes = 0
+        self.samples = 0
+        self.bytes = 0
 
-    def takes(self, samples: int, bytes_: int) -> bool:
-        """Whether one more row still fits; an empty group takes any."""
+    def fits(self, samples: int, size_bytes: int) -> bool:
+        """Return whether one more row fits; any row fits an empty group."""
         empty = self.samples == 0
-        full = self.samples + samples > ROW_GROUP_SAMPLES or self.bytes + bytes_ > ROW_GROUP_BYTES
+        full = self.samples + samples > ROW_GROUP_SAMPLES or self.bytes + size_bytes > ROW_GROUP_BYTES
         return empty or not full
 
-    def add(self, samples: int, bytes_: int) -> None:
+    def add(self, samples: int, size_bytes: int) -> None:
+        """Add the size of one row."""
         self.samples += samples
-        self.bytes += bytes_
+        self.bytes += size_bytes
 
 
 def _row_groups(rows: Iterable[Row | Rejection], rejected: list[Rejection]) -> Iterable[list[Row]]:
+    """Yield the rows of one row group after another; append rejections to `rejected`."""
     batch: list[Row] = []
     limit = GroupLimit()
     for row in rows:
         if isinstance(row, Rejection):
             rejected.append(row)
             continue
-        if not limit.takes(samples_of(row), bytes_of(row)):
+        if not limit.fits(samples_of(row), bytes_of(row)):
             yield batch
-            batch, limit = [], GroupLimit()
+            batch = []
+            limit = GroupLimit()
         batch.append(row)
         limit.add(samples_of(row), bytes_of(row))
     if batch:
@@ -145,8 +180,8 @@ def _parquet_writer(stream: HashingStream, kind: RowKind) -> pq.ParquetWriter:
     return pq.ParquetWriter(
         pa.PythonFile(stream, mode="w"),
         SCHEMAS[kind],
-        compression="none",  # the pictures are compressed as it is
+        compression="none",  # the pictures are compressed already
         use_dictionary=_TEXT_COLUMNS,
         write_statistics=["id"],
-        write_page_checksum=True,  # a flipped bit is found when the page is read
+        write_page_checksum=True,  # reading a page detects a flipped bit
     )

@@ -8,7 +8,7 @@ import pytest
 from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
 from pipelines.runtime.storage import Location
-from pipelines.shards.contact_sheet import drawable, sample_rows
+from pipelines.shards.contact_sheet import ascii_text, sample_rows
 from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, pair_row
@@ -60,5 +60,5 @@ def test_rows_are_of_the_selection_alone(dataset: Dataset) -> None:
 
 
 def test_names_are_told_in_what_the_font_has() -> None:
-    assert drawable("Zürich, façade 1 (50 %)") == "Zurich, facade 1 (50 %)"
-    assert drawable("犬") == "?"
+    assert ascii_text("Zürich, façade 1 (50 %)") == "Zurich, facade 1 (50 %)"
+    assert ascii_text("犬") == "?"
