@@ -19,7 +19,7 @@ import psutil
 from charmnet.vocabulary import Domain
 from pipelines.chaos.data import copied, made, publish
 from pipelines.chaos.nodes import NodeCluster, clean_environment
-from pipelines.chaos.runs import Run, when_it_answers
+from pipelines.chaos.runs import Run, answer_of_head
 from pipelines.chaos.store_proxy import Behaviour, StoreProxy
 from pipelines.config.recipes import recipe
 from pipelines.config.train_config import TrainConfig
@@ -99,7 +99,7 @@ class Lab:
         """
         from ray.job_submission import JobSubmissionClient
 
-        client = when_it_answers(lambda: JobSubmissionClient(self.cluster.dashboard))
+        client = answer_of_head(lambda: JobSubmissionClient(self.cluster.dashboard))
         config = self.config.override(fields)
         own = TrainConfig()
         said = [

@@ -7,19 +7,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 
-from charmnet.errors import ClusterError
 from pipelines.runtime.cluster import free_port
+from pipelines.runtime.retry import wait_until
 from pipelines.services.service import LOOPBACK
-
-T = TypeVar("T")
 
 _START_SECONDS = 180.0
 _END_SECONDS = 20.0
@@ -141,7 +137,7 @@ class NodeCluster:
                 stderr=log,
             )
         node = Node(state, process, path)
-        until(node.has_joined, _START_SECONDS, f"a node of Ray to start; see {path}")
+        wait_until(node.has_joined, _START_SECONDS, f"a node of Ray did not start; see {path}")
         return node
 
 
@@ -152,20 +148,6 @@ def kill(process: psutil.Process) -> bool:
     except psutil.NoSuchProcess:
         return False
     return True
-
-
-def until(what: Callable[[], T], seconds: float, waited_for: str) -> T:
-    """What the call gives once that is something.
-
-    Raises:
-        ClusterError: it gave nothing for so long.
-    """
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        if time.monotonic() > deadline:
-            raise ClusterError(f"waited {seconds:.0f} s for {waited_for} in vain")
-        time.sleep(0.1)
-    return found
 
 
 def _command(process: psutil.Process) -> str:

@@ -8,9 +8,10 @@ import time
 import psutil
 
 from pipelines.chaos.lab import DRIVER, Lab
-from pipelines.chaos.nodes import kill, until
+from pipelines.chaos.nodes import kill
 from pipelines.chaos.runs import Run
 from pipelines.chaos.verdict import Played
+from pipelines.runtime.retry import wait_until
 
 _SOON_SECONDS = 10.0
 _WITHIN_SECONDS = 0.3  # of a step's end: where steps are quick, a run of few is soon over
@@ -100,5 +101,5 @@ def _group(lab: Lab, run: Run, gone: set[int]) -> list[psutil.Process]:
 
 
 def _lose_training_node(lab: Lab) -> None:
-    workers = until(lab.workers, 60, "workers that train")
+    workers = wait_until(lab.workers, 60, "no worker trains")
     lab.cluster.lose(lab.cluster.node_of(workers[0]))

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from charmnet.errors import ClusterError
-from pipelines.chaos.nodes import until
+from pipelines.runtime.retry import wait_until
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -53,7 +52,7 @@ class Run:
         job = f"{self.name}-{len(self._jobs) + 1}"
         environment = {"env_vars": self._variables} if self._variables else None
         entrypoint = shlex.join(self._command)
-        when_it_answers(
+        answer_of_head(
             lambda: self._client.submit_job(entrypoint=entrypoint, submission_id=job, runtime_env=environment)
         )
         self._jobs.append(job)
@@ -85,14 +84,14 @@ class Run:
 
     def wait(self, condition: Callable[[], object]) -> bool:
         """Until something holds; whether it did before the run ended."""
-        deadline = time.monotonic() + _MOST_SECONDS
-        while not condition():
-            if self.ended:
-                return False
-            if time.monotonic() > deadline:
-                raise ClusterError(f"the run {self.name} hangs at step {self.step}")
-            time.sleep(_POLL_SECONDS)
-        return True
+
+        def state() -> str:
+            return "holds" if condition() else "ended" if self.ended else ""
+
+        def message() -> str:
+            return f"the run {self.name} hangs at step {self.step}"
+
+        return wait_until(state, _MOST_SECONDS, message, poll_seconds=_POLL_SECONDS) == "holds"
 
     def wait_for_step(self, step: int) -> bool:
         return self.wait(lambda: self.step >= step)
@@ -105,23 +104,17 @@ class Run:
         """By force, where it hangs."""
         if self._jobs and not self.ended:
             self._client.stop_job(self._jobs[-1])
-            until(lambda: self.ended, _ANSWER_SECONDS, f"the job of {self.name} to stop")
+            wait_until(lambda: self.ended, _ANSWER_SECONDS, f"the job of {self.name} does not stop")
 
     def _status(self) -> Any:  # a `JobStatus`
-        return when_it_answers(lambda: self._client.get_job_status(self._jobs[-1]))
+        return answer_of_head(lambda: self._client.get_job_status(self._jobs[-1]))
 
 
-def when_it_answers(call: Callable[[], T]) -> T:
-    """The call's result once the cluster's head answers it.
+def answer_of_head(call: Callable[[], T]) -> T:
+    """Return a call's result once the cluster's head answers it.
 
     Raises:
-        ClusterError: it never does.
+        WaitTimeoutError: it does not answer in time.
     """
-    deadline = time.monotonic() + _ANSWER_SECONDS
-    while True:
-        try:
-            return call()
-        except (OSError, RuntimeError) as error:
-            if time.monotonic() > deadline:
-                raise ClusterError(f"the cluster's head does not answer: {error}") from error
-            time.sleep(0.5)
+    message = "the cluster's head does not answer"
+    return wait_until(call, _ANSWER_SECONDS, message, poll_seconds=0.5, retry_on=(OSError, RuntimeError))

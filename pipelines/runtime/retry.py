@@ -1,4 +1,4 @@
-"""Waiting for a store that does not answer: outages pass, and nothing that waited is to blame for them."""
+"""Retrying what is out of reach for a while, and waiting for a condition."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from charmnet.errors import StorageError
+from charmnet.errors import CharmNetError, StorageError
 from pipelines.runtime.storage import MissingError
 
 T = TypeVar("T")
@@ -14,20 +14,25 @@ T = TypeVar("T")
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
 _MISSING_SECONDS = 15.0
-"""What is gone is asked for so long, since a store that is just starting may not know all it has."""
+"""How long a missing file is asked for: a store that is just starting may not know all that it holds."""
+
+
+class WaitTimeoutError(CharmNetError):
+    """A condition did not hold in time."""
 
 
 def retry_storage(
-    action: Callable[[], T], timeout_seconds: float, tell: Callable[[str], object] | None = None
+    action: Callable[[], T], timeout_seconds: float, notify: Callable[[str], object] | None = None
 ) -> T:
-    """What an action on storage gives, tried again with growing pauses while the store does not answer.
+    """Retry an action on storage, with growing pauses, while the store is unreachable.
 
     Args:
-        timeout_seconds: how long at most; a file that is gone is waited for 15 s at most.
-        tell: is told that there is waiting, once, and for what.
+        action: the operation; its result is returned.
+        timeout_seconds: how long to retry at most; for a file that is missing 15 s at most.
+        notify: called once, with a line that says what is waited for.
 
     Raises:
-        StorageError: the last try's, when patience ends. Other errors pass through at once.
+        StorageError: the last try's, when the time is over. Other errors pass through at once.
     """
     started, pause = time.monotonic(), _FIRST_PAUSE_SECONDS
     while True:
@@ -38,7 +43,42 @@ def retry_storage(
             limit = min(timeout_seconds, _MISSING_SECONDS) if missing else timeout_seconds
             if time.monotonic() + pause - started > limit:
                 raise
-            if tell is not None and pause == _FIRST_PAUSE_SECONDS:
-                tell(f"waiting: {error}")
+            if notify is not None and pause == _FIRST_PAUSE_SECONDS:
+                notify(f"waiting: {error}")
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def wait_until(
+    condition: Callable[[], T],
+    timeout_seconds: float,
+    message: str | Callable[[], str],
+    *,
+    poll_seconds: float = 0.2,
+    retry_on: tuple[type[Exception], ...] = (),
+) -> T:
+    """Call a condition until its result is true, and return that result.
+
+    Args:
+        condition: called at least once; an error that it raises passes through.
+        timeout_seconds: how long to go on calling it.
+        message: what the error says when the time is over, or a function that returns it then.
+        poll_seconds: the pause between two calls.
+        retry_on: errors of the condition that count as "not yet".
+
+    Raises:
+        WaitTimeoutError: the time is over.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        last_error: Exception | None = None
+        try:
+            if result := condition():
+                return result
+        except retry_on as error:
+            last_error = error
+        if time.monotonic() > deadline:
+            text = message if isinstance(message, str) else message()
+            cause = f": {last_error}" if last_error else ""
+            raise WaitTimeoutError(f"{text} (waited {timeout_seconds:.0f} s){cause}") from last_error
+        time.sleep(poll_seconds)

@@ -11,7 +11,6 @@ import json
 import os
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
@@ -22,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from charmnet.errors import StorageError
+from pipelines.runtime.retry import WaitTimeoutError, wait_until
 
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT_SECONDS = 180.0  # MLflow takes 8 s as a rule, and minutes where others use the machine
@@ -167,14 +167,18 @@ class Service(ABC):
             yield
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while not self._answers():
+        def answers() -> bool:
             if process.poll() is not None:
                 raise StorageError(f"{self.name} ended with status {process.returncode}; {self._log_tail()}")
-            if time.monotonic() > deadline:
-                waited = f"within {START_TIMEOUT_SECONDS:.0f} s"
-                raise StorageError(f"{self.name} did not answer at {self.url} {waited}; {self._log_tail()}")
-            time.sleep(0.2)
+            return self._answers()
+
+        def message() -> str:
+            return f"{self.name} did not answer at {self.url}; {self._log_tail()}"
+
+        try:
+            wait_until(answers, START_TIMEOUT_SECONDS, message)
+        except WaitTimeoutError as error:
+            raise StorageError(str(error)) from error
 
     def _log_tail(self) -> str:
         return f"{self.log} ends with:\n{self.log.read_text(errors='replace')[-1500:]}"

@@ -7,13 +7,13 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
+from pipelines.chaos.runs import answer_of_head
 from pipelines.runtime.cluster import free_port
+from pipelines.runtime.retry import wait_until
 from pipelines.runtime.storage import Location
 from pipelines.tracking.server import connect
 from tests.fixtures.datasets import ShardedDatasets
@@ -60,34 +60,22 @@ def test_stopping_a_submitted_job_saves_a_checkpoint_and_closes_the_run(
         *("--storage", storage, "--name", "stopped", "--tracking", mlflow_server, "--experiment", "jobs"),
         *("--recipe", "debug", "steps=100000", "checkpoint_every=0", "log_every=1"),
     ]
-    jobs = when_it_answers(lambda: JobSubmissionClient(head))
-    job = when_it_answers(lambda: jobs.submit_job(entrypoint=shlex.join(command)))
-    wait_until(lambda: "pairs/s" in jobs.get_job_logs(job) or jobs.get_job_status(job).is_terminal(), 200)
+    jobs = answer_of_head(lambda: JobSubmissionClient(head))
+    job = answer_of_head(lambda: jobs.submit_job(entrypoint=shlex.join(command)))
+
+    def ended() -> bool:
+        return jobs.get_job_status(job).is_terminal()
+
+    def log() -> str:
+        return jobs.get_job_logs(job)
+
+    wait_until(lambda: "pairs/s" in log() or ended(), 200, log)
     jobs.stop_job(job)
-    wait_until(lambda: jobs.get_job_status(job).is_terminal(), 100)
-    log = jobs.get_job_logs(job)
-    assert jobs.get_job_status(job) == JobStatus.STOPPED, log
+    wait_until(ended, 100, log)
+    assert jobs.get_job_status(job) == JobStatus.STOPPED, log()
     names = [child.name for child in (Location.of(storage) / "stopped").children()]
-    assert [name for name in names if name.startswith("checkpoint-")], log
+    assert [name for name in names if name.startswith("checkpoint-")], log()
     client = connect(mlflow_server)
     (run,) = client.search_runs([client.get_experiment_by_name("jobs").experiment_id])
     assert run.info.status == "KILLED"
     assert run.data.tags["ray_job_id"] == job
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.5)
-
-
-def when_it_answers(call: Callable[[], Any], seconds: float = 60) -> Any:
-    """The call's result, once the head is up."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return call()
-        except (ConnectionError, RuntimeError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(1)

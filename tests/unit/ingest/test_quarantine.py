@@ -16,8 +16,7 @@ from pipelines.ingest.source import SampleSource
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.runtime.blocks import Block
-from pipelines.runtime.retry import retry_storage
-from pipelines.runtime.storage import Location, MissingError
+from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.training.coordinator import RunCoordinator
 from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
@@ -169,21 +168,3 @@ def test_a_window_that_died_is_begun_carefully_and_not_for_ever() -> None:
     for _ in range(MAX_WINDOW_STARTS - 1):
         assert registry.begin_window("y", "real", 8).refusal is None
     assert "from step 9 on died" in str(registry.begin_window("y", "real", 8).refusal)
-
-
-@pytest.mark.parametrize("error", [StorageError("503"), MissingError("gone")])
-def test_an_outage_is_waited_for_and_told_of(monkeypatch: pytest.MonkeyPatch, error: StorageError) -> None:
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    told: list[str] = []
-    answers = iter([error, error, "rows"])
-
-    def ask() -> str:
-        answer = next(answers)
-        if isinstance(answer, StorageError):
-            raise answer
-        return answer
-
-    assert retry_storage(ask, 60.0, told.append) == "rows"
-    assert told == [f"waiting: {error}"]
-    with pytest.raises(StorageError):
-        retry_storage(lambda: (_ for _ in ()).throw(error), 0.0)
