@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from charmnet.codecs import encode_jpeg, encode_png
-from tests.benchmarks.memory import make_pairs
+from pipelines.benchmarks.memory import make_pairs
 from tests.factories import foreground, photograph
 
 SCRIPT = """

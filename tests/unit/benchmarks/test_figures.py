@@ -14,7 +14,7 @@ from pipelines.benchmarks.processes import Spent, kind_of
 from pipelines.benchmarks.train import Run, run_figures
 from pipelines.benchmarks.workers import worker_figures
 from pipelines.commands.cli import main
-from tests.benchmarks.memory import make_pairs
+from pipelines.benchmarks.memory import make_pairs
 
 
 def test_a_run_is_held_against_the_update_before_and_after_it() -> None:

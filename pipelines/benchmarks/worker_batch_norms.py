@@ -1,6 +1,6 @@
 """What the number of workers changes: batch norms that see a share of the batch, or all of it.
 
-  python -m tests.benchmarks.workers --real URI --rendered URI --select "split == 'train'" --split test
+  python -m pipelines.benchmarks.worker_batch_norms --real URI --rendered URI --select "split == 'train'" --split test
 
 The same global batches are learnt by one process and by several (gloo), from the same start. Everything but
 the batch norms adds up to the same update (tests/distributed/test_ddp_update.py). Another seed shows how much

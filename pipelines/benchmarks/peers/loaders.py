@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.peers.common import (
+from pipelines.benchmarks.peers.common import (
     BATCH_SIZE,
     Row,
     endless,

@@ -1,6 +1,6 @@
 """What Ray Data's control loop burns while training is slower than its data, with pacing and without.
 
-python -m tests.benchmarks.stalled_consumer --data URI
+python -m pipelines.benchmarks.stalled_consumer --data URI
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What ingest and training take of memory and disk, and whether it grows with the data or with time.
 
-  python -m tests.benchmarks.memory ingest [--rows 1000]      a data set and one ten times larger, equal steps
-  python -m tests.benchmarks.memory training [--steps 10000]  the debug recipe, and how its processes grow
+  python -m pipelines.benchmarks.memory ingest [--rows 1000]      a data set and one ten times larger, equal steps
+  python -m pipelines.benchmarks.memory training [--steps 10000]  the debug recipe, and how its processes grow
 
 Memory is what the processes of a run hold for themselves, all together: their resident sets less what they
 share (the object store, programs). It is looked at twice a second. Data sets are made for it, of small
@@ -182,7 +182,7 @@ def ingest(rows: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for count in (rows, rows * TIMES_LARGER):
             uri = make_pairs(Path(folder, str(count)), count)
-            watch = started("tests.benchmarks.memory", "ingest", "--consume", uri, "--steps", str(steps))
+            watch = started("pipelines.benchmarks.memory", "ingest", "--consume", uri, "--steps", str(steps))
             peaks.append(watch.totals.max() / MEGABYTE)
             print(
                 f"{count:>9,} rows: peak {peaks[-1]:,.0f} MiB, "

@@ -1,6 +1,6 @@
 """What pays in a training step on a GPU: recordings, memory format, cuDNN's own choice, the compiler.
 
-python -m tests.benchmarks.gpu_update [--batch 8] [--precision bf16]
+python -m pipelines.benchmarks.gpu_update [--batch 8] [--precision bf16]
 
 Width 64, tensors in memory; variants take turns in one process, medians of five turns of twenty steps.
 """

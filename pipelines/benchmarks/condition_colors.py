@@ -1,6 +1,6 @@
 """How far the colours of two data sets of scenes are apart, condition by condition.
 
-  python -m tests.benchmarks.condition_colors s3://bucket/rendered s3://bucket/mini_rdharmony
+  python -m pipelines.benchmarks.condition_colors s3://bucket/rendered s3://bucket/mini_rdharmony
 
 Of all pixels of a condition: mean and standard deviation of L, a and b (CIE Lab, D65), the first data set's
 beside the second's; the distance is that of the three means.

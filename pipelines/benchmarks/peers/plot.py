@@ -1,4 +1,4 @@
-"""CPU milliseconds per row of each way: python -m tests.benchmarks.peers.plot peers.json PICTURE.png"""
+"""CPU milliseconds per row of each way: python -m pipelines.benchmarks.peers.plot peers.json PICTURE.png"""
 
 from __future__ import annotations
 

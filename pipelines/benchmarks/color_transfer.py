@@ -1,6 +1,6 @@
 """What different ways of bringing a 256x256 result to the full picture keep.
 
-  python -m tests.benchmarks.color_transfer
+  python -m pipelines.benchmarks.color_transfer
 
 The network is stood in for by the answer it should give, the ground truth at 256x256, blurred as networks do.
 Composites are scikit-image's photographs with an ellipse under another light: other gains, mixed channels and

@@ -1,6 +1,6 @@
 """Where the time of a training step goes, by kind of operation.
 
-python -m tests.benchmarks.update_profile [--precision bf16] [--batch 4] [--threads 2]
+python -m pipelines.benchmarks.update_profile [--precision bf16] [--batch 4] [--threads 2]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Draws what `charmnet bench update --json FILE` found: rates beside their limits, and memory.
 
-python -m tests.benchmarks.update_plot FILE docs/images/update.svg
+python -m pipelines.benchmarks.update_plot FILE docs/images/update.svg
 """
 
 from __future__ import annotations

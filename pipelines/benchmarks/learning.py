@@ -2,7 +2,7 @@
 
 Trains in this process on the stream that `charmnet train` would give one worker, then scores the splits.
 
-python -m tests.benchmarks.learning --real URI --rendered URI --select "split == 'IHD_nonhuman_train'" \\
+python -m pipelines.benchmarks.learning --real URI --rendered URI --select "split == 'IHD_nonhuman_train'" \\
     --split IHD_nonhuman_test --split IHD_human_test precision=float32 precision=bf16 decode=fast
 """
 

@@ -3,7 +3,7 @@
 Running statistics have no part in training, so one run serves for both. Each kind gathers its own anew from
 the training stream (rendered batch first, momentum 0.1, as in training), then the splits are scored.
 
-python -m tests.benchmarks.batch_norm_statistics --run URI --real URI --rendered URI \\
+python -m pipelines.benchmarks.batch_norm_statistics --run URI --real URI --rendered URI \\
     --select "split == 'IHD_nonhuman_train'" --split IHD_nonhuman_test --step 200 --step 400
 """
 

@@ -1,6 +1,6 @@
 """How well many data tasks keep each other company, on a machine that need not have their cores.
 
-  python -m tests.benchmarks.many_tasks --source URI --tasks 7 --milliseconds 20
+  python -m pipelines.benchmarks.many_tasks --source URI --tasks 7 --milliseconds 20
 
 Each task waits in place of decoding, so that it takes no core. Samples a second against those of as many
 tasks that never rest: what is lost is lost to handing blocks on in order and to Ray Data's limits.

@@ -1,6 +1,6 @@
 """How long training stands still for a checkpoint, and how long its upload takes behind.
 
-  python -m tests.benchmarks.checkpoints [--width 64] [--method charmnet] [--times 7] [--storage URI]
+  python -m pipelines.benchmarks.checkpoints [--width 64] [--method charmnet] [--times 7] [--storage URI]
 
 The loop's own part is a copy of networks and optimisers, the first time into new memory. While another
 thread writes the copy, this one goes on with small operations of torch: its longest pause is for what the

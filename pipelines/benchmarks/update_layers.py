@@ -3,7 +3,7 @@
 CPU milliseconds at 4 samples, the least of a few times: the forward pass, the gradient of the input, that of
 the weights, and that of weights and bias.
 
-OMP_NUM_THREADS=1 python -m tests.benchmarks.update_layers
+OMP_NUM_THREADS=1 python -m pipelines.benchmarks.update_layers
 """
 
 from __future__ import annotations

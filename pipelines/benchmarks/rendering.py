@@ -1,10 +1,10 @@
 """How fast scenes are rendered, what mixing their light saves, and how much noise is left.
 
-  python -m tests.benchmarks.rendering speed
-  python -m tests.benchmarks.rendering mixing --size 256x144
-  python -m tests.benchmarks.rendering noise --size 256x256
-  python -m tests.benchmarks.rendering tasks
-  python -m tests.benchmarks.rendering variants --variant cuda_ad_rgb
+  python -m pipelines.benchmarks.rendering speed
+  python -m pipelines.benchmarks.rendering mixing --size 256x144
+  python -m pipelines.benchmarks.rendering noise --size 256x256
+  python -m pipelines.benchmarks.rendering tasks
+  python -m pipelines.benchmarks.rendering variants --variant cuda_ad_rgb
 
 Seconds are those that one thread computes, whatever runs beside it; those of `tasks` and `variants` are a
 clock's, on an idle machine.
@@ -38,7 +38,7 @@ from pipelines.rendering.mitsuba_renderer import SAMPLES_PER_PIXEL, VARIANT, ren
 from pipelines.runtime.cluster import start_here
 from pipelines.runtime.storage import Location
 from pipelines.shards.rejection import Rejection
-from tests.fixtures.separately_lit import render_separately
+from pipelines.benchmarks.separate_renders import render_separately
 
 Rows = Iterator[tuple[str, ...]]
 Made = TypeVar("Made")

@@ -2,7 +2,7 @@
 
   python -m venv PEERS && PEERS/bin/pip install albumentations webdataset mosaicml-streaming litdata \\
       boto3 psutil pyarrow "ray[data]==2.60.0"
-  python -m tests.benchmarks.peers s3://BUCKET/bench --python PEERS/bin/python --json peers.json
+  python -m pipelines.benchmarks.peers s3://BUCKET/bench --python PEERS/bin/python --json peers.json
 
 The data are what `charmnet bench ingest` put into the store. Everything runs one after the other, `--times`
 times round. A peer that fails is named with its error.
@@ -54,8 +54,8 @@ def run_peer(arguments: argparse.Namespace) -> None:
     """In a process of the peers' interpreter: one peer's figures on standard output."""
     import os
 
-    from tests.benchmarks.peers.common import measured
-    from tests.benchmarks.peers.loaders import PEERS
+    from pipelines.benchmarks.peers.common import measured
+    from pipelines.benchmarks.peers.loaders import PEERS
 
     cores = arguments.cores[0]
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
@@ -76,11 +76,11 @@ def compare(arguments: argparse.Namespace) -> list[dict[str, object]]:
 
 
 def _commands(arguments: argparse.Namespace, data: str, cores: int) -> list[tuple[str, list[str]]]:
-    from tests.benchmarks.peers.loaders import PEERS
+    from pipelines.benchmarks.peers.loaders import PEERS
 
     wanted = set(arguments.only or [*PEERS, "own"])
     size = ["--cores", str(cores), "--rows", str(arguments.rows)]
-    peer = [arguments.python, "-m", "tests.benchmarks.peers", arguments.root, "--data", data, *size]
+    peer = [arguments.python, "-m", "pipelines.benchmarks.peers", arguments.root, "--data", data, *size]
     stream = [sys.executable, "-m", "pipelines.benchmarks.ingest_stream", f"{arguments.root}/shards"]
     return [
         *((name, [*peer, "--peer", name]) for name in PEERS if name in wanted),
