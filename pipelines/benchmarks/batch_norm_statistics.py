@@ -1,15 +1,14 @@
-"""What running statistics per domain are worth: the same weights scored with both kinds.
+"""Running statistics per domain against mixed ones: the same weights scored with both kinds.
 
-Running statistics have no part in training, so one run serves for both. Each kind gathers its own anew from
-the training stream (rendered batch first, momentum 0.1, as in training), then the splits are scored.
+  python -m pipelines.benchmarks.batch_norm_statistics --run URI --real URI --rendered URI \\
+      --select "split == 'IHD_nonhuman_train'" --split IHD_nonhuman_test --step 200 --step 400
 
-python -m pipelines.benchmarks.batch_norm_statistics --run URI --real URI --rendered URI \\
-    --select "split == 'IHD_nonhuman_train'" --split IHD_nonhuman_test --step 200 --step 400
+Running statistics have no part in training, so one run serves for both. Each kind is gathered anew from the
+training stream (rendered batch first, momentum 0.1, as in training), then the splits are scored.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 
 import torch
@@ -17,6 +16,7 @@ import torch
 from charmnet.batch import HarmonizationBatch
 from charmnet.methods import CharmNetMethod, Method
 from charmnet.vocabulary import Domain
+from pipelines.benchmarks.options import benchmark_parser
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
@@ -31,33 +31,35 @@ BATCH_SIZE = 8
 CPU = torch.device("cpu")
 
 
-def batches(uri: str, select: str) -> Iterator[HarmonizationBatch]:
+def stream_batches(uri: str, select: str) -> Iterator[HarmonizationBatch]:
+    """Yield the first `BATCHES` batches of a data set's training stream."""
     spec = StreamSpec(Dataset.open(uri), BATCH_SIZE, selection=Selection(select))
     return (to_batch(block, CPU) for block in read_window(spec, 0, BATCHES, BATCH_SIZE))
 
 
-def twin(method: Method, domain_statistics: bool) -> CharmNetMethod:
-    """The same weights with statistics of the other kind."""
-    made = CharmNetMethod(**{**method.options, "domain_statistics": domain_statistics})
-    weights, own = method.modules["generator"].state_dict(), made.generator.state_dict()
-    made.generator.load_state_dict({**own, **{key: weights[key] for key in own if key in weights}})
-    return made
+def with_statistics(method: Method, domain_statistics: bool) -> CharmNetMethod:
+    """Return a method with the same weights and running statistics of the given kind, not yet gathered."""
+    twin = CharmNetMethod(**{**method.options, "domain_statistics": domain_statistics})
+    weights = method.modules["generator"].state_dict()
+    state = twin.generator.state_dict()
+    twin.generator.load_state_dict({**state, **{key: weights[key] for key in state if key in weights}})
+    return twin
 
 
 @torch.no_grad()
-def gather(
+def gather_statistics(
     method: CharmNetMethod, rendered: Iterator[HarmonizationBatch], real: Iterator[HarmonizationBatch]
 ) -> None:
+    """Update running statistics with batches of both domains in turns."""
     method.generator.train()
-    for of_rendered, of_real in zip(rendered, real, strict=True):
-        method.generator(of_rendered.composite, of_rendered.foreground_mask, Domain.RENDERED)
-        method.generator(of_real.composite, of_real.foreground_mask, Domain.REAL)
+    for rendered_batch, real_batch in zip(rendered, real, strict=True):
+        method.generator(rendered_batch.composite, rendered_batch.foreground_mask, Domain.RENDERED)
+        method.generator(real_batch.composite, real_batch.foreground_mask, Domain.REAL)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Score checkpoints of a run with both kinds of statistics and print a line for each."""
+    parser = benchmark_parser(__doc__)
     for flag in ("run", "real", "rendered", "select"):
         parser.add_argument(f"--{flag}", required=True)
     parser.add_argument("--split", action="append", required=True)
@@ -69,11 +71,13 @@ def main() -> None:
     for step in arguments.step:
         method = load_model(f"{arguments.run}/checkpoint-{step:09d}")
         for per_domain in (False, True):
-            model = twin(method, per_domain)
-            gather(model, batches(arguments.rendered, ""), batches(arguments.real, arguments.select))
+            model = with_statistics(method, per_domain)
+            rendered = stream_batches(arguments.rendered, "")
+            gather_statistics(model, rendered, stream_batches(arguments.real, arguments.select))
             scores = validation.score(model, CPU)
             figures = [
-                f"{scores[f'eval/{s}/fmse']:.0f} {scores[f'eval/{s}/mse']:.1f}" for s in arguments.split
+                f"{scores[f'eval/{split}/fmse']:.0f} {scores[f'eval/{split}/mse']:.1f}"
+                for split in arguments.split
             ]
             print(f"{step}  {'per domain' if per_domain else 'mixed'}  {'  '.join(figures)}", flush=True)
 

@@ -1,16 +1,15 @@
-"""How long training stands still for a checkpoint, and how long its upload takes behind.
+"""Checkpoints: how long training stands still for one, and how long its upload takes meanwhile.
 
   python -m pipelines.benchmarks.checkpoints [--width 64] [--method charmnet] [--times 7] [--storage URI]
 
-The loop's own part is a copy of networks and optimisers, the first time into new memory. While another
-thread writes the copy, this one goes on with small operations of torch: its longest pause is for what the
-other keeps it waiting, since Python runs one at a time.
+The loop itself copies networks and optimizers in memory, the first time into new memory. While another thread
+writes the copy, this one goes on with small operations of torch: its longest pause shows how long the upload
+keeps the loop waiting, since Python runs one thread at a time.
 Without --storage a SeaweedFS is started for it.
 """
 
 from __future__ import annotations
 
-import argparse
 import operator
 import os
 import tempfile
@@ -24,6 +23,7 @@ import torch
 
 from charmnet.methods import METHODS, Method, build_method
 from charmnet.weights import Snapshot, snapshot
+from pipelines.benchmarks.options import benchmark_parser
 from pipelines.runs.checkpoints import Uploader, checkpoint_name, collect_checkpoints, register_checkpoint
 from pipelines.runtime.storage import Location
 from pipelines.services.local import ObjectStore
@@ -32,8 +32,8 @@ MEGABYTE = 1 << 20
 _QUIET_SECONDS = 2.0
 
 
-def stepped(name: str, width: int) -> Method:
-    """A method whose optimisers hold what they hold in training."""
+def stepped_method(name: str, width: int) -> Method:
+    """Return a method whose optimizers hold the state that they have in training."""
     method = build_method(name, width=width, seed=0)
     for optimizer in method.optimizers.values():
         for group in optimizer.param_groups:
@@ -45,8 +45,9 @@ def stepped(name: str, width: int) -> Method:
 
 
 def longest_pause(busy: Callable[[], bool]) -> float:
-    """Seconds that the longest of many small operations took, while something is so."""
-    values, longest = torch.zeros(1000), 0.0
+    """Return the seconds of the longest of many small operations that are made while `busy` says yes."""
+    values = torch.zeros(1000)
+    longest = 0.0
     while busy():
         started = time.perf_counter()
         values.add_(1.0)
@@ -55,30 +56,33 @@ def longest_pause(busy: Callable[[], bool]) -> float:
 
 
 def measure(method: Method, storage: Location, times: int) -> np.ndarray:
-    """[times, 3] seconds: the copy, its upload, the longest pause meanwhile."""
-    uploader, figures, state = Uploader(), [], None
+    """Return float64 [times, 3] in seconds: the copy, its upload, the longest pause during the upload."""
+    uploader = Uploader()
+    state = None
+    figures = []
     for step in range(1, times + 1):
         started = time.perf_counter()
         state = snapshot(method, {"step": step}, into=state)
         copied = time.perf_counter()
-        ended: list[float] = []
-        uploader.submit(partial(upload, storage, step, state, ended))
-        pause = longest_pause(partial(operator.not_, ended))
+        end_times: list[float] = []
+        uploader.submit(partial(upload, storage, step, state, end_times))
+        pause = longest_pause(partial(operator.not_, end_times))
         uploader.wait()
-        figures.append([copied - started, ended[0] - copied, pause])
+        figures.append([copied - started, end_times[0] - copied, pause])
     return np.array(figures)
 
 
-def upload(storage: Location, step: int, state: Snapshot, ended: list[float]) -> None:
-    """What a run's uploader does; notes when it was done."""
+def upload(storage: Location, step: int, state: Snapshot, end_times: list[float]) -> None:
+    """Save a checkpoint as a run's uploader does, and append the time of its end."""
     try:
         register_checkpoint(storage, checkpoint_name(step), state)
         collect_checkpoints(storage, checkpoint_name(step), 1)
     finally:
-        ended.append(time.perf_counter())
+        end_times.append(time.perf_counter())
 
 
 def report(method: Method, storage: Location, times: int) -> None:
+    """Measure and print."""
     state = snapshot(method, {})
     size = sum(tensor.nbytes for tensors in state.tensors.values() for tensor in tensors.values())
     deadline = time.perf_counter() + _QUIET_SECONDS
@@ -95,24 +99,23 @@ def report(method: Method, storage: Location, times: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Measure onto the storage that the command names, else onto an object store of its own."""
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--method", choices=METHODS, default="charmnet")
     parser.add_argument("--width", type=int, default=64, help="of the networks (default 64)")
     parser.add_argument("--times", type=int, default=7, help="how many checkpoints (default 7)")
     parser.add_argument("--storage", metavar="URI", help="a folder that nothing else uses")
     arguments = parser.parse_args()
-    run = partial(report, stepped(arguments.method, arguments.width), times=arguments.times)
+    method = stepped_method(arguments.method, arguments.width)
     if arguments.storage:
-        run(Location.of(arguments.storage))
+        report(method, Location.of(arguments.storage), arguments.times)
         return
     with tempfile.TemporaryDirectory() as folder:
         store = ObjectStore(Path(folder))
         store.start()
         try:
             os.environ.update(store.environment())
-            run(Location.of(store.uri) / "checkpoints")
+            report(method, Location.of(store.uri) / "checkpoints", arguments.times)
         finally:
             store.stop(grace_seconds=1)
 

@@ -24,7 +24,7 @@ from rich.table import Table
 from charmnet.methods import CharmNetMethod, Method
 from charmnet.vocabulary import Domain
 from pipelines.benchmarks.plot import bars
-from pipelines.benchmarks.processes import Spent
+from pipelines.benchmarks.processes import CpuTimes
 from pipelines.benchmarks.report import Report
 from pipelines.benchmarks.tensors import batches_in_memory
 from pipelines.runtime.storage import Location
@@ -136,13 +136,13 @@ def course_of(results: Iterable[Any], count: int) -> Course:
         results: of which there are `count`, one for each picture.
     """
     course, first, last = Course(time.perf_counter()), *counted(count)
-    own, before = time.process_time(), Spent({})
+    own, before = time.process_time(), CpuTimes({})
     for number, _ in enumerate(results):
         course.done.append(time.perf_counter())
         if number == first:
-            own, before = time.process_time(), Spent.now()
+            own, before = time.process_time(), CpuTimes.now()
         if number == last:
-            spent = Spent.now().since(before) | {"driver": time.process_time() - own}
+            spent = CpuTimes.now().since(before) | {"driver": time.process_time() - own}
             course.cpu_seconds = {kind: seconds / (last - first) for kind, seconds in spent.items()}
     return course
 

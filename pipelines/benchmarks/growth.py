@@ -8,32 +8,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
-from charmnet.codecs import encode_jpeg, encode_png
-from charmnet.vocabulary import Domain
-from pipelines.benchmarks.report import Report, peak_bytes
+from pipelines.benchmarks.processes import peak_bytes, run_module
+from pipelines.benchmarks.report import Report
+from pipelines.benchmarks.synthetic_data import SIDE, write_pairs
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
-from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.reading import Dataset
-from pipelines.shards.rows import Row, pair_row
-from pipelines.shards.schema import RowKind
-from pipelines.shards.writer import write_parquet
 
 TIMES = (1, 4, 16)
-_SIDE = 128  # pixels
-_DIFFERENT = 64  # pictures, under many ids
-_SHARD_ROWS = 512
+_MODULE = "pipelines.benchmarks.growth"
 _BATCH_SIZE = 16
 _LOADED = time.process_time()
 
@@ -49,9 +41,8 @@ def measure(arguments: argparse.Namespace) -> Report:
     for times in TIMES:
         rows = times * arguments.rows
         with tempfile.TemporaryDirectory() as folder:
-            sizes.append(
-                {"rows": rows, "write": _apart("write", folder, rows), "read": _apart("read", folder)}
-            )
+            written = run_module(_MODULE, "write", folder, rows)
+            sizes.append({"rows": rows, "write": written, "read": run_module(_MODULE, "read", folder)})
     figures = growth_figures(sizes)
     return Report(figures, [_table(figures)])
 
@@ -69,33 +60,10 @@ def growth_figures(sizes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"sizes": list(sizes), "grown": grown}
 
 
-def _apart(part: str, *arguments: object) -> dict[str, float]:
-    command = [sys.executable, "-m", __name__, part, *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
-
-
 def write(folder: str, rows: str) -> dict[str, float]:
-    """Makes a data set, a shard at a time."""
-    place, parts = Location.of(folder), []
-    for first in range(0, int(rows), _SHARD_ROWS):
-        held = _rows(first, min(first + _SHARD_ROWS, int(rows)))
-        path = f"part-{first:08d}.parquet"
-        parts.append(write_parquet(place, path, RowKind.PAIR, Domain.REAL, held).manifest)
-    Manifest.merged(parts, {}).save(place)
+    """Write a data set, a shard at a time."""
+    write_pairs(Path(folder), int(rows))
     return _spent()
-
-
-def _rows(first: int, stop: int) -> Iterator[Row]:
-    random = np.random.default_rng(0)
-    stratum = Stratum(Domain.REAL, "HCOCO", None, ("train",))
-    mask = encode_png(np.pad(np.full((_SIDE // 2,) * 2, 255, np.uint8), _SIDE // 4))
-    noise = random.integers(256, size=(_DIFFERENT, _SIDE, _SIDE, 3), dtype=np.uint8)
-    pictures = [encode_jpeg(picture) for picture in noise]
-    for number in range(first, stop):
-        picture = pictures[number % _DIFFERENT]
-        held = {"composite": picture, "ground_truth": picture, "foreground_mask": mask}
-        yield pair_row(f"HCOCO/{number}", stratum, held)
 
 
 def read(folder: str) -> dict[str, float]:
@@ -131,7 +99,7 @@ def draw(figures: dict[str, Any], axes: Any) -> None:
 
 def _table(figures: dict[str, Any]) -> Table:
     columns = ("written, CPU s", "ms a row", "peak, MB", "epoch read, CPU s", "ms a row", "peak, MB")
-    table = Table("rows", *columns, title=f"growth: pairs of {_SIDE}x{_SIDE}, training batches of 256x256")
+    table = Table("rows", *columns, title=f"growth: pairs of {SIDE}x{SIDE}, training batches of 256x256")
     for size in figures["sizes"]:
         cells = []
         for part in (size["write"], size["read"]):

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import pickle
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import psutil
 from rich.table import Table
 
 from charmnet.vocabulary import Domain
-from pipelines.benchmarks.report import peak_bytes
+from pipelines.benchmarks.processes import peak_bytes, run_module
 from pipelines.ingest.epoch_plan import EpochPlan
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.schema import SCHEMA_VERSION, RowKind
 
+_MODULE = "pipelines.benchmarks.manifests"
 _GROUPS, _ROWS = 16, 64  # of a shard, and of a row group
 _PAIRS = 4  # of a worker's step
 _MOST_OBJECT_SHARDS = 10_000  # more would take a gigabyte, and half a minute
@@ -31,15 +30,9 @@ def manifest_apart(shards: int) -> dict[str, float]:
     """`manifest_figures` in processes of their own, whose memory holds nothing else."""
     with tempfile.TemporaryDirectory() as folder:
         write_manifest(Location.of(folder), shards)
-        loaded = _apart("manifest", folder)
-        objects = _apart("objects", folder) if shards <= _MOST_OBJECT_SHARDS else {}
-        return {"shards": shards, **loaded, **_apart("unpickle", folder), **objects}
-
-
-def _apart(part: str, *arguments: str) -> Any:
-    command = [sys.executable, "-m", __name__, part, *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
+        loaded = run_module(_MODULE, "manifest", folder)
+        objects = run_module(_MODULE, "objects", folder) if shards <= _MOST_OBJECT_SHARDS else {}
+        return {"shards": shards, **loaded, **run_module(_MODULE, "unpickle", folder), **objects}
 
 
 def write_manifest(place: Location, shards: int) -> None:

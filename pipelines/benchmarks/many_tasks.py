@@ -1,20 +1,20 @@
-"""How well many data tasks keep each other company, on a machine that need not have their cores.
+"""Throughput of many data tasks side by side, on a machine that need not have their cores.
 
   python -m pipelines.benchmarks.many_tasks --source URI --tasks 7 --milliseconds 20
 
-Each task waits in place of decoding, so that it takes no core. Samples a second against those of as many
-tasks that never rest: what is lost is lost to handing blocks on in order and to Ray Data's limits.
+Each task waits in place of decoding, so that it takes no core. Samples a second are compared with those of as
+many tasks that never rest: the difference is lost to handing blocks on in order and to Ray Data's limits.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from typing import Any
 
 import ray
 
+from pipelines.benchmarks.options import benchmark_parser
 from pipelines.ingest.lanes import LaneShard, TaskResources
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.cluster import start_here
@@ -23,56 +23,60 @@ from pipelines.shards.reading import Dataset
 
 WARM_UP_SECONDS = 10
 SECONDS = 30
+_ENOUGH_STEPS = 1_000_000
 
 
-def waiting_in_place_of_decoding(seconds: float) -> Callable[[], None]:
-    """For a worker process, before its first task."""
+def wait_in_place_of_decoding(seconds: float) -> Callable[[], None]:
+    """Return a set-up function for a worker process: every sample becomes its first one, after a pause."""
 
     def set_up() -> None:
         from pipelines.ingest import source
 
-        decode, decoded = source.decode, []
+        decode = source.decode
+        first: list[Any] = []
 
-        def wait(*arguments: Any) -> Any:
-            if not decoded:
-                decoded.append(decode(*arguments))
+        def wait(*arguments: Any, **options: Any) -> Any:
+            if not first:
+                first.append(decode(*arguments, **options))
             time.sleep(seconds)
-            return decoded[0]
+            return first[0]
 
         source.decode = wait
 
     return set_up
 
 
-def rate(shard: LaneShard) -> float:
-    """Samples a second after the warm-up."""
-    started, counted = None, 0
-    for block in shard.steps(0, 1_000_000):
+def sample_rate(shard: LaneShard) -> float:
+    """Return samples a second after the warm-up."""
+    count = 0
+    measured_from = None
+    for block in shard.steps(0, _ENOUGH_STEPS):
         now = time.perf_counter()
-        started = started or now + WARM_UP_SECONDS
-        if now > started:
-            counted += len(block["step"])
-        if now > started + SECONDS:
+        if measured_from is None:
+            measured_from = now + WARM_UP_SECONDS
+        if now > measured_from:
+            count += len(block["step"])
+        if now > measured_from + SECONDS:
             break
-    return counted / SECONDS
+    return count / SECONDS
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Print the rate, that of tasks that never rest, and the ratio of the two."""
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--source", required=True, metavar="URI", help="shards of either domain")
     parser.add_argument("--tasks", type=int, default=7)
-    parser.add_argument("--milliseconds", type=float, default=20.0, help="that a sample takes")
-    parser.add_argument("--batch", type=int, default=8)
-    args = parser.parse_args()
-    hook = waiting_in_place_of_decoding(args.milliseconds / 1000)
-    start_here(num_cpus=args.tasks + 1, runtime_env={"worker_process_setup_hook": hook})
-    spec = StreamSpec(Dataset.open(Location.of(args.source)), args.batch)
-    shard = LaneShard(spec, rank=0, num_workers=1, resources=TaskResources(max_cpus=float(args.tasks)))
-    got, most = rate(shard), args.tasks * 1000 / args.milliseconds
+    parser.add_argument("--milliseconds", type=float, default=20.0, help="of a sample (default 20)")
+    parser.add_argument("--batch", type=int, default=8, help="samples a step (default 8)")
+    arguments = parser.parse_args()
+    hook = wait_in_place_of_decoding(arguments.milliseconds / 1000)
+    start_here(num_cpus=arguments.tasks + 1, runtime_env={"worker_process_setup_hook": hook})
+    spec = StreamSpec(Dataset.open(Location.of(arguments.source)), arguments.batch)
+    shard = LaneShard(spec, rank=0, num_workers=1, resources=TaskResources(max_cpus=float(arguments.tasks)))
+    rate = sample_rate(shard)
+    never_resting = arguments.tasks * 1000 / arguments.milliseconds
     print("samples/s | of tasks that never rest | ratio")
-    print(f"{got:.0f} | {most:.0f} | {got / most:.2f}")
+    print(f"{rate:.0f} | {never_resting:.0f} | {rate / never_resting:.2f}")
     ray.shutdown()
 
 

@@ -1,11 +1,13 @@
-"""What ingest and training take of memory and disk, and whether it grows with the data or with time.
+"""Memory and disk that ingest and training take, and whether they grow with the data or with time.
 
-  python -m pipelines.benchmarks.memory ingest [--rows 1000]      a data set and one ten times larger, equal steps
-  python -m pipelines.benchmarks.memory training [--steps 10000]  the debug recipe, and how its processes grow
+  python -m pipelines.benchmarks.memory ingest [--rows 1000]
+  python -m pipelines.benchmarks.memory training [--steps 10000]
 
-Memory is what the processes of a run hold for themselves, all together: their resident sets less what they
-share (the object store, programs). It is looked at twice a second. Data sets are made for it, of small
-pictures, on the local disk.
+`ingest` streams equal steps of two data sets, one ten times the other; `training` runs the debug recipe and
+measures how its processes grow.
+
+Memory is the private memory of all processes of a run together: their resident sets less what they share (the
+object store, programs). It is read twice a second. Data sets of small pictures are made on the local disk.
 """
 
 from __future__ import annotations
@@ -18,65 +20,64 @@ import sys
 import tempfile
 import threading
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import psutil
+import ray
+import ray.data
 
-from charmnet.codecs import encode_jpeg, encode_png
-from charmnet.composition import exchange_foreground
-from charmnet.vocabulary import NUM_CONDITIONS, Domain
+from pipelines.benchmarks.options import benchmark_parser
+from pipelines.benchmarks.processes import ray_worker_name, read_tree
+from pipelines.benchmarks.synthetic_data import write_pairs, write_scenes
+from pipelines.ingest.lanes import TaskResources, stream_dataset
 from pipelines.ingest.stream import StreamSpec
+from pipelines.runtime.blocks import unpack_block
 from pipelines.runtime.cluster import start_here
-from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.reading import Dataset
-from pipelines.shards.rows import Row, pair_row, scene_row
-from pipelines.shards.schema import RowKind
-from pipelines.shards.writer import write_parquet
-from tests.factories import foreground, photograph
 
 TIMES_LARGER = 10
 BATCH_SIZE = 16
 MEGABYTE = 1 << 20
 _INTERVAL_SECONDS = 0.5
-_SHARD_ROWS = 1000
-_DIFFERENT_PICTURES = 64
-_WARM_SHARE = 0.25  # of the steps, before growth is measured; nor is it when the run has made its last
+_WARM_SHARE = 0.25  # of the steps, before growth is measured; nor is it after the last step
 
 
 @dataclass
-class Watch:
-    """Memory of a process and all below it, beside the step that it was seen at.
+class MemoryWatch:
+    """Memory of a process and of all its descendants, beside the step that it was read at.
 
     Attributes:
-        step: the last one that the process told.
-        seen: (step, {kind of process: bytes of each}) in order.
+        process: prints "step N" lines on standard output.
+        step: the last one that the process printed.
+        readings: (step, {kind of process: bytes of each}), in order.
     """
 
     process: subprocess.Popen[str]
     step: int = 0
-    seen: list[tuple[int, dict[str, list[int]]]] = field(default_factory=list)
+    readings: list[tuple[int, dict[str, list[int]]]] = field(default_factory=list)
 
-    def until_end(self) -> None:
-        """
+    def run_until_end(self) -> None:
+        """Read memory until the process ends.
+
         Raises:
             SystemExit: the process failed; its output was shown.
         """
-        reader = threading.Thread(target=self._listen, daemon=True)
+        reader = threading.Thread(target=self._read_output, daemon=True)
         reader.start()
         while True:
             try:
                 code = self.process.wait(_INTERVAL_SECONDS)
                 break
             except subprocess.TimeoutExpired:
-                self.seen.append((self.step, private_bytes(self.process.pid)))
+                self.readings.append((self.step, private_bytes(self.process.pid)))
         reader.join()
         if code:
             raise SystemExit(f"the process that was watched ended with {code}")
 
-    def _listen(self) -> None:
+    def _read_output(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if match := re.match(r"step (\d+)", line):
@@ -86,34 +87,39 @@ class Watch:
 
     @property
     def totals(self) -> np.ndarray:
-        return np.array([sum(map(sum, parts.values())) for _, parts in self.seen])
+        """Bytes of all processes together, int64 [readings]."""
+        return np.array([_total(by_kind) for _, by_kind in self.readings])
 
 
 def private_bytes(pid: int) -> dict[str, list[int]]:
-    """What a process and each of its descendants hold for themselves, by kind of process."""
-    found: dict[str, list[int]] = defaultdict(list)
-    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
-        try:
-            memory, words = process.memory_info(), process.cmdline()
-        except psutil.Error:  # it has just ended
-            continue
-        found[_kind(words)].append(memory.rss - memory.shared)
-    return dict(found)
+    """Return the private bytes of a process and of each of its descendants, by kind of process."""
+    by_kind: dict[str, list[int]] = defaultdict(list)
+    for kind, size in read_tree(_private_bytes, pid):
+        by_kind[kind].append(size)
+    return dict(by_kind)
 
 
-def _kind(words: list[str]) -> str:
-    """Actors by their names; processes that run data tasks or wait for one, and Ray's servers, as one."""
-    name = words[0] if words else ""
-    if name.startswith(("ray::IDLE", "ray::MapBatches")):
-        return "data tasks"
-    if "gcs_server" in name:
+def _private_bytes(process: psutil.Process) -> tuple[str, int]:
+    memory = process.memory_info()
+    return _kind(process.cmdline()), memory.rss - memory.shared
+
+
+def _kind(command_line: list[str]) -> str:
+    """Return an actor's name, or one name for all processes that run data tasks, or for Ray's servers."""
+    worker_name = ray_worker_name(command_line)
+    if worker_name is not None:
+        return "data tasks" if worker_name.startswith(("IDLE", "MapBatches")) else worker_name
+    if command_line and "gcs_server" in command_line[0]:
         return "Ray's GCS"
-    if name.startswith("ray::"):
-        return re.split(r"[\s(:.]", name.removeprefix("ray::"))[0]
-    return "driver" if {"pipelines", "--consume"} & set(words) else "Ray's servers"
+    return "driver" if {"pipelines", "--consume"} & set(command_line) else "Ray's servers"
 
 
-def started(*arguments: str) -> Watch:
+def _total(by_kind: dict[str, list[int]]) -> int:
+    return sum(map(sum, by_kind.values()))
+
+
+def watch_module(*arguments: str) -> MemoryWatch:
+    """Run a module with its arguments on one torch thread and watch it until it ends."""
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", *arguments],
         stdout=subprocess.PIPE,
@@ -121,126 +127,86 @@ def started(*arguments: str) -> Watch:
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    watch = Watch(process)
-    watch.until_end()
+    watch = MemoryWatch(process)
+    watch.run_until_end()
     return watch
 
 
-# -- data
-
-
-def make_pairs(folder: Path, rows: int) -> str:
-    """A data set of the real domain; a few pictures under many ids. Its URI."""
-    rng = np.random.default_rng(0)
-    stratum = Stratum(Domain.REAL, "HCOCO", None, ("train",))
-    drawn = [_pair(rng, stratum) for _ in range(_DIFFERENT_PICTURES)]
-    made = [drawn[n % len(drawn)] | {"id": f"HCOCO/{n}"} for n in range(rows)]
-    return _written(folder, RowKind.PAIR, made)
-
-
-def make_scenes(folder: Path, scenes: int) -> str:
-    """A data set of the rendered domain. Its URI."""
-    rng = np.random.default_rng(1)
-    stratum = Stratum(Domain.RENDERED, "SHuman", "human", ())
-    made = []
-    for number in range(scenes):
-        image, mask = photograph(rng), encode_png(foreground(rng) * np.uint8(255))
-        lights = rng.uniform(0.4, 1.0, (NUM_CONDITIONS, 3))
-        pictures = {
-            f"images[{n}]": encode_jpeg((image * light).astype(np.uint8)) for n, light in enumerate(lights)
-        }
-        made.append(scene_row(f"SHuman/{number}", stratum, pictures | {"foreground_mask": mask}))
-    return _written(folder, RowKind.SCENE, made)
-
-
-def _pair(rng: np.random.Generator, stratum: Stratum) -> Row:
-    image, mask = photograph(rng), foreground(rng)
-    shifted = (image * rng.uniform(0.5, 0.9, 3)).astype(np.uint8)
-    pictures = {
-        "composite": encode_jpeg(exchange_foreground(shifted, image, mask)),
-        "ground_truth": encode_jpeg(image),
-        "foreground_mask": encode_png(mask * np.uint8(255)),
-    }
-    return pair_row("", stratum, pictures)
-
-
-def _written(folder: Path, kind: RowKind, rows: list[Row]) -> str:
-    place, domain = Location.of(folder), Domain(rows[0]["domain"])
-    starts = range(0, len(rows), _SHARD_ROWS)
-    shards = [(f"part-{start:08d}.parquet", rows[start : start + _SHARD_ROWS]) for start in starts]
-    parts = [write_parquet(place, path, kind, domain, held).manifest for path, held in shards]
-    Manifest.merged(parts, {}).save(place)
-    return str(place)
-
-
-# -- the two questions
-
-
-def ingest(rows: int) -> None:
-    """Streams as many samples of a small data set as of a large one, which goes round once."""
-    steps, peaks = rows * TIMES_LARGER // BATCH_SIZE, []
+def measure_ingest(rows: int) -> None:
+    """Stream as many samples of a small data set as of a large one, which the stream takes once."""
+    steps = rows * TIMES_LARGER // BATCH_SIZE
+    peaks = []
     with tempfile.TemporaryDirectory() as folder:
         for count in (rows, rows * TIMES_LARGER):
-            uri = make_pairs(Path(folder, str(count)), count)
-            watch = started("pipelines.benchmarks.memory", "ingest", "--consume", uri, "--steps", str(steps))
+            uri = write_pairs(Path(folder, str(count)), count)
+            watch = watch_module(
+                "pipelines.benchmarks.memory", "ingest", "--consume", uri, "--steps", str(steps)
+            )
             peaks.append(watch.totals.max() / MEGABYTE)
             print(
                 f"{count:>9,} rows: peak {peaks[-1]:,.0f} MiB, "
                 f"median {np.median(watch.totals) / MEGABYTE:,.0f} MiB, "
-                f"{steps:,} steps of {BATCH_SIZE}, {len(watch.seen)} looks",
+                f"{steps:,} steps of {BATCH_SIZE}, {len(watch.readings)} readings",
                 flush=True,
             )
     print(f"{TIMES_LARGER} times the data takes {peaks[1] / peaks[0]:.3f} times the memory")
 
 
 def consume(uri: str, steps: int) -> None:
-    """Takes every step of a stream, as a worker would that learns at no cost."""
-    start_here(num_cpus=2, object_store_memory=300 * MEGABYTE, logging_level="ERROR")
-    import ray.data
+    """Take every step of a stream and do nothing with it.
 
-    from pipelines.ingest.lanes import TaskResources, stream_dataset
-    from pipelines.runtime.blocks import unpack_block
-
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
+    Raises:
+        SystemExit: the stream ended early.
+    """
+    start_here(num_cpus=2, object_store_memory=300 * MEGABYTE)
+    ray.data.DataContext.get_current().enable_progress_bars = False
     spec = StreamSpec(Dataset.open(uri), BATCH_SIZE)
     (iterator,) = stream_dataset(spec, 0, steps, BATCH_SIZE, TaskResources()).streaming_split(1, equal=False)
-    tables = iterator.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
-    taken = sum(len(unpack_block(table)["step"]) for table in tables) // BATCH_SIZE
-    if taken != steps:
-        raise SystemExit(f"{taken} steps came, expected {steps}")
+    # batch_size=None keeps blocks as they are; Ray's annotation lacks it.
+    tables = iterator.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)  # type: ignore[arg-type]
+    count = sum(len(unpack_block(table)["step"]) for table in tables) // BATCH_SIZE
+    if count != steps:
+        raise SystemExit(f"{count} steps came, expected {steps}")
 
 
-def training(steps: int) -> None:
-    """Trains the debug recipe with checkpoints and tracking, and fits a line to what its processes hold."""
+def measure_training(steps: int) -> None:
+    """Train the debug recipe with checkpoints and tracking, and fit a line to its processes' memory."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         os.environ["CHARMNET_STATE"] = str(folder / "state")
-        watch = started(
+        real = write_pairs(folder / "real", 256)
+        rendered = write_scenes(folder / "rendered", 16)
+        watch = watch_module(
             "pipelines",
             "train",
-            *("--real", make_pairs(folder / "real", 256), "--rendered", make_scenes(folder / "rendered", 16)),
+            *("--real", real, "--rendered", rendered),
             *("--storage", str(folder / "runs"), "--name", "long", "--recipe", "debug"),
             *("--tracking", f"sqlite:///{folder}/mlflow.db"),
             *(f"steps={steps}", "log_every=10", "validate_every=0", "checkpoint_every=500", "sample_rows=0"),
         )
         disk = {name: _disk_bytes(folder / name) for name in ("runs", "state")}
-    warm = [(step, parts) for step, parts in watch.seen if _WARM_SHARE * steps < step < steps]
-    at = [step for step, _ in warm]
-    print(f"peak {watch.totals.max() / MEGABYTE:,.0f} MiB over {steps:,} steps, {len(watch.seen)} looks")
-    print(f"  all: {_growth(at, [sum(map(sum, parts.values())) for _, parts in warm])}")
-    for kind in sorted({kind for _, parts in warm for kind in parts}):
-        held = [parts.get(kind, [0]) for _, parts in warm]
-        every, one = (_growth(at, [of(each) for each in held]) for of in (sum, np.mean))
-        print(f"  {kind}: {every}, {len(held[0])} to {len(held[-1])} processes; of one {one}")
+    print(
+        f"peak {watch.totals.max() / MEGABYTE:,.0f} MiB over {steps:,} steps, {len(watch.readings)} readings"
+    )
+    _print_growth([reading for reading in watch.readings if _WARM_SHARE * steps < reading[0] < steps])
     for name, size in disk.items():
         print(f"  {name} on disk at the end: {size / MEGABYTE:,.1f} MiB")
 
 
-def _growth(at: list[int], held: list[float]) -> str:
-    """The median and the rise of what was held at each step."""
-    slope = 1000 * np.polyfit(at, held, 1)[0] / MEGABYTE
-    return f"{np.median(held) / MEGABYTE:,.0f} MiB {slope:+.2f} per 1,000 steps"
+def _print_growth(readings: Sequence[tuple[int, dict[str, list[int]]]]) -> None:
+    steps = [step for step, _ in readings]
+    print(f"  all: {_growth(steps, [_total(by_kind) for _, by_kind in readings])}")
+    for kind in sorted({kind for _, by_kind in readings for kind in by_kind}):
+        sizes = [by_kind.get(kind, [0]) for _, by_kind in readings]
+        together = _growth(steps, [sum(processes) for processes in sizes])
+        each = _growth(steps, [sum(processes) / len(processes) for processes in sizes])
+        print(f"  {kind}: {together}, {len(sizes[0])} to {len(sizes[-1])} processes; of one {each}")
+
+
+def _growth(steps: Sequence[int], sizes: Sequence[float]) -> str:
+    """Return the median of sizes in bytes and the slope of the line through them."""
+    slope = 1000 * np.polyfit(steps, sizes, 1)[0] / MEGABYTE
+    return f"{np.median(sizes) / MEGABYTE:,.0f} MiB {slope:+.2f} per 1,000 steps"
 
 
 def _disk_bytes(folder: Path) -> int:
@@ -248,9 +214,8 @@ def _disk_bytes(folder: Path) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Answer the question that the command names."""
+    parser = benchmark_parser(__doc__)
     parser.add_argument("question", choices=["ingest", "training"])
     parser.add_argument("--rows", type=int, default=1000, help="of the smaller data set (default 1000)")
     parser.add_argument("--steps", type=int, default=10_000, help="of training (default 10,000)")
@@ -259,9 +224,9 @@ def main() -> None:
     if arguments.consume:
         consume(arguments.consume, arguments.steps)
     elif arguments.question == "ingest":
-        ingest(arguments.rows)
+        measure_ingest(arguments.rows)
     else:
-        training(arguments.steps)
+        measure_training(arguments.steps)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How fast scenes are rendered, what mixing their light saves, and how much noise is left.
+"""Speed of rendering scenes, the time that mixing their light saves, and the noise that is left.
 
   python -m pipelines.benchmarks.rendering speed
   python -m pipelines.benchmarks.rendering mixing --size 256x144
@@ -6,8 +6,8 @@
   python -m pipelines.benchmarks.rendering tasks
   python -m pipelines.benchmarks.rendering variants --variant cuda_ad_rgb
 
-Seconds are those that one thread computes, whatever runs beside it; those of `tasks` and `variants` are a
-clock's, on an idle machine.
+Seconds are CPU seconds of one thread, whatever runs beside it; those of `tasks` and `variants` are a clock's,
+on an idle machine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,12 +25,16 @@ from unittest.mock import patch
 import cv2
 import drjit
 import numpy as np
+import ray
 
+from charmnet.arrays import Float32Array, FloatArray, UInt8Array
 from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition
+from pipelines.benchmarks.options import benchmark_parser
+from pipelines.benchmarks.separate_renders import render_separately
 from pipelines.conversion.build import DatasetBuild
 from pipelines.rendering import mitsuba_renderer
 from pipelines.rendering.assets import Assets
-from pipelines.rendering.conditions import Conditions
+from pipelines.rendering.conditions import Conditions, Lighting
 from pipelines.rendering.description import Scene
 from pipelines.rendering.geometry import layers_of
 from pipelines.rendering.job import RenderTask, Settings, View, fit_scene, render
@@ -38,175 +42,226 @@ from pipelines.rendering.mitsuba_renderer import SAMPLES_PER_PIXEL, VARIANT, ren
 from pipelines.runtime.cluster import start_here
 from pipelines.runtime.storage import Location
 from pipelines.shards.rejection import Rejection
-from pipelines.benchmarks.separate_renders import render_separately
 
 Rows = Iterator[tuple[str, ...]]
-Made = TypeVar("Made")
+Size = tuple[int, int]
+"""(width, height) in pixels."""
 
-VIEWS = (View("field", "human", 2, 0), View("room", "human", 4, 0))
-SIZES = ((256, 256), (512, 288))  # the larger one for the first view alone
+T = TypeVar("T")
+
+FIELD = View("field", "human", 2, 0)
+ROOM = View("room", "human", 4, 0)
+VIEWS = (FIELD, ROOM)
+SMALL: Size = (256, 256)
+LARGE: Size = (512, 288)
 SAMPLES = (8, 16)
 REFERENCE_SAMPLES = 64
 MIXING_REFERENCE_SAMPLES = 32
-NOISY_CONDITIONS = (CaptureCondition.NOON_CLEAR, CaptureCondition.NIGHT)  # by every kind of source
-VISIBLE = 4.0  # levels of 255 that neighbouring pixels of a smooth surface may differ by, unseen
+NOISY_CONDITIONS = (CaptureCondition.NOON_CLEAR, CaptureCondition.NIGHT)
+"""The conditions that together have every kind of light source."""
+
+VISIBLE_LEVELS = 4.0
+"""Levels of 255 by which neighbouring pixels of a smooth surface may differ unseen."""
+
+_TASK_VIEWS = 6
+_JPEG_QUALITY = 95
 
 
-def settings(width: int, height: int, samples: int = SAMPLES_PER_PIXEL) -> Settings:
-    return Settings(width, height, samples, 95, Conditions.load(), Assets(), VARIANT)
+def settings_of(size: Size, samples: int = SAMPLES_PER_PIXEL) -> Settings:
+    """Return the default settings with a size of the picture and samples per pixel."""
+    width, height = size
+    return Settings(width, height, samples, _JPEG_QUALITY, Conditions.load(), Assets(), VARIANT)
 
 
-def scene_of(view: View, asked: Settings) -> Scene:
-    scene = fit_scene(view, asked)
+def scene_of(view: View, settings: Settings) -> Scene:
+    """Return the scene of a view.
+
+    Raises:
+        SystemExit: no foreground of a fit size was found.
+    """
+    scene = fit_scene(view, settings)
     if isinstance(scene, Rejection):
         raise SystemExit(scene.reason)
     return scene
 
 
-def timed(work: Callable[[], Made]) -> tuple[Made, float]:
-    """What it makes, and seconds of this process's computing."""
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """Return what `work` returns and its CPU seconds on one thread."""
     drjit.set_thread_count(1)
     started = time.process_time()
-    made = work()
-    return made, time.process_time() - started
+    result = work()
+    return result, time.process_time() - started
 
 
 def speed() -> Rows:
-    """A whole task: scene, ten pictures, mask, files; the first one's start included in none."""
+    """Time a whole task: scene, ten pictures, mask, files; the start of the renderer is left out."""
     yield "size", "view", "seconds", "images a minute"
     with tempfile.TemporaryDirectory() as folder:
-        RenderTask(VIEWS[0], settings(32, 32, 1)).write(Location.of(folder), "first.parquet")
-        for size, view in ((SIZES[0], VIEWS[0]), (SIZES[1], VIEWS[0]), (SIZES[0], VIEWS[1])):
-            task = RenderTask(view, settings(*size))
-            _, taken = timed(lambda task=task: task.write(Location.of(folder), "view.parquet"))
-            rate = 60 * NUM_CONDITIONS / taken
-            yield ("{}x{}".format(*size), view.id, f"{taken:.1f}", f"{rate:.1f}")
+        _warm_up(folder)
+        for size, view in ((SMALL, FIELD), (LARGE, FIELD), (SMALL, ROOM)):
+            task = RenderTask(view, settings_of(size))
+            _, seconds = timed(partial(task.write, Location.of(folder), "view.parquet"))
+            rate = 60 * NUM_CONDITIONS / seconds
+            yield _size_text(size), view.id, f"{seconds:.1f}", f"{rate:.1f}"
 
 
 def variants(variant: str) -> Rows:
-    """A whole task by the default variant, and by another that compiles its kernels at first."""
+    """Time a whole task by the default variant, and twice by another, which compiles its kernels first."""
     yield "size", "view", f"{VARIANT}, seconds", f"{variant}, first", f"{variant}, again", "images a minute"
     with tempfile.TemporaryDirectory() as folder:
-        RenderTask(VIEWS[0], settings(32, 32, 1)).write(Location.of(folder), "first.parquet")
+        _warm_up(folder)
         for view in VIEWS:
-            for size in SIZES:
-                asked = settings(*size)
-                taken = []
+            for size in (SMALL, LARGE):
+                settings = settings_of(size)
+                task_seconds = []
                 for name in (VARIANT, variant, variant):
                     started = time.perf_counter()
-                    RenderTask(view, replace(asked, variant=name)).write(Location.of(folder), "view.parquet")
-                    taken.append(time.perf_counter() - started)
-                rate = 60 * NUM_CONDITIONS / taken[-1]
-                yield (
-                    "{}x{}".format(*size),
-                    view.id,
-                    *(f"{seconds:.1f}" for seconds in taken),
-                    f"{rate:.1f}",
-                )
+                    task = RenderTask(view, replace(settings, variant=name))
+                    task.write(Location.of(folder), "view.parquet")
+                    task_seconds.append(time.perf_counter() - started)
+                rate = 60 * NUM_CONDITIONS / task_seconds[-1]
+                cells = [f"{seconds:.1f}" for seconds in task_seconds]
+                yield _size_text(size), view.id, *cells, f"{rate:.1f}"
 
 
-def mixing(width: int = 128, height: int = 72) -> Rows:
-    """Ten conditions mixed from sources, with all samples and half of them, and each rendered by itself.
+def _warm_up(folder: str) -> None:
+    RenderTask(FIELD, settings_of((32, 32), 1)).write(Location.of(folder), "first.parquet")
 
-    All are held against ten renders of many samples of other seeds.
+
+def mixing(size: Size = (128, 72)) -> Rows:
+    """Compare ten conditions mixed from sources, with all and half of the samples, with separate renders.
+
+    The reference of each is ten separate renders of many samples from another seed.
     """
     yield "view", "pictures", "samples", "seconds", "PSNR", "worst condition", "mean difference"
     for view in VIEWS:
-        asked = settings(width, height)
-        scene, lightings = scene_of(view, asked), asked.conditions.draw(view.rng("light"))
-        layers_of(scene)  # is kept: cut by neither
-
-        def separate(samples: int, seed: int, scene=scene, lightings=lightings) -> list[np.ndarray]:
-            return render_separately(scene, lightings, width, height, samples, seed)
-
-        def mix(samples: int, scene=scene, lightings=lightings) -> tuple[np.ndarray, ...]:
-            return render_view(scene, lightings, width, height, samples).images
-
+        settings = settings_of(size)
+        scene = scene_of(view, settings)
+        lightings = settings.conditions.draw(view.rng("light"))
+        layers_of(scene)  # kept by the renderer, so that its time falls to neither way
+        width, height = size
+        separate = partial(render_separately, scene, lightings, width, height)
+        mixed = partial(_render_mixed, scene, lightings, width, height)
         reference = np.stack(separate(MIXING_REFERENCE_SAMPLES, seed=2)).astype(float)
         full = SAMPLES_PER_PIXEL
-        ways = {"separate": (partial(separate, seed=1), full), "mixed": (mix, full), "half": (mix, full // 2)}
-        for name, (way, samples) in ways.items():
-            images, taken = timed(partial(way, samples))
-            apart = np.stack(images) - reference
+        ways: list[tuple[str, int, Callable[[], Sequence[UInt8Array]]]] = [
+            ("separate", full, partial(separate, full, seed=1)),
+            ("mixed", full, partial(mixed, full)),
+            ("mixed", full // 2, partial(mixed, full // 2)),
+        ]
+        for name, samples, way in ways:
+            images, seconds = timed(way)
+            difference = np.stack(images) - reference
             yield (
                 view.id,
-                name.replace("half", "mixed"),
+                name,
                 str(samples),
-                f"{taken:.1f}",
-                f"{psnr(apart):.1f} dB",
-                f"{min(map(psnr, apart)):.1f} dB",
-                f"{np.abs(apart).mean():.2f}",
+                f"{seconds:.1f}",
+                f"{psnr(difference):.1f} dB",
+                f"{min(map(psnr, difference)):.1f} dB",
+                f"{np.abs(difference).mean():.2f}",
             )
 
 
-def noise(width: int = 128, height: int = 128) -> Rows:
-    """Against many samples: all of the error, and what of it is grain."""
+def _render_mixed(
+    scene: Scene, lightings: Mapping[CaptureCondition, Lighting], width: int, height: int, samples: int
+) -> Sequence[UInt8Array]:
+    return render_view(scene, lightings, width, height, samples).images
+
+
+def noise(size: Size = (128, 128)) -> Rows:
+    """Compare with many samples of another seed: the whole error, and the part of it that is grain."""
     yield "view", "samples", "denoised", "PSNR", "grain, levels", "pixels with visible grain"
     for view in VIEWS:
-        asked = settings(width, height)
-        reference = pictures(view, asked, REFERENCE_SAMPLES, seed=1).astype(float)
+        settings = settings_of(size)
+        reference = render_pictures(view, settings, REFERENCE_SAMPLES, seed=1).astype(float)
         for samples in SAMPLES:
             for denoised in (True, False):
-                apart = pictures(view, asked, samples, seed=0, denoised=denoised) - reference
-                grain = np.abs(grain_of(apart))
+                pictures = render_pictures(view, settings, samples, seed=0, denoised=denoised)
+                difference = pictures - reference
+                grain = np.abs(grain_of(difference))
                 yield (
                     view.id,
                     str(samples),
                     "yes" if denoised else "no",
-                    f"{psnr(apart):.1f} dB",
+                    f"{psnr(difference):.1f} dB",
                     f"{grain.mean():.2f}",
-                    f"{(grain > VISIBLE).any(axis=-1).mean():.2%}",
+                    f"{(grain > VISIBLE_LEVELS).any(axis=-1).mean():.2%}",
                 )
 
 
-def pictures(view: View, asked: Settings, samples: int, seed: int, denoised: bool = True) -> np.ndarray:
-    """uint8 [conditions,H,W,3]."""
-    drawn = asked.conditions.draw(view.rng("light"))
+def render_pictures(
+    view: View, settings: Settings, samples: int, seed: int, *, denoised: bool = True
+) -> UInt8Array:
+    """Return uint8 [conditions,H,W,3] of the noisy conditions."""
+    drawn = settings.conditions.draw(view.rng("light"))
     lightings = {condition: drawn[condition] for condition in NOISY_CONDITIONS}
-    clean = mitsuba_renderer.denoise if denoised else lambda light, *_: light
-    with patch.object(mitsuba_renderer, "denoise", clean):
-        made = render_view(scene_of(view, asked), lightings, asked.width, asked.height, samples, seed)
-    return np.stack(made.images)
+    denoise = mitsuba_renderer.denoise if denoised else _keep_noise
+    scene = scene_of(view, settings)
+    with patch.object(mitsuba_renderer, "denoise", denoise):
+        rendered = render_view(scene, lightings, settings.width, settings.height, samples, seed)
+    return np.stack(rendered.images)
 
 
-def grain_of(apart: np.ndarray) -> np.ndarray:
-    """[N,H,W,3] differences without what changes slowly over the picture."""
-    return np.stack([one - cv2.GaussianBlur(one, (0, 0), 2) for one in apart])
+def _keep_noise(light: Float32Array, albedo: Float32Array, normals: Float32Array) -> Float32Array:
+    """Return the light as it is: a denoiser's substitute."""
+    del albedo, normals
+    return light
 
 
-def psnr(apart: np.ndarray) -> float:
-    return float(20 * np.log10(255) - 10 * np.log10(np.square(apart).mean()))
+def grain_of(difference: FloatArray) -> FloatArray:
+    """Return [N,H,W,3] differences without the part that changes slowly over the picture."""
+    return np.stack([picture - cv2.GaussianBlur(picture, (0, 0), 2) for picture in difference])
+
+
+def psnr(difference: FloatArray) -> float:
+    """Return the peak signal-to-noise ratio in dB of differences on the scale 0 to 255."""
+    return float(20 * np.log10(255) - 10 * np.log10(np.square(difference).mean()))
 
 
 def tasks() -> Rows:
-    """The same six views by one task at a time and by two."""
-    import ray
-
+    """Time the same six views by one task at a time and by two."""
     yield "tasks", "seconds"
-    views = [replace(VIEWS[0], scene=number) for number in range(6)]
+    views = [replace(FIELD, scene=number) for number in range(_TASK_VIEWS)]
     for count in (1, 2):
         start_here(num_cpus=count)
         with tempfile.TemporaryDirectory() as folder:
-            destination = DatasetBuild(Location.of(Path(folder, "out")), {"command": "benchmark"})
+            build = DatasetBuild(Location.of(Path(folder, "out")), {"command": "benchmark"})
             started = time.perf_counter()
-            render(destination, views, settings(128, 72, 4), max_rejected=0)
-            yield (str(count), f"{time.perf_counter() - started:.1f}")
+            render(build, views, settings_of((128, 72), 4), max_rejected=0)
+            yield str(count), f"{time.perf_counter() - started:.1f}"
         ray.shutdown()
 
 
+def _size(text: str) -> Size:
+    width, height = text.split("x")
+    return int(width), int(height)
+
+
+def _size_text(size: Size) -> str:
+    width, height = size
+    return f"{width}x{height}"
+
+
+def _rows(arguments: argparse.Namespace) -> Rows:
+    sizes = [arguments.size] if arguments.size else []
+    measures: dict[str, Callable[[], Rows]] = {
+        "speed": speed,
+        "mixing": partial(mixing, *sizes),
+        "noise": partial(noise, *sizes),
+        "tasks": tasks,
+        "variants": partial(variants, arguments.variant),
+    }
+    return measures[arguments.measure]()
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    measures = {measure.__name__: measure for measure in (speed, mixing, noise, tasks, variants)}
-    parser.add_argument("what", choices=measures)
-    parser.add_argument("--size", metavar="WxH", help="of mixing (128x72) and noise (128x128)")
+    """Print the rows of a table."""
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("measure", choices=("speed", "mixing", "noise", "tasks", "variants"))
+    parser.add_argument("--size", type=_size, metavar="WxH", help="of mixing (128x72) and noise (128x128)")
     parser.add_argument("--variant", default="llvm_ad_rgb", help="of Mitsuba, for variants (%(default)s)")
-    args = parser.parse_args()
-    options = map(int, args.size.split("x")) if args.size else ()
-    if args.what == "variants":
-        options = (args.variant,)
-    for row in measures[args.what](*options):
+    for row in _rows(parser.parse_args()):
         print(" | ".join(row), flush=True)
 
 

@@ -51,13 +51,6 @@ def show(report: Report) -> None:
     results.print(f"{', '.join(machinery + about['gpus'])}; {versions}")
 
 
-def peak_bytes() -> int:
-    """The most memory that this process has held, its programs included; Linux."""
-    # Not of resource.getrusage: that begins with what the parent of this process had.
-    status = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
-
-
 def _processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -17,28 +17,23 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import psutil
 import torch
 import torch.distributed as dist
 from rich.table import Table
 
-from charmnet.codecs import encode_jpeg, encode_png
-from charmnet.vocabulary import Domain
 from pipelines.benchmarks.manifests import manifest_apart, manifest_table
 from pipelines.benchmarks.predictions import COUNTS, prediction_table, predictions
+from pipelines.benchmarks.processes import coordinator_cpu_seconds
 from pipelines.benchmarks.report import Report
 from pipelines.benchmarks.scaling_model import fitted_all_reduce
-from pipelines.ingest.lanes import steps_per_block
+from pipelines.benchmarks.synthetic_data import write_pairs
+from pipelines.ingest.lanes import TaskResources, steps_per_block, stream_dataset
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset
-from pipelines.shards.rows import pair_row
-from pipelines.shards.schema import RowKind
-from pipelines.shards.writer import write_parquet
 
 MEGABYTE = 1 << 20
 _TINY_ROWS = 512
@@ -79,33 +74,21 @@ def measure(arguments: argparse.Namespace) -> Report:
 
 def coordinator_figures(ranks: Sequence[int], blocks: int) -> list[dict[str, float]]:
     """A coordinator of a stream and so many ranks, who ask for blocks as Ray's iterators do."""
-    from pipelines.runtime.cluster import connect
+    from pipelines.runtime.cluster import connect, prepare_environment
 
+    prepare_environment()
     connect()
     import ray
 
     with tempfile.TemporaryDirectory() as folder:
-        dataset = _tiny_dataset(Location.of(folder))
+        dataset = Dataset.open(write_pairs(Path(folder), _TINY_ROWS, _PICTURE))
         found = [_coordinated(dataset, count, blocks) for count in ranks]
     ray.shutdown()
     return found
 
 
-def _tiny_dataset(place: Location) -> Dataset:
-    random = np.random.default_rng(0)
-    stratum = Stratum(Domain.REAL, "HCOCO", None, ("train",))
-    picture = encode_jpeg(random.integers(256, size=(_PICTURE, _PICTURE, 3), dtype=np.uint8))
-    mask = encode_png(np.pad(np.full((_PICTURE // 2,) * 2, 255, np.uint8), _PICTURE // 4))
-    pictures = {"composite": picture, "ground_truth": picture, "foreground_mask": mask}
-    rows = [pair_row(f"HCOCO/{number}", stratum, pictures) for number in range(_TINY_ROWS)]
-    write_parquet(place, "part.parquet", RowKind.PAIR, Domain.REAL, rows).manifest.save(place)
-    return Dataset.open(place)
-
-
 def _coordinated(dataset: Dataset, ranks: int, blocks: int) -> dict[str, float]:
     """Seconds and the coordinator's CPU seconds a block, between a tenth of them and the last."""
-    from pipelines.ingest.lanes import TaskResources, stream_dataset
-
     steps = max(8, blocks // ranks)
     spec = StreamSpec(dataset, batch_size=2 * ranks, size=_PICTURE)
     execution = stream_dataset(spec, 0, steps, 2, TaskResources())
@@ -142,9 +125,9 @@ class _Taken:
             with self.lock:
                 self.count += 1
                 if self.count == self.warm:
-                    self.began = time.perf_counter(), _coordinator_cpu()
+                    self.began = time.perf_counter(), coordinator_cpu_seconds()
         with self.lock:
-            self.ended = time.perf_counter(), _coordinator_cpu()
+            self.ended = time.perf_counter(), coordinator_cpu_seconds()
 
     @property
     def seconds(self) -> float:
@@ -153,15 +136,6 @@ class _Taken:
     @property
     def cpu_seconds(self) -> float:
         return self.ended[1] - self.began[1]
-
-
-def _coordinator_cpu() -> float:
-    """CPU seconds of the newest of Ray's split coordinators below this process."""
-    found = [
-        p for p in psutil.Process().children(recursive=True) if "SplitCoordinator" in " ".join(p.cmdline())
-    ]
-    times = max(found, key=lambda process: process.create_time()).cpu_times()
-    return times.user + times.system
 
 
 # -- the link

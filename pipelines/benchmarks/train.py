@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from pipelines.benchmarks.processes import Spent
+from pipelines.benchmarks.processes import CpuTimes, run_module
 from pipelines.benchmarks.report import Report
 from pipelines.benchmarks.tensors import batches_in_memory
 from pipelines.benchmarks.update_worker import WARM_UP_STEPS, synchronize
@@ -31,6 +31,7 @@ from pipelines.training.build import method_of
 from pipelines.training.parallel import make_update
 from pipelines.training.startup_timer import parse
 
+_MODULE = "pipelines.benchmarks.train"
 _WARM_UP_SHARE = 0.25  # of the run's steps
 _WINDOWS = 10
 
@@ -53,21 +54,14 @@ def measure(arguments: argparse.Namespace) -> Report:
         "sample_rows=0",
     ]
     config = recipe(arguments.recipe).override(assignments)
-    bare = [_bare_apart(config, arguments.bare_steps)]
+    bare = [run_module(_MODULE, json.dumps(config.to_json()), arguments.bare_steps)]
     run = _trained(arguments, assignments)
-    bare.append(_bare_apart(config, arguments.bare_steps))
+    bare.append(run_module(_MODULE, json.dumps(config.to_json()), arguments.bare_steps))
     figures = run_figures(run, bare, config.batch_size)
     return Report(figures, [_rate_table(figures, config), _start_table(figures), _cpu_table(figures)])
 
 
 # -- the update alone
-
-
-def _bare_apart(config: TrainConfig, steps: int) -> dict[str, float]:
-    """`bare` in a process of its own, as a worker is."""
-    command = [sys.executable, "-m", __name__, json.dumps(config.to_json()), str(steps)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
 
 
 def bare(config: TrainConfig, steps: int) -> dict[str, float]:
@@ -139,7 +133,7 @@ def _listen(process: subprocess.Popen[str], began: float, warm_steps: int) -> Ru
         SystemExit: the command failed; what it said was shown.
     """
     assert process.stdout is not None
-    run, before = Run(), (0, Spent({}))
+    run, before = Run(), (0, CpuTimes({}))
     for line in process.stdout:
         print(f"  {line}", end="", file=sys.stderr, flush=True)
         if (start := parse(line)) is not None:
@@ -147,9 +141,9 @@ def _listen(process: subprocess.Popen[str], began: float, warm_steps: int) -> Ru
             run.start = {"interpreter": time.time() - began - sum(start.values()), **start}
         step = re.match(r"step (\d+)/(\d+)", line)
         if step and int(step[1]) >= warm_steps and not before[0]:
-            before = int(step[1]), Spent.now()
+            before = int(step[1]), CpuTimes.now()
         elif step and before[0] and step[1] != step[2]:  # by the last one the worker may be gone
-            run.cpu, run.cpu_steps = Spent.now().since(before[1]), int(step[1]) - before[0]
+            run.cpu, run.cpu_steps = CpuTimes.now().since(before[1]), int(step[1]) - before[0]
     if process.wait():
         raise SystemExit(f"`charmnet train` ended with {process.returncode}")
     return run

@@ -1,21 +1,21 @@
-"""Where the time of a training step goes, by kind of operation.
+"""Time of a training step by kind of operation.
 
 python -m pipelines.benchmarks.update_profile [--precision bf16] [--batch 4] [--threads 2]
 """
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from pipelines.benchmarks.options import benchmark_parser
 from pipelines.benchmarks.update_worker import PLAIN, stepper
 from pipelines.runtime.cluster import prepare_environment
 
 STEPS = 3
-KINDS = {  # the first that an operation's name contains
+KINDS = {
     "convolution_backward": "convolutions, backward",
     "conv": "convolutions",
     "batch_norm_backward": "batch norms, backward",
@@ -27,17 +27,17 @@ KINDS = {  # the first that an operation's name contains
     "copy_": "casts and copies",
     "fill_": "zeros",
 }
+"""Kind by a part of the operation's name; the first part that the name contains decides."""
 
 
 def main() -> None:
-    prepare_environment()  # before torch first needs memory: as `charmnet train` has it
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Profile a few steps and print milliseconds and share of each kind, the largest first."""
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--precision", default="float32", help=f"float32, bf16, or {PLAIN}")
     for flag, default in (("width", 64), ("batch", 4), ("threads", 2)):
         parser.add_argument(f"--{flag}", type=int, default=default)
     arguments = parser.parse_args()
+    prepare_environment()  # before torch first needs memory, as in `charmnet train`
     torch.set_num_threads(arguments.threads)
     step = stepper(arguments.precision, arguments.width, arguments.batch)
     step()

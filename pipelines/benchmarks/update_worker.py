@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
@@ -17,6 +16,7 @@ import torch
 from charmnet.methods import CharmNetMethod, CudaGraphUpdate
 from charmnet.vocabulary import Domain
 from pipelines.benchmarks.plain_update import PlainUpdate
+from pipelines.benchmarks.processes import peak_bytes
 from pipelines.benchmarks.tensors import batches_in_memory
 
 PLAIN = "plain"
@@ -115,9 +115,7 @@ def _memory(device: str, before: int) -> Memory:
     if device == "cuda":
         peak = torch.cuda.max_memory_allocated()
         return Memory(peak, peak)
-    # Not of resource.getrusage, which begins with what the parent of this process had.
-    status = Path("/proc/self/status").read_text().splitlines()
-    peak = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+    peak = peak_bytes()
     return Memory(peak, peak - before)
 
 

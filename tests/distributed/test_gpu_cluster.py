@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from charmnet.codecs import encode_jpeg, encode_png
-from pipelines.benchmarks.memory import make_pairs
+from pipelines.benchmarks.synthetic_data import write_pairs
 from tests.factories import foreground, photograph
 
 SCRIPT = """
 import sys
 from charmnet.methods import CharmNetMethod
-from pipelines.runtime.cluster import start_here
+from pipelines.runtime.cluster import prepare_environment, start_here
+prepare_environment()
 start_here(num_cpus=2, num_gpus=1)
 from pipelines.harmonization.distributed import harmonize_pictures
 from pipelines.evaluation.distributed import score_dataset
@@ -38,7 +39,7 @@ def test_pictures_are_harmonized_and_scored_where_there_is_a_gpu(tmp_path: Path)
     for number in range(3):
         (source / f"{number}.jpg").write_bytes(encode_jpeg(photograph(rng)))
         (source / f"{number}.mask.png").write_bytes(encode_png(foreground(rng) * np.uint8(255)))
-    given = str(source), str(dest), make_pairs(tmp_path / "data", 5)
+    given = str(source), str(dest), write_pairs(tmp_path / "data", 5)
     done = subprocess.run([sys.executable, "-c", SCRIPT, *given], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "5 scored\n"

@@ -1,1 +1,1 @@
-"""Other ways to feed a training loop, on the same pictures in the same store: see `__main__.py`."""
+"""Other ways to feed a training loop, measured on the same pictures in the same store: see `__main__.py`."""

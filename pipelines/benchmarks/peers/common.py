@@ -1,4 +1,4 @@
-"""What the peers share: rows, the released augmentation by the released libraries, and the measurement."""
+"""Rows, augmentation and measurement that all peers share; the augmentation is the released one."""
 
 from __future__ import annotations
 
@@ -6,16 +6,30 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
-import psutil
+import pyarrow.dataset
+import pyarrow.fs
 
-SIZE, BATCH_SIZE, WARM_ROWS = 256, 8, 32
+from charmnet.arrays import UInt8Array
+from pipelines.benchmarks.processes import read_tree
+
+SIZE = 256
+"""Side of a training picture in pixels."""
+
+BATCH_SIZE = 8
+WARM_ROWS = 32
+
+OWN_NAME = "own"
+"""This project among the peers."""
 
 Row = dict[str, bytes]
 """Encoded `composite`, `ground_truth` and `mask`."""
+
+T = TypeVar("T")
 
 
 @cache
@@ -31,23 +45,30 @@ def _augmentation() -> Any:
     )
 
 
-def sample(row: Row) -> dict[str, np.ndarray]:
-    """Decodes in full with OpenCV, and crops again while there is no foreground: the released loader."""
+def augmented_sample(row: Row) -> dict[str, UInt8Array]:
+    """Decode a row in full with OpenCV and crop it until the crop has foreground: the released loader.
+
+    Returns:
+        `composite` and `ground_truth`, [256,256,3]; `mask`, [256,256] of 0 and 1.
+    """
     cv2.setNumThreads(0)
-    composite, ground_truth = (_rgb(row[name]) for name in ("composite", "ground_truth"))
+    composite = _rgb(row["composite"])
+    ground_truth = _rgb(row["ground_truth"])
     mask = (_rgb(row["mask"])[..., 0] == 255).astype(np.uint8)
     while True:
-        made = _augmentation()(image=composite, ground_truth=ground_truth, mask=mask)
-        if made["mask"].sum() > 1:
-            return {"composite": made["image"], "ground_truth": made["ground_truth"], "mask": made["mask"]}
+        crop = _augmentation()(image=composite, ground_truth=ground_truth, mask=mask)
+        if crop["mask"].sum() > 1:
+            return {"composite": crop["image"], "ground_truth": crop["ground_truth"], "mask": crop["mask"]}
 
 
-def _rgb(data: bytes) -> np.ndarray:
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+def _rgb(data: bytes) -> UInt8Array:
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
 def s3() -> Any:
-    """A client of the store that the environment names, one a process, also where a loader forked it."""
+    """Return a client of the store that the environment names, one for each process, forked ones too."""
     return _s3(os.getpid())
 
 
@@ -59,59 +80,54 @@ def _s3(_: int) -> Any:
 
 
 def read(uri: str) -> bytes:
+    """Return the bytes of an object."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+    data: bytes = s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+    return data
 
 
-def measured(batches: Callable[[int], Iterable[Any]], rows: int) -> dict[str, float]:
-    """Rows per second and CPU milliseconds per row, over the whole process tree, after a short run.
+def measure_batches(batches: Callable[[int], Iterable[Any]], rows: int) -> dict[str, float]:
+    """Return rows per second and CPU milliseconds per row of the whole process tree, after a short run.
 
     Args:
-        batches: makes a new iterable over so many rows.
+        batches: makes a new iterable over a number of rows.
+        rows: how many are measured.
     """
     _take(batches(WARM_ROWS), WARM_ROWS)
-    cpu, started = cpu_seconds(), time.perf_counter()
-    iterator = iter(batches(rows))
-    _take(iterator, rows)
-    cpu, seconds = cpu_seconds() - cpu, time.perf_counter() - started
-    return {"rows_per_second": rows / seconds, "cpu_ms_per_row": 1000 * cpu / rows}
+    cpu_before = _tree_cpu_seconds()
+    started = time.perf_counter()
+    _take(batches(rows), rows)
+    cpu_seconds = _tree_cpu_seconds() - cpu_before
+    seconds = time.perf_counter() - started
+    return {"rows_per_second": rows / seconds, "cpu_ms_per_row": 1000 * cpu_seconds / rows}
 
 
 def _take(batches: Iterable[Any], rows: int) -> None:
-    taken = 0
+    count = 0
     for batch in batches:
         assert tuple(batch["composite"].shape[1:]) == (SIZE, SIZE, 3)
-        taken += len(batch["composite"])
-        if taken >= rows:
+        count += len(batch["composite"])
+        if count >= rows:
             return
-    raise SystemExit(f"{taken} rows came, expected {rows}")
+    raise SystemExit(f"{count} rows came, expected {rows}")
 
 
-def cpu_seconds() -> float:
-    """Of this process and all its descendants, those that ended included."""
-    total = 0.0
-    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
-        try:
-            total += sum(process.cpu_times()[:4])
-        except psutil.Error:  # it has just ended; its parent counts it
-            continue
-    return total
+def _tree_cpu_seconds() -> float:
+    """Return the CPU seconds of this process and all its descendants, those that ended included."""
+    return sum(read_tree(lambda process: float(sum(process.cpu_times()[:4]))))
 
 
-def endless(items: list[Any], rows: int) -> Iterator[Any]:
-    """So many of some items in a new order each time round."""
+def shuffled(items: list[T], count: int) -> Iterator[T]:
+    """Yield so many of some items, in a new order each time round."""
     rng = np.random.default_rng(0)
-    while rows > 0:
-        for index in rng.permutation(len(items))[:rows]:
+    while count > 0:
+        for index in rng.permutation(len(items))[:count]:
             yield items[index]
-        rows -= len(items)
+        count -= len(items)
 
 
 def parquet_rows(shards: str) -> Iterator[Row]:
-    """The pictures of the project's pair shards, for peers to put into their own formats."""
-    import pyarrow.dataset
-    import pyarrow.fs
-
+    """Yield the pictures of the project's pair shards, for peers to put into their own formats."""
     filesystem = pyarrow.fs.S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL"])
     columns = {"composite": "composite", "ground_truth": "ground_truth", "mask": "foreground_mask"}
     selector = pyarrow.fs.FileSelector(shards.removeprefix("s3://"))
@@ -122,9 +138,9 @@ def parquet_rows(shards: str) -> Iterator[Row]:
             yield {name: row[column] for name, column in columns.items()}
 
 
-def upload(folder: str, uri: str) -> None:
+def upload(folder: Path, uri: str) -> None:
+    """Upload all files below a folder."""
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    for root, _, files in os.walk(folder):
-        for name in files:
-            path = os.path.join(root, name)  # noqa: PTH118
-            s3().upload_file(path, bucket, f"{prefix}/{os.path.relpath(path, folder)}")
+    for path in folder.rglob("*"):
+        if path.is_file():
+            s3().upload_file(str(path), bucket, f"{prefix}/{path.relative_to(folder)}")

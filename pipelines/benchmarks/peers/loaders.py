@@ -1,4 +1,4 @@
-"""The peers, each a function that gives batches of `BATCH_SIZE` for a number of rows.
+"""The peers, each a function that returns batches of `BATCH_SIZE` for a number of rows.
 
 Their packages are no dependencies of the project, so they are imported where they are used.
 """
@@ -14,107 +14,123 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.fs
+import ray.data
+from torch.utils.data import DataLoader, Dataset
+
 from pipelines.benchmarks.peers.common import (
     BATCH_SIZE,
     Row,
-    endless,
+    augmented_sample,
     parquet_rows,
     read,
     s3,
-    sample,
+    shuffled,
     upload,
 )
+from pipelines.runtime.cluster import start_here
 
 Batches = Callable[[int], Iterable[Any]]
+"""Makes an iterable over a number of rows."""
+
 _CHUNK_BYTES = 32 << 20
+_OBJECT_STORE_BYTES = 600 << 20
+_ARCHIVES = 4
+_SHUFFLED_SAMPLES = 128
+
+
+class _Files(Dataset[dict[str, Any]]):
+    """Samples of the released files in the store."""
+
+    def __init__(self, folder: str, data: str, paths: list[str]) -> None:
+        self._folder = folder
+        self._data = data
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        path = Path(self._paths[index])
+        subset = f"{self._folder}/{path.parts[0]}"
+        parts = path.stem.split("_")
+        mask = "_".join(parts[:2]) if self._data == "photographs" else parts[0].split("-")[0]
+        return augmented_sample(
+            {
+                "composite": read(f"{self._folder}/{path}"),
+                "ground_truth": read(f"{subset}/real_images/{parts[0]}.jpg"),
+                "mask": read(f"{subset}/masks/{mask}.png"),
+            }
+        )
 
 
 def files(root: str, data: str, cores: int) -> Batches:
-    """The released way: torch's DataLoader over the released files, here in the store."""
-    from torch.utils.data import DataLoader, Dataset
-
+    """Return the released way: torch's DataLoader over the released files, here in the store."""
     folder = f"{root}/files/{'photographs' if data == 'photographs' else 'renders'}"
     listed = "train.txt" if data == "photographs" else "SHuman/SHuman_all_labeled.txt"
     paths = [line.split("\t")[0] for line in read(f"{folder}/{listed}").decode().splitlines()]
 
-    class Files(Dataset):  # type: ignore[type-arg]
-        def __init__(self, rows: int) -> None:
-            self.paths = list(endless(paths, rows))
+    def batches(rows: int) -> Iterable[Any]:
+        dataset = _Files(folder, data, list(shuffled(paths, rows)))
+        return DataLoader(dataset, BATCH_SIZE, num_workers=_workers(cores))
 
-        def __len__(self) -> int:
-            return len(self.paths)
-
-        def __getitem__(self, index: int) -> Any:
-            path = Path(self.paths[index])
-            home, parts = f"{folder}/{path.parts[0]}", path.stem.split("_")
-            mask = "_".join(parts[:2]) if data == "photographs" else parts[0].split("-")[0]
-            return sample(
-                {
-                    "composite": read(f"{folder}/{path}"),
-                    "ground_truth": read(f"{home}/real_images/{parts[0]}.jpg"),
-                    "mask": read(f"{home}/masks/{mask}.png"),
-                }
-            )
-
-    return lambda rows: DataLoader(Files(rows), BATCH_SIZE, num_workers=_workers(cores))
+    return batches
 
 
 def webdataset(root: str, data: str, cores: int) -> Batches:
-    """Tar archives, streamed; read with boto3, since WebDataset has no S3 reader of its own."""
-    import torch.utils.data
+    """Return tar archives, streamed with boto3, since WebDataset has no S3 reader of its own."""
     import webdataset as wds
 
-    place = f"{root}/peers/webdataset/{data}"
-    names = _made(place, lambda folder: _write_tars(folder, parquet_rows(f"{root}/shards/{data}")))
-    wds.gopen_schemes["s3"] = lambda url, mode="rb", bufsize=8192: io.BufferedReader(
-        io.BytesIO(read(url))  # type: ignore[arg-type]
-    )
+    location = f"{root}/peers/webdataset/{data}"
+    names = _written_once(location, lambda folder: _write_tars(folder, parquet_rows(f"{root}/shards/{data}")))
+    wds.gopen_schemes["s3"] = lambda url, mode="rb", bufsize=8192: io.BufferedReader(io.BytesIO(read(url)))
 
     def batches(rows: int) -> Iterable[Any]:
         # Each worker takes its own archives and goes round; there are at least as many archives as workers.
         dataset = (
             wds.WebDataset(
-                [f"{place}/{name}" for name in names],
+                [f"{location}/{name}" for name in names],
                 resampled=False,
                 shardshuffle=len(names),
                 nodesplitter=wds.split_by_node,
             )
             .repeat()
-            .shuffle(128)
+            .shuffle(_SHUFFLED_SAMPLES)
             .rename(composite="composite.jpg", ground_truth="ground_truth.jpg", mask="mask.png")
-            .map(sample)
+            .map(augmented_sample)
             .with_length(rows)
         )
-        return torch.utils.data.DataLoader(dataset, BATCH_SIZE, num_workers=_workers(cores))
+        return DataLoader(dataset, BATCH_SIZE, num_workers=_workers(cores))
 
     return batches
 
 
 def streaming(root: str, data: str, cores: int) -> Batches:
-    """MosaicML Streaming; what it has fetched once it keeps on disk."""
+    """Return MosaicML Streaming, which keeps on disk what it has fetched."""
     from streaming import MDSWriter, StreamingDataset
-    from torch.utils.data import DataLoader
 
-    place = f"{root}/peers/streaming/{data}"
+    location = f"{root}/peers/streaming/{data}"
     os.environ["S3_ENDPOINT_URL"] = os.environ["AWS_ENDPOINT_URL"]
 
-    def write(folder: str) -> None:
+    def write(folder: Path) -> None:
         columns = {"composite": "bytes", "ground_truth": "bytes", "mask": "bytes"}
-        with MDSWriter(out=folder, columns=columns, size_limit=_CHUNK_BYTES) as writer:
+        with MDSWriter(out=str(folder), columns=columns, size_limit=_CHUNK_BYTES) as writer:
             for row in parquet_rows(f"{root}/shards/{data}"):
                 writer.write(row)
 
-    _made(place, write)
+    _written_once(location, write)
 
-    class Samples(StreamingDataset):
-        def __getitem__(self, at: int) -> Any:
-            return sample(super().__getitem__(at))
+    class Samples(StreamingDataset):  # type: ignore[misc, unused-ignore]
+        def __getitem__(self, index: int) -> Any:
+            return augmented_sample(super().__getitem__(index))
 
     local = tempfile.mkdtemp()
 
     def batches(rows: int) -> Iterable[Any]:
+        whole_batches = -(-rows // BATCH_SIZE) * BATCH_SIZE
         dataset = Samples(
-            remote=place, local=local, shuffle=True, batch_size=BATCH_SIZE, epoch_size=_whole(rows)
+            remote=location, local=local, shuffle=True, batch_size=BATCH_SIZE, epoch_size=whole_batches
         )
         return DataLoader(dataset, BATCH_SIZE, num_workers=_workers(cores))
 
@@ -122,54 +138,52 @@ def streaming(root: str, data: str, cores: int) -> Batches:
 
 
 def litdata(root: str, data: str, cores: int) -> Batches:
-    """LitData's optimised chunks; what it has fetched once it keeps on disk."""
+    """Return LitData's optimised chunks, which it keeps on disk once they are fetched."""
     from litdata import StreamingDataLoader, StreamingDataset
     from litdata.streaming import downloader
     from litdata.streaming.writer import BinaryWriter
 
-    place = f"{root}/peers/litdata/{data}"
+    location = f"{root}/peers/litdata/{data}"
 
-    def write(folder: str) -> None:
-        writer = BinaryWriter(folder, chunk_bytes=_CHUNK_BYTES)
+    def write(folder: Path) -> None:
+        writer = BinaryWriter(str(folder), chunk_bytes=_CHUNK_BYTES)
         for index, row in enumerate(parquet_rows(f"{root}/shards/{data}")):
             writer.add_item(index, row)
         writer.done()
         writer.merge()
 
-    _made(place, write)
+    _written_once(location, write)
     options = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"]}
-    downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = "true"  # the store is on this machine
+    # The store is on this machine, without TLS; LitData has no public option for it.
+    downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = "true"
 
-    class Samples(StreamingDataset):
+    class Samples(StreamingDataset):  # type: ignore[misc, unused-ignore]
         def __getitem__(self, index: Any) -> Any:
-            return sample(super().__getitem__(index))
+            return augmented_sample(super().__getitem__(index))
 
-    def batches(rows: int) -> Iterable[Any]:
+    def batches(_: int) -> Iterable[Any]:
         while True:
-            dataset = Samples(place, shuffle=True, storage_options=options)
+            dataset = Samples(location, shuffle=True, storage_options=options)
             yield from StreamingDataLoader(dataset, batch_size=BATCH_SIZE, num_workers=_workers(cores))
 
     return batches
 
 
 def ray_parquet(root: str, data: str, cores: int) -> Batches:
-    """Plain Ray Data on the project's own shards, in file order."""
-    import numpy as np
-    import pyarrow.fs
-    import ray.data
-
-    from pipelines.runtime.cluster import start_here
-
-    start_here(num_cpus=cores + 1, object_store_memory=600 << 20, logging_level="ERROR")
+    """Return plain Ray Data on the project's own shards, in file order."""
+    start_here(num_cpus=cores + 1, object_store_memory=_OBJECT_STORE_BYTES)
     ray.data.DataContext.get_current().enable_progress_bars = False
     filesystem = pyarrow.fs.S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL"])
 
     def decode(batch: dict[str, Any]) -> dict[str, Any]:
         columns = zip(batch["composite"], batch["ground_truth"], batch["foreground_mask"], strict=True)
-        made = [sample({"composite": c, "ground_truth": g, "mask": m}) for c, g, m in columns]
-        return {name: np.stack([one[name] for one in made]) for name in made[0]}
+        samples = [
+            augmented_sample({"composite": composite, "ground_truth": ground_truth, "mask": mask})
+            for composite, ground_truth, mask in columns
+        ]
+        return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
 
-    def batches(rows: int) -> Iterable[Any]:
+    def batches(_: int) -> Iterable[Any]:
         while True:
             dataset = ray.data.read_parquet(
                 f"{root}/shards/{data}".removeprefix("s3://"),
@@ -182,45 +196,42 @@ def ray_parquet(root: str, data: str, cores: int) -> Batches:
     return batches
 
 
-PEERS = {
+PEERS: dict[str, Callable[[str, str, int], Batches]] = {
     "files": files,
     "webdataset": webdataset,
     "streaming": streaming,
     "litdata": litdata,
     "ray": ray_parquet,
 }
+"""By name; each takes the root of the data in the store, the name of the data, and the number of cores."""
 
 
 def _workers(cores: int) -> int:
-    """On one core the process itself is the cheapest."""
+    """Return the worker processes of a loader: on one core, loading in its own process is the cheapest."""
     return 0 if cores == 1 else cores
 
 
-def _whole(rows: int) -> int:
-    return -(-rows // BATCH_SIZE) * BATCH_SIZE
+def _written_once(location: str, write: Callable[[Path], object]) -> list[str]:
+    """Return the names of the files below a location of the store, which are written there the first time."""
+    bucket, _, prefix = location.removeprefix("s3://").partition("/")
+
+    def names() -> list[str]:
+        entries = s3().list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/").get("Contents", [])
+        return sorted(entry["Key"].removeprefix(f"{prefix}/") for entry in entries)
+
+    if not names():
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary, "written")
+            write(folder)
+            upload(folder, location)
+    return names()
 
 
-def _made(place: str, write: Callable[[str], object]) -> list[str]:
-    """Files beneath a place in the store, written there the first time."""
-    bucket, _, prefix = place.removeprefix("s3://").partition("/")
-
-    def listed() -> list[str]:
-        found = s3().list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/").get("Contents", [])
-        return sorted(entry["Key"].removeprefix(f"{prefix}/") for entry in found)
-
-    if not listed():
-        with tempfile.TemporaryDirectory() as folder:
-            target = os.path.join(folder, "made")  # noqa: PTH118
-            write(target)
-            upload(target, place)
-    return listed()
-
-
-def _write_tars(folder: str, rows: Iterable[Row]) -> None:
-    """Four archives, their samples dealt out in turn."""
-    Path(folder).mkdir()
+def _write_tars(folder: Path, rows: Iterable[Row]) -> None:
+    """Write archives whose samples are dealt out in turn."""
+    folder.mkdir()
     with ExitStack() as stack:
-        archives = [stack.enter_context(tarfile.open(Path(folder, f"{n}.tar"), "w")) for n in range(4)]
+        archives = [stack.enter_context(tarfile.open(folder / f"{n}.tar", "w")) for n in range(_ARCHIVES)]
         for index, row in enumerate(rows):
             for name, suffix in (("composite", "jpg"), ("ground_truth", "jpg"), ("mask", "png")):
                 info = tarfile.TarInfo(f"{index:06d}.{name}.{suffix}")

@@ -1,32 +1,41 @@
-"""CPU milliseconds per row of each way: python -m pipelines.benchmarks.peers.plot peers.json PICTURE.png"""
+"""Plot of the CPU milliseconds per row of each way on one core.
+
+python -m pipelines.benchmarks.peers.plot peers.json PICTURE.png
+"""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections import defaultdict
 from pathlib import Path
 
+import matplotlib as mpl
+
+from pipelines.benchmarks.options import benchmark_parser
+from pipelines.benchmarks.peers.common import OWN_NAME
+
 TITLES = {"photographs": "photographs of 640x480", "pairs": "renders of 1920x1080"}
-_OWN, _PEER, _LIMIT = "#2a6f97", "#b0b0b0", "#e09f3e"
+_OWN_COLOR = "#2a6f97"
+_PEER_COLOR = "#b0b0b0"
+_LIMIT_COLOR = "#e09f3e"
 
 
-def main(source: str, target: str) -> None:
-    import matplotlib as mpl
-
+def draw(source: Path, target: Path) -> None:
+    """Draw the least of each way's turns, the largest at the bottom."""
     mpl.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib import pyplot
 
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for entry in json.loads(Path(source).read_text()):
+    milliseconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for entry in json.loads(source.read_text()):
         if entry["cores"] == 1 and "cpu_ms_per_row" in entry:
-            name = f"{entry['shards']}, {entry['how']}" if entry["way"] == "own" else entry["way"]
-            found[entry["data"]][name].append(entry["cpu_ms_per_row"])
-    figure, axes = plt.subplots(1, len(found), figsize=(4.5 * len(found), 3.2), layout="constrained")
-    for axis, (data, ways) in zip(axes, found.items(), strict=True):
-        best = {name: min(values) for name, values in ways.items()}
-        names = sorted(best, key=best.__getitem__, reverse=True)
-        axis.barh(names, [best[name] for name in names], color=[_color(name) for name in names])
+            way = f"{entry['shards']}, {entry['how']}" if entry["way"] == OWN_NAME else entry["way"]
+            milliseconds[entry["data"]][way].append(entry["cpu_ms_per_row"])
+    columns = len(milliseconds)
+    figure, axes = pyplot.subplots(1, columns, figsize=(4.5 * columns, 3.2), layout="constrained")
+    for axis, (data, ways) in zip(axes, milliseconds.items(), strict=True):
+        least = {name: min(values) for name, values in ways.items()}
+        names = sorted(least, key=least.__getitem__, reverse=True)
+        axis.barh(names, [least[name] for name in names], color=[_color(name) for name in names])
         axis.set_title(TITLES[data], fontsize=9)
         axis.set_xlabel("CPU ms per row", fontsize=8)
         axis.tick_params(labelsize=7)
@@ -34,9 +43,20 @@ def main(source: str, target: str) -> None:
     figure.savefig(target, dpi=110)
 
 
-def _color(name: str) -> str:
-    return _LIMIT if name.endswith(", limit") else _OWN if "," in name else _PEER
+def _color(way: str) -> str:
+    if way.endswith(", limit"):
+        return _LIMIT_COLOR
+    return _OWN_COLOR if "," in way else _PEER_COLOR
+
+
+def main() -> None:
+    """Draw the figures that `--json` of the peers wrote."""
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("figures", type=Path, help="that --json wrote")
+    parser.add_argument("picture", type=Path)
+    arguments = parser.parse_args()
+    draw(arguments.figures, arguments.picture)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -10,11 +10,11 @@ import pytest
 from pipelines.benchmarks.evaluate import Course, counted, evaluation_figures
 from pipelines.benchmarks.growth import growth_figures
 from pipelines.benchmarks.plot import plot
-from pipelines.benchmarks.processes import Spent, kind_of
+from pipelines.benchmarks.processes import CpuTimes, process_kind
+from pipelines.benchmarks.synthetic_data import write_pairs
 from pipelines.benchmarks.train import Run, run_figures
 from pipelines.benchmarks.workers import worker_figures
 from pipelines.commands.cli import main
-from pipelines.benchmarks.memory import make_pairs
 
 
 def test_a_run_is_held_against_the_update_before_and_after_it() -> None:
@@ -44,7 +44,7 @@ def test_pictures_count_between_a_quarter_and_nine_tenths() -> None:
 
 
 def test_a_rate_of_few_pictures_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = make_pairs(tmp_path / "data", 20)
+    data = write_pairs(tmp_path / "data", 20)
     assert main(["bench", "evaluate", "--data", data, "--scratch", str(tmp_path / "scratch")]) == 2
     assert "20 pairs; expected 500 or more" in capsys.readouterr().err
 
@@ -64,13 +64,13 @@ def test_two_workers_are_held_against_one_round_by_round() -> None:
 
 
 def test_processes_are_told_apart_by_what_they_are_for() -> None:
-    assert kind_of(["ray::RayTrainWorker"]) == "models"
-    assert kind_of(["ray::read_rendered"]) == "data tasks"
-    assert kind_of(["ray::SplitCoordinator"]) == "actors of Ray Data and Train"
-    assert kind_of(["python", "-m", "pipelines", "train", "--real"]) == "driver"
-    assert kind_of(["/x/raylet"]) == kind_of([]) == "Ray's servers"
-    before = Spent({(1, "models"): 5.0, (2, "driver"): 1.0})
-    after = Spent({(1, "models"): 7.0, (3, "models"): 1.0, (2, "driver"): 1.5})
+    assert process_kind(["ray::RayTrainWorker"]) == "models"
+    assert process_kind(["ray::read_rendered"]) == "data tasks"
+    assert process_kind(["ray::SplitCoordinator"]) == "actors of Ray Data and Train"
+    assert process_kind(["python", "-m", "pipelines", "train", "--real"]) == "driver"
+    assert process_kind(["/x/raylet"]) == process_kind([]) == "Ray's servers"
+    before = CpuTimes({(1, "models"): 5.0, (2, "driver"): 1.0})
+    after = CpuTimes({(1, "models"): 7.0, (3, "models"): 1.0, (2, "driver"): 1.5})
     assert after.since(before) == {"models": 3.0, "driver": 0.5}
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import CaptureCondition
+from pipelines.benchmarks.separate_renders import render_separately
 from pipelines.rendering.conditions import Conditions, Lighting
 from pipelines.rendering.description import Box, Camera, Lamp, Material, Part, Pose, Role, Scene, Thing
 from pipelines.rendering.mitsuba_renderer import RenderedView, foreground_coverage, render_view
-from pipelines.benchmarks.separate_renders import render_separately
 
 GREY = Material((0.5, 0.5, 0.5))
 CAMERA = Camera((0, -8, 3), (0, 0, 0.5), 50)
