@@ -18,7 +18,7 @@ __all__ = ["CharmNet", "__version__"]
 def __getattr__(name: str) -> object:
     # Processes that only read pictures or parse arguments are spared the seconds that torch takes to import.
     if name == "CharmNet":
-        from charmnet.networks.charmnet import CharmNet
+        from charmnet.networks.charmnet import CharmNet  # noqa: PLC0415 - imports torch
 
         return CharmNet
     if name == "__version__":

@@ -29,7 +29,15 @@ _MAX_DRAWS = 1000  # 0.95**1000 < 1e-22: reached by no mask in practice, it only
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A crop in the source's pixels (top, left, height, width), to be resized, then mirrored if `flip`."""
+    """A crop to be resized and, perhaps, mirrored.
+
+    Attributes:
+        top: first row, in pixels of the source.
+        left: first column, in pixels of the source.
+        height: rows, in pixels of the source.
+        width: columns, in pixels of the source.
+        flip: whether the resized crop is mirrored left to right.
+    """
 
     top: int
     left: int
@@ -38,25 +46,30 @@ class Augmentation:
     flip: bool
 
     def crop(self, image: UInt8Array) -> UInt8Array:
-        """The part of [H,W,...], as a view."""
+        """Return the crop of [H,W,...] as a view."""
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
     def reduction(self, size: int) -> int:
-        """How often sides can be halved (1, 2, 4 or 8) and the crop still have `size` pixels."""
+        """Return the largest of 1, 2, 4 and 8 by which the sides can be divided and keep `size` pixels."""
         return next((r for r in REDUCTIONS if min(self.height, self.width) // r >= size), 1)
 
     def reduced(self, reduction: int, height: int, width: int) -> Augmentation:
-        """The same crop of a picture whose sides were divided, to the nearest pixel.
+        """Return the same crop of a picture whose sides were divided, to the nearest pixel.
 
         Args:
-            height, width: of the reduced picture.
+            reduction: the divisor.
+            height: rows of the reduced picture.
+            width: columns of the reduced picture.
         """
         top, bottom = (min(round(y / reduction), height) for y in (self.top, self.top + self.height))
         left, right = (min(round(x / reduction), width) for x in (self.left, self.left + self.width))
         return Augmentation(top, left, bottom - top, right - left, self.flip)
 
     def enlarged(self, reduction: int) -> Augmentation:
-        """The crop of the whole picture that this crop of a reduced one shows; it may end just outside."""
+        """Return the crop of the whole picture that this crop of a reduced one shows.
+
+        It may end just outside of the whole picture.
+        """
         top, left, height, width = (
             side * reduction for side in (self.top, self.left, self.height, self.width)
         )
@@ -66,10 +79,11 @@ class Augmentation:
 def draw_augmentation(
     rng: np.random.Generator, foreground_mask: MaskArray, size: int = TRAINING_SIZE
 ) -> Augmentation:
-    """Draws crop and flip until the crop shows foreground; any draw is taken regardless with probability 5 %.
+    """Draw crop and flip until the crop shows foreground; with probability 5 % take a draw regardless.
 
     Args:
-        foreground_mask: [H,W] uint8, 1 = foreground. An empty mask is fine: some draw is taken regardless.
+        rng: the source of all draws.
+        foreground_mask: [H,W] uint8, 1 = foreground. It may be empty: some draw is taken regardless.
         size: side of the square that the crop will be resized to; the foreground is counted there.
     """
     for _ in range(_MAX_DRAWS):
@@ -82,7 +96,7 @@ def draw_augmentation(
 
 
 def apply(augmentation: Augmentation, image: UInt8Array, size: int = TRAINING_SIZE) -> UInt8Array:
-    """Crops, resizes and mirrors [H,W,3] or [H,W] uint8 to [size,size,...].
+    """Crop, resize and mirror [H,W,3] or [H,W] uint8 to [size,size,...].
 
     A mask of 0 and 1 is interpolated like a picture and comes out as 0 and 1, as released: OpenCV's integer
     arithmetic makes a pixel foreground from half to three quarters of cover on, depending on where it lies.
@@ -91,14 +105,14 @@ def apply(augmentation: Augmentation, image: UInt8Array, size: int = TRAINING_SI
 
 
 def finish(augmentation: Augmentation, crop: UInt8Array, size: int = TRAINING_SIZE) -> UInt8Array:
-    """What is left to `apply` once the crop is made: resizes and mirrors it."""
+    """Resize and mirror a crop that is made already: the rest of `apply`."""
     resized = resize(crop, size)
     # OpenCV mirrors 256x256 RGB in 0.01 ms; copying NumPy's reversed view takes 0.3 ms.
     return cv2.flip(resized, 1).astype(np.uint8, copy=False) if augmentation.flip else resized
 
 
 def resize(image: UInt8Array, size: int = TRAINING_SIZE) -> UInt8Array:
-    """[H,W,3] or [H,W] uint8 to [size,size,...], bilinear (OpenCV's): the test-time preprocessing."""
+    """Resize [H,W,3] or [H,W] uint8 to [size,size,...], bilinear (OpenCV's): the test-time preprocessing."""
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
 
 
@@ -117,7 +131,7 @@ def _draw(rng: np.random.Generator, image_height: int, image_width: int) -> Augm
 
 
 def _central_crop(image_height: int, image_width: int) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of the largest central crop whose aspect ratio is allowed."""
+    """Return (top, left, height, width) of the largest central crop whose aspect ratio is allowed."""
     narrowest, widest = _ASPECT_RATIO
     height, width = image_height, image_width
     if image_width / image_height < narrowest:

@@ -1,4 +1,4 @@
-"""One batch of one domain, as the networks take it."""
+"""Batches of one domain in the form that the networks take."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
-    """Filled in on the device: a copy of numbers from here would be waited for."""
+    """Return [1,3,1,1] values, built on the device: a host-to-device copy would synchronize."""
     filled = [torch.full((), value, dtype=like.dtype, device=like.device) for value in values]
     return torch.stack(filled).view(1, 3, 1, 1)
 
 
 def normalize(image: Tensor) -> Tensor:
-    """[B,3,H,W] in 0..1 to ImageNet-normalised, the space that every network here works in."""
+    """Map [B,3,H,W] in 0..1 to ImageNet-normalised values, which every network here works in."""
     return (image - _channels(IMAGENET_MEAN, image)).div_(_channels(IMAGENET_STD, image))
 
 
 def denormalize(image: Tensor) -> Tensor:
-    """[B,3,H,W] ImageNet-normalised back to 0..1 (not clipped)."""
+    """Map [B,3,H,W] ImageNet-normalised values back to 0..1 (not clipped)."""
     return image * _channels(IMAGENET_STD, image) + _channels(IMAGENET_MEAN, image)
 
 
 def _check_classes(ground_truth_style: Tensor | None) -> None:
-    """Looks at values on the CPU only: on a device that would wait for all that is queued there."""
+    """Refuse labels that are no classes; values are read on the CPU only, as a device would synchronize."""
     if ground_truth_style is None:
         return
     if ground_truth_style.is_floating_point():
@@ -45,19 +45,19 @@ def _check_classes(ground_truth_style: Tensor | None) -> None:
 
 
 def _moved(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """On the device; a GPU fetches it from pinned memory while this process goes on."""
+    """Move a tensor to a device; to a GPU from pinned memory, without waiting for the copy."""
     if torch.device(device).type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 def image_from_uint8(pixels: Tensor, device: torch.device | str = "cpu") -> Tensor:
-    """[B,H,W,3] uint8 RGB to [B,3,H,W] ImageNet-normalised on a device."""
+    """Convert [B,H,W,3] uint8 RGB to [B,3,H,W] ImageNet-normalised float32 on a device."""
     return normalize(_moved(pixels, device).permute(0, 3, 1, 2).float().div_(255.0))
 
 
 def mask_from_uint8(mask: Tensor, device: torch.device | str = "cpu") -> Tensor:
-    """[B,H,W] uint8 to [B,1,H,W] float32 on a device."""
+    """Convert a [B,H,W] uint8 mask to [B,1,H,W] float32 on a device."""
     return _moved(mask, device).unsqueeze(1).float()
 
 
@@ -101,15 +101,15 @@ class HarmonizationBatch:
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> HarmonizationBatch:
-        """The batch on a device and, its floating tensors, in a dtype."""
+        """Return the batch on a device, its floating tensors in a dtype."""
         return self.map(lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else None))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> HarmonizationBatch:
-        """The batch with each of its tensors changed."""
+        """Return the batch with `change` applied to each of its tensors."""
         return replace(self, **{name: change(tensor) for name, tensor in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Those that there are, by name, always in the same order."""
+        """Return the tensors that are not None, by name, always in the same order."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -123,15 +123,18 @@ class HarmonizationBatch:
         ground_truth_style: Tensor | None = None,
         device: torch.device | str = "cpu",
     ) -> HarmonizationBatch:
-        """What crosses to a worker, made into floats on its device.
+        """Convert the arrays that a worker receives to floats on its device.
 
         Args:
-            composite, ground_truth: [B,H,W,3] uint8 RGB.
+            composite: [B,H,W,3] uint8 RGB.
+            ground_truth: [B,H,W,3] uint8 RGB.
             foreground_mask: [B,H,W] uint8, 1 = foreground.
-            composite_style: [B,10] float32 or None. ground_truth_style: [B] integers or None.
+            composite_style: [B,10] float32 or None.
+            ground_truth_style: [B] integers 0-9 or None.
+            device: where the batch is to be.
 
         Raises:
-            ValueError: shapes do not fit each other, or a class that there is not.
+            ValueError: shapes do not fit each other, or a class is not one of 0-9.
         """
         _check_classes(ground_truth_style)
 

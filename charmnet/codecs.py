@@ -179,7 +179,8 @@ def _is_grey_png(data: bytes) -> bool:
 
 
 def _full(values: NDArray[Any]) -> MaskArray:
-    return np.equal(values, 255).view(np.uint8)
+    is_full: NDArray[np.bool_] = values == 255
+    return is_full.view(np.uint8)
 
 
 def _refuse_varying_alpha(stored: NDArray[Any]) -> None:

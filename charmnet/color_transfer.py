@@ -1,12 +1,12 @@
-"""Carrying a colour change found on a small copy over to the full picture, without carrying over its blur.
+"""Transfer of a small copy's colour change to the full picture, which keeps the full picture's detail.
 
-The network sees a picture of 256x256 and gives one back; enlarging that would lose every detail. What is
-wanted of it is the change of colour. So a colour transformation is fitted around every small pixel (change
-= A colour + b, by ridge regression over a window, within the region alone), and its coefficients, which
-vary slowly, are enlarged and applied to the full picture's own pixels. This is the guided filter (He, Sun
-and Tang, TPAMI 2013) with the composite as guide and the change as input, fitted at a lower resolution as
-the fast one is (He and Sun, 2015). Both are smoothed before the fit: a network's output is a little blurred,
-and that loss of contrast is no change of colour.
+The network sees a picture of 256x256 and gives one back; enlarging that would lose every detail. Only its
+change of colour is wanted. So a colour transformation is fitted around every small pixel (change = A colour
++ b, by ridge regression over a window, within the region alone), and its coefficients, which vary slowly,
+are enlarged and applied to the full picture's own pixels. This is the guided filter (He, Sun and Tang, TPAMI
+2013) with the composite as guide and the change as input, fitted at a lower resolution as the fast guided
+filter is (He and Sun, 2015). Guide and change are smoothed before the fit: a network's output is a little
+blurred, and that loss of contrast is no change of colour.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy as np
 from charmnet.arrays import FloatArray, MaskArray, UInt8Array
 
 SMOOTHING_SIGMA = 3.0
-"""Of the Gaussian before the fit, in pixels of the small picture."""
+"""Standard deviation of the Gaussian before the fit, in pixels of the small picture."""
 
 WINDOW_RADIUS = 12
-"""Of the windows that a transformation is fitted over, in pixels of the small picture."""
+"""Radius of the windows that a transformation is fitted over, in pixels of the small picture."""
 
 RIDGE = 1e-3
-"""Where a window's colours have a variance (on the scale 0-1) below it, the change tends to a mere shift."""
+"""Variance (on the scale 0-1) below which a window's colours are too alike to fit more than a shift."""
 
 _CELL = 2  # pixels of the small picture on a side that are fitted as one
 _RIM = 40  # pixels of the small picture: as far as a Gaussian of four sigma and two windows reach
@@ -37,14 +37,17 @@ def transfer_color_change(
     small_changed: FloatArray,
     small_region: MaskArray,
 ) -> UInt8Array:
-    """The picture with the small copy's change of colour inside a region; outside, its pixels as they are.
+    """Apply the small copy's change of colour inside a region of the picture; pixels outside stay.
 
     Args:
         picture: [H,W,3] uint8, any size.
         region: [H,W] uint8, 1 where the picture is to change.
         small_picture: [S,S,3] uint8, the picture as the network saw it; S is even.
-        small_changed: [S,S,3] what the network made of it, on the scale 0-255, not rounded.
+        small_changed: [S,S,3] float, the network's output on the scale 0-255, not rounded.
         small_region: [S,S] uint8, the region as the network saw it.
+
+    Returns:
+        [H,W,3] uint8, a new array.
 
     Raises:
         ValueError: the small region is empty, so that there is nothing to learn the change from.
@@ -56,17 +59,17 @@ def transfer_color_change(
         return changed
     coefficients = _coefficients(small_picture, small_changed, small_region)
     rows, columns = _bounds(region)
-    wide = _as_wide(coefficients, picture.shape[1])[:, columns]
+    wide = _widen(coefficients, picture.shape[1])[:, columns]
     for top in range(rows.start, rows.stop, _STRIP_ROWS):
         strip = slice(top, min(top + _STRIP_ROWS, rows.stop)), columns
         inside = region[strip] != 0
-        enlarged = _enlarged(wide, strip[0], len(picture))[inside]
+        enlarged = _interpolate_rows(wide, strip[0], len(picture))[inside]
         changed[strip][inside] = _apply(enlarged, picture[strip][inside])
     return changed
 
 
 def _bounds(region: MaskArray, rim: int = 0) -> tuple[slice, slice]:
-    """The rows and columns that a region is in, with a rim; whole cells, where there is one."""
+    """Return the rows and columns that a region lies in, widened by a rim, if any, to whole cells."""
     bounds = []
     for axis in (1, 0):
         (lines,) = np.nonzero(region.any(axis=axis))
@@ -76,10 +79,10 @@ def _bounds(region: MaskArray, rim: int = 0) -> tuple[slice, slice]:
 
 
 def _coefficients(picture: UInt8Array, changed: FloatArray, region: MaskArray) -> FloatArray:
-    """[S/2,S/2,12]: of every cell, for each channel of the change A's row and b.
+    """Return [S/2,S/2,12]: for every cell and each channel of the change, A's row and b.
 
     Beyond the region and a rim nothing is fitted. All means are over the region alone. The rim is for thin
-    parts of it that the small picture has lost.
+    parts of the region that the small picture has lost.
     """
     near = _bounds(region, _RIM)
     weight = region[near].astype(np.float32)
@@ -91,14 +94,14 @@ def _coefficients(picture: UInt8Array, changed: FloatArray, region: MaskArray) -
         (_smooth(_in_cells(values * weight[..., None])) / count).transpose(2, 0, 1)
         for values in (guide, change)
     )
-    found = np.zeros((*(side // _CELL for side in region.shape), 12), np.float32)
+    coefficients = np.zeros((*(side // _CELL for side in region.shape), 12), np.float32)
     inner = tuple(slice(lines.start // _CELL, lines.stop // _CELL) for lines in near)
-    found[inner] = _fit(np.ascontiguousarray(guide), np.ascontiguousarray(change), cells)
-    return found
+    coefficients[inner] = _fit(np.ascontiguousarray(guide), np.ascontiguousarray(change), cells)
+    return coefficients
 
 
 def _in_cells(values: FloatArray) -> FloatArray:
-    """Means of cells."""
+    """Return the mean of each cell."""
     size = values.shape[1] // _CELL, values.shape[0] // _CELL
     return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
 
@@ -108,9 +111,9 @@ def _smooth(values: FloatArray) -> FloatArray:
 
 
 def _fit(guide: FloatArray, change: FloatArray, weight: FloatArray) -> FloatArray:
-    """[H,W,12] coefficients from [3,H,W] guide and change, averaged over the windows that hold a cell.
+    """Return [H,W,12] coefficients from [3,H,W] guide and change, averaged over the windows that hold a cell.
 
-    Within, channels come first: NumPy is slow where the last axis is short.
+    Inside this function channels come first: NumPy is slow where the last axis is short.
     """
     count = np.maximum(_box(weight), 1e-9)
 
@@ -118,11 +121,11 @@ def _fit(guide: FloatArray, change: FloatArray, weight: FloatArray) -> FloatArra
         return np.stack([_box(plane) / count for plane in values * weight])
 
     mean_guide, mean_change = mean(guide), mean(change)
-    of, by = np.triu_indices(3)
-    variance = mean(guide[of] * guide[by]) - mean_guide[of] * mean_guide[by]
+    rows, columns = np.triu_indices(3)
+    variance = mean(guide[rows] * guide[columns]) - mean_guide[rows] * mean_guide[columns]
     products = (guide[:, None] * change).reshape(9, *weight.shape)
     covariance = mean(products).reshape(3, 3, *weight.shape) - mean_guide[:, None] * mean_change
-    variance[of == by] += RIDGE
+    variance[rows == columns] += RIDGE
     slopes = _solve(variance, covariance)
     shifts = mean_change - (mean_guide[:, None] * slopes).sum(axis=0)
     both = np.concatenate([slopes, shifts[None]])  # [3 of the guide and 1,3 of the change,H,W]
@@ -130,10 +133,14 @@ def _fit(guide: FloatArray, change: FloatArray, weight: FloatArray) -> FloatArra
 
 
 def _solve(matrix: FloatArray, right: FloatArray) -> FloatArray:
-    """X [3,3,H,W] of `matrix X = right` at every cell, by the adjugate.
+    """Solve `matrix X = right` at every cell, by the adjugate.
 
     Args:
-        matrix: [6,H,W], the upper triangle of a symmetric positive definite one, row by row.
+        matrix: [6,H,W], the upper triangle of a symmetric positive definite matrix, row by row.
+        right: [3,3,H,W].
+
+    Returns:
+        X, [3,3,H,W].
     """
     a, b, c, d, e, f = matrix
     first, second, third = d * f - e * e, c * e - b * f, b * e - c * d
@@ -145,7 +152,8 @@ def _solve(matrix: FloatArray, right: FloatArray) -> FloatArray:
         ]
     )
     determinant = a * first + b * second + c * third
-    return (adjugate[:, :, None] * right[None]).sum(axis=1) / determinant
+    solution: FloatArray = (adjugate[:, :, None] * right[None]).sum(axis=1) / determinant
+    return solution
 
 
 def _box(values: FloatArray) -> FloatArray:
@@ -154,27 +162,28 @@ def _box(values: FloatArray) -> FloatArray:
     return np.asarray(total, np.float32)
 
 
-def _as_wide(coefficients: FloatArray, width: int) -> FloatArray:
+def _widen(coefficients: FloatArray, width: int) -> FloatArray:
     size = width, len(coefficients)
     return np.asarray(cv2.resize(coefficients, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _enlarged(wide: FloatArray, rows: slice, height: int) -> FloatArray:
-    """Some rows of the coefficients, which have the picture's columns already, between theirs."""
+def _interpolate_rows(wide: FloatArray, rows: slice, height: int) -> FloatArray:
+    """Interpolate the coefficients, which have the picture's columns already, at some of its rows."""
     position = (np.arange(rows.start, rows.stop) + 0.5) * len(wide) / height - 0.5
     position = position.clip(0, len(wide) - 1)
     above = position.astype(int)
     below = np.minimum(above + 1, len(wide) - 1)
-    share = (position - above).astype(np.float32)[:, None, None]
-    lines = wide[below] - wide[above]
-    lines *= share
+    weight = (position - above).astype(np.float32)[:, None, None]
+    lines: FloatArray = wide[below] - wide[above]
+    lines *= weight
     lines += wide[above]
     return lines
 
 
 def _apply(coefficients: FloatArray, pixels: UInt8Array) -> UInt8Array:
-    """[N,3] pixels, each changed by its own coefficients [N,12]."""
+    """Change [N,3] pixels, each by its own coefficients [N,12]."""
     colors = pixels.astype(np.float32)
     by_channel = coefficients.reshape(-1, 3, 4)
     change = np.einsum("nij,nj->ni", by_channel[..., :3], colors) + 255 * by_channel[..., 3]
-    return (colors + change).round().clip(0, 255).astype(np.uint8)
+    changed: UInt8Array = (colors + change).round().clip(0, 255).astype(np.uint8)
+    return changed

@@ -15,15 +15,19 @@ def exchange_foreground(
     foreground_mask: MaskArray,
     in_place: bool = False,
 ) -> UInt8Array:
-    """The composite of a scene's foreground under one condition and its background under another.
+    """Compose a scene's foreground under one condition with its background under another.
 
     The exchange is hard: each pixel comes whole from one of the two pictures. The background's picture is the
     composite's ground truth.
 
     Args:
-        foreground_image, background_image: [H,W,3] uint8 of the same scene.
+        foreground_image: [H,W,3] uint8 RGB.
+        background_image: [H,W,3] uint8 RGB of the same scene.
         foreground_mask: [H,W] uint8, 1 = foreground.
-        in_place: make the composite of `foreground_image`, which saves a copy.
+        in_place: write the composite into `foreground_image`, which saves a copy.
+
+    Returns:
+        [H,W,3] uint8 RGB.
 
     Raises:
         ValueError: the three differ in size.
@@ -43,14 +47,21 @@ def soft_style_label(
     background_condition: CaptureCondition | int,
     foreground_ratio: float,
 ) -> Float32Array:
-    """[10] float32, SC1's target: a composite's two capture conditions by the area that each covers.
+    """Return a composite's style label, the target of SC1: its two conditions by the area that each covers.
 
-    RdHarmony's lists weigh the foreground's condition by the foreground's share of the picture, and the
+    RdHarmony's lists weight the foreground's condition by the foreground's share of the picture, and the
     background's by the rest.
 
     Args:
-        foreground_condition, background_condition: 0-9.
-        foreground_ratio: share of the picture's area in 0..1.
+        foreground_condition: 0-9.
+        background_condition: 0-9.
+        foreground_ratio: the foreground's share of the picture's area, 0 to 1.
+
+    Returns:
+        [10] float32 probabilities.
+
+    Raises:
+        ValueError: the ratio is no share.
     """
     if not 0.0 <= foreground_ratio <= 1.0:
         raise ValueError(f"foreground_ratio is {foreground_ratio}, expected a share of the area in 0..1")

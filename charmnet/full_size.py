@@ -1,11 +1,10 @@
-"""Harmonizing a picture of any size with a network that sees 256x256."""
+"""Harmonization of pictures of any size with a network that works at 256x256."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
-from charmnet.arrays import MaskArray, UInt8Array
+from charmnet.arrays import Float32Array, MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE, resize
 from charmnet.batch import denormalize, image_from_uint8, mask_from_uint8
 from charmnet.color_transfer import transfer_color_change
@@ -20,13 +19,17 @@ def harmonize_full_size(
     background: bool = False,
     device: torch.device | str = "cpu",
 ) -> UInt8Array:
-    """The harmonized picture at its own size; see `color_transfer` for how the network's result gets there.
+    """Harmonize a picture at its own size; `color_transfer` carries the network's result over to it.
 
     Args:
-        composite: [H,W,3] uint8, any size.
+        method: the model, in any state of training.
+        composite: [H,W,3] uint8 RGB, any size.
         foreground_mask: [H,W] uint8, 1 = foreground.
-        background: let the background change as well, by what the network made of it; else its pixels stay.
-        device: where the method is.
+        background: let the background change as the network changed it; otherwise its pixels stay.
+        device: the device of the method's networks.
+
+    Returns:
+        [H,W,3] uint8 RGB.
 
     Raises:
         DataError: sizes differ, or nothing of the foreground is left at the network's size.
@@ -55,8 +58,8 @@ def harmonize_full_size(
 
 def _network(
     method: Method, composite: UInt8Array, foreground_mask: MaskArray, device: torch.device | str
-) -> np.ndarray:
-    """[S,S,3] float32: the network's output on the scale 0-255, not rounded and not clipped."""
+) -> Float32Array:
+    """Return the network's output, [S,S,3] float32 on the scale 0-255, neither rounded nor clipped."""
     pixels, mask = (torch.from_numpy(array)[None] for array in (composite, foreground_mask))
     output = method.harmonize(image_from_uint8(pixels, device), mask_from_uint8(mask, device))
     if not output.isfinite().all():

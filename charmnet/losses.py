@@ -1,4 +1,4 @@
-"""The losses of CharmNet (BMVC 2022) and iDIH (WACV 2021), computed in float32 or better.
+"""Losses of CharmNet (BMVC 2022) and iDIH (WACV 2021), computed in float32 or better.
 
 Style losses take logits where the released code takes the logarithm of a softmax: the same values without
 its underflow.
@@ -12,13 +12,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MIN_FOREGROUND_AREA = 100.0
-"""Pixels that a smaller foreground is counted as, so that it does not dominate the batch."""
+"""Pixels; a smaller foreground counts as this many, so that it does not dominate the batch."""
 
 
 def foreground_normalized_mse(harmonized: Tensor, ground_truth: Tensor, foreground_mask: Tensor) -> Tensor:
-    """[B] squared error of all pixels over three times the foreground's area (at least 100 pixels).
+    """Divide the squared error of all pixels by three times the foreground's area (at least 100 pixels).
 
-    The whole image counts, as in the released code: what the network spoils in the background it pays for.
+    The whole image counts, as in the released code: background errors count, too.
+
+    Args:
+        harmonized: [B,3,H,W].
+        ground_truth: [B,3,H,W] in the same space.
+        foreground_mask: [B,1,H,W], 1 = foreground.
+
+    Returns:
+        [B], one value a sample.
     """
     squared_error = (harmonized - ground_truth).square().sum(dim=(1, 2, 3))
     area = foreground_mask.sum(dim=(1, 2, 3)).clamp(min=MIN_FOREGROUND_AREA)
@@ -26,34 +34,43 @@ def foreground_normalized_mse(harmonized: Tensor, ground_truth: Tensor, foregrou
 
 
 def discriminator_hinge(rendered_logits: Tensor, real_logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The discriminator's two terms: rendered features are to score -1 or less, real ones 1 or more."""
+    """Return the discriminator's hinge terms: rendered features are to score -1 or less, real ones 1 or more.
+
+    Args:
+        rendered_logits: of any shape.
+        real_logits: of any shape.
+
+    Returns:
+        The mean of either term; their sum is the loss.
+    """
     return F.relu(1.0 + rendered_logits).mean(), F.relu(1.0 - real_logits).mean()
 
 
 def soft_cross_entropy(logits: Tensor, probabilities: Tensor) -> Tensor:
-    """Batch mean of the cross entropy against [B,K] target probabilities."""
+    """Return the batch mean of the cross entropy of [B,K] logits against [B,K] target probabilities."""
     return -(probabilities * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Batch mean of the entropy of softmax(logits)."""
+    """Return the batch mean of the entropy of softmax(logits), in nats; logits are [B,K]."""
     return soft_cross_entropy(logits, F.softmax(logits, dim=1))
 
 
 def style_aggregation(
     before_logits: Tensor, after_logits: Tensor, margin: float = 1.0, share: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """What is asked of real images' styles, for which there are no labels.
+    """Return the consistency and the margin loss of real images' styles, for which there are no labels.
 
     Args:
-        before_logits, after_logits: [B,10] from features before and after harmonization.
-        margin: how much the style is to be surer after harmonization than before, in nats.
-        share: what this worker's samples weigh in the mean over workers (see `Method.update`).
+        before_logits: [B,10] from features before harmonization.
+        after_logits: [B,10] from features after harmonization.
+        margin: entropy that the style is to lose by harmonization, in nats.
+        share: weight of this worker's samples in the mean over workers (see `Method.update`).
 
     Returns:
-        Their consistency: the cross entropy of after against before, whose gradient reaches both. And the
-        margin loss: max(0, margin - H(before) + H(after)), with entropies averaged over the batches of all
-        workers before the maximum is taken, so that their number changes nothing.
+        Consistency: the cross entropy of after against before, whose gradient reaches both. Margin loss:
+        max(0, margin - H(before) + H(after)), with entropies averaged over the batches of all workers before
+        the maximum is taken, so that the number of workers changes nothing.
     """
     consistency = soft_cross_entropy(after_logits, F.softmax(before_logits, dim=1))
     violation = margin - entropy(before_logits) + entropy(after_logits)
@@ -61,7 +78,7 @@ def style_aggregation(
 
 
 def _rectified_mean_over_workers(local: Tensor, share: float) -> Tensor:
-    """max(0, mean over workers) whose gradient, weighted by the share and averaged, is that of the mean.
+    """Return max(0, mean over workers) whose gradient, weighted by the share and averaged, is the mean's.
 
     The gradient needs no communication: it is the local one, or none when the mean is not above zero.
     """
@@ -71,7 +88,7 @@ def _rectified_mean_over_workers(local: Tensor, share: float) -> Tensor:
 
 
 def mean_over_workers(value: Tensor) -> Tensor:
-    """The tensor averaged over the processes of the default group; itself where there is one process."""
+    """Average a tensor over the processes of the default group; one process gets the tensor itself."""
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return value
     total = value.clone()

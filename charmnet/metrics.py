@@ -1,4 +1,4 @@
-"""MSE, fMSE and PSNR of harmonized images, and sums of them that can be merged in any grouping.
+"""MSE, fMSE and PSNR of harmonized images, and sums of them that can be added in any grouping.
 
 Two protocols, both at 256x256 and without pasting the background:
 
@@ -33,7 +33,7 @@ _RATIO_BINS = (("0-5", 0.05), ("5-15", 0.15), ("15-100", math.inf))
 
 
 class Protocol(StrEnum):
-    """How a prediction is turned into whole numbers and scored; see the module's text."""
+    """Rules by which a prediction is turned into whole numbers and scored; see the module's text."""
 
     STANDARD = "standard"
     RELEASED = "released"
@@ -41,12 +41,13 @@ class Protocol(StrEnum):
 
 @dataclass(frozen=True)
 class ImageErrors:
-    """One image's distance from its ground truth, on the 0-255 scale.
+    """Errors of one image against its ground truth, on the 0-255 scale.
 
     Attributes:
         mse: mean squared error over all pixels and channels.
-        fmse: the same over the foreground's pixels; None where the mask has none.
-        psnr: dB; None where it is not finite, because there is no error or (released) no range.
+        fmse: mean squared error over the foreground's pixels; None where the mask has none.
+        psnr: peak signal-to-noise ratio in dB; None where it is not finite, because there is no error or
+            (released) no range.
     """
 
     mse: float
@@ -59,8 +60,12 @@ class ErrorSums:
     """Sums over images in float64, to be added in any grouping: shards, workers, ranks.
 
     Attributes:
-        count: images. mse, fmse, psnr: sums over the images that have one.
-        fmse_count, psnr_count: number of images that have one.
+        count: number of images.
+        mse: sum over all images.
+        fmse: sum over the images that have one.
+        fmse_count: number of images that have an fMSE.
+        psnr: sum over the images that have one, in dB.
+        psnr_count: number of images that have a PSNR.
     """
 
     count: int = 0
@@ -72,28 +77,44 @@ class ErrorSums:
 
     @classmethod
     def of(cls, errors: ImageErrors) -> ErrorSums:
-        has_fmse, has_psnr = errors.fmse is not None, errors.psnr is not None
-        return cls(1, errors.mse, errors.fmse or 0.0, int(has_fmse), errors.psnr or 0.0, int(has_psnr))
+        """Return the sums of one image."""
+        return cls(
+            count=1,
+            mse=errors.mse,
+            fmse=errors.fmse or 0.0,
+            fmse_count=int(errors.fmse is not None),
+            psnr=errors.psnr or 0.0,
+            psnr_count=int(errors.psnr is not None),
+        )
 
     @classmethod
     def over(cls, errors: Iterable[ImageErrors]) -> ErrorSums:
+        """Return the sums over several images."""
         return sum(map(cls.of, errors), cls())
 
     def __add__(self, other: ErrorSums) -> ErrorSums:
         pairs = zip(self.to_list(), other.to_list(), strict=True)
-        return ErrorSums.from_list(mine + theirs for mine, theirs in pairs)
+        return ErrorSums.from_list(first + second for first, second in pairs)
 
     def to_list(self) -> list[float]:
-        """The fields as plain numbers, for an all_reduce."""
+        """Return the fields in their order as plain numbers, for an all_reduce."""
         return [getattr(self, field.name) for field in fields(self)]
 
     @classmethod
     def from_list(cls, values: Iterable[float]) -> ErrorSums:
+        """Return the sums whose `to_list` these values are."""
         count, mse, fmse, fmse_count, psnr, psnr_count = values
-        return cls(int(count), mse, fmse, int(fmse_count), psnr, int(psnr_count))
+        return cls(
+            count=int(count),
+            mse=mse,
+            fmse=fmse,
+            fmse_count=int(fmse_count),
+            psnr=psnr,
+            psnr_count=int(psnr_count),
+        )
 
     def means(self) -> dict[str, float | None]:
-        """{"mse", "fmse", "psnr"}: plain means over the images that have one, None where none has."""
+        """Return the plain means of "mse", "fmse" and "psnr" over the images that have one, or None."""
         return {
             "mse": _mean(self.mse, self.count),
             "fmse": _mean(self.fmse, self.fmse_count),
@@ -101,7 +122,7 @@ class ErrorSums:
         }
 
     def undefined(self) -> dict[str, int]:
-        """How many images have no fMSE (no foreground at 256x256) and no PSNR (no error)."""
+        """Return the numbers of images without "fmse" (no foreground at 256x256) and "psnr" (no error)."""
         return {"fmse": self.count - self.fmse_count, "psnr": self.count - self.psnr_count}
 
 
@@ -111,10 +132,13 @@ def image_errors(
     scoring_mask: MaskArray,
     protocol: Protocol = Protocol.STANDARD,
 ) -> ImageErrors:
-    """
+    """Measure an image against its ground truth.
+
     Args:
-        image, ground_truth: [H,W,3] uint8, both from `to_uint8` (or `reference_uint8`) of the same protocol.
+        image: [H,W,3] uint8 from `to_uint8` or, for a composite, `reference_uint8`.
+        ground_truth: [H,W,3] uint8 from `reference_uint8` of the same protocol.
         scoring_mask: [H,W] uint8 of 0 and 1, from `scoring_mask`.
+        protocol: the rules to score by.
     """
     mse = _squared_error(image, ground_truth) / image.size
     foreground = cv2.countNonZero(scoring_mask)
@@ -128,12 +152,15 @@ def image_errors(
 
 
 def _squared_error(image: UInt8Array, other: UInt8Array, mask: MaskArray | None = None) -> int:
-    """Sum over the pixels of the mask; OpenCV's square of a root is off by less than a rounding."""
+    """Return the sum over the mask's pixels, or over all.
+
+    OpenCV squares a root, which is off by less than a rounding.
+    """
     return round(cv2.norm(image, other, cv2.NORM_L2SQR, mask))
 
 
 def to_uint8(normalized: Tensor, protocol: Protocol = Protocol.STANDARD) -> UInt8Array:
-    """A network's output as it is scored: [B,3,H,W] normalised to [B,H,W,3] uint8."""
+    """Convert a network's output, [B,3,H,W] normalised, to [B,H,W,3] uint8 as it is scored."""
     values = denormalize(normalized.float()).mul(255.0).clamp(0.0, 255.0)
     if protocol is Protocol.STANDARD:
         values = values.round()
@@ -141,17 +168,18 @@ def to_uint8(normalized: Tensor, protocol: Protocol = Protocol.STANDARD) -> UInt
 
 
 def reference_uint8(images: UInt8Array, protocol: Protocol = Protocol.STANDARD) -> UInt8Array:
-    """Ground truths or composites as they are scored: [B,H,W,3] uint8."""
+    """Convert ground truths or composites, [B,H,W,3] uint8, to the same as they are scored."""
     if protocol is Protocol.STANDARD:
         return images
     return to_uint8(image_from_uint8(torch.from_numpy(images)), protocol)
 
 
 def scoring_mask(mask_data: bytes, size: int = TRAINING_SIZE) -> MaskArray:
-    """The mask that fMSE is counted on: [size,size] uint8 of 0 and 1, resized to the nearest pixel.
+    """Decode the mask that fMSE is counted on: [size,size] uint8 of 0 and 1, resized to the nearest pixel.
 
     Args:
         mask_data: the mask's encoded file; values other than 0 and 255 are dithered by Pillow, as released.
+        size: side of the result in pixels.
 
     Raises:
         DataError: the mask cannot be decoded.
@@ -165,7 +193,7 @@ def scoring_mask(mask_data: bytes, size: int = TRAINING_SIZE) -> MaskArray:
 
 
 def foreground_ratio_bin(foreground_ratio: float) -> str:
-    """The bin of a share of the area in 0..1: "0-5", "5-15" or "15-100" per cent, upper ends excluded."""
+    """Return the bin of a share of the area in 0..1: "0-5", "5-15" or "15-100" %, upper ends excluded."""
     return next(name for name, limit in _RATIO_BINS if foreground_ratio < limit)
 
 

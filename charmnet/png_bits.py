@@ -1,6 +1,6 @@
-"""PNGs of one bit a pixel, which masks are stored as: read in a quarter of the time that OpenCV takes.
+"""Decoding of PNGs of one bit a pixel, the form of stored masks, in a quarter of OpenCV's time.
 
-What OpenCV checks is checked here, too, and whatever is out of the ordinary is left to it.
+OpenCV's checks are made here, too, and every other kind of PNG is left to OpenCV.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ PNG_CHUNK_OVERHEAD = 12
 """Bytes of a chunk beside its content: length, kind and checksum."""
 
 _HEADER_BYTES = 33
-_ENCODING, _PLAIN_BITS = (
-    slice(24, 29),
-    b"\1\0\0\0\0",
-)  # one bit, grey, deflated, filtered by row, not interlaced
+_ENCODING = slice(24, 29)  # of the header: depth, colour, compression, filter, interlacing
+_PLAIN_BITS = b"\1\0\0\0\0"  # one bit, grey, deflated, filtered by row, not interlaced
 
 
 def png_size(data: bytes) -> tuple[int, int] | None:
-    """(height, width) that its header says, unchecked; None where it does not begin like a PNG."""
+    """Return (height, width) from the header, unchecked, or None where the data is no PNG."""
     if len(data) < _HEADER_BYTES or data[:8] != PNG_SIGNATURE or data[12:16] != b"IHDR":
         return None
     width, height = struct.unpack(">II", data[16:24])
@@ -33,24 +31,31 @@ def png_size(data: bytes) -> tuple[int, int] | None:
 
 
 def decode_bits(data: bytes, height: int, width: int) -> MaskArray | None:
-    """[H,W] of 0 and 1 of a mask as `images.encode_mask` writes it; None where OpenCV has to look.
+    """Decode a mask that `codecs.encode_mask` wrote.
 
     Args:
-        data: whose chunks are known to lie within it, up to the last one. height, width: as in its header.
+        data: the encoded mask; its chunks are known to lie within it, up to the last one.
+        height: rows, as in its header.
+        width: columns, as in its header.
+
+    Returns:
+        [H,W] uint8 of 0 and 1, or None where OpenCV has to decode it.
     """
     if data[_ENCODING] != _PLAIN_BITS:
         return None
-    packed, at, kind = [], len(PNG_SIGNATURE), b""
+    packed = []
+    offset, kind = len(PNG_SIGNATURE), b""
     while kind != b"IEND":
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        content, checksum = data[at + 8 : at + 8 + length], data[at + 8 + length : at + 12 + length]
+        length, kind = int.from_bytes(data[offset : offset + 4], "big"), data[offset + 4 : offset + 8]
+        end = offset + 8 + length
+        content, checksum = data[offset + 8 : end], data[end : end + 4]
         if zlib.crc32(content, zlib.crc32(kind)) != int.from_bytes(checksum, "big"):
             return None
         if kind == b"IDAT":
             packed.append(content)
         elif kind not in (b"IHDR", b"IEND"):
             return None
-        at += PNG_CHUNK_OVERHEAD + length
+        offset += PNG_CHUNK_OVERHEAD + length
     row_bytes = 1 + -(-width // 8)  # the first says how the row was filtered
     unpacked = _inflated(b"".join(packed), height * row_bytes)
     if unpacked is None:
@@ -60,7 +65,7 @@ def decode_bits(data: bytes, height: int, width: int) -> MaskArray | None:
 
 
 def _inflated(packed: bytes, size: int) -> bytes | None:
-    """What was deflated, if it is whole and of this size."""
+    """Inflate a zlib stream; None unless it is whole and of this size."""
     inflate = zlib.decompressobj()
     try:
         unpacked = inflate.decompress(packed, size + 1)

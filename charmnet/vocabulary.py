@@ -1,10 +1,10 @@
-"""The field's terms that every room shares."""
+"""Terms of the field that all packages share: domains, capture conditions, categories."""
 
 from enum import IntEnum, StrEnum
 
 
 class Domain(StrEnum):
-    """Where a composite comes from: photographs (iHarmony4) or a renderer (RdHarmony)."""
+    """Origin of a composite: photographs (iHarmony4) or a renderer (RdHarmony)."""
 
     REAL = "real"
     RENDERED = "rendered"

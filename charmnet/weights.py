@@ -2,7 +2,7 @@
 
 A checkpoint is a folder: `model.safetensors` (all networks), `optimizer.safetensors` (the tensors of the
 optimisers' states) and `checkpoint.json` (the method and its options, the optimisers' other values, metadata,
-and the size and SHA-256 of the other two). Nothing in it is pickled, and it comes back to the bit.
+and the size and SHA-256 of the other two). Nothing in it is pickled, and it is read back to the bit.
 """
 
 from __future__ import annotations
@@ -34,14 +34,17 @@ _FIELDS = {"format": int, "method": str, "options": dict, "optimizers": dict, "m
 
 
 def load_released(source: Path | Mapping[str, Path], epoch: str = "latest") -> dict[str, dict[str, Tensor]]:
-    """Reads released weights for `CharmNetMethod.from_released`.
+    """Read released weights for `CharmNetMethod.from_released`.
 
     Args:
         source: the folder with `<epoch>_net_{G,D,SC1,SC2}.pth`, or the file of each of G, D, SC1 and SC2.
         epoch: the first part of the files' names (a number, `latest` or `iter_<n>`).
 
+    Returns:
+        The state dict of each of G, D, SC1 and SC2.
+
     Raises:
-        WeightsError: a file is missing, is not a state dict or does not fit; names the file and the keys.
+        WeightsError: a file is missing, is not a state dict or does not fit; with the file and the keys.
     """
     paths = source if isinstance(source, Mapping) else released_paths(source, epoch)
     states = {name: read_pth(path) for name, path in paths.items()}
@@ -50,7 +53,7 @@ def load_released(source: Path | Mapping[str, Path], epoch: str = "latest") -> d
 
 
 def save_released(method: CharmNetMethod, folder: Path, epoch: str = "latest") -> None:
-    """Writes `<epoch>_net_{G,D,SC1,SC2}.pth` as the released code does: bare state dicts on the CPU."""
+    """Write `<epoch>_net_{G,D,SC1,SC2}.pth` as the released code does: bare state dicts on the CPU."""
     folder.mkdir(parents=True, exist_ok=True)
     states = method.released_state_dicts()
     for name, path in released_paths(folder, epoch).items():
@@ -58,19 +61,27 @@ def save_released(method: CharmNetMethod, folder: Path, epoch: str = "latest") -
 
 
 def released_paths(folder: Path, epoch: str = "latest") -> dict[str, Path]:
-    """Where the released code keeps its four networks."""
+    """Return the files in which the released code keeps its four networks, by network."""
     return {name: folder / f"{epoch}_net_{name}.pth" for name in RELEASED_NAMES}
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that is needed to go on with a method, as it was at one moment; on the CPU, shared with nothing."""
+    """Copy of a method's state at one moment, from which its training can go on.
+
+    Attributes:
+        description: content of `checkpoint.json` but for the files' sizes and hashes.
+        tensors: by file and name; on the CPU, in memory of their own.
+    """
 
     description: dict[str, Any]
-    tensors: dict[str, dict[str, Tensor]]  # by file
+    tensors: dict[str, dict[str, Tensor]]
 
     def files(self) -> Iterator[tuple[str, bytes]]:
-        """Names and contents of a checkpoint's files; the description is the last: who has it has all."""
+        """Yield the names and contents of a checkpoint's files.
+
+        checkpoint.json is written last; its presence marks a complete checkpoint.
+        """
         files = {}
         for name, tensors in self.tensors.items():
             data = safetensors.torch.save(tensors)
@@ -81,12 +92,13 @@ class Snapshot:
 
 
 def snapshot(method: Method, metadata: Mapping[str, Any], into: Snapshot | None = None) -> Snapshot:
-    """Copies a method's networks and optimisers, which may go on changing.
+    """Copy a method's networks and optimisers, which may go on changing.
 
     Args:
-        metadata: whatever else belongs to it (step, seed, configuration); in values that JSON can hold.
-        into: one of the same method that is done with; its memory is used again, which is several times
-            faster.
+        method: the method to copy.
+        metadata: values to keep with it (step, seed, configuration), of types that JSON can hold.
+        into: a snapshot of the same method that is no longer needed; its memory is used again, which is
+            several times faster.
     """
     before = into.tensors if into else {MODEL_FILE: {}, OPTIMIZER_FILE: {}}
     model = {
@@ -102,16 +114,17 @@ def snapshot(method: Method, metadata: Mapping[str, Any], into: Snapshot | None 
         "optimizers": scalars,
         "metadata": dict(metadata),
     }
-    copies = {MODEL_FILE: _copied(model, before[MODEL_FILE])}
-    copies[OPTIMIZER_FILE] = _copied(tensors, before[OPTIMIZER_FILE])
+    copies = {MODEL_FILE: _copy_to_cpu(model, before[MODEL_FILE])}
+    copies[OPTIMIZER_FILE] = _copy_to_cpu(tensors, before[OPTIMIZER_FILE])
     return Snapshot(description, copies)
 
 
 def save_checkpoint(folder: Path, method: Method, metadata: Mapping[str, Any]) -> None:
-    """Writes all that is needed to go on: the method, its networks and its optimisers.
+    """Write a checkpoint: the method, its networks and its optimisers.
 
     Args:
-        folder: made if need be; the same names in it are overwritten.
+        folder: created if need be; files of the same names are overwritten.
+        method: the method to save.
         metadata: see `snapshot`.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,10 +133,10 @@ def save_checkpoint(folder: Path, method: Method, metadata: Mapping[str, Any]) -
 
 
 def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[Method, dict[str, Any]]:
-    """The method as it was saved, rebuilt on a device, and the metadata.
+    """Rebuild a method on a device as it was saved; return it and the metadata.
 
     Raises:
-        WeightsError: a file is missing, torn or changed since, or does not fit; names it and the reason.
+        WeightsError: a file is missing, torn or changed since, or does not fit; with the file and the reason.
     """
     description = _read_description(folder)
     if description["method"] not in METHODS:
@@ -140,7 +153,11 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[M
 
 
 def load_into(folder: Path, method: Method) -> dict[str, Any]:
-    """Gives a method the state of a checkpoint of its kind, and returns the metadata; errors as above."""
+    """Load a checkpoint's state into a method of the same kind; return the metadata.
+
+    Raises:
+        WeightsError: the checkpoint is of another method, or as for `load_checkpoint`.
+    """
     description = _read_description(folder)
     if description["method"] != method.name:
         raise WeightsError(f"{folder} is a checkpoint of {description['method']}, not of {method.name}")
@@ -161,22 +178,24 @@ def _load(folder: Path, description: Mapping[str, Any], method: Method) -> dict[
         method.load_state_dict({"modules": modules, "optimizers": optimizers})
     except WeightsError as error:
         raise WeightsError(f"{folder}: {error}") from error
-    return description["metadata"]
+    metadata: dict[str, Any] = description["metadata"]
+    return metadata
 
 
 def _require_tensors(folder: Path, method: Method, description: Mapping[str, Any]) -> None:
-    """Refuses options that would take more memory than the file beside them can fill."""
+    """Refuse options that would take more memory than the model file can fill."""
     tensors = (tensor for network in method.modules.values() for tensor in network.state_dict().values())
-    expected, held = sum(tensor.nbytes for tensor in tensors), description["files"][MODEL_FILE]["bytes"]
-    if expected > held:
+    expected_bytes = sum(tensor.nbytes for tensor in tensors)
+    file_bytes = description["files"][MODEL_FILE]["bytes"]
+    if expected_bytes > file_bytes:
         raise WeightsError(
-            f"{folder / CHECKPOINT_FILE}: its options are of networks of {expected:,} bytes, "
-            f"{MODEL_FILE} holds {held:,}"
+            f"{folder / CHECKPOINT_FILE}: its options are of networks of {expected_bytes:,} bytes, "
+            f"{MODEL_FILE} holds {file_bytes:,}"
         )
 
 
 def _split_optimizers(method: Method) -> tuple[dict[str, Tensor], dict[str, list[dict[str, Any]]]]:
-    """The tensors of all optimisers by `optimizer.parameter.value`, and the parameter groups."""
+    """Return the tensors of all optimisers by `optimizer.parameter.value`, and the parameter groups."""
     tensors: dict[str, Tensor] = {}
     groups: dict[str, list[dict[str, Any]]] = {}
     for name, optimizer in method.optimizers.items():
@@ -191,8 +210,8 @@ def _join_optimizers(
     tensors: Mapping[str, Tensor], groups: Mapping[str, list[dict[str, Any]]]
 ) -> dict[str, dict[str, Any]]:
     optimizers: dict[str, dict[str, Any]] = {
-        name: {"state": {}, "param_groups": [_as_saved(group) for group in own]}
-        for name, own in groups.items()
+        name: {"state": {}, "param_groups": [_with_tuples(group) for group in saved_groups]}
+        for name, saved_groups in groups.items()
     }
     for key, tensor in tensors.items():
         name, index, value = key.split(".")
@@ -202,14 +221,14 @@ def _join_optimizers(
     return optimizers
 
 
-def _as_saved(group: Mapping[str, Any]) -> dict[str, Any]:
-    """A parameter group with the tuple that JSON made a list."""
+def _with_tuples(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a parameter group in which `betas`, which JSON made a list, is a tuple again."""
     return {key: tuple(value) if key == "betas" else value for key, value in group.items()}
 
 
 @torch.no_grad()
-def _copied(tensors: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU and contiguous; in the memory of earlier copies, of those that there are."""
+def _copy_to_cpu(tensors: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors to the CPU, contiguous; into earlier copies of the same names where there are any."""
     return {
         key: (into[key] if key in into else torch.empty(tensor.shape, dtype=tensor.dtype)).copy_(tensor)
         for key, tensor in tensors.items()
@@ -234,7 +253,7 @@ def _read_tensors(folder: Path, name: str, description: Mapping[str, Any]) -> di
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / CHECKPOINT_FILE
     try:
-        description = json.loads(_read_bytes(path, MAX_DESCRIPTION_BYTES))
+        description: dict[str, Any] = json.loads(_read_bytes(path, MAX_DESCRIPTION_BYTES))
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is not JSON; it is torn or changed: {error}") from error
     _require_fields(description, _FIELDS, str(path))
@@ -271,23 +290,23 @@ def _read_bytes(path: Path, limit_bytes: int | None = None) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    """The first sentence, without torch's advice to run what the file holds."""
+    """Return the error's first sentence, without torch's advice to run the file's content."""
     text = re.sub(r"(?s).*WeightsUnpickler error: ", "", str(error))
     return re.split(r"\n|\. ", text)[0] or type(error).__name__
 
 
 def read_pth(path: Path) -> dict[str, Tensor]:
-    """A bare state dict, of whatever network, from a `.pth` file; nothing in it is run.
+    """Read a bare state dict, of any network, from a `.pth` file; nothing in it is run.
 
     Raises:
-        WeightsError: it cannot be read or holds anything else than tensors by name; names the file.
+        WeightsError: the file cannot be read or holds anything but tensors by name; with the file's name.
     """
     _refuse_compressed(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # the unpickler has no errors of its own: what is no pickle breaks it anyhow
+    except Exception as error:  # the unpickler has no errors of its own: data that is no pickle raises any
         raise WeightsError(f"{path} is no file of weights that is safe to read: {_reason(error)}") from error
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path}: expected a mapping of names to tensors, got {type(state).__name__}")
@@ -300,7 +319,7 @@ def read_pth(path: Path) -> dict[str, Tensor]:
 
 
 def _refuse_compressed(path: Path) -> None:
-    """A `.pth` is an archive of members as they are; compressed ones could hold a thousand times its size."""
+    """Refuse a `.pth` with compressed members, which could hold a thousand times its size."""
     try:
         with zipfile.ZipFile(path) as archive:
             compressed = [m.filename for m in archive.infolist() if m.compress_type != zipfile.ZIP_STORED]

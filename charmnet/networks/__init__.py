@@ -1,0 +1,1 @@
+"""Networks of CharmNet and iDIH."""

@@ -1,4 +1,4 @@
-"""Batch norm that can take its statistics over all workers, or keep them for each domain."""
+"""Batch norms over all workers or per domain: torch.nn.SyncBatchNorm runs on GPUs alone, for one domain."""
 
 from __future__ import annotations
 
@@ -17,33 +17,36 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     Attributes:
         over_workers: whether in training the batches of all processes of the default group count as one; all
-            of them have to call it alike. It is what torch's SyncBatchNorm does, but on any device.
+            of them have to call it alike.
     """
 
     over_workers = False
 
     def forward(self, features: Tensor) -> Tensor:
+        """Normalize [B,C,H,W] features."""
         if self.training and self.over_workers:
             return self._normalize_over_workers(features, self)
-        return super().forward(features)
+        normalized: Tensor = super().forward(features)
+        return normalized
 
     def statistics(self, _: Domain) -> nn.BatchNorm2d:
-        """What holds a domain's running statistics."""
+        """Return the module that holds a domain's running statistics."""
         return self
 
     def _normalize_over_workers(self, features: Tensor, statistics: nn.BatchNorm2d) -> Tensor:
-        """By the global batch's mean and variance, which are noted in a norm's running ones."""
+        """Normalize by the global batch's mean and variance, which also update the running `statistics`."""
         values = features.float() if features.dtype == torch.bfloat16 else features
-        own = values.new_tensor([values.numel() / values.shape[1]])
-        *_, count = totals = _sum_over_workers(torch.cat([values.sum((0, 2, 3)), own]))
+        local_count = values.new_tensor([values.numel() / values.shape[1]])
+        *_, count = totals = _sum_over_workers(torch.cat([values.sum((0, 2, 3)), local_count]))
         mean = totals[:-1] / count
         centred = values - mean[:, None, None]
         variance = _sum_over_workers(centred.square().sum((0, 2, 3))) / count
-        self._note(statistics, mean.detach(), (variance * count / (count - 1)).detach())
+        self._update_running(statistics, mean.detach(), (variance * count / (count - 1)).detach())
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(features.dtype)
+        normalized: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
+        return normalized.to(features.dtype)
 
-    def _note(self, statistics: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+    def _update_running(self, statistics: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
         assert statistics.running_mean is not None
         assert statistics.running_var is not None
         assert statistics.num_batches_tracked is not None
@@ -55,7 +58,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 class DomainBatchNorm2d(BatchNorm2d):
     """Batch norm shared by both domains that keeps running statistics for each.
 
-    Its own statistics are the real domain's, those of the rendered one stand in `rendered`; scale and shift
+    Its own statistics are the real domain's, those of the rendered domain are in `rendered`; scale and shift
     are shared. In training both domains are normalised by their batch, as in a plain batch norm.
     """
 
@@ -64,6 +67,7 @@ class DomainBatchNorm2d(BatchNorm2d):
         self.rendered = nn.BatchNorm2d(channels, affine=False)
 
     def forward(self, features: Tensor, domain: Domain = Domain.REAL) -> Tensor:
+        """Normalize [B,C,H,W] features of one domain."""
         if domain is Domain.REAL:
             return super().forward(features)
         statistics = self.statistics(domain)
@@ -83,24 +87,26 @@ class DomainBatchNorm2d(BatchNorm2d):
         )
 
     def statistics(self, domain: Domain) -> nn.BatchNorm2d:
+        """Return the module that holds a domain's running statistics."""
         return self if domain is Domain.REAL else self.rendered
 
 
 class _SumOverWorkers(torch.autograd.Function):
-    """Every worker's loss hangs on the sum, so its gradient is the sum of theirs."""
+    """A sum over workers. Every worker's loss depends on the sum, so its gradient is the sum of theirs."""
 
     @staticmethod
-    def forward(context: Any, value: Tensor) -> Tensor:
+    def forward(_context: Any, value: Tensor) -> Tensor:
         total = value.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> Tensor:
+    def backward(_context: Any, *gradients: Tensor) -> Tensor:
         total = gradients[0].clone()
         dist.all_reduce(total)
         return total
 
 
 def _sum_over_workers(value: Tensor) -> Tensor:
-    return _SumOverWorkers.apply(value)  # type: ignore[no-untyped-call]
+    total: Tensor = _SumOverWorkers.apply(value)  # type: ignore[no-untyped-call]
+    return total

@@ -1,4 +1,4 @@
-"""The pieces that the harmonization networks are made of, and how they are initialised."""
+"""Building blocks of the harmonization networks, and their initialisation."""
 
 from __future__ import annotations
 
@@ -13,27 +13,33 @@ from charmnet.vocabulary import Domain
 
 DEPTH = 7
 """Layers of the encoder, and of the decoder: 256 pixels come down to a 1x1 bottleneck."""
+
 MAX_WIDTH = 512
+"""Most channels of a layer."""
+
 FIRST_NORMED_LAYER = 2
+"""First layer of the encoder that has a batch norm."""
+
 INPUT_SIZE = 256
+"""Height and width of the networks' input, in pixels."""
 
 
 def encoder_widths(width: int) -> list[int]:
-    """Output channels of the seven encoder layers: doubled at layers 2, 4 and 6, 512 at most."""
+    """Return the output channels of the seven encoder layers: doubled at layers 2, 4 and 6, 512 at most."""
     return [min(width * 2 ** (layer // 2), MAX_WIDTH) for layer in range(DEPTH)]
 
 
 def split_channels(width: int, unshared_layers: int) -> int:
-    """Channels of the features where a domain's own layers meet the shared ones (128 as released)."""
+    """Return the channels of the features where a domain's own layers end (128 as released)."""
     return encoder_widths(width)[unshared_layers - 1]
 
 
 def split_size(unshared_layers: int) -> int:
-    """Height and width of the features there (16 for 4 layers)."""
+    """Return the height and width of the features where a domain's own layers end (16 for 4 layers)."""
     return INPUT_SIZE >> unshared_layers
 
 
-class Block(nn.Module):
+class ConvBlock(nn.Module):
     """Convolution, norm, ELU; named as in the released layout (`block.0`, `block.1`)."""
 
     def __init__(self, convolution: nn.Module, norm: nn.Module) -> None:
@@ -41,20 +47,22 @@ class Block(nn.Module):
         self.block = nn.Sequential(convolution, norm, nn.ELU(inplace=True))
 
     def forward(self, features: Tensor, domain: Domain) -> Tensor:
+        """Apply the block to [B,C,H,W] features of one domain."""
         convolution, norm, activation = self.block
         if isinstance(norm, BatchNorm2d) and norm.training:
-            features = _without_bias(features, convolution, norm.statistics(domain))
+            features = _convolve_without_bias(features, convolution, norm.statistics(domain))
         else:
             features = convolution(features)
-        if isinstance(norm, DomainBatchNorm2d):
-            return activation(norm(features, domain))
-        return activation(norm(features))
+        normed = norm(features, domain) if isinstance(norm, DomainBatchNorm2d) else norm(features)
+        output: Tensor = activation(normed)
+        return output
 
 
-def _without_bias(features: Tensor, convolution: nn.Module, statistics: nn.BatchNorm2d) -> Tensor:
-    """The convolution without its bias, for a norm by the batch, whose mean takes a bias away again.
+def _convolve_without_bias(features: Tensor, convolution: nn.Module, statistics: nn.BatchNorm2d) -> Tensor:
+    """Convolve without the bias, which a norm by the batch's own mean takes away again.
 
-    Only the running mean hears of it. Its gradient is zero; to find that out costs as much as the weights'.
+    The bias only affects the running mean, and its gradient is zero. Computing that zero would cost as much
+    time as the weights' gradient.
     """
     assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
     weight, bias, padding = convolution.weight, convolution.bias, convolution.padding
@@ -64,14 +72,15 @@ def _without_bias(features: Tensor, convolution: nn.Module, statistics: nn.Batch
     convolved = convolve(features, weight, stride=convolution.stride, padding=padding)
     momentum = statistics.momentum or 0.0
     assert statistics.running_mean is not None
-    # Before the norm adds the batch's mean, which shrinks what is there. Unseen by autograd, which keeps the
-    # running mean, though a backward pass in training has no use for it.
+    # Divided, since the norm's own update scales the running mean down after this. By way of `data`, since
+    # autograd keeps the running mean for a backward pass that in training does not use it.
     statistics.running_mean.data.add_(bias.data, alpha=momentum / (1.0 - momentum))
-    return _VanishingBias.apply(convolved, bias)  # type: ignore[no-untyped-call]
+    output: Tensor = _VanishingBias.apply(convolved, bias)  # type: ignore[no-untyped-call]
+    return output
 
 
 class _VanishingBias(torch.autograd.Function):
-    """The features as they are; to the bias goes the gradient that it would have, had it been added."""
+    """The identity on features, with the gradient for the bias that adding it would have given: zero."""
 
     @staticmethod
     def forward(context: Any, features: Tensor, bias: Tensor) -> Tensor:
@@ -84,18 +93,18 @@ class _VanishingBias(torch.autograd.Function):
         return gradients[0], torch.zeros_like(bias)
 
 
-def down_block(layer: int, in_channels: int, out_channels: int, domain_statistics: bool = False) -> Block:
-    """Encoder layer `layer` (0-6): halves height and width; the last takes 4x4 to 1x1."""
+def down_block(layer: int, in_channels: int, out_channels: int, domain_statistics: bool = False) -> ConvBlock:
+    """Build encoder layer `layer` (0-6), which halves height and width; the last takes 4x4 to 1x1."""
     padding = 0 if layer == DEPTH - 1 else 1
     norm = _norm(out_channels, domain_statistics) if layer >= FIRST_NORMED_LAYER else nn.Identity()
-    return Block(nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=padding), norm)
+    return ConvBlock(nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=padding), norm)
 
 
-def up_block(layer: int, in_channels: int, out_channels: int, domain_statistics: bool = False) -> Block:
-    """Decoder layer `layer` (0-6): doubles height and width; the first takes 1x1 to 4x4."""
+def up_block(layer: int, in_channels: int, out_channels: int, domain_statistics: bool = False) -> ConvBlock:
+    """Build decoder layer `layer` (0-6), which doubles height and width; the first takes 1x1 to 4x4."""
     padding = 0 if layer == 0 else 1
     convolution = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=padding)
-    return Block(convolution, _norm(out_channels, domain_statistics))
+    return ConvBlock(convolution, _norm(out_channels, domain_statistics))
 
 
 def _norm(channels: int, domain_statistics: bool) -> BatchNorm2d:
@@ -103,7 +112,7 @@ def _norm(channels: int, domain_statistics: bool) -> BatchNorm2d:
 
 
 def initialize_normal(network: nn.Module) -> None:
-    """CharmNet's start: convolutions N(0, 0.02²), batch norm scales N(1, 0.02²), biases 0."""
+    """Initialise as CharmNet: convolutions N(0, 0.02²), batch norm scales N(1, 0.02²), biases 0."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 0.02)
@@ -114,7 +123,7 @@ def initialize_normal(network: nn.Module) -> None:
 
 
 def initialize_xavier(network: nn.Module) -> None:
-    """iDIH's start: convolutions N(0, 2 / mean of fan-in and fan-out), biases 0, batch norms the identity."""
+    """Initialise as iDIH: convolutions N(0, 2 / mean of fan-in and fan-out), biases 0, norm scales 1."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             first, second, height, width = module.weight.shape

@@ -1,4 +1,4 @@
-"""CharmNet's generator: encoders and decoders of each domain around shared blocks (BMVC 2022)."""
+"""Generator of CharmNet: encoders and decoders of each domain around shared blocks (BMVC 2022)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from charmnet.networks.blocks import (
 from charmnet.vocabulary import Domain
 
 UNSHARED_LAYERS = range(2, 6)
-"""Numbers of layers a domain can have of its own; with others the shapes do not fit each other."""
+"""Numbers of layers that a domain can have of its own; with others the shapes do not fit each other."""
 BOTH_DOMAINS = (Domain.RENDERED, Domain.REAL)
 _ENCODERS = {Domain.RENDERED: "render_enc", Domain.REAL: "real_enc"}
 _DECODERS = {Domain.REAL: "real_dec", Domain.RENDERED: "render_dec"}
 
 
 class Harmonization(NamedTuple):
-    """What the generator makes of a batch.
+    """Output of the generator for a batch.
 
     Attributes:
-        features_before: [B,C,S,S] where the shared blocks begin (C 128, S 16 as released); SC1 and D see it.
-        features_after: [B,C,S,S] where they end, its skip added; SC2 sees it.
+        features_before: [B,C,S,S] where the shared blocks begin (C 128, S 16 as released); input of SC1 and
+            of the discriminator.
+        features_after: [B,C,S,S] where the shared blocks end, the skip added; input of SC2.
         harmonized: [B,3,256,256] ImageNet-normalised, not clipped.
         attention: [B,1,256,256] in 0..1, the share of the composite that is kept.
     """
@@ -44,7 +45,7 @@ class Harmonization(NamedTuple):
 
 
 class DomainEncoder(nn.Module):
-    """The first layers, one set for each domain. Returns every layer's output; the last is the features."""
+    """First layers of the generator, one set for each domain."""
 
     def __init__(self, widths: list[int]) -> None:
         super().__init__()
@@ -55,6 +56,7 @@ class DomainEncoder(nn.Module):
         )
 
     def forward(self, inputs: Tensor, domain: Domain) -> list[Tensor]:
+        """Return every layer's output for [B,4,256,256]; the last is the features before harmonization."""
         outputs = []
         for block in (self.block0, self.block1, *self.blocks_connected.values()):
             inputs = block(inputs, domain)
@@ -63,10 +65,13 @@ class DomainEncoder(nn.Module):
 
 
 class DomainDecoder(nn.Module):
-    """The last layers, one set for each domain, and the heads that blend the composite with new colours."""
+    """Last layers, one set for each domain, and the heads that blend the composite with new colours.
+
+    Args:
+        widths: channels of the features, then of the output of each layer.
+    """
 
     def __init__(self, widths: list[int]) -> None:
-        """`widths`: channels of the features, then the outputs of the layers."""
         super().__init__()
         first_layer = DEPTH - (len(widths) - 1)
         self.deconv_blocks = nn.ModuleList(
@@ -76,18 +81,26 @@ class DomainDecoder(nn.Module):
         self.to_rgb = nn.Conv2d(widths[-1], 3, 1)
 
     def set_attention_bias(self, bias: float) -> None:
-        """Sets how much of the composite is kept before anything is learnt: sigmoid(3 * bias)."""
+        """Set the share of the composite that is kept before training, which is sigmoid(3 * bias)."""
         assert self.conv_attention.bias is not None
         nn.init.constant_(self.conv_attention.bias, bias)
 
     def forward(
         self, features: Tensor, skips: list[Tensor], composite: Tensor, domain: Domain
     ) -> tuple[Tensor, Tensor]:
+        """Return `harmonized` and `attention` of `Harmonization`.
+
+        Args:
+            features: [B,C,S,S] after harmonization.
+            skips: outputs of the domain's encoder in their order, without the last.
+            composite: [B,3,256,256] ImageNet-normalised.
+            domain: whose decoder this is.
+        """
         *inner, last = self.deconv_blocks
         for block, skip in zip(inner, reversed(skips), strict=True):
             features = block(features, domain) + skip
         features = last(features, domain)
-        # The heads are cheap, and eight bits of mantissa would cost the picture whole grey levels.
+        # In full precision: the heads are cheap, and bfloat16 would round the picture by whole grey levels.
         with torch.autocast(features.device.type, enabled=False):
             logit, colors = self._heads(features.to(composite.dtype)).split((1, 3), dim=1)
             attention = torch.sigmoid(3.0 * logit)
@@ -95,20 +108,22 @@ class DomainDecoder(nn.Module):
         return harmonized, attention
 
     def _heads(self, features: Tensor) -> Tensor:
-        """Both 1x1 convolutions in one, which reads the largest features there are once."""
+        """Apply both 1x1 convolutions as one, which reads the network's largest features only once."""
         heads = self.conv_attention, self.to_rgb
         weight = torch.cat([head.weight for head in heads])
         return F.conv2d(features, weight, torch.cat([head.bias for head in heads if head.bias is not None]))
 
 
 class SharedBlocks(nn.Module):
-    """What both domains have in common, from the features before harmonization to those after it."""
+    """Layers that both domains share, from the features before harmonization to the features after it."""
 
     def __init__(self, encoder_blocks: nn.ModuleDict, deconv_blocks: nn.ModuleList) -> None:
         super().__init__()
-        self.encoder_blocks, self.deconv_blocks = encoder_blocks, deconv_blocks
+        self.encoder_blocks = encoder_blocks
+        self.deconv_blocks = deconv_blocks
 
     def forward(self, features: Tensor, domain: Domain) -> Tensor:
+        """Map [B,C,S,S] features of one domain to the same shape."""
         skips = []
         for block in self.encoder_blocks.values():
             skips.append(features)
@@ -119,17 +134,17 @@ class SharedBlocks(nn.Module):
 
 
 class CharmNet(nn.Module):
-    """Harmonizes 256x256 composites of either domain.
+    """Generator that harmonizes 256x256 composites of either domain.
 
-    State-dict names are those of the released weights. With `domains` the real one alone it is iDIH.
+    State-dict names are those of the released weights. With the real domain alone it is iDIH.
 
     Args:
         width: channels of the first layer (the released ngf), a multiple of 4.
         unshared_layers: layers of each encoder and decoder that a domain has to itself, 2 to 5.
         domain_statistics: keep the shared batch norms' running statistics per domain (not as released).
-        attention_bias: what the attention head's bias starts at; 1 starts near the identity (released: 0).
-        domains: the paths that there are.
-        initialize: draws the starting weights, from torch's global generator.
+        attention_bias: initial bias of the attention head; 1 starts near the identity (released: 0).
+        domains: domains to build an encoder and a decoder for.
+        initialize: function that draws the initial weights, from torch's global generator.
     """
 
     def __init__(
@@ -147,9 +162,9 @@ class CharmNet(nn.Module):
         up = [*reversed(down), width // 2]
         shared = DEPTH - unshared_layers
         # The order of the modules is that of the released files, which position-based tools rely on.
-        for domain in _ENCODERS:
+        for domain, name in _ENCODERS.items():
             if domain in domains:
-                self.add_module(_ENCODERS[domain], DomainEncoder(down[:unshared_layers]))
+                self.add_module(name, DomainEncoder(down[:unshared_layers]))
         self.encoder_blocks = nn.ModuleDict(
             {
                 f"block{i}": down_block(i, down[i - 1], down[i], domain_statistics)
@@ -159,9 +174,9 @@ class CharmNet(nn.Module):
         self.deconv_blocks = nn.ModuleList(
             up_block(i, up[i], up[i + 1], domain_statistics) for i in range(shared)
         )
-        for domain in _DECODERS:
+        for domain, name in _DECODERS.items():
             if domain in domains:
-                self.add_module(_DECODERS[domain], DomainDecoder(up[shared:]))
+                self.add_module(name, DomainDecoder(up[shared:]))
         initialize(self)
         for module in self.modules():
             if isinstance(module, DomainDecoder):
@@ -170,7 +185,7 @@ class CharmNet(nn.Module):
     def forward(
         self, composite: Tensor, foreground_mask: Tensor, domain: Domain = Domain.REAL
     ) -> Harmonization:
-        """Harmonizes a batch of one domain.
+        """Harmonize a batch of one domain.
 
         Args:
             composite: [B,3,256,256] ImageNet-normalised.
@@ -178,7 +193,8 @@ class CharmNet(nn.Module):
             domain: whose encoder, decoder and (with `domain_statistics`) statistics to use.
 
         Raises:
-            ValueError: another size, or a training batch of one (the 1x1 bottleneck's batch norm needs two).
+            ValueError: the inputs have another size, or a training batch holds one sample (the batch norm
+                of the 1x1 bottleneck needs two).
         """
         *skips, features_before = self.encoder(domain)(network_input(composite, foreground_mask), domain)
         features_after = self.shared()(features_before, domain)
@@ -186,20 +202,28 @@ class CharmNet(nn.Module):
         return Harmonization(features_before, features_after, harmonized, attention)
 
     def encoder(self, domain: Domain) -> nn.Module:
-        """The domain's own `DomainEncoder`, of what `network_input` gives."""
+        """Return the domain's own `DomainEncoder`, which takes the output of `network_input`."""
         return self.get_submodule(_ENCODERS[domain])
 
     def shared(self) -> nn.Module:
-        """The `SharedBlocks`."""
+        """Return the `SharedBlocks`, which hold this network's own layers."""
         return SharedBlocks(self.encoder_blocks, self.deconv_blocks)
 
     def decoder(self, domain: Domain) -> nn.Module:
-        """The domain's own `DomainDecoder`."""
+        """Return the domain's own `DomainDecoder`."""
         return self.get_submodule(_DECODERS[domain])
 
 
 def network_input(composite: Tensor, foreground_mask: Tensor) -> Tensor:
-    """[B,4,256,256] in the memory format that convolutions are fastest in; ValueError for another size."""
+    """Join composite and mask to [B,4,256,256] in the memory format that convolutions are fastest in.
+
+    Args:
+        composite: [B,3,256,256] ImageNet-normalised.
+        foreground_mask: [B,1,256,256], 1 = foreground.
+
+    Raises:
+        ValueError: either has another shape.
+    """
     _check_inputs(composite, foreground_mask)
     return torch.cat([composite, foreground_mask], dim=1).contiguous(memory_format=torch.channels_last)
 
@@ -225,10 +249,14 @@ def _check_inputs(composite: Tensor, foreground_mask: Tensor) -> None:
 
 
 def released_shape(state: Mapping[str, Tensor], source: str = "the generator's weights") -> tuple[int, int]:
-    """The `width` and `unshared_layers` of the network that a state dict of the released layout is of.
+    """Return `width` and `unshared_layers` of the network that a state dict of the released layout is of.
+
+    Args:
+        state: tensors by their released names.
+        source: the file or the network's name, for the message.
 
     Raises:
-        WeightsError: the state dict has no real path to tell them from; names the `source`.
+        WeightsError: the state dict lacks the real path, whose shapes tell both.
     """
     first = state.get("real_enc.block0.block.0.weight")
     layers = {key.split(".")[2] for key in state if key.startswith("real_dec.deconv_blocks.")}

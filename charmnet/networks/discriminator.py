@@ -1,4 +1,4 @@
-"""CharmNet's feature discriminator."""
+"""Feature discriminator of CharmNet."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from charmnet.networks.blocks import initialize_normal
 
 
 class FeatureDiscriminator(nn.Module):
-    """Tells at every position of the features before harmonization which domain they come from.
+    """Classifier of the domain at every position of the features before harmonization.
 
     Args:
-        channels: of the features (128 as released).
-        width: channels of its first layer (the released ndf).
+        channels: channels of the features (128 as released).
+        width: channels of the first layer (the released ndf).
     """
 
     def __init__(self, channels: int = 128, width: int = 64) -> None:
@@ -27,5 +27,6 @@ class FeatureDiscriminator(nn.Module):
         initialize_normal(self)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B,C,S,S] to logits [B,1,S,S]: above 0 for real, below 0 for rendered."""
-        return self.net(features)
+        """Map [B,C,S,S] features to logits [B,1,S,S]: above 0 for real, below 0 for rendered."""
+        logits: Tensor = self.net(features)
+        return logits

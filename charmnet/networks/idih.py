@@ -1,4 +1,4 @@
-"""iDIH-256 (WACV 2021): the real path of CharmNet's generator, alone, under its own initialisation."""
+"""Network of iDIH-256 (WACV 2021): the real path of CharmNet's generator with its own initialisation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from charmnet.vocabulary import Domain
 
 
 class IDIH(CharmNet):
-    """Harmonizes 256x256 composites; state-dict names are those of CharmNet's real path.
+    """Generator that harmonizes 256x256 composites; state-dict names are those of CharmNet's real path.
 
     Args:
         width: channels of the first layer (64 as released), a multiple of 4.
-        attention_bias: what the attention head's bias starts at (released: 0).
+        attention_bias: initial bias of the attention head (released: 0).
     """
 
     def __init__(self, width: int = 64, attention_bias: float = 0.0) -> None:
@@ -26,13 +26,13 @@ class IDIH(CharmNet):
 
 
 def idih_names(unshared_layers: int = 4) -> dict[str, str]:
-    """The released iDIH's module names, each with that of the same module in CharmNet's real path."""
+    """Return the released iDIH's module names, each with the name of the module in CharmNet's real path."""
     names = {"decoder.conv_attention": "real_dec.conv_attention", "decoder.to_rgb": "real_dec.to_rgb"}
     shared = DEPTH - unshared_layers
     for layer in range(DEPTH):
         block = f"blocks_connected.block{layer}" if layer >= 2 else f"block{layer}"
-        own = layer < unshared_layers
-        names[f"encoder.{block}"] = f"real_enc.{block}" if own else f"encoder_blocks.block{layer}"
+        unshared = layer < unshared_layers
+        names[f"encoder.{block}"] = f"real_enc.{block}" if unshared else f"encoder_blocks.block{layer}"
         names[f"decoder.deconv_blocks.{layer}"] = (
             f"deconv_blocks.{layer}" if layer < shared else f"real_dec.deconv_blocks.{layer - shared}"
         )
@@ -40,7 +40,7 @@ def idih_names(unshared_layers: int = 4) -> dict[str, str]:
 
 
 def rename(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    """The state dict with module names replaced; entries of other modules keep theirs."""
+    """Return the state dict with module names replaced; entries of other modules keep their names."""
     renamed = {}
     for key, tensor in state.items():
         prefix = next((name for name in names if key.startswith(f"{name}.")), None)

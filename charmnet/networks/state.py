@@ -1,4 +1,4 @@
-"""Strict reading of state dicts: what does not fit is named."""
+"""Strict reading of state dicts, with errors that name every key that does not fit."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _LISTED = 5
 
 
 def check_state(state: object, network: nn.Module, source: str) -> dict[str, Tensor]:
-    """The state dict, when its keys, shapes and kinds of number are exactly the network's.
+    """Return the state dict if its keys, shapes and kinds of number are exactly the network's.
 
     Args:
-        state: what was read, of any type.
-        network: what it is for; may be on the meta device.
-        source: the file or the name of the network, for the message.
+        state: an object that was read, of any type.
+        network: the network that it is for; may be on the meta device.
+        source: the file or the network's name, for the message.
 
     Raises:
-        WeightsError: naming the first keys that are missing, unexpected, or of another shape.
+        WeightsError: with the first keys that are missing, unexpected, or of another shape or type.
     """
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{source}: expected a mapping of names to tensors, got {type(state).__name__}")
@@ -49,7 +49,7 @@ def check_state(state: object, network: nn.Module, source: str) -> dict[str, Ten
 
 
 def load_strictly(network: nn.Module, state: object, source: str) -> None:
-    """Copies the state dict into the network after `check_state`."""
+    """Copy the state dict into the network after `check_state`; errors are the same."""
     network.load_state_dict(check_state(state, network, source))
 
 

@@ -1,4 +1,4 @@
-"""CharmNet's classifiers of the capture condition."""
+"""Classifiers of the capture condition, CharmNet's SC1 and SC2."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from charmnet.vocabulary import NUM_CONDITIONS
 
 
 class StyleClassifier(nn.Module):
-    """Tells the capture condition from features (SC1: before harmonization, SC2: after it).
+    """Classifier of the capture condition by features (SC1: before harmonization, SC2: after it).
 
-    The last pooling takes whatever is left to 1x1: as released for 16x16 features, and able to take the
-    others that come with more or fewer unshared layers.
+    The last pooling reduces whatever size is left to 1x1: as released for 16x16 features, and fit for the
+    sizes that come with more or fewer unshared layers.
 
     Args:
-        channels: of the features (128 as released).
-        width: channels of its first layer (64 as released).
+        channels: channels of the features (128 as released).
+        width: channels of the first layer (64 as released).
     """
 
     def __init__(self, channels: int = 128, width: int = 64) -> None:
@@ -31,8 +31,9 @@ class StyleClassifier(nn.Module):
         initialize_normal(self)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B,C,S,S] to logits [B,10] in the order of `CaptureCondition`."""
-        return self.net(features).flatten(1)
+        """Map [B,C,S,S] features to logits [B,10] in the order of `CaptureCondition`."""
+        logits: Tensor = self.net(features)
+        return logits.flatten(1)
 
 
 def _stage(in_channels: int, out_channels: int, pool: nn.Module) -> tuple[nn.Module, ...]:
