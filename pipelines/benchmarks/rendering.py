@@ -37,7 +37,7 @@ from pipelines.rendering.assets import Assets
 from pipelines.rendering.conditions import Conditions, Lighting
 from pipelines.rendering.description import Scene
 from pipelines.rendering.geometry import layers_of
-from pipelines.rendering.job import RenderTask, Settings, View, fit_scene, render
+from pipelines.rendering.job import RenderSettings, RenderTask, View, fit_scene, render
 from pipelines.rendering.mitsuba_renderer import SAMPLES_PER_PIXEL, VARIANT, render_view
 from pipelines.runtime.cluster import start_here
 from pipelines.runtime.storage import Location
@@ -67,13 +67,13 @@ _TASK_VIEWS = 6
 _JPEG_QUALITY = 95
 
 
-def settings_of(size: Size, samples: int = SAMPLES_PER_PIXEL) -> Settings:
+def settings_of(size: Size, samples: int = SAMPLES_PER_PIXEL) -> RenderSettings:
     """Return the default settings with a size of the picture and samples per pixel."""
     width, height = size
-    return Settings(width, height, samples, _JPEG_QUALITY, Conditions.load(), Assets(), VARIANT)
+    return RenderSettings(width, height, samples, _JPEG_QUALITY, Conditions.load(), Assets(), VARIANT)
 
 
-def scene_of(view: View, settings: Settings) -> Scene:
+def scene_of(view: View, settings: RenderSettings) -> Scene:
     """Return the scene of a view.
 
     Raises:
@@ -191,7 +191,7 @@ def noise(size: Size = (128, 128)) -> Rows:
 
 
 def render_pictures(
-    view: View, settings: Settings, samples: int, seed: int, *, denoised: bool = True
+    view: View, settings: RenderSettings, samples: int, seed: int, *, denoised: bool = True
 ) -> UInt8Array:
     """Return uint8 [conditions,H,W,3] of the noisy conditions."""
     drawn = settings.conditions.draw(view.rng("light"))

@@ -32,7 +32,7 @@ from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 
 if TYPE_CHECKING:  # the renderer is an extra
-    from pipelines.rendering.job import Settings
+    from pipelines.rendering.job import RenderSettings
 
 EXTRA_PACKAGES = ("mitsuba", "pyoidn", "trimesh", "skimage", "mapbox_earcut")
 _SIDES = range(16, 8193)
@@ -146,10 +146,10 @@ def _write_sheet(dataset: Dataset, file: str) -> None:
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
-    from pipelines.rendering.job import SCENES_OF_A_SEED
+    from pipelines.rendering.job import SCENES_PER_SEED
 
     limits = {
-        "scenes": (1, SCENES_OF_A_SEED),
+        "scenes": (1, SCENES_PER_SEED),
         "views": (1, None),
         "seed": (0, None),
         "samples": (1, None),
@@ -191,12 +191,12 @@ def _names(option: str, text: str, known: Any) -> tuple[str, ...]:
     return names
 
 
-def _settings(args: argparse.Namespace, categories: list[str]) -> Settings:
+def _settings(args: argparse.Namespace, categories: list[str]) -> RenderSettings:
     import mitsuba
 
     from pipelines.rendering.assets import Assets, read_assets
     from pipelines.rendering.conditions import Conditions
-    from pipelines.rendering.job import Settings
+    from pipelines.rendering.job import RenderSettings
     from pipelines.rendering.mitsuba_renderer import SAMPLES_PER_PIXEL, VARIANT
 
     width, height = parse_size(args.size)
@@ -204,12 +204,12 @@ def _settings(args: argparse.Namespace, categories: list[str]) -> Settings:
     _names("--variant", variant, mitsuba.variants())
     conditions = Conditions.load(Path(args.conditions) if args.conditions else None)
     assets = read_assets(args.assets, categories) if args.assets else Assets()
-    return Settings(width, height, samples, args.quality, conditions, assets, variant)
+    return RenderSettings(width, height, samples, args.quality, conditions, assets, variant)
 
 
-def _check_gpus(settings: Settings) -> None:
+def _check_gpus(settings: RenderSettings) -> None:
     """Tasks that ask for what no node has would wait for ever."""
-    if not settings.gpus_of_a_task:
+    if not settings.gpus_per_task:
         return
     connect()
     import ray
@@ -253,7 +253,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def _identity(
-    args: argparse.Namespace, categories: dict[str, tuple[str, ...]], settings: Settings
+    args: argparse.Namespace, categories: dict[str, tuple[str, ...]], settings: RenderSettings
 ) -> dict[str, Any]:
     """All that the bytes depend on."""
     return {

@@ -1,4 +1,4 @@
-"""Meshes of the user's own as foregrounds: `DIR/<category>/*.obj|ply|gltf|glb`."""
+"""A user's own meshes as foregrounds: `DIR/<category>/*.obj|ply|gltf|glb`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipelines.rendering.shapes import to_mesh
 
 SUFFIXES = (".obj", ".ply", ".gltf", ".glb")
 
-# Metres, as things stand or lie in a picture; a mesh is scaled to a height drawn from its category's range.
+# Metres, upright unless said otherwise; a mesh is scaled to a height drawn from its category's range.
 HEIGHTS: dict[str, tuple[float, float]] = {
     "human": (1.55, 1.92),
     "bottle": (0.22, 0.34),
@@ -37,10 +37,11 @@ HEIGHTS: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Asset:
-    """
+    """A mesh file.
+
     Attributes:
-        path: absolute; every machine that renders must be able to read it.
-        heights: metres, the range that a height is drawn from.
+        path: absolute path; every machine that renders must be able to read it.
+        heights: lowest and greatest height in metres, which a height is drawn from.
     """
 
     path: str
@@ -49,16 +50,18 @@ class Asset:
 
 @dataclass(frozen=True)
 class Assets:
-    """
+    """All mesh files of a user.
+
     Attributes:
-        meshes: by category. sha256: of the files' names and bytes; None where there are none.
+        meshes: mesh files by category.
+        sha256: digest of the files' names and bytes; None where there are no files.
     """
 
     meshes: dict[str, tuple[Asset, ...]] = field(default_factory=dict)
     sha256: str | None = None
 
     def foreground(self, category: str, rng: np.random.Generator) -> Thing | None:
-        """One of the category's meshes at a size and in a colour of its own; None where there is none."""
+        """Draw one of the category's meshes, its size and its colour; None where there is no mesh."""
         if category not in self.meshes:
             return None
         asset = self.meshes[category][int(rng.integers(len(self.meshes[category])))]
@@ -69,32 +72,32 @@ class Assets:
 
 
 def asset_categories(folder: str | None) -> list[str]:
-    """The categories that a folder of assets has or adds: its folders named in lower-case letters."""
+    """List the categories that a folder of assets holds: its folders named in lower-case letters."""
     root = Path(folder or "").expanduser()
     folders = sorted(root.iterdir()) if folder and root.is_dir() else []
     return [path.name for path in folders if path.is_dir() and re.fullmatch("[a-z]+", path.name)]
 
 
 def read_assets(folder: str, categories: Sequence[str]) -> Assets:
-    """The meshes of the categories that the folder has; each is read once to see that it is fit.
+    """Collect the meshes of those categories that the folder has, and read each to check it.
 
-    Known categories have heights of their own; of any other the mesh's is taken, in metres.
+    Known categories take their range of heights from `HEIGHTS`; any other keeps the mesh's height in metres.
 
     Raises:
-        DataError: the folder has none of the categories, a category's folder no mesh, or a mesh cannot be
-            read, has no faces or is not closed; names it.
+        DataError: the folder has none of the categories, a category's folder has no mesh, or a mesh cannot
+            be read, has no faces or is not closed; the message names it.
     """
     root = Path(folder).expanduser().resolve()
-    found = {category: _files(root / category) for category in categories if (root / category).is_dir()}
-    if not found:
+    files = {category: _files(root / category) for category in categories if (root / category).is_dir()}
+    if not files:
         expected = ", ".join(f"{category}/" for category in categories)
         raise DataError(f"--assets {root}: no folder of a category there; expected {expected} with meshes")
     digest = hashlib.sha256()
-    for category, paths in sorted(found.items()):
+    for category, paths in sorted(files.items()):
         for path in paths:
             digest.update(f"{category}/{path.name}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
-    meshes = {category: tuple(_asset(category, path) for path in paths) for category, paths in found.items()}
+    meshes = {category: tuple(_asset(category, path) for path in paths) for category, paths in files.items()}
     return Assets(meshes, digest.hexdigest())
 
 
@@ -106,7 +109,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _asset(category: str, path: Path) -> Asset:
-    to_mesh(MeshFile(str(path), 1.0))  # raises where it is unfit
+    to_mesh(MeshFile(str(path), 1.0))  # raises DataError where the mesh cannot be used
     if category in HEIGHTS:
         return Asset(str(path), HEIGHTS[category])
     up = 1 if path.suffix.lower() in Y_UP_SUFFIXES else 2

@@ -1,4 +1,4 @@
-"""Smooth unions of tubes as distance fields."""
+"""Distance fields of smooth unions of tubes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pipelines.rendering.description import Blend, Tube
 
 
 def signed_distances(blend: Blend) -> tuple[Float64Array, Float32Array]:
-    """The grid's first corner, and the smooth union's approximate signed distances on the grid."""
+    """Return a grid's first corner [3], metres, and approximate signed distances [X,Y,Z] to the blend."""
     step, smoothing = blend.resolution_meters, blend.smoothing_meters
     low, high = np.array([_bounds(tube) for tube in blend.tubes]).transpose(1, 0, 2)
     reach = smoothing + 2 * step
-    # Off the descriptions' round numbers: a surface through grid points would have collapsed triangles.
+    # The grid avoids the descriptions' round numbers: a surface through grid points has collapsed triangles.
     origin = low.min(axis=0) - reach - 0.382 * step
     counts = np.ceil((high.max(axis=0) + reach - origin) / step).astype(int) + 1
     grid = [
@@ -31,7 +31,7 @@ def signed_distances(blend: Blend) -> tuple[Float64Array, Float32Array]:
 
 
 def _union(tubes: Sequence[Tube], grid: list[Float32Array], smoothing: float, step: float) -> Float32Array:
-    """Distances to the nearest tube; a tube is reckoned with only about itself, where it can matter."""
+    """Return distances to the nearest tube; each tube is evaluated only near itself, where it can matter."""
     reach = smoothing + 2 * step
     field = np.full([len(axis) for axis in grid], reach, np.float32)
     for tube in tubes:
@@ -52,7 +52,7 @@ def _bounds(tube: Tube) -> Float64Array:
 
 
 def _smooth_minimum(a: Float32Array, b: Float32Array, width: float) -> Float32Array:
-    """Quadratic blend where the two differ by less than the width."""
+    """Return the lesser distance, blended quadratically where the two differ by less than the width."""
     if width == 0:
         return np.minimum(a, b)
     mix = np.maximum(width - np.abs(a - b), 0)
@@ -60,7 +60,7 @@ def _smooth_minimum(a: Float32Array, b: Float32Array, width: float) -> Float32Ar
 
 
 def _tube_distances(tube: Tube, grid: list[Float32Array]) -> Float32Array:
-    """Signed distances to a tapered capsule, exact outside: to the nearest of the balls that it spans."""
+    """Return signed distances to a tapered capsule, the hull of two balls; exact outside of it."""
     x, y, z = (axis - start for axis, start in zip(grid, tube.start, strict=True))
     x, y, z = x[:, None, None], y[None, :, None], z[None, None, :]
     span = np.subtract(tube.end, tube.start)
@@ -70,6 +70,6 @@ def _tube_distances(tube: Tube, grid: list[Float32Array]) -> Float32Array:
     squared = x * x + y * y + z * z
     away = np.sqrt(np.maximum(squared - along * along, 0))
     sine = float(np.clip((tube.start_radius - tube.end_radius) / length, -0.9999, 0.9999))
-    place = np.clip(along - away * (sine / np.sqrt(1 - sine * sine)), 0, length)
-    radius = tube.start_radius + place * ((tube.end_radius - tube.start_radius) / length)
-    return np.asarray(np.hypot(along - place, away) - radius, np.float32)
+    nearest = np.clip(along - away * (sine / np.sqrt(1 - sine * sine)), 0, length)
+    radius = tube.start_radius + nearest * ((tube.end_radius - tube.start_radius) / length)
+    return np.asarray(np.hypot(along - nearest, away) - radius, np.float32)

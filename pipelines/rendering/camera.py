@@ -1,4 +1,4 @@
-"""The camera of a scene in Mitsuba, and what it sees whatever the light."""
+"""A scene's camera in Mitsuba, and what it sees independently of the light."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 from charmnet.arrays import Float32Array, Float64Array, IndexArray
 from pipelines.rendering import description
 from pipelines.rendering.geometry import Layer, Surface
-from pipelines.rendering.tracing import traced
+from pipelines.rendering.tracing import trace
 
-GRID = 4  # samples along either side of a pixel, for mask, normals and albedo
+GRID = 4  # samples along each side of a pixel, for mask, normals and albedo
 CHANNELS = "normal:sh_normal,uv:uv,shape:shape_index,triangle:prim_index"
 
 
 @dataclass(frozen=True)
 class Guides:
-    """
+    """Pictures that do not depend on light: the mask's source, and guides for denoising.
+
     Attributes:
-        coverage: float32 [H,W], share of each pixel that the foreground covers.
-        normals: float32 [H,W,3], of the world. albedo: float32 [H,W,3]. Both are 0 where the sky is.
+        coverage: float32 [H,W], share of each pixel that the foreground covers, 0..1.
+        normals: float32 [H,W,3], unit vectors in the world's frame; 0 in the sky.
+        albedo: float32 [H,W,3], reflectances 0..1; 0 in the sky.
     """
 
     coverage: Float32Array
@@ -33,29 +35,40 @@ class Guides:
 
 
 @dataclass(frozen=True)
-class Camera:
-    """A scene's camera with a film of so many pixels."""
+class FilmCamera:
+    """A scene's camera with a film.
+
+    Attributes:
+        camera: position, target and field of view.
+        width: pixels.
+        height: pixels.
+    """
 
     camera: description.Camera
     width: int
     height: int
 
     def guides(self, layers: list[Layer], seed: int) -> Guides:
-        """What is seen where, by the numbers of the triangles that a finer film of the same camera sees."""
+        """Render the guides from the triangles that a finer film of the same camera sees.
+
+        Args:
+            layers: all surfaces of the scene.
+            seed: seed of the sample positions.
+        """
         fine = replace(self, width=self.width * GRID, height=self.height * GRID)
         joined = Surface.join([layer.surface for layer in layers])
-        # One mesh of all: the integrator's time grows with the number of shapes.
+        # All layers as one mesh: the integrator's time grows with the number of shapes.
         world = {"type": "scene", "sensor": fine.sensor(1), "all": joined.shape({"type": "diffuse"})}
-        seen = traced(mi.load_dict(world), {"type": "aov", "aovs": CHANNELS}, seed)
+        seen = trace(mi.load_dict(world), {"type": "aov", "aovs": CHANNELS}, seed)
         normals, uv, is_hit = seen[..., :3], seen[..., 3:5], seen[..., 5] > 0
         triangle = seen[..., 6].astype(np.int64)
         albedo = np.zeros_like(normals)
         albedo[is_hit] = _albedo(layers, triangle[is_hit], uv[is_hit])
         coverage = (is_hit & joined.is_foreground[triangle])[..., None]
-        return Guides(_shrunk(coverage)[..., 0], _shrunk(normals), _shrunk(albedo))
+        return Guides(_cell_means(coverage)[..., 0], _cell_means(normals), _cell_means(albedo))
 
     def sensor(self, samples_per_pixel: int) -> dict[str, Any]:
-        """Mitsuba's plugin."""
+        """Describe the camera as a plugin of Mitsuba."""
         return {
             "type": "perspective",
             "fov": self.camera.field_of_view_degrees,
@@ -76,7 +89,7 @@ class Camera:
         }
 
     def rays(self) -> Float64Array:
-        """[H,W,3] unit directions through the middles of the pixels."""
+        """Return unit directions [H,W,3] through the middles of the pixels."""
         position, target = np.array(self.camera.position), np.array(self.camera.target)
         forward = (target - position) / np.linalg.norm(target - position)
         right = np.cross(forward, [0.0, 0.0, 1.0])
@@ -90,13 +103,13 @@ class Camera:
 
 
 def stratified(samples_per_pixel: int) -> int:
-    """As many or a few more, as a grid of them about as wide as high has: else Mitsuba warns of rounding."""
+    """Round a number of samples up to a nearly square grid, as Mitsuba's sampler needs to give no warning."""
     side = math.isqrt(samples_per_pixel)
     return side * math.ceil(samples_per_pixel / side)
 
 
 def _albedo(layers: list[Layer], triangle: IndexArray, uv: Float32Array) -> Float32Array:
-    """Colours [N,3] by the numbers of triangles of all layers, joined in order."""
+    """Return colours [N,3] of points on triangles, numbered through all layers in order."""
     ends = np.cumsum([len(layer.surface.faces) for layer in layers])
     owner = np.searchsorted(ends, triangle, side="right")
     albedo = np.zeros((len(triangle), 3), np.float32)
@@ -106,7 +119,7 @@ def _albedo(layers: list[Layer], triangle: IndexArray, uv: Float32Array) -> Floa
     return albedo
 
 
-def _shrunk(fine: NDArray[Any]) -> Float32Array:
-    """The mean of each cell of `GRID` by as many samples."""
+def _cell_means(fine: NDArray[Any]) -> Float32Array:
+    """Return the mean of each cell of `GRID` by `GRID` samples."""
     height, width = (length // GRID for length in fine.shape[:2])
     return fine.reshape(height, GRID, width, GRID, -1).mean(axis=(1, 3), dtype=np.float32)

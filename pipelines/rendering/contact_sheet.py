@@ -1,4 +1,4 @@
-"""Scenes under all conditions in one picture: conditions down, scenes across, masks at the bottom."""
+"""A picture of scenes under all conditions: rows are conditions, columns scenes, masks stand below."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ PAPER, INK = (255, 255, 255), (40, 40, 40)
 FONT_SIZE = 14
 
 
-def write_sheet(dataset: Dataset, place: Location, scenes: int = MOST_SCENES) -> None:
-    """Writes the sheet of up to `scenes` scenes, spread over the data set, as PNG or (.jpg, .jpeg) JPEG.
+def write_sheet(dataset: Dataset, file: Location, scenes: int = MOST_SCENES) -> None:
+    """Write the sheet of up to `scenes` scenes, spread over the data set, as PNG or (.jpg, .jpeg) JPEG.
 
     Raises:
-        DataError: a picture cannot be decoded. StorageError: the place cannot be written.
+        DataError: a picture cannot be decoded.
+        StorageError: the file cannot be written.
     """
     rows = sorted(sample_rows(dataset, EVERYTHING, scenes), key=lambda row: row["id"])
     data = BytesIO()
-    image_format = "JPEG" if place.name.lower().endswith((".jpg", ".jpeg")) else "PNG"
+    image_format = "JPEG" if file.name.lower().endswith((".jpg", ".jpeg")) else "PNG"
     condition_sheet(rows).save(data, image_format)
-    place.write_bytes(data.getvalue())
+    file.write_bytes(data.getvalue())
 
 
 def condition_sheet(scenes: Sequence[Row]) -> Image.Image:
-    """The sheet of some rows of scenes, at least one; all tiles take the first one's shape."""
+    """Draw the sheet of at least one scene; all tiles take the first scene's proportions."""
     height = round(TILE_WIDTH * scenes[0]["height"] / scenes[0]["width"])
     columns = [list(_tiles(scene, height)) for scene in scenes]
     captions = [*map(_caption, CaptureCondition), "mask"]
@@ -59,14 +60,14 @@ def condition_sheet(scenes: Sequence[Row]) -> Image.Image:
 
 
 def _tiles(scene: Row, height: int) -> Iterator[UInt8Array]:
-    """Ten conditions, then the mask; [height, TILE_WIDTH, 3] each."""
+    """Yield the pictures of the ten conditions, then the mask; [height, TILE_WIDTH, 3] uint8 each."""
     mask = np.repeat(decode_mask(scene["foreground_mask"])[..., None] * np.uint8(255), 3, axis=2)
     for image in (*map(decode_rgb, scene["images"]), mask):
         yield cv2.resize(image, (TILE_WIDTH, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def _caption(condition: CaptureCondition) -> str:
-    """Time of day above, weather below."""
+    """Return a condition's caption: its time of day, and its weather on a second line."""
     time, _, weather = condition.name.lower().replace("sunrise_sunset", "sunrise/sunset").partition("_")
     if time == "other":  # OTHER_TIMES_CLEAR
         time, weather = "other times", weather.removeprefix("times_")

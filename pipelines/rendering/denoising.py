@@ -1,4 +1,4 @@
-"""Open Image Denoise for rendered light."""
+"""Denoising of rendered light by Open Image Denoise."""
 
 from __future__ import annotations
 
@@ -11,27 +11,35 @@ from charmnet.arrays import Float32Array
 
 
 def denoise(light: Float32Array, albedo: Float32Array, normals: Float32Array) -> Float32Array:
-    """Light, float32 [H,W,3] in any unit, without its noise; albedo (0..1) and normals (-1..1) guide it.
+    """Remove the noise of rendered light.
 
-    On one processor type the result is the same bytes whatever the number of threads.
+    On one type of processor the result is the same bytes for any number of threads.
+
+    Args:
+        light: float32 [H,W,3] in any unit.
+        albedo: float32 [H,W,3], 0..1, without noise.
+        normals: float32 [H,W,3], -1..1, without noise.
+
+    Returns:
+        float32 [H,W,3] in the unit of `light`.
 
     Raises:
-        RuntimeError: the library reports a fault.
+        RuntimeError: the library reports an error.
     """
     device = _device()
     images = {"color": light, "albedo": albedo, "normal": normals, "output": np.zeros_like(light)}
     images = {name: np.ascontiguousarray(image, np.float32) for name, image in images.items()}
-    work = pyoidn.Filter(device, "RT")
+    denoiser = pyoidn.Filter(device, "RT")
     try:
         for name, image in images.items():
-            work.set_image(name, image, pyoidn.OIDN_FORMAT_FLOAT3)
-        work.set_bool("hdr", True)
-        work.set_bool("cleanAux", True)
-        work.commit()
-        work.execute()
+            denoiser.set_image(name, image, pyoidn.OIDN_FORMAT_FLOAT3)
+        denoiser.set_bool("hdr", True)  # noqa: FBT003 - the library takes positions alone
+        denoiser.set_bool("cleanAux", True)  # noqa: FBT003 - as above
+        denoiser.commit()
+        denoiser.execute()
         fault = device.get_error()
     finally:
-        work.release()
+        denoiser.release()
     if fault:
         raise RuntimeError(f"Open Image Denoise: {fault}")
     return images["output"]
@@ -40,7 +48,7 @@ def denoise(light: Float32Array, albedo: Float32Array, normals: Float32Array) ->
 @cache
 def _device() -> pyoidn.Device:
     device = pyoidn.Device(pyoidn.OIDN_DEVICE_TYPE_CPU)
-    device.set_int("numThreads", 1)  # a view is one task on one core; others render beside it
-    device.set_bool("setAffinity", False)
+    device.set_int("numThreads", 1)  # a view is one task on one core; other tasks render on the others
+    device.set_bool("setAffinity", False)  # noqa: FBT003 - the library takes positions alone
     device.commit()
     return device

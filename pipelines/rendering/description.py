@@ -1,7 +1,7 @@
-"""What stands in a 3D scene: plain data, without a word of what renders it.
+"""Descriptions of 3D scenes as plain data, independent of any renderer.
 
 Lengths are metres, angles degrees; z points up, the ground is z = 0. Colours are linear reflectances in 0..1.
-A description goes to JSON and back unchanged, so that a scene can be kept, compared and mended by hand.
+A description goes to JSON and back unchanged, so that a scene can be stored, compared and edited by hand.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Vector = tuple[float, float, float]
 
 
 class Role(StrEnum):
-    """What a thing is there for; the foreground is what the mask shows."""
+    """Purpose of a thing in its scene; the mask shows the foreground."""
 
     FOREGROUND = "foreground"
     FIGURE = "figure"  # other people, animals and objects of the foreground's kind
@@ -31,6 +31,8 @@ class Role(StrEnum):
 
 
 class Pattern(StrEnum):
+    """Pattern of a material in two colours."""
+
     PLAIN = "plain"
     CHECKER = "checker"
     STRIPES = "stripes"
@@ -40,11 +42,15 @@ class Pattern(StrEnum):
 
 @dataclass(frozen=True)
 class Material:
-    """
+    """Look of a surface.
+
     Attributes:
-        color, second_color: reflectances; the second one is the pattern's other colour.
+        color: reflectance.
+        roughness: 1 is matt; less has a glossy coat, and 0.05 is nearly a mirror.
+        metallic: whether the surface reflects as bare metal.
+        pattern: pattern of the two colours.
+        second_color: reflectance of the pattern's other colour.
         pattern_meters: length of one period of the pattern.
-        roughness: 1 is matt; below it a glossy coat, 0.05 being nearly a mirror.
     """
 
     color: Color
@@ -57,7 +63,7 @@ class Material:
 
 @dataclass(frozen=True)
 class Box:
-    """Centred on the origin; `bevel_meters` rounds its edges."""
+    """A box centred on the origin; `bevel_meters` rounds its edges."""
 
     size: Vector
     bevel_meters: float = 0.0
@@ -66,7 +72,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Ball:
-    """An ellipsoid about the origin."""
+    """An ellipsoid centred on the origin."""
 
     radii: Vector
     kind: Literal["ball"] = "ball"
@@ -74,7 +80,7 @@ class Ball:
 
 @dataclass(frozen=True)
 class Tube:
-    """A tapered capsule: two balls and what spans them."""
+    """A tapered capsule: the convex hull of two balls."""
 
     start: Vector
     end: Vector
@@ -88,10 +94,11 @@ class Blend:
     """The smooth union of tubes, as limbs grow out of a body.
 
     Attributes:
-        smoothing_meters: over which neighbouring surfaces melt together.
-        resolution_meters: of the grid that it is meshed on.
-        within: only what lies inside any of these is kept, as of a skirt down to its hem; empty keeps all.
-        without: what lies inside any of these is cut away, as from a jacket that stands open.
+        tubes: tubes that are united.
+        smoothing_meters: distance over which neighbouring surfaces are blended.
+        resolution_meters: step of the grid on which the union is meshed.
+        within: parts outside all of these are cut away, such as a skirt below its hem; empty cuts nothing.
+        without: parts inside any of these are cut away, such as the opening of a jacket.
     """
 
     tubes: tuple[Tube, ...]
@@ -106,7 +113,7 @@ class Blend:
 class Lathe:
     """A profile of (radius, height) points, from bottom to top, turned about the z axis.
 
-    One that ends where it began, counter-clockwise, makes a ring with a hole in it.
+    A profile that ends where it began, counter-clockwise, makes a ring with a hole in it.
     """
 
     profile: tuple[tuple[float, float], ...]
@@ -116,10 +123,13 @@ class Lathe:
 
 @dataclass(frozen=True)
 class Extrusion:
-    """A simple polygon of (x, z) points, counter-clockwise, drawn out over `width` along y about y = 0.
+    """A simple polygon of (x, z) points, counter-clockwise, extruded by `width` along y about y = 0.
 
     Attributes:
-        lean: by which either side leans inwards, metres per metre above the outline's z = 0.
+        outline: points of the polygon.
+        width: metres along y.
+        bevel_meters: bevel of the edges between the outline's faces and the two ends.
+        lean: metres by which each end leans inwards per metre above the outline's z = 0.
     """
 
     outline: tuple[tuple[float, float], ...]
@@ -131,12 +141,14 @@ class Extrusion:
 
 @dataclass(frozen=True)
 class Foliage:
-    """Leaves strewn within an ellipsoid about the origin, most of them near its surface.
+    """Leaves scattered in an ellipsoid about the origin, most of them near its surface.
 
     Attributes:
+        radii: radii of the ellipsoid.
+        count: number of leaves.
         leaf_meters: length of a leaf.
-        leaf_width_ratio: its width by its length.
-        seed: of where they lie.
+        seed: seed of the leaves' positions.
+        leaf_width_ratio: width of a leaf divided by its length.
     """
 
     radii: Vector
@@ -149,7 +161,7 @@ class Foliage:
 
 @dataclass(frozen=True)
 class MeshFile:
-    """A mesh of the user's own: OBJ, PLY or glTF, scaled to `height` and stood upon the origin."""
+    """A user's own mesh: OBJ, PLY or glTF, scaled to `height` and standing on the origin."""
 
     path: str
     height: float
@@ -163,7 +175,7 @@ Shape = Annotated[
 
 @dataclass(frozen=True)
 class Pose:
-    """Scaled, then turned by roll (about x), pitch (about y) and yaw (about z), then moved."""
+    """A transform: scale, then turn by roll (about x), pitch (about y) and yaw (about z), then move."""
 
     position: Vector = (0.0, 0.0, 0.0)
     yaw_degrees: float = 0.0
@@ -174,6 +186,8 @@ class Pose:
 
 @dataclass(frozen=True)
 class Part:
+    """A shape in its material, placed in the frame of its thing."""
+
     shape: Shape
     material: Material
     pose: Pose = Pose()
@@ -181,10 +195,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Thing:
-    """Parts that belong together, about their own origin: on the ground, under their middle, facing -y.
+    """An object of several parts; its origin is on the ground below its middle, and it faces -y.
 
     Attributes:
-        category: a foreground category ("human"), or what it is ("tree", "house", "wall").
+        category: a foreground category ("human") or another noun ("tree", "house", "wall").
+        role: purpose in the scene.
+        parts: parts in the thing's own frame.
+        pose: placement of the thing in the scene.
     """
 
     category: str
@@ -195,11 +212,13 @@ class Thing:
 
 @dataclass(frozen=True)
 class Lamp:
-    """A ball that shines evenly: street lamps at night, ceiling lamps and lit windows.
+    """A ball that shines evenly in all directions, such as a street lamp or a ceiling lamp.
 
     Attributes:
-        intensity: radiant intensity by colour, in the renderer's arbitrary unit; 1 lights a wall at 1 m.
-        night_only: off by day, as a street lamp is.
+        position: middle of the ball.
+        radius: radius of the ball.
+        intensity: radiant intensity by colour; 1 gives a wall at 1 m the condition's `lamp_kilolux`.
+        night_only: whether the lamp is off by day, as a street lamp is.
     """
 
     position: Vector
@@ -210,9 +229,12 @@ class Lamp:
 
 @dataclass(frozen=True)
 class Camera:
-    """
+    """Viewpoint of a scene.
+
     Attributes:
-        field_of_view_degrees: across the picture's longer side.
+        position: position of the camera.
+        target: point in the middle of the picture.
+        field_of_view_degrees: angle across the picture's longer side.
     """
 
     position: Vector
@@ -226,7 +248,11 @@ class Scene:
 
     Attributes:
         kind: street, park, field, raceway, room or hall.
-        indoor: the sky and the sun come in through openings, lamps may burn by day.
+        seed: number of the scene among those of its kind.
+        indoor: whether daylight comes in through openings only, and lamps may burn by day.
+        things: all things, the foreground included.
+        lamps: all lamps.
+        camera: viewpoint.
     """
 
     kind: str
@@ -238,38 +264,40 @@ class Scene:
 
     @property
     def foreground(self) -> Thing:
-        """The one thing that the mask shows.
+        """The thing that the mask shows.
 
         Raises:
-            DataError: there is none or more than one.
+            DataError: the scene has no foreground or more than one.
         """
-        found = [thing for thing in self.things if thing.role is Role.FOREGROUND]
-        if len(found) != 1:
-            raise DataError(f"scene {self.kind} {self.seed}: {len(found)} foregrounds; expected exactly one")
-        return found[0]
+        foregrounds = [thing for thing in self.things if thing.role is Role.FOREGROUND]
+        if len(foregrounds) != 1:
+            raise DataError(
+                f"scene {self.kind} {self.seed}: {len(foregrounds)} foregrounds; expected exactly one"
+            )
+        return foregrounds[0]
 
     def to_json(self) -> dict[str, Any]:
-        """The scene in what JSON knows."""
-        return dict(_json_of_scenes().dump_python(self, mode="json"))
+        """Return the scene as values that JSON can hold."""
+        return dict(_scene_adapter().dump_python(self, mode="json"))
 
     @classmethod
     def from_json(cls, value: Any) -> Scene:
-        """What `to_json` gave.
+        """Return the scene that `to_json` has written.
 
         Raises:
-            DataError: a field is missing or of another kind; the message names it.
+            DataError: a field is missing or has another type; the message names it.
         """
         try:
-            return _json_of_scenes().validate_python(value)
+            return _scene_adapter().validate_python(value)
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(str(key) for key in first["loc"])
+            location = ".".join(str(key) for key in first["loc"])
             raise DataError(
-                f"scene description, field {place or 'scene'}: {first['msg']}, got {first['input']!r:.80}; "
-                "expected what Scene.to_json writes"
+                f"scene description, field {location or 'scene'}: {first['msg']}, "
+                f"got {first['input']!r:.80}; expected what Scene.to_json writes"
             ) from None
 
 
 @cache
-def _json_of_scenes() -> TypeAdapter[Scene]:
+def _scene_adapter() -> TypeAdapter[Scene]:
     return TypeAdapter(Scene)

@@ -1,4 +1,4 @@
-"""Leaves by the hundred as one mesh."""
+"""Meshes of many leaves."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import numpy as np
 from charmnet.arrays import Float64Array, IndexArray
 from pipelines.rendering.description import Foliage
 
-# A leaf about its middle: stem, tip and both edges of a length of 1, above and below that a little thickness.
+# A leaf of length 1 about its middle: stem, tip, both edges, and a point above and below for its thickness.
 LEAF = np.array([(-0.5, 0, 0), (0.5, 0, 0), (0, -0.5, 0), (0, 0.5, 0), (0, 0, 0.06), (0, 0, -0.02)])
 SIDES = np.array([(2, 1, 4), (1, 3, 4), (3, 0, 4), (0, 2, 4), (1, 2, 5), (3, 1, 5), (0, 3, 5), (2, 0, 5)])
-INNERMOST = 0.45  # of the radii; nobody sees what is deeper
+INNERMOST = 0.45  # share of the radii below which no leaves are made, since none would be seen
 
 
 def leaves(foliage: Foliage) -> tuple[Float64Array, IndexArray]:
-    """Vertices [6 * count, 3] and faces [8 * count, 3]: thin closed leaves, in shells about the origin."""
+    """Return vertices [6 * count, 3] and faces [8 * count, 3] of thin closed leaves in an ellipsoid."""
     rng = np.random.default_rng(foliage.seed)
     outward = _unit(rng.normal(size=(foliage.count, 3)))
     depth = rng.uniform(INNERMOST**3, 1, size=(foliage.count, 1)) ** (1 / 3)

@@ -1,4 +1,4 @@
-"""A scene description as few large meshes for Mitsuba: one for each kind of surface."""
+"""Meshes of a scene for Mitsuba: few and large, one for each kind of surface."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ from pipelines.rendering.description import Ball, Color, Material, Part, Pattern
 from pipelines.rendering.shapes import to_mesh, transform
 
 LAMP_GLASS = Material((0.8, 0.8, 0.8))
-MIRROR_ALPHA = 0.02  # microfacets no finer than this: a lamp's reflection stays a spot that sampling finds
+MIRROR_ALPHA = 0.02  # smallest roughness of microfacets: sampling would miss a lamp's smaller reflection
 
 Plugin = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Surface:
-    """A mesh in the world.
+    """A mesh in the scene's frame.
 
     Attributes:
-        vertices, normals: float32 [V,3]. uv: float32 [V,2]. faces: uint32 [T,3].
+        vertices: float32 [V,3], metres.
+        normals: float32 [V,3], of unit length.
+        uv: float32 [V,2], texture coordinates.
+        faces: uint32 [T,3], indices of vertices.
         is_foreground: bool [T].
     """
 
@@ -40,7 +43,7 @@ class Surface:
 
     @classmethod
     def join(cls, surfaces: Sequence[Surface]) -> Surface:
-        """All of them as one mesh, their faces in order."""
+        """Join meshes into one, their faces in order."""
         starts = np.cumsum([0, *(len(surface.vertices) for surface in surfaces[:-1])])
         faces = [surface.faces + start for surface, start in zip(surfaces, starts, strict=True)]
         return cls(
@@ -52,7 +55,7 @@ class Surface:
         )
 
     def shape(self, bsdf: Plugin) -> Any:
-        """Mitsuba's mesh of it."""
+        """Build Mitsuba's mesh with a material."""
         props = mi.Properties()
         props["mesh_bsdf"] = mi.load_dict(bsdf)
         mesh = mi.Mesh(
@@ -74,10 +77,12 @@ class Surface:
 
 @dataclass(frozen=True)
 class Layer:
-    """All of a scene that is of one material, or of one finish in many plain colours.
+    """All surfaces of a scene that have one material, or one finish in many plain colours.
 
     Attributes:
-        texture: float32 [H,W,3], repeating over 0..1 of the surface's `uv`: a pattern, or a palette.
+        material: the material; its colour is white for plain colours.
+        surface: all surfaces as one mesh.
+        texture: float32 [H,W,3], a pattern or a palette; repeats over 0..1 of the surface's `uv`.
     """
 
     material: Material
@@ -86,9 +91,11 @@ class Layer:
 
     @classmethod
     def of(cls, material: Material, parts: list[tuple[Color, Surface]]) -> Layer:
-        """
+        """Join surfaces into a layer.
+
         Args:
-            parts: with the colours of plain ones.
+            material: material of all surfaces.
+            parts: each surface with its colour, which counts where the material is plain.
         """
         surface = Surface.join([part for _, part in parts])
         if material.pattern is not Pattern.PLAIN:
@@ -101,7 +108,7 @@ class Layer:
         return cls(material, replace(surface, uv=uv), np.array([palette], np.float32))
 
     def shape(self) -> Any:
-        """Mitsuba's mesh of it in its material."""
+        """Build Mitsuba's mesh in its material."""
         texture = {
             "type": "bitmap",
             "bitmap": mi.Bitmap(self.texture),
@@ -111,41 +118,44 @@ class Layer:
         return self.surface.shape(_bsdf(self.material, texture))
 
     def albedo_at(self, uv: Float32Array) -> Float32Array:
-        """The texture's colours [N,3] at points [N,2]."""
+        """Return the texture's colours [N,3] at coordinates [N,2]."""
         height, width = self.texture.shape[:2]
         u, v = (uv % 1).T
         rows = np.minimum((v * height).astype(int), height - 1)
         return self.texture[rows, np.minimum((u * width).astype(int), width - 1)]
 
 
-@lru_cache(maxsize=1)  # first a view's coverage is found, then it is rendered
+@lru_cache(maxsize=1)  # a view's coverage is measured before the view is rendered
 def layers_of(scene: Scene) -> list[Layer]:
-    """What stands in a scene, by what it is made of.
+    """Build the layers of a scene, one for each material or finish.
 
     Raises:
-        DataError: there is not just one foreground, or a mesh file cannot be read.
+        DataError: the scene has no foreground or more than one, or a mesh file cannot be read.
     """
-    found: dict[Material, list[tuple[Color, Surface]]] = defaultdict(list)
+    surfaces: dict[Material, list[tuple[Color, Surface]]] = defaultdict(list)
     for is_foreground, part, matrix in _parts(scene):
         surface = _surface(part, matrix, is_foreground)
-        found[_finish(part.material)].append((part.material.color, surface))
-    return [Layer.of(material, parts) for material, parts in found.items()]
+        surfaces[_finish(part.material)].append((part.material.color, surface))
+    return [Layer.of(material, parts) for material, parts in surfaces.items()]
 
 
 def _put(values: Any, name: str, array: NDArray[Any]) -> None:
-    """`values[name] = array`, without Mitsuba's comparing it with what is there, number by number."""
+    """Do `values[name] = array` without Mitsuba's comparison of old and new values, number by number."""
     current, kind, _, _ = values.properties[name]
     values.set_dirty(name)
     mi.set_property(current, kind, type(values[name])(array.ravel()))
 
 
 def _parts(scene: Scene) -> Iterator[tuple[bool, Part, Float64Array]]:
-    """(whether it is of the foreground, part, its matrix to the world); lamps are balls of glass."""
+    """Yield whether a part is of the foreground, the part, and its matrix to the scene's frame.
+
+    Lamps are balls of glass.
+    """
     foreground = scene.foreground
     for thing in scene.things:
-        place = transform(thing.pose)
+        thing_to_scene = transform(thing.pose)
         for part in thing.parts:
-            yield thing is foreground, part, place @ transform(part.pose)
+            yield thing is foreground, part, thing_to_scene @ transform(part.pose)
     for lamp in scene.lamps:
         matrix = np.eye(4)
         matrix[:3, 3] = lamp.position
@@ -157,7 +167,9 @@ def _surface(part: Part, matrix: Float64Array, is_foreground: bool) -> Surface:
     scale = float(np.cbrt(np.linalg.det(matrix[:3, :3])))
     vertices, normals, faces = mesh.vertices, mesh.normals, mesh.faces
     uv = np.zeros((len(vertices), 2), np.float32)
-    if part.material.pattern is not Pattern.PLAIN:  # whose triangles do not share their texture coordinates
+    if (
+        part.material.pattern is not Pattern.PLAIN
+    ):  # neighbouring triangles differ in their texture coordinates
         vertices, normals = vertices[faces.ravel()], normals[faces.ravel()]
         faces = np.arange(faces.size, dtype=np.int32).reshape(-1, 3)
         uv = _box_projection(vertices * np.float32(scale))
@@ -171,7 +183,7 @@ def _surface(part: Part, matrix: Float64Array, is_foreground: bool) -> Surface:
 
 
 def _box_projection(corners: Float32Array) -> Float32Array:
-    """Texture coordinates in metres: a triangle seen along the axis it faces most, v upwards on walls."""
+    """Return texture coordinates in metres: each triangle seen along the axis that it faces most."""
     a, b, c = corners[0::3], corners[1::3], corners[2::3]
     facing = np.abs(np.cross(b - a, c - a)).argmax(axis=1)
     axes = np.array([[1, 2], [0, 2], [0, 1]])[np.repeat(facing, 3)]
@@ -179,7 +191,7 @@ def _box_projection(corners: Float32Array) -> Float32Array:
 
 
 def _finish(material: Material) -> Material:
-    """The material that stands for all which differ by colour alone."""
+    """Return the material that represents all plain ones which differ by colour alone."""
     if material.pattern is not Pattern.PLAIN:
         return material
     return replace(material, color=(1.0, 1.0, 1.0), second_color=(0.0, 0.0, 0.0), pattern_meters=1.0)

@@ -1,8 +1,8 @@
-"""Views of 3D scenes as tasks on Ray: each is rendered once, whatever interrupts, and gathered into shards.
+"""Tasks on Ray that render views of 3D scenes and gather them into shards.
 
-Rendered views are kept one by one beneath the destination's `_parts/`, so that a run that is stopped loses
-those alone that were being rendered. When all are there they are gathered into shards of many, which is what
-training reads well, and the single ones go away.
+Each rendered view is kept beneath the destination's `_parts/`, so that a run that is stopped loses only the
+views that were being rendered. When all views are finished they are gathered into shards of many, which
+training reads faster, and the single ones are removed.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from pipelines.shards.writer import WrittenShard, write_parquet
 
 COVERAGE = (0.01, 0.6)
 ATTEMPTS = 12
-GPUS_OF_A_TASK = 0.25  # cutting meshes and denoising are the CPU's work; several views keep a GPU busy
+GPUS_PER_TASK = 0.25  # building meshes and denoising run on the CPU; several views keep a GPU busy
 SPLIT = "render"
-SCENES_OF_A_SEED = 10_000
-SCENES_OF_A_SHARD = DEFAULT_SHARD_SAMPLES // NUM_CONDITIONS
+SCENES_PER_SEED = 10_000
+SCENES_PER_SHARD = DEFAULT_SHARD_SAMPLES // NUM_CONDITIONS
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,10 @@ class View:
     """A 2D scene: one viewpoint of a 3D scene with one foreground.
 
     Attributes:
-        scene: number of the 3D scene, which with its kind says what it is made of.
+        kind: kind of the 3D scene.
+        category: category of the foreground.
+        scene: number of the 3D scene, which determines its things together with its kind.
+        view: number of the viewpoint.
     """
 
     kind: str
@@ -61,23 +64,31 @@ class View:
 
     @property
     def subset(self) -> str:
+        """The subset's name, such as SHuman."""
         return f"S{self.category.capitalize()}"
 
     @property
     def id(self) -> str:
+        """The sample's id, such as SHuman/street0003v02."""
         return f"{self.subset}/{self.kind}{self.scene:04d}v{self.view:02d}"
 
-    def rng(self, what: str, *more: Any) -> np.random.Generator:
-        """A generator for something of this view, the same wherever the view is rendered."""
-        return seeded_rng(what, self.kind, self.category, self.scene, self.view, *more)
+    def rng(self, purpose: str, *more: Any) -> np.random.Generator:
+        """Return a generator for one purpose of this view, the same wherever the view is rendered."""
+        return seeded_rng(purpose, self.kind, self.category, self.scene, self.view, *more)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """
+class RenderSettings:
+    """Options that all views of a run share.
+
     Attributes:
-        width, height: pixels. samples: per pixel and source of light. quality: of the JPEG files.
-        variant: of Mitsuba.
+        width: pixels.
+        height: pixels.
+        samples: light paths per pixel and source of light.
+        quality: JPEG quality of the pictures.
+        conditions: ranges of light.
+        assets: meshes of the user.
+        variant: variant of Mitsuba.
     """
 
     width: int
@@ -89,19 +100,21 @@ class Settings:
     variant: str
 
     @property
-    def gpus_of_a_task(self) -> float:
-        return GPUS_OF_A_TASK if self.variant.startswith("cuda") else 0
+    def gpus_per_task(self) -> float:
+        """Share of a GPU that a task occupies; 0 for variants on CPUs."""
+        return GPUS_PER_TASK if self.variant.startswith("cuda") else 0
 
 
 @dataclass(frozen=True)
 class RenderTask:
-    """One view under all conditions, as a shard of one row."""
+    """A task that renders one view under all conditions, as a shard of one row."""
 
     view: View
-    settings: Settings
+    settings: RenderSettings
 
     def write(self, destination: Location, path: str) -> WrittenShard:
-        drjit.set_thread_count(1)  # others render on the other cores
+        """Render the view and write its shard at `path` beneath the destination."""
+        drjit.set_thread_count(1)  # other tasks render on the other cores
         return write_parquet(destination, path, RowKind.SCENE, Domain.RENDERED, [self._row()])
 
     def _row(self) -> Row | Rejection:
@@ -112,7 +125,13 @@ class RenderTask:
         lightings = settings.conditions.draw(view.rng("light"))
         seed = int(view.rng("samples").integers(2**31))
         rendered = render_view(
-            scene, lightings, settings.width, settings.height, settings.samples, seed, settings.variant
+            scene,
+            lightings,
+            settings.width,
+            settings.height,
+            samples_per_pixel=settings.samples,
+            seed=seed,
+            variant=settings.variant,
         )
         pictures = {
             f"images[{condition}]": encode_jpeg(image, settings.quality)
@@ -124,11 +143,12 @@ class RenderTask:
 
 @dataclass(frozen=True)
 class GatherTask:
-    """One shard of many views from shards of one."""
+    """A task that gathers shards of one view each into one shard."""
 
     rendered: Dataset
 
     def write(self, destination: Location, path: str) -> WrittenShard:
+        """Write the shard at `path` beneath the destination."""
         return write_parquet(destination, path, RowKind.SCENE, Domain.RENDERED, self._rows())
 
     def _rows(self) -> Iterator[Row]:
@@ -138,24 +158,27 @@ class GatherTask:
 
 
 def views_of(
-    categories: dict[str, tuple[str, ...]], scenes_of_each: int, views_of_each: int, seed: int
+    categories: dict[str, tuple[str, ...]], scenes_per_category: int, views_per_scene: int, seed: int
 ) -> list[View]:
-    """Every view that is asked for; the 3D scenes' kinds take turns.
+    """List every view of a run; consecutive 3D scenes of a category have different kinds.
 
     Args:
-        categories: the kinds that suit each.
+        categories: kinds of scene for each category.
+        scenes_per_category: 3D scenes for each category.
+        views_per_scene: viewpoints of each 3D scene.
+        seed: number of the run; other numbers give other scenes.
     """
-    first = seed * SCENES_OF_A_SEED
+    first = seed * SCENES_PER_SEED
     return [
         View(kinds[number % len(kinds)], category, first + number, view)
         for category, kinds in categories.items()
-        for number in range(scenes_of_each)
-        for view in range(views_of_each)
+        for number in range(scenes_per_category)
+        for view in range(views_per_scene)
     ]
 
 
-def fit_scene(view: View, settings: Settings) -> Scene | Rejection:
-    """The view as it is first drawn with a foreground neither too small nor too large."""
+def fit_scene(view: View, settings: RenderSettings) -> Scene | Rejection:
+    """Draw a view until its foreground is neither too small nor too large, at most `ATTEMPTS` times."""
     reason = ""
     for attempt in range(ATTEMPTS):
         foreground = settings.assets.foreground(view.category, view.rng("asset", attempt))
@@ -172,24 +195,29 @@ def fit_scene(view: View, settings: Settings) -> Scene | Rejection:
 
 
 def render(
-    destination: DatasetBuild, views: list[View], settings: Settings, max_rejected: float
+    destination: DatasetBuild, views: list[View], settings: RenderSettings, max_rejected: float
 ) -> BuildResult:
-    """Makes what is missing of a data set of scenes and finishes it.
+    """Make the missing shards of a data set of scenes and finish it.
 
     Raises:
-        DataError: too many views found no fit foreground. StorageError: the store does not answer.
+        DataError: the share of views without an accepted foreground exceeds `max_rejected`.
+        StorageError: the store cannot be reached; finished views stay.
     """
     destination.start()
     single = DatasetBuild(destination.parts / "scenes", destination.identity)
     if single.manifest() is None:
-        tasks = [RenderTask(view, settings) for view in views]
-        remedy = "ask for another --seed or other --kinds"
-        plan = BuildPlan(tasks, (), len(tasks), "Rendering", remedy, settings.gpus_of_a_task)
+        render_tasks = [RenderTask(view, settings) for view in views]
+        plan = BuildPlan(
+            render_tasks,
+            items=len(render_tasks),
+            title="Rendering",
+            remedy="ask for another --seed or other --kinds",
+            gpus_per_task=settings.gpus_per_task,
+        )
         build_dataset(single, plan, max_rejected)
     rendered = Dataset.open(single.location)
     order = list(hash_order([shard.path for shard in rendered.manifest.shards]))
-    runs = [order[start : start + SCENES_OF_A_SHARD] for start in range(0, len(order), SCENES_OF_A_SHARD)]
-    gather = [GatherTask(rendered.select_shards(run)) for run in runs]
-    return build_dataset(
-        destination, BuildPlan(gather, single.read_rejected(), len(views), "Gathering"), max_rejected=1.0
-    )
+    starts = range(0, len(order), SCENES_PER_SHARD)
+    tasks = [GatherTask(rendered.select_shards(order[start : start + SCENES_PER_SHARD])) for start in starts]
+    plan = BuildPlan(tasks, single.read_rejected(), items=len(views), title="Gathering")
+    return build_dataset(destination, plan, max_rejected=1.0)

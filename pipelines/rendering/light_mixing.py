@@ -1,9 +1,8 @@
-"""The parts that the light of ten conditions is mixed from.
+"""Sources of light, and the weights by which a condition's light is mixed from them.
 
-Rendering is linear in light, colour by colour: a scene is rendered once under each white source, and a
-condition's picture is their sum, weighted by how bright and of which colour the sources are in it. Conditions
-share sources: all three of a time of day have its sun and clear sky, and every sky behind clouds is the same
-dome in another colour.
+Rendering is linear in light, channel by channel: a scene is rendered once under each source, and the picture
+of a condition is the sum of these, weighted by the sources' brightness and colour. Conditions share sources:
+those of one time of day have the same sun and clear sky, and all clouds are one dome whose colour differs.
 """
 
 from __future__ import annotations
@@ -22,38 +21,43 @@ from pipelines.rendering.sky import ClearSky
 
 @dataclass(frozen=True)
 class Sun:
-    """White parallel light from a direction, 1 kilolux on what faces it; the moon's too."""
+    """White parallel light of the sun or moon: 1 kilolux on a surface that faces its direction."""
 
     direction: Vector
 
 
 @dataclass(frozen=True)
 class Sky:
-    """A cloudless sky in its own colours, its sun at an azimuth in degrees."""
+    """A cloudless sky in its own colours.
+
+    Attributes:
+        clear: the sky.
+        azimuth_degrees: azimuth of its sun.
+    """
 
     clear: ClearSky
     azimuth_degrees: float
 
     def radiance(self) -> Float32Array:
-        """float32 [sky.MAP_SHAPE,3], in directions that start from the azimuth."""
+        """Return float32 [sky.MAP_SHAPE,3], in directions whose azimuths are counted from the sun's."""
         return self.clear.radiance()
 
 
 @dataclass(frozen=True)
 class Dome:
-    """A white closed cover of clouds, 1 kilolux on the ground."""
+    """A white closed cover of clouds that gives 1 kilolux on the ground."""
 
     azimuth_degrees = 0.0
 
     def radiance(self) -> Float32Array:
-        """float32 [sky.MAP_SHAPE,3]."""
+        """Return float32 [sky.MAP_SHAPE,3]."""
         cover = sky.overcast(sky.directions(sky.MAP_SHAPE)[..., 2:])
         return np.repeat(cover, 3, axis=2).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Lamps:
-    """A scene's lamps in their own colours, 1 kilolux at 1 m from one of intensity 1."""
+    """Lamps of a scene in their own colours: 1 kilolux at 1 m from a lamp of intensity 1."""
 
     lamps: tuple[Lamp, ...]
 
@@ -63,12 +67,13 @@ Source = Sun | Sky | Dome | Lamps
 
 @dataclass(frozen=True)
 class Mix:
-    """One condition in one scene.
+    """Light of one condition in one scene.
 
     Attributes:
-        weights: kilolux by source, [3] each.
-        sun_direction: unit vector to the sun or moon. sun_kilolux: [3], what of the sun comes through.
-        sky: the clear sky behind the clouds.
+        weights: kilolux [3] of each source.
+        sun_direction: unit vector [3] to the sun or moon.
+        sun_kilolux: kilolux [3] of the sun that comes through the clouds.
+        sky: clear sky behind the clouds.
     """
 
     weights: dict[Source, Float64Array]
@@ -77,14 +82,14 @@ class Mix:
     sky: Sky
 
     def daylight(self) -> Float64Array:
-        """[3] kilolux of what lights the open: half of the sun, as surfaces face it by chance, and sky."""
+        """Return kilolux [3] in the open: the sky, and half of the sun, since surfaces face it by chance."""
         return 0.5 * self.sun_kilolux + sum(
             (weight * _on_ground(source) for source, weight in self.weights.items()), np.zeros(3)
         )
 
 
 def mix(scene: Scene, lighting: Lighting) -> Mix:
-    """What lights the scene in a condition; sources of no light are left out."""
+    """Compute the light of a scene in a condition; sources without light are left out."""
     clear = ClearSky(lighting.sun_elevation_degrees, lighting.turbidity)
     azimuth = _camera_back_degrees(scene) + lighting.sun_azimuth_degrees
     above, around = math.radians(lighting.sun_elevation_degrees), math.radians(azimuth)
@@ -107,7 +112,7 @@ def mix(scene: Scene, lighting: Lighting) -> Mix:
 
 
 def _on_ground(source: Source) -> Float64Array:
-    """[3] kilolux on open ground of sources overhead."""
+    """Return kilolux [3] on open ground of a sky or dome; 0 for other sources."""
     if isinstance(source, Dome):
         return np.ones(3)
     if not isinstance(source, Sky):

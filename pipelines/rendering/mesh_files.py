@@ -1,4 +1,4 @@
-"""Meshes of the user's own as closed surfaces, upright and of the height that was asked for."""
+"""A user's own meshes as closed surfaces, upright and of a given height."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from charmnet.arrays import Float64Array, IndexArray
 from charmnet.errors import DataError
 from pipelines.rendering.description import MeshFile
 
-Y_UP_SUFFIXES = (".gltf", ".glb")  # by their specification; OBJ and PLY are taken as they are, z up
+Y_UP_SUFFIXES = (".gltf", ".glb")  # y is up by their specification; OBJ and PLY are read with z up
 
 
 def read_mesh(file: MeshFile) -> tuple[Float64Array, IndexArray]:
-    """Vertices [V, 3] in metres, standing on the origin, and outward faces [F, 3]; small holes are filled.
+    """Read a mesh, scale it, and fill its small holes.
 
-    A hole would let light into the thing and its back be seen, so what stays open is refused.
+    Larger holes are refused: they would let light in and show the back of the surface.
+
+    Returns:
+        Vertices [V, 3] in metres, standing on the origin, and faces [F, 3], counter-clockwise as seen from
+        outside.
 
     Raises:
         DataError: the file cannot be read, has no faces, is flat, or is not closed.
@@ -35,15 +39,15 @@ def read_mesh(file: MeshFile) -> tuple[Float64Array, IndexArray]:
 
 
 def _load(path: Path) -> trimesh.Trimesh:
-    """All of the file's geometry as one mesh.
+    """Load a file's geometry as one mesh.
 
     Raises:
-        DataError: see `read_mesh`.
+        DataError: the file cannot be read or has no faces.
     """
     try:
         scene = trimesh.load_scene(path)
         mesh = scene.to_mesh()
-    except Exception as error:  # whatever the format's reader stumbles over
+    except Exception as error:  # noqa: BLE001 - the formats' readers raise errors of many types
         raise DataError(
             f"{path}: cannot be read as a mesh ({type(error).__name__}: {error}); expected OBJ, PLY or glTF"
         ) from error

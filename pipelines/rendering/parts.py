@@ -1,4 +1,4 @@
-"""Short ways to write down the parts that figures and surroundings are put together from."""
+"""Constructors of the parts that figures and surroundings are built of."""
 
 from __future__ import annotations
 
@@ -27,28 +27,29 @@ Option = TypeVar("Option")
 
 
 def paint(srgb: str) -> Color:
-    """The linear reflectance of a colour as screens write it, "rrggbb"."""
+    """Return the linear reflectance of an sRGB colour "rrggbb"."""
     red, green, blue = (int(srgb[start : start + 2], 16) / 255 for start in (0, 2, 4))
     return (_linear(red), _linear(green), _linear(blue))
 
 
+# `charmnet.srgb` differs in the last bits, which would change the descriptions of scenes.
 def _linear(value: float) -> float:
     return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
 
 
 def pick(rng: np.random.Generator, options: Sequence[Option]) -> Option:
-    """One of the options, each as likely as the next."""
+    """Draw one of the options, all equally likely."""
     return options[int(rng.integers(len(options)))]
 
 
 def shade(color: Color, factor: float) -> Color:
-    """A lighter (factor above 1) or darker colour."""
+    """Return a lighter (factor above 1) or darker colour."""
     red, green, blue = (min(1.0, channel * factor) for channel in color)
     return (red, green, blue)
 
 
 def vary(rng: np.random.Generator, color: Color, spread: float = 0.15) -> Color:
-    """A colour near to this one: its channels scaled together, and a little each by itself."""
+    """Draw a colour near to this one: all channels scaled alike, and each a little on its own."""
     together = rng.uniform(1 - spread, 1 + spread)
     red, green, blue = (
         min(1.0, channel * together * rng.uniform(1 - spread / 3, 1 + spread / 3)) for channel in color
@@ -57,7 +58,7 @@ def vary(rng: np.random.Generator, color: Color, spread: float = 0.15) -> Color:
 
 
 def softened(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    """An open polyline with its corners cut twice (Chaikin's scheme), its ends kept."""
+    """Cut the corners of an open polyline twice (Chaikin's scheme); its ends stay."""
     curve = np.array(points)
     for _ in range(2):
         before, after = curve[:-1], curve[1:]
@@ -67,7 +68,7 @@ def softened(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float]
 
 
 def block(size: Vector, base: Vector, material: Material, bevel: float = 0.0, yaw: float = 0.0) -> Part:
-    """A box whose underside has its middle at `base`."""
+    """Build a box whose underside has its middle at `base`."""
     x, y, z = base
     return Part(Box(size, bevel), material, Pose((x, y, z + size[2] / 2), yaw_degrees=yaw))
 
@@ -80,42 +81,43 @@ def box(
     pitch: float = 0.0,
     roll: float = 0.0,
 ) -> Part:
-    """A box about `middle`, tilted."""
+    """Build a box about `middle`, turned by `pitch` and `roll` degrees."""
     return Part(Box(size, bevel), material, Pose(middle, pitch_degrees=pitch, roll_degrees=roll))
 
 
 def ball(radii: Vector, middle: Vector, material: Material, yaw: float = 0.0) -> Part:
+    """Build an ellipsoid about `middle`."""
     return Part(Ball(radii), material, Pose(middle, yaw_degrees=yaw))
 
 
 def tube(
     start: Vector, end: Vector, radius: float, material: Material, end_radius: float | None = None
 ) -> Part:
-    """A capsule, tapered if `end_radius` is given."""
+    """Build a capsule, tapered if `end_radius` is given."""
     return Part(Tube(start, end, radius, radius if end_radius is None else end_radius), material)
 
 
 def bent_tube(points: Sequence[Vector], radius: float, material: Material) -> tuple[Part, ...]:
-    """Capsules end to end through the points."""
+    """Build capsules end to end through the points."""
     return tuple(tube(start, end, radius, material) for start, end in itertools.pairwise(points))
 
 
 def turned_profile(
     profile: Iterable[tuple[float, float]], base: Vector, material: Material, smooth: bool = True
 ) -> Part:
-    """A lathe's work stood at `base`."""
+    """Build a profile turned about the z axis, standing at `base`."""
     return Part(Lathe(tuple(profile), smooth), material, Pose(base))
 
 
 def cylinder(radius: float, height: float, base: Vector, material: Material) -> Part:
-    """An upright cylinder with sharp rims."""
+    """Build an upright cylinder with sharp rims, standing at `base`."""
     return turned_profile(((0, 0), (radius, 0), (radius, height), (0, height)), base, material, smooth=False)
 
 
 def wheel(
     profile: Iterable[tuple[float, float]], middle: Vector, material: Material, smooth: bool = True
 ) -> Part:
-    """A lathe's work about an axle along x; the profile's heights go from -x to +x."""
+    """Build a profile turned about an axle along x; its heights run from -x to +x."""
     return Part(Lathe(tuple(profile), smooth), material, Pose(middle, pitch_degrees=90))
 
 
@@ -126,7 +128,7 @@ def drawn_out(
     material: Material,
     bevel: float = 0.0,
 ) -> Part:
-    """An outline of (x, z) points drawn out along y."""
+    """Build an outline of (x, z) points extruded along y."""
     return Part(Extrusion(tuple(outline), width, bevel), material, Pose(middle))
 
 
@@ -138,7 +140,7 @@ def side_view(
     bevel: float = 0.0,
     lean: float = 0.0,
 ) -> Part:
-    """An outline of (y, z) points, seen from +x, drawn out along x."""
+    """Build an outline of (y, z) points, seen from +x, extruded along x."""
     return Part(Extrusion(tuple(outline), width, bevel, lean), material, Pose(middle, yaw_degrees=90))
 
 
@@ -149,14 +151,14 @@ def top_view(
     material: Material,
     bevel: float = 0.0,
 ) -> Part:
-    """An outline of (x, y) points, seen from above, drawn out upwards from `base`."""
+    """Build an outline of (x, y) points, seen from above, extruded upwards from `base`."""
     x, y, z = base
     mirrored = tuple((px, -py) for px, py in outline)[::-1]
     return Part(Extrusion(mirrored, height, bevel), material, Pose((x, y, z + height / 2), roll_degrees=-90))
 
 
 def placed(parts: Iterable[Part], by: Vector = (0.0, 0.0, 0.0), yaw: float = 0.0) -> tuple[Part, ...]:
-    """The parts turned about the z axis, then moved."""
+    """Turn parts about the z axis by `yaw` degrees, then move them."""
     cosine, sine = math.cos(math.radians(yaw)), math.sin(math.radians(yaw))
     return tuple(_placed(part, by, yaw, cosine, sine) for part in parts)
 

@@ -1,4 +1,4 @@
-"""Patterns of materials as small pictures that repeat without seams."""
+"""Patterns of materials: small pictures that repeat without seams."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ import numpy as np
 from charmnet.arrays import Float32Array, Float64Array
 from pipelines.rendering.description import Material, Pattern
 
-NOISE_PERIODS = 8  # of pattern_meters before the noise repeats
-BRICKS = (
-    2,
-    6,
-)  # along and upwards in a repeat: a brick, one pattern_meters long, is three times as long as high
-JOINT_SHARE = 0.05  # of a brick's length
+NOISE_PERIODS = 8  # periods of the pattern before the noise repeats
+BRICKS = (2, 6)  # bricks along and upwards in a repeat: a brick is one period long, three times its height
+JOINT_SHARE = 0.05  # width of a joint as a share of a brick's length
 NOISE_PIXELS = 256
 
 
 def picture(material: Material) -> tuple[Float32Array, float]:
-    """The pattern's reflectances, float32 [H,W,3], and the metres that one repeat of it spans."""
+    """Draw a pattern; return its reflectances, float32 [H,W,3], and the metres that the picture spans."""
     share = _share(material.pattern)[..., None]
     color, second = np.array(material.color), np.array(material.second_color)
     periods = {Pattern.NOISE: NOISE_PERIODS, Pattern.BRICKS: BRICKS[0]}.get(material.pattern, 1)
@@ -29,7 +26,7 @@ def picture(material: Material) -> tuple[Float32Array, float]:
 
 @lru_cache
 def _share(pattern: Pattern) -> Float32Array:
-    """Share of the second colour, [H,W] of 0..1."""
+    """Return the share of the second colour, [H,W] of 0..1."""
     if pattern is Pattern.CHECKER:
         return np.kron(np.eye(2)[::-1], np.ones((16, 16))).astype(np.float32)
     if pattern is Pattern.STRIPES:
@@ -40,7 +37,7 @@ def _share(pattern: Pattern) -> Float32Array:
 
 
 def _joints(pixels: int = 192) -> Float32Array:
-    """Joints of a running bond."""
+    """Draw the joints of a running bond, [pixels,pixels] of 0 and 1."""
     v, u = np.mgrid[:pixels, :pixels] / pixels
     course = v * BRICKS[1]
     along = u * BRICKS[0] + 0.5 * (np.floor(course) % 2)
@@ -49,9 +46,16 @@ def _joints(pixels: int = 192) -> Float32Array:
 
 
 def fractal_noise(pixels: int, periods: int, octaves: int, seed: int) -> Float32Array:
-    """[pixels,pixels] smooth noise that repeats without seams, about 0.5 with standard deviation 0.25.
+    """Draw smooth noise [pixels,pixels] that repeats without seams, of mean 0.5 and standard deviation 0.25.
 
-    Octaves of random lattices with half the amplitude and twice the frequency each, made smooth in between.
+    The noise sums interpolated random lattices; each octave has half the amplitude and twice the frequency of
+    the one before.
+
+    Args:
+        pixels: side of the picture.
+        periods: cells of the first lattice along each side.
+        octaves: number of lattices.
+        seed: seed of the lattices.
     """
     rng = np.random.default_rng([seed, periods])
     total = np.zeros((pixels, pixels))
@@ -63,9 +67,9 @@ def fractal_noise(pixels: int, periods: int, octaves: int, seed: int) -> Float32
 
 def _interpolated(lattice: Float64Array, pixels: int) -> Float64Array:
     cells = len(lattice)
-    place = np.arange(pixels) / pixels * cells
-    low = np.floor(place).astype(int)
-    share = place - low
+    position = np.arange(pixels) / pixels * cells
+    low = np.floor(position).astype(int)
+    share = position - low
     share = share * share * (3 - 2 * share)
     high = (low + 1) % cells
     rows = lattice[low] * (1 - share)[:, None] + lattice[high] * share[:, None]

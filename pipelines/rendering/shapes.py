@@ -1,4 +1,4 @@
-"""Shapes of a scene description as triangle meshes, ready for any renderer."""
+"""Triangle meshes of the shapes of a scene description."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from pipelines.rendering.description import (
 from pipelines.rendering.foliage import leaves
 from pipelines.rendering.mesh_files import read_mesh
 
-CREASE_DEGREES = 40.0  # edges that bend more than this are sharp
-HARD_CREASE_DEGREES = 10.0  # still smooth around the axis of a lathe
+CREASE_DEGREES = 40.0  # edges that bend by more are sharp
+HARD_CREASE_DEGREES = 10.0  # a turned profile is still smooth around its axis
 NO_CREASE_DEGREES = 180.0
 LATHE_SEGMENTS = 48
-ARC_SEGMENTS = 10  # of half a circle, at most
+ARC_SEGMENTS = 10  # of an arc, which spans half a circle at most
 BEVEL_SEGMENTS = 3
 BALL_SUBDIVISIONS = 3
 WELD_METERS = 1e-7
@@ -45,8 +45,8 @@ class Mesh:
     """Triangles whose corners run counter-clockwise as seen from outside.
 
     Attributes:
-        vertices: float32 [V, 3], metres; a vertex on a sharp edge is there once for each side of it, so that
-            a renderer shades smoothly by the normals and needs to know nothing of creases.
+        vertices: float32 [V, 3], metres; a vertex on a sharp edge is repeated for each side of the edge, so
+            that a renderer can shade smoothly by the normals everywhere.
         faces: int32 [F, 3], indices of vertices.
         normals: float32 [V, 3], of unit length, outward.
     """
@@ -57,7 +57,7 @@ class Mesh:
 
 
 def transform(pose: Pose) -> Float64Array:
-    """The 4 x 4 matrix that takes columns (x, y, z, 1) from a thing's own frame to its parent's."""
+    """Return the 4 x 4 matrix that takes columns (x, y, z, 1) from a thing's own frame to its parent's."""
     roll, pitch, yaw = np.radians([pose.roll_degrees, pose.pitch_degrees, pose.yaw_degrees])
     about_x = np.array([[1, 0, 0], [0, np.cos(roll), -np.sin(roll)], [0, np.sin(roll), np.cos(roll)]])
     about_y = np.array([[np.cos(pitch), 0, np.sin(pitch)], [0, 1, 0], [-np.sin(pitch), 0, np.cos(pitch)]])
@@ -70,13 +70,14 @@ def transform(pose: Pose) -> Float64Array:
 
 @singledispatch
 def to_mesh(shape: Shape) -> Mesh:
-    """The shape's surface: outward-facing, and closed once vertices in one place are merged.
+    """Build a shape's surface; it is closed once vertices at one point are merged.
 
     The same shape gives the same bytes.
 
     Raises:
-        ValueError: measures that enclose nothing, such as a bevel wider than its box.
-        DataError: a `MeshFile` that cannot be read or is no closed surface.
+        ValueError: the measures enclose no volume, such as a bevel wider than its box.
+        DataError: a `MeshFile` cannot be read or is not a closed surface.
+        TypeError: the argument is not a shape.
     """
     raise TypeError(
         f"{type(shape).__name__} is no shape; expected one of pipelines.rendering.description.Shape"
@@ -108,11 +109,11 @@ def _(shape: Tube) -> Mesh:
     start, end = np.array(shape.start), np.array(shape.end)
     length = float(np.linalg.norm(end - start))
     drop = shape.start_radius - shape.end_radius
-    if length <= abs(drop):  # one ball holds the other
+    if length <= abs(drop):  # one ball contains the other
         center, radius = (start, shape.start_radius) if drop >= 0 else (end, shape.end_radius)
         vertices, faces = _unit_sphere()
         return _shaded(center + radius * vertices, faces, NO_CREASE_DEGREES)
-    tangent = np.arcsin(drop / length)  # where the cone leaves the balls
+    tangent = np.arcsin(drop / length)  # elevation at which the cone touches the balls
     lower = _arc(shape.start_radius, -np.pi / 2, tangent)
     upper = _arc(shape.end_radius, tangent, np.pi / 2) + np.array([0, length])
     vertices, faces = _turned(np.concatenate([lower, upper]))
@@ -169,13 +170,13 @@ def _(shape: MeshFile) -> Mesh:
 
 
 def _flat(vertices: Float64Array, faces: IndexArray) -> Mesh:
-    """Every edge sharp: as `_shaded` with a crease of 0, many times faster."""
+    """Build a mesh whose edges are all sharp, much faster than `_shaded` with a crease of 0."""
     normals = np.repeat(_unit(_area_vectors(vertices, faces)), 3, axis=0)
     return _fixed(vertices[faces.ravel()], np.arange(faces.size).reshape(-1, 3), normals)
 
 
 def _shaded(vertices: Float64Array, faces: IndexArray, crease_degrees: float = CREASE_DEGREES) -> Mesh:
-    """Normals weighted by area, with vertices split along the sharp edges."""
+    """Build a mesh with normals weighted by area and vertices split along the sharp edges."""
     if crease_degrees < NO_CREASE_DEGREES:
         vertices, faces = _split_creases(*_welded(vertices, faces), crease_degrees)
     weighted = np.repeat(_area_vectors(vertices, faces), 3, axis=0)
@@ -186,12 +187,12 @@ def _shaded(vertices: Float64Array, faces: IndexArray, crease_degrees: float = C
 def _fixed(vertices: Float64Array, faces: IndexArray, normals: Float64Array) -> Mesh:
     mesh = Mesh(vertices.astype(np.float32), faces.astype(np.int32), normals.astype(np.float32))
     for array in (mesh.vertices, mesh.faces, mesh.normals):
-        array.flags.writeable = False  # blends are cached
+        array.flags.writeable = False  # blends are cached and shared
     return mesh
 
 
 def _welded(vertices: Float64Array, faces: IndexArray) -> tuple[Float64Array, IndexArray]:
-    """Vertices in one place made one; triangles that collapse go."""
+    """Merge vertices at one point and drop triangles that collapse."""
     _, kept, merged = np.unique(
         np.round(vertices / WELD_METERS).astype(np.int64), axis=0, return_index=True, return_inverse=True
     )
@@ -203,7 +204,7 @@ def _welded(vertices: Float64Array, faces: IndexArray) -> tuple[Float64Array, In
 def _split_creases(
     vertices: Float64Array, faces: IndexArray, crease_degrees: float
 ) -> tuple[Float64Array, IndexArray]:
-    """One vertex for each set of face corners that are joined by edges which bend no more than a crease."""
+    """Make one vertex for each set of face corners joined by edges that bend by no more than a crease."""
     corners = np.arange(faces.size)
     following = corners - corners % 3 + (corners + 1) % 3
     edges = np.sort(np.stack([faces.ravel(), faces.ravel()[following]], 1), axis=1)
@@ -243,13 +244,13 @@ def _unit_cube() -> tuple[Float64Array, IndexArray]:
 
 
 def _cube_surface(positive: Float64Array) -> tuple[Float64Array, IndexArray]:
-    """The surface of the lattice -positive..positive; a coordinate of 0 is there with either sign."""
+    """Build the surface of the lattice -positive..positive; a coordinate of 0 is there with both signs."""
     values = np.concatenate([-positive[::-1], positive])
     count = len(values)
     lattice = np.arange(count**3).reshape(count, count, count)
     quads = []
     for axis in range(3):
-        sheets = np.moveaxis(lattice, axis, 0)  # axes rotate, so that the two left are in cyclic order
+        sheets = np.moveaxis(lattice, axis, 0)  # the two other axes keep their cyclic order
         low, high = (sheet if axis != 1 else sheet.T for sheet in (sheets[0], sheets[-1]))
         quads += [_quads(high), _quads(low)[:, ::-1]]
     used, faces = np.unique(np.concatenate(quads), return_inverse=True)
@@ -257,7 +258,7 @@ def _cube_surface(positive: Float64Array) -> tuple[Float64Array, IndexArray]:
 
 
 def _quads(lattice: IndexArray) -> IndexArray:
-    """Two triangles for each cell of a sheet of indices, counter-clockwise from first to second axis."""
+    """Return two triangles for each cell of a sheet of indices, counter-clockwise from axis 0 to axis 1."""
     a, b, c, d = (
         part.ravel() for part in (lattice[:-1, :-1], lattice[1:, :-1], lattice[1:, 1:], lattice[:-1, 1:])
     )
@@ -265,19 +266,22 @@ def _quads(lattice: IndexArray) -> IndexArray:
 
 
 def _walls(layers: int, points: int) -> IndexArray:
-    """Triangles between closed rings, outward where points run counter-clockwise seen from the last."""
+    """Return triangles between closed rings of points.
+
+    They face outward where the rings run counter-clockwise as seen from the last ring.
+    """
     lattice = np.arange(layers * points).reshape(layers, points)
     return _quads(np.concatenate([lattice, lattice[:, :1]], axis=1).T)
 
 
 def _arc(radius: float, start: float, end: float) -> Float64Array:
-    """(radius, height) points of a circle's arc between two angles of elevation, in radians."""
+    """Return (radius, height) points of a circle's arc between two angles of elevation, in radians."""
     angles = np.linspace(start, end, ARC_SEGMENTS + 1)
     return radius * np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
 def _turned(profile: Float64Array) -> tuple[Float64Array, IndexArray]:
-    """A profile turned about z, with flat ends where it does not begin and end on the axis; or a ring."""
+    """Turn a profile about z; an open one gets flat ends, one that ends where it began makes a ring."""
     is_ring = (profile[0] == profile[-1]).all()
     closed = profile if is_ring else np.concatenate([profile[:1] * (0, 1), profile, profile[-1:] * (0, 1)])
     angles = np.linspace(0, 2 * np.pi, LATHE_SEGMENTS, endpoint=False)
@@ -294,7 +298,7 @@ def _turned(profile: Float64Array) -> tuple[Float64Array, IndexArray]:
 
 
 def _frame_along(direction: Float64Array) -> Float64Array:
-    """Rows are a right-handed frame whose third axis is the direction."""
+    """Return the rows of a right-handed frame whose third axis is the direction."""
     helper = np.eye(3)[np.argmin(np.abs(direction))]
     first = np.cross(helper, direction)
     first /= np.linalg.norm(first)
@@ -302,16 +306,19 @@ def _frame_along(direction: Float64Array) -> Float64Array:
 
 
 def _inset(outline: Float64Array, distance: float) -> Float64Array:
-    """The outline with its edges moved inward."""
+    """Move the edges of an outline inward."""
     edges = _unit(np.roll(outline, -1, axis=0) - outline)
     inward = np.stack([-edges[:, 1], edges[:, 0]], 1)
     before = np.roll(inward, 1, axis=0)
     openness = 1 + np.einsum("ij,ij->i", inward, before)
-    return outline + distance * (inward + before) / np.maximum(openness, 0.3)[:, None]  # no long spikes
+    return (
+        outline + distance * (inward + before) / np.maximum(openness, 0.3)[:, None]
+    )  # limits the length of spikes
 
 
 def _triangulate(outline: Float64Array) -> IndexArray:
-    """
+    """Cut an outline [N,2] into triangles, counter-clockwise.
+
     Raises:
         ValueError: the outline runs clockwise or crosses itself.
     """

@@ -1,7 +1,7 @@
-"""Sun and sky: how much light they give, from which direction, and how they look.
+"""Light and look of the sun, the clear sky and clouds.
 
-Radiances are in the kilolux that make a white matt surface as bright. Directions are of the world, with z up,
-azimuths counter-clockwise from x.
+The unit of radiance is that of a white matt surface under one kilolux. Directions are in the scene's frame: z
+is up, azimuths are counted counter-clockwise from x.
 """
 
 from __future__ import annotations
@@ -17,32 +17,37 @@ import numpy as np
 from charmnet.arrays import Float32Array, Float64Array
 from pipelines.rendering.patterns import fractal_noise
 
-KILOLUX = 75.0  # of Mitsuba's sunsky per unit: brings a clear noon with the sun at 60 degrees to about 100
+KILOLUX = 75.0  # per unit of Mitsuba's sunsky: a clear noon with the sun at 60 degrees has about 100
 SUN_RADIUS_DEGREES = 0.2679
-SHOWN_SUN_RADIUS_DEGREES = 0.6  # as glare makes it look
-MAP_SHAPE = (64, 256)  # of the upper half of the sky: elevation from the zenith down, azimuth
+SHOWN_SUN_RADIUS_DEGREES = 0.6  # in the picture, with glare
+MAP_SHAPE = (64, 256)  # of a map of the upper half of the sky: elevation from the zenith down, azimuth
 CLOUD_PERIODS = 4
 CLOUD_PIXELS = 512
-CLOUD_EDGE = 0.14  # in the noise: how soft the clouds' edges are
+CLOUD_EDGE = 0.14  # range of noise over which a cloud's edge fades
 CLOUD_ALBEDO = 0.9
-CLOUD_RADIUS = 20.0  # of the clouds' shell, in their heights: how much they crowd towards the horizon
+CLOUD_RADIUS = 20.0  # of the clouds' shell, in heights of clouds; a greater one crowds the horizon more
 
-_VARIANT = "scalar_rgb"  # one direction at a time, whichever of Mitsuba's variants traces the scene
+_VARIANT = "scalar_rgb"  # evaluates one direction at a time, for any variant that traces the scene
 
 
 @dataclass(frozen=True)
 class ClearSky:
-    """A cloudless sky and its sun: Mitsuba's `sunsky` (Hosek and Wilkie 2012)."""
+    """A cloudless sky and its sun: Mitsuba's `sunsky` (Hosek and Wilkie 2012).
+
+    Attributes:
+        elevation_degrees: elevation of the sun.
+        turbidity: haze, 1 (none) to 10.
+    """
 
     elevation_degrees: float
     turbidity: float
 
     def sun_kilolux(self) -> Float64Array:
-        """[3] on a surface that faces the sun."""
+        """Return the sun's kilolux [3] on a surface that faces it."""
         return _sun_kilolux(self)
 
     def radiance(self) -> Float32Array:
-        """float32 [MAP_SHAPE,3] of the sky without its sun, which stands at azimuth 0 (`directions`)."""
+        """Return the sky's radiance without its sun, float32 [MAP_SHAPE,3]; the sun is at azimuth 0."""
         return _clear_radiance(self)
 
 
@@ -68,9 +73,9 @@ def _toward_sun(sky: ClearSky) -> Float64Array:
 
 
 def _radiances(sky: ClearSky, toward: Float64Array, **scale: float) -> Float64Array:
-    """[N,3] in unit directions [N,3]."""
+    """Return radiances [N,3] in unit directions [N,3]."""
     plugin = {"type": "sunsky", "sun_direction": _toward_sun(sky).tolist(), "turbidity": sky.turbidity}
-    # One change of variant for all: Mitsuba loads its integrators anew for each.
+    # All directions in one change of variant: Mitsuba reloads its integrators at each change.
     with mi.variant_context(_VARIANT):
         emitter, seen = mi.load_dict({**plugin, **scale}), mi.SurfaceInteraction3f()
         return np.array([_seen(emitter, seen, direction) for direction in toward], np.float64)
@@ -82,7 +87,7 @@ def _seen(emitter: Any, seen: Any, toward: Float64Array) -> Float64Array:
 
 
 def directions(shape: tuple[int, int]) -> Float64Array:
-    """[H,W,3] unit vectors of the middles of a map's cells; azimuths rise from 0 along its rows."""
+    """Return unit vectors [H,W,3] to the middles of a map's cells; azimuths rise from 0 along its rows."""
     height, width = shape
     zenith = (np.arange(height) + 0.5) / height * math.pi / 2
     azimuth = (np.arange(width) + 0.5) / width * 2 * math.pi
@@ -92,12 +97,16 @@ def directions(shape: tuple[int, int]) -> Float64Array:
 
 
 def overcast(upward: Float64Array) -> Float64Array:
-    """Radiance, by the sine of the elevation, of a closed cover that gives 1 on the ground (CIE overcast)."""
+    """Return the radiance of a closed cover that gives 1 kilolux on the ground (CIE overcast).
+
+    Args:
+        upward: sine of the elevation, any shape.
+    """
     return (1 + 2 * np.maximum(upward, 0.0)) * 3 / 7
 
 
 def look_up(radiance: Float32Array, toward: Float64Array, sun_azimuth: float) -> Float64Array:
-    """The map's radiance in directions [...,3], bilinear; below the horizon it is as at the horizon."""
+    """Interpolate a map's radiance in directions [...,3]; below the horizon it is that at the horizon."""
     height, width = radiance.shape[:2]
     zenith = np.arccos(np.clip(toward[..., 2], 0.0, 1.0)) / (math.pi / 2)
     azimuth = (np.arctan2(toward[..., 1], toward[..., 0]) - sun_azimuth) / (2 * math.pi)
@@ -112,7 +121,7 @@ def look_up(radiance: Float32Array, toward: Float64Array, sun_azimuth: float) ->
 
 
 def sun_disc(toward: Float64Array, sun: Float64Array) -> Float64Array:
-    """Radiance [...,1] in directions of a sun that gives 1 kilolux face on, glare included."""
+    """Return radiance [...,1] in directions [...,3] of a sun with glare that gives 1 kilolux face on."""
     angle = np.degrees(np.arccos(np.clip(toward @ sun, -1.0, 1.0)))
     solid_angle = 2 * math.pi * (1 - math.cos(math.radians(SHOWN_SUN_RADIUS_DEGREES)))
     edge = np.clip((SHOWN_SUN_RADIUS_DEGREES - angle) / 0.2 + 0.5, 0.0, 1.0)
@@ -120,9 +129,15 @@ def sun_disc(toward: Float64Array, sun: Float64Array) -> Float64Array:
 
 
 def clouds(toward: Float64Array, cover: float, seed: int) -> tuple[Float64Array, Float64Array]:
-    """A layer of clouds as seen: (share that they hide, how thick they are), both [...] of 0..1.
+    """Draw a layer of clouds: fractal noise on a shell around the earth, finer towards the horizon.
 
-    Fractal noise on a shell around the earth, so that they shrink towards the horizon.
+    Args:
+        toward: unit directions [...,3].
+        cover: share of the sky behind clouds, 0..1.
+        seed: seed of the clouds' shapes.
+
+    Returns:
+        The share of the sky that clouds hide, and their thickness; both [...] of 0..1.
     """
     noise = _cloud_noise(seed)
     rise = CLOUD_RADIUS * np.maximum(toward[..., 2], 0.0)
@@ -143,7 +158,7 @@ def _cloud_noise(seed: int) -> Float32Array:
 
 
 def _wrapped(noise: Float32Array, u: Float64Array, v: Float64Array) -> Float64Array:
-    """Bilinear values of a picture that repeats over 0..1."""
+    """Interpolate a picture that repeats over 0..1."""
     size = len(noise)
     x, y = u * size % size, v * size % size
     left, top = x.astype(int) % size, y.astype(int) % size

@@ -1,4 +1,4 @@
-"""The sky as a camera sees it: without noise, with its clouds and its sun."""
+"""Picture of the sky with its clouds and sun, computed without noise."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pipelines.rendering import sky
 from pipelines.rendering.conditions import Lighting
 from pipelines.rendering.light_mixing import Mix
 
-SHADED_CLOUD = 0.5  # of a sunlit cloud's brightness, where it is thickest
+SHADED_CLOUD = 0.5  # share of a sunlit cloud's brightness that is lost where the cloud is thickest
 
 
 def sky_picture(rays: Float64Array, mix: Mix, lighting: Lighting) -> Float64Array:
-    """[H,W,3] radiance of the sky along unit rays, in kilolux as `sky` counts it."""
+    """Return the sky's radiance [H,W,3] along unit rays [H,W,3], in the unit of `sky`."""
     azimuth = np.radians(mix.sky.azimuth_degrees)
     clear = sky.look_up(mix.sky.clear.radiance(), rays, azimuth)
     behind = clear + mix.sun_kilolux * sky.sun_disc(rays, mix.sun_direction)
@@ -24,7 +24,7 @@ def sky_picture(rays: Float64Array, mix: Mix, lighting: Lighting) -> Float64Arra
 
 
 def _cloud(rays: Float64Array, thickness: Float64Array, mix: Mix, lighting: Lighting) -> Float64Array:
-    """What clouds send on: their cover's even light, and the sun's that finds its way between them."""
+    """Return the clouds' radiance: the light of the cover, and sunlight that comes between the clouds."""
     cover = sky.overcast(rays[..., 2:]) * lighting.cloud_kilolux * np.array(lighting.cloud_color)
     sun = (1 - lighting.cloud_cover) * mix.sky.clear.sun_kilolux()
     sunlit = sky.CLOUD_ALBEDO * sun * (1 - SHADED_CLOUD * thickness)

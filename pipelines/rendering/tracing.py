@@ -1,4 +1,4 @@
-"""Pictures of Mitsuba that are the same whatever the number of its threads."""
+"""Rendering by Mitsuba with results that do not depend on the number of threads."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import numpy as np
 
 from charmnet.arrays import Float32Array
 
-BLOCK_PIXELS = 32  # along either side of what a thread renders at a time
+BLOCK_PIXELS = 32  # side of the block of pixels that a thread renders at a time
 
 
-def traced(scene: Any, integrator: dict[str, Any], seed: int) -> Float32Array:
-    """float32 [H,W,channels] of a loaded scene with one sensor.
+def trace(scene: Any, integrator: dict[str, Any], seed: int) -> Float32Array:
+    """Render a loaded scene with one sensor; return float32 [H,W,channels].
 
-    Blocks have random numbers of their own, and left to itself Mitsuba cuts them by the number of threads.
+    Each block of pixels has its own random numbers, and the default size of blocks depends on the number of
+    threads, so the size is set here.
     """
     plugin = mi.load_dict({**integrator, "block_size": BLOCK_PIXELS})
     return np.asarray(mi.render(scene, integrator=plugin, seed=mi.UInt32(seed)), np.float32)

@@ -11,7 +11,7 @@ import torch
 from charmnet.vocabulary import CaptureCondition
 from pipelines.rendering.assets import Assets
 from pipelines.rendering.conditions import Conditions
-from pipelines.rendering.job import Settings, View, fit_scene
+from pipelines.rendering.job import RenderSettings, View, fit_scene
 from pipelines.rendering.mitsuba_renderer import VARIANT, render_view
 
 WIDTH, HEIGHT = 128, 72
@@ -28,7 +28,7 @@ VARIANTS = [
 @pytest.mark.parametrize("view", [View("street", "human", 0, 0), View("room", "human", 4, 0)], ids=str)
 def test_a_view_is_that_of_the_default_variant_but_for_noise(view: View, variant: str) -> None:
     conditions = Conditions.load()
-    scene = fit_scene(view, Settings(WIDTH, HEIGHT, 8, 95, conditions, Assets(), VARIANT))
+    scene = fit_scene(view, RenderSettings(WIDTH, HEIGHT, 8, 95, conditions, Assets(), VARIANT))
     lightings = conditions.draw(view.rng("light"))
     there, here, again = (
         render_view(scene, lightings, WIDTH, HEIGHT, 32, seed, name)

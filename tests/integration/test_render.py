@@ -20,7 +20,7 @@ from pipelines.ingest.window import read_window
 from pipelines.rendering import contact_sheet
 from pipelines.rendering.assets import Assets, read_assets
 from pipelines.rendering.conditions import Conditions
-from pipelines.rendering.job import RenderTask, Settings, View, fit_scene
+from pipelines.rendering.job import RenderSettings, RenderTask, View, fit_scene
 from pipelines.rendering.mitsuba_renderer import VARIANT
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
@@ -89,7 +89,7 @@ def test_training_reads_it(rendered: str) -> None:
 
 def test_the_same_view_is_the_same_bytes_alone_and_among_others(rendered: str, tmp_path: Path) -> None:
     """Rendered in this process, one after the other, as against beside each other in Ray's."""
-    settings = Settings(48, 32, 4, 95, Conditions.load(), Assets(), VARIANT)
+    settings = RenderSettings(48, 32, 4, 95, Conditions.load(), Assets(), VARIANT)
     for number, kind in enumerate(("park", "room")):
         view = View(kind, "human", number, 0)
         RenderTask(view, settings).write(Location.of(tmp_path), f"{number}.parquet")
@@ -120,7 +120,7 @@ def test_a_run_goes_on_after_what_is_finished(rendered: str, tmp_path: Path, cap
 
 
 def test_a_view_whose_worker_is_lost_is_rendered_again(rendered: str, tmp_path: Path) -> None:
-    settings = Settings(48, 32, 4, 95, Conditions.load(), Assets(), VARIANT)
+    settings = RenderSettings(48, 32, 4, 95, Conditions.load(), Assets(), VARIANT)
     tasks = [RenderTask(View(kind, "human", i, 0), settings) for i, kind in enumerate(("park", "room"))]
     lost = [LosingItsWorker(task, tmp_path / f"{i}.lost") for i, task in enumerate(tasks)]
     destination = DatasetBuild(Location.of(tmp_path / "out"), {})
@@ -156,7 +156,7 @@ def test_a_foreground_that_cannot_be_fit_is_rejected_by_name(monkeypatch) -> Non
 
     monkeypatch.setattr(job, "foreground_coverage", lambda *_: 0.7)
     monkeypatch.setattr(job, "ATTEMPTS", 2)
-    settings = Settings(48, 32, 1, 95, Conditions.load(), Assets(), VARIANT)
+    settings = RenderSettings(48, 32, 1, 95, Conditions.load(), Assets(), VARIANT)
     found = fit_scene(View("park", "dog", 3, 1), settings)
     assert isinstance(found, Rejection)
     assert found.id == "SDog/park0003v01"
