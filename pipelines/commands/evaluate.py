@@ -155,7 +155,8 @@ def _track(tracking: str, arguments: argparse.Namespace, about: Mapping[str, str
     name = arguments.run_name or f"evaluate {model_name(arguments.model)}"
     tracker = open_tracker(tracking, arguments.experiment, run_key, name, state_folder() / "spool" / run_key)
     tracker.log_params({key: about[key] for key in ("model", "data", "select", "protocol")})
-    tracker.log_dataset(about["data"], Location.of(about["data"]).name, about["digest"], "evaluation")
+    name = Location.of(about["data"]).name
+    tracker.log_dataset(about["data"], name=name, digest=about["digest"], context="evaluation")
     tracker.log_metrics(report.metrics(), 0)
-    tracker.log_text(json.dumps(report.to_json(), indent=1), "evaluation/figures.json")
+    tracker.log_text(json.dumps(report.to_json(), indent=1), artifact_path="evaluation/figures.json")
     return tracker.close("FINISHED", _TRACKING_SECONDS)

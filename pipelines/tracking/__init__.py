@@ -6,12 +6,11 @@ from pipelines.tracking.mlflow_tracker import MlflowTracker, open_tracker
 from pipelines.tracking.runs import close_orphans
 from pipelines.tracking.server import experiment_link, run_link
 from pipelines.tracking.system_metrics import SystemSampler
-from pipelines.tracking.tracker import NullTracker, RunStatus, Tracker
+from pipelines.tracking.tracker import RunStatus, Tracker
 from pipelines.tracking.unsent_spools import UnsentSpools, send_unsent
 
 __all__ = [
     "MlflowTracker",
-    "NullTracker",
     "RunStatus",
     "SystemSampler",
     "Tracker",

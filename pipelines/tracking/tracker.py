@@ -1,105 +1,123 @@
-"""What a training loop tells about itself, and to whom."""
+"""Interface through which a training run or an evaluation is recorded."""
+
+# ruff: noqa: ARG002 - the base class takes its arguments and records nothing
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
+"""Status with which a run ends."""
 
 
-class Tracker(Protocol):
-    """A record of one run. No call raises, and none waits for a server.
+class Tracker:
+    """Record of one run; this base class records nothing, as processes that do not track need it.
 
-    What is not overridden records nothing.
+    No call raises, and none waits for a server.
     """
 
     @property
     def run_id(self) -> str | None:
-        """The server's id of the run; None until the server has been reached."""
-        ...
+        """Server's id of the run; None until the server has been reached."""
+        return None
 
     @property
     def page(self) -> str | None:
-        """The address of the run's page; None until the server has been reached."""
+        """Address of the run's page; None until the server has been reached."""
         return None
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
-        """Numbers by name at a step; at step None they belong to the clock (the step is the Unix second)."""
-        return
+        """Record values by name at a training step.
+
+        Args:
+            metrics: value by name, such as `loss/adversarial`.
+            step: training step; None for values that belong to the clock, whose step is the Unix second.
+        """
 
     def log_image(self, image: np.ndarray, key: str, step: int) -> None:
-        """[H,W,3] uint8 RGB; the pictures of a key, such as `samples/HCOCO`, make a slider over the steps."""
-        return
+        """Record a picture.
+
+        Args:
+            image: [H,W,3] uint8 RGB.
+            key: pictures of one key, such as `samples/HCOCO`, are shown as a slider over the steps.
+            step: training step.
+        """
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """A few settings (five or fewer: the server's page repeats them above every picture)."""
-        return
+        """Record a few settings: at most five, since the server's page repeats them above every picture."""
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
-        """Facts about the run, such as its git commit."""
-        return
+        """Set tags of the run, such as its git commit."""
 
-    def log_text(self, text: str, artifact_path: str) -> None:
-        """A text as the run's file `artifact_path`, such as `config/config.json`."""
-        return
+    def log_text(self, text: str, *, artifact_path: str) -> None:
+        """Record a text as the run's file `artifact_path`, such as `config/config.json`."""
 
-    def log_file(self, path: Path, artifact_path: str) -> None:
-        """A local file as the run's file `artifact_path`."""
-        return
+    def log_file(self, path: Path, *, artifact_path: str) -> None:
+        """Record a copy of a local file as the run's file `artifact_path`."""
 
-    def log_dataset(self, uri: str, name: str, digest: str, context: str) -> None:
-        """A data set that the run reads; `digest` is its manifest's sha256, `context` such as `training`."""
-        return
+    def log_dataset(self, uri: str, *, name: str, digest: str, context: str) -> None:
+        """Record a data set that the run reads.
+
+        Args:
+            uri: location of the data set.
+            name: name to show.
+            digest: sha256 of its manifest, in hexadecimal digits.
+            context: purpose, such as `training`.
+        """
 
     def log_checkpoint(self, uri: str, step: int, metrics: Mapping[str, float]) -> None:
-        """A checkpoint that lies at `uri`, with what was measured of it."""
-        return
+        """Record a stored checkpoint.
+
+        Args:
+            uri: location of the checkpoint's folder; its last part is the checkpoint's name.
+            step: training step that it was saved after.
+            metrics: validation figures of the checkpoint.
+        """
 
     def log_kept_checkpoints(self, uris: Sequence[str], step: int) -> None:
-        """The checkpoints of a run that are there at a step: those logged before the last of them and not
-        among them were removed. URIs of a run sort by step."""
-        return
+        """Record which checkpoints exist at a step.
+
+        Checkpoints that were logged before the last of these and are not among them count as removed. The
+        URIs of a run's checkpoints sort by step.
+        """
 
     def log_model_folder(
         self,
         folder: Path,
+        *,
         name: str,
         step: int,
         metrics: Mapping[str, float],
         registered_name: str | None = None,
         aliases: Sequence[str] = (),
     ) -> None:
-        """A saved MLflow model (see `logged_models`); the folder is taken over, then deleted."""
-        return
+        """Record a saved MLflow model.
 
-    def pending(self) -> bytes:
-        """What has not reached the server, of bounded size, to travel with a checkpoint."""
-        ...
-
-    def close(self, status: RunStatus | None = None, timeout_seconds: float = 60.0) -> bool:
-        """Sends the rest, then ends the run with a status (None leaves it as it is).
-
-        Returns:
-            Whether everything arrived. What did not stays in the spool, whose place is logged.
+        Args:
+            folder: model as `logged_models.save_model` writes it; moved away and deleted once sent.
+            name: such as `best` or `final`.
+            step: training step of the weights.
+            metrics: validation figures of the model.
+            registered_name: registers the model as a new version under this name.
+            aliases: aliases of the registered name, which then point to this version.
         """
-        ...
-
-
-class NullTracker(Tracker):
-    """The tracker of ranks other than 0: records nothing."""
-
-    @property
-    def run_id(self) -> None:
-        """None: there is no run."""
 
     def pending(self) -> bytes:
-        """Empty."""
+        """Return the records that have not reached the server, of bounded size, to store in a checkpoint."""
         return b""
 
     def close(self, status: RunStatus | None = None, timeout_seconds: float = 60.0) -> bool:
-        """True: there is nothing to send."""
+        """Send all remaining records, then end the run.
+
+        Args:
+            status: final status of the run; None leaves it unchanged.
+            timeout_seconds: time limit for sending.
+
+        Returns:
+            Whether everything arrived. The rest stays in the spool, whose folder is logged.
+        """
         return True

@@ -19,7 +19,7 @@ from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.cluster import connect
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
-from pipelines.tracking import NullTracker, RunStatus, Tracker
+from pipelines.tracking import RunStatus, Tracker
 from pipelines.training.build import method_of, released_steps, stream_specs
 from pipelines.training.fit import StopRequest, build_trainer, fit, stopping_on_signals
 from pipelines.training.job import RunTracking, TrainingJob
@@ -114,7 +114,7 @@ def train(
 def _tracked_run(job: TrainingJob, name: str, registered_name: str | None, stop: StopRequest) -> RunResult:
     """Fits, and tells the tracker how it was started, what came out and how it ended."""
     with build_trainer(job, name) as trainer:
-        tracker: Tracker = NullTracker()
+        tracker = Tracker()
         if job.tracking:  # its thread has much to load; the workers need not wait for it
             tracker = job.tracking.open_for_driver(
                 before_first_send=partial(reconcile_previous_runs, job.tracking)

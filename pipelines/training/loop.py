@@ -34,7 +34,7 @@ from pipelines.runs.delivery_log import DeliveryLog
 from pipelines.runs.models import load_model
 from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.retry import retry_storage
-from pipelines.tracking import NullTracker, SystemSampler, Tracker
+from pipelines.tracking import SystemSampler, Tracker
 from pipelines.training.build import method_of
 from pipelines.training.job import TrainingJob
 from pipelines.training.metric_window import MetricWindow
@@ -91,12 +91,12 @@ class _TrainingLoop:
         if self.num_workers > 1 and job.config.sync_batch_norm:
             self.method.normalize_over_workers()
         self.update = make_update(self.method, self.device, self.num_workers)
-        self.node_tracker: Tracker = NullTracker()  # of the first worker of every node
+        self.node_tracker = Tracker()  # of the first worker of every node
         if job.tracking and context.get_local_rank() == 0:
             self.node_tracker = job.tracking.open_for_worker(
                 self.rank, restored.pending if restored else None, self.step
             )
-        self.tracker = self.node_tracker if self.rank == 0 else NullTracker()
+        self.tracker = self.node_tracker if self.rank == 0 else Tracker()
         self.validation = Validation.of(
             job.config, job.datasets, self.rank, self.num_workers, notify=self.notify
         )

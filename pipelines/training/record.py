@@ -47,8 +47,8 @@ def record_run(tracker: Tracker, job: TrainingJob) -> None:
     """Configuration, manifests and environment as files, data sets as inputs, commit and job as tags."""
     config = job.config.to_json()
     tracker.log_params({name: config[name] for name in _PARAMS})
-    tracker.log_text(json.dumps(config, indent=1), "config/config.json")
-    tracker.log_text(json.dumps(environment(), indent=1), "config/environment.json")
+    tracker.log_text(json.dumps(config, indent=1), artifact_path="config/config.json")
+    tracker.log_text(json.dumps(environment(), indent=1), artifact_path="config/environment.json")
     tags: dict[str, Any] = {
         "run_folder": job.run_folder,
         "git_commit": git_commit(),
@@ -56,8 +56,11 @@ def record_run(tracker: Tracker, job: TrainingJob) -> None:
     }
     for domain, dataset in job.datasets.items():
         manifest = dataset.manifest
-        tracker.log_text(json.dumps(manifest.to_json()), f"data/{domain}-manifest.json")
-        tracker.log_dataset(str(dataset.location), f"{domain}", manifest.digest, "training")
+        manifest_path = f"data/{domain}-manifest.json"
+        tracker.log_text(json.dumps(manifest.to_json()), artifact_path=manifest_path)
+        tracker.log_dataset(
+            str(dataset.location), name=str(domain), digest=manifest.digest, context="training"
+        )
         tags[f"data_sha256_{domain}"] = manifest.digest
     tracker.set_tags({name: value for name, value in tags.items() if value})
 

@@ -89,10 +89,10 @@ def test_everything_that_is_logged_arrives(mlflow_server: str, key: str, tmp_pat
     config.write_text('{"steps": 400}')
     tracker.set_tags({"git_commit": "0123abc", "steps": 3})
     tracker.log_image(image, "samples/HCOCO", 5)
-    tracker.log_file(config, "config/config.json")
-    tracker.log_text("torch==2", "environment.txt")
+    tracker.log_file(config, artifact_path="config/config.json")
+    tracker.log_text("torch==2", artifact_path="environment.txt")
     digest = "ab" * 32
-    tracker.log_dataset("s3://bucket/real", "real", digest, "training")
+    tracker.log_dataset("s3://bucket/real", name="real", digest=digest, context="training")
     tracker.log_metrics({"eval/psnr": float("nan")}, 5)
     tracker.log_metrics({"system/node-0/cpu_percent": 12.5}, None)
     assert tracker.close("FINISHED")
@@ -109,7 +109,7 @@ def test_everything_that_is_logged_arrives(mlflow_server: str, key: str, tmp_pat
     downloaded = Path(client.download_artifacts(run.info.run_id, "", str(tmp_path)))
     assert np.array_equal(cv2.imread(str(downloaded / png))[:, :, ::-1], image)
     assert (downloaded / "config" / "config.json").read_text() == '{"steps": 400}'
-    assert (downloaded / "environment.txt").read_text() == "torch==2"
+    assert (downloaded / artifact_path="environment.txt").read_text() == "torch==2"
     (dataset,) = run.inputs.dataset_inputs
     assert (dataset.dataset.name, dataset.dataset.digest) == ("real", digest[:36])
     assert {tag.key: tag.value for tag in dataset.tags} == {
@@ -222,9 +222,9 @@ def test_secrets_do_not_show(
     tracker = open_run(uri, key, tmp_path / "spool")
     tracker.log_params({"tracking": text})
     tracker.set_tags({"tracking": text})
-    tracker.log_file(tmp_path / "config.json", "config.json")
-    tracker.log_text(text, "environment.txt")
-    tracker.log_dataset(text, "real", "0" * 64, "training")
+    tracker.log_file(tmp_path / "config.json", artifact_path="config.json")
+    tracker.log_text(text, artifact_path="environment.txt")
+    tracker.log_dataset(text, name="real", digest="0" * 64, context="training")
     assert tracker.close("FINISHED")
     dead = open_run(f"http://someone:{password}@127.0.0.1:9", key, tmp_path / "dead")
     assert not dead.close("FAILED", timeout_seconds=2)

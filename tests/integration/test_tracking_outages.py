@@ -114,7 +114,7 @@ FULL_DISK = """
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     for step in range(1, 1001):
         tracker.log_metrics({"loss/total": step}, step)
-    tracker.log_text("x" * 30_000, "large.txt")
+    tracker.log_text("x" * 30_000, artifact_path="large.txt")
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     raise SystemExit(0 if tracker.close("FINISHED") else 3)
 """

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from pipelines.tracking import NullTracker, SystemSampler, experiment_link, redact, run_link, sample_grid
+from pipelines.tracking import SystemSampler, Tracker, experiment_link, redact, run_link, sample_grid
 from pipelines.tracking.runs import DRIVER_TAG, HEARTBEAT_TAG, DriverProcess, driver_is_gone, driver_tags
 from pipelines.tracking.server import Credentials, split_credentials, usable_tracking_uri
 
@@ -107,7 +107,7 @@ def test_a_driver_elsewhere_is_gone_when_it_was_silent_for_long() -> None:
     assert driver_is_gone(tags_of(elsewhere, silent_seconds=900))
 
 
-class Recorder(NullTracker):
+class Recorder(Tracker):
     """Keeps the metrics that it is given."""
 
     def __init__(self) -> None:
