@@ -29,11 +29,12 @@ from pipelines.evaluation.report import DIMENSIONS, Report
 from pipelines.runs.models import load_model, model_name
 from pipelines.runtime.console import console, progress
 from pipelines.runtime.paths import state_folder
+from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
-from pipelines.tracking import open_tracker, redact, send_unsent
+from pipelines.tracking import RunIdentity, open_tracker, send_unsent
 
 _TRACKING_SECONDS = 15.0  # that a server which does not answer may hold the command up
 
@@ -153,7 +154,8 @@ def _track(tracking: str, arguments: argparse.Namespace, about: Mapping[str, str
     """Records the evaluation as an MLflow run of its own; whether it arrived there."""
     run_key = uuid.uuid4().hex
     name = arguments.run_name or f"evaluate {model_name(arguments.model)}"
-    tracker = open_tracker(tracking, arguments.experiment, run_key, name, state_folder() / "spool" / run_key)
+    identity = RunIdentity(experiment=arguments.experiment, run_key=run_key, run_name=name)
+    tracker = open_tracker(tracking, identity, state_folder() / "spool" / run_key)
     tracker.log_params({key: about[key] for key in ("model", "data", "select", "protocol")})
     name = Location.of(about["data"]).name
     tracker.log_dataset(about["data"], name=name, digest=about["digest"], context="evaluation")

@@ -10,7 +10,6 @@ from charmnet.methods import CharmNetMethod, IDIHMethod, Method
 from charmnet.methods.charmnet import RELEASED_NAMES
 from charmnet.weights import CHECKPOINT_FILE, load_checkpoint, load_released, read_pth
 from pipelines.runtime.storage import Location
-from pipelines.tracking.logged_models import resolve_model
 from pipelines.tracking.server import default_tracking_uri
 
 _REGISTRY_SCHEME = "models:/"
@@ -47,6 +46,8 @@ def load_model(uri: str, tracking_uri: str | None = None, inference_only: bool =
 def _loaded(uri: str, tracking_uri: str, folder: Path, inference_only: bool) -> Method:
     """`load_model` with a local folder for what has to be fetched."""
     if uri.startswith(_REGISTRY_SCHEME):
+        from pipelines.tracking.logged_models import resolve_model  # loads MLflow: only for registered models
+
         return load_checkpoint(resolve_model(uri, tracking_uri, folder))[0]
     place = Location.of(uri)
     if place.name.endswith(_PTH_SUFFIX) and not place.name.endswith(_RELEASED_SUFFIX):

@@ -1,4 +1,7 @@
-"""Methods as MLflow models: graphs that load without unpickling, beside the project's own checkpoint."""
+"""Methods as MLflow models: graphs that load without unpickling, with the project's own checkpoint.
+
+This module imports MLflow, which takes more than a second: import it only where a server is used.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,16 @@ import copy
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import mlflow.pytorch
+import numpy as np
 import torch
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 
 from charmnet.errors import StorageError
@@ -18,78 +28,91 @@ from pipelines.runtime.redaction import redact
 from pipelines.tracking.server import connect
 from pipelines.tracking.tracker import Tracker
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.models import ModelSignature
-
 CHECKPOINT_FOLDER = "charmnet"
-"""Where a logged model holds the project's own checkpoint, from which its method is built again exactly."""
+"""Folder of a logged model with the project's own checkpoint, from which its method is rebuilt exactly."""
 
-_EXAMPLE_BATCH_SIZE = 2  # a batch of one would be exported as fixed
+_EXAMPLE_BATCH_SIZE = 2  # a batch of one would be exported as a fixed size
 
 
 def log_model(
     tracker: Tracker,
     method: Method,
     name: str,
-    step: int,
     metrics: Mapping[str, float],
     *,
     metadata: Mapping[str, Any],
-    image_size: int = 256,
     registered_name: str | None = None,
     aliases: Sequence[str] = (),
 ) -> None:
-    """Logs a method, on the CPU, as a model of the tracker's run; sent in the background like all else.
+    """Log a method, on the CPU, as a model of the tracker's run; it is sent in the background.
 
     Args:
+        tracker: tracker of the run.
+        method: method to log.
         name: such as `best` or `final`.
-        metadata: what `charmnet.weights.save_checkpoint` keeps beside the weights.
-        registered_name: enters the model as a new version under this name, which `aliases` then point to.
+        metrics: validation figures of the model.
+        metadata: stored beside the weights by `charmnet.weights.save_checkpoint`; its `step` is the model's.
+        registered_name: registers the model as a new version under this name.
+        aliases: aliases of the registered name, which then point to this version.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "model")
-        save_model(method, folder, metadata, image_size)
-        tracker.log_model_folder(folder, name, step, metrics, registered_name, aliases)
+        save_model(method, folder, metadata)
+        tracker.log_model_folder(
+            folder,
+            name=name,
+            step=metadata["step"],
+            metrics=metrics,
+            registered_name=registered_name,
+            aliases=aliases,
+        )
 
 
 def save_model(method: Method, folder: Path, metadata: Mapping[str, Any], image_size: int = 256) -> None:
-    """Writes an MLflow model: `mlflow.pytorch.load_model` gives a module that takes any number of pairs.
+    """Write an MLflow model, which `mlflow.pytorch.load_model` loads as a module for any number of pairs.
 
-    Its inputs are those of `Method.harmonize`, composite [B,3,S,S] and foreground mask [B,1,S,S], normalised;
-    its output is the harmonized image [B,3,S,S], normalised.
+    The module's inputs are those of `Method.harmonize`, composite [B,3,S,S] and foreground mask [B,1,S,S],
+    normalised; its output is the harmonized image [B,3,S,S], normalised.
+
+    Args:
+        method: method to write.
+        folder: folder to create.
+        metadata: stored beside the weights by `charmnet.weights.save_checkpoint`.
+        image_size: S, in pixels.
     """
-    import mlflow.pytorch
-
     composite = torch.zeros(_EXAMPLE_BATCH_SIZE, 3, image_size, image_size)
     foreground_mask = torch.zeros(_EXAMPLE_BATCH_SIZE, 1, image_size, image_size)
     foreground_mask[:, :, image_size // 4 : image_size // 2, image_size // 4 : image_size // 2] = 1
-    harmonizer = _Harmonizer(copy.deepcopy(method), composite, foreground_mask)
+    module = _HarmonizeModule(copy.deepcopy(method), composite, foreground_mask)
     mlflow.pytorch.save_model(
         # An exported file holds a weight whole only where it is contiguous.
-        harmonizer.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
+        module.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
         str(folder),
         signature=_signature(image_size),
         input_example=(composite.numpy(), foreground_mask.numpy()),
-        pip_requirements=[f"torch=={torch.__version__.split('+')[0]}"],  # else found out by loading the model
+        pip_requirements=[
+            f"torch=={torch.__version__.split('+')[0]}"
+        ],  # else MLflow loads the model to find out
         serialization_format="pt2",
     )
     save_checkpoint(folder / CHECKPOINT_FOLDER, method, dict(metadata))
 
 
 def resolve_model(uri: str, tracking_uri: str, folder: Path) -> Path:
-    """Downloads a `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `models:/ID` into a folder.
+    """Download a registered or logged model into a folder.
+
+    Args:
+        uri: `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `models:/ID`.
+        tracking_uri: address of the server, with or without user and password.
+        folder: folder to download to; created if it is missing.
 
     Returns:
         The folder of the project's own checkpoint in it, for `charmnet.weights.load_checkpoint`.
 
     Raises:
-        StorageError: there is no such model, the server does not answer, or the model is another program's.
+        StorageError: there is no such model, the server does not answer, or another program logged the model.
     """
-    client = connect(tracking_uri)  # before MLflow is imported: it sets what that reads
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
+    client = connect(tracking_uri)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         location = _artifact_location(client, uri)
@@ -107,7 +130,7 @@ def resolve_model(uri: str, tracking_uri: str, folder: Path) -> Path:
 
 
 def _artifact_location(client: MlflowClient, uri: str) -> str:
-    """Asked of the client: `download_artifacts` looks a models:/ URI up at the process's default server."""
+    """Return where a model lies; `download_artifacts` would ask the process's default server."""
     name, at, alias = uri.removeprefix("models:/").strip("/").partition("@")
     name, slash, version = name.partition("/")
     if at:
@@ -117,20 +140,20 @@ def _artifact_location(client: MlflowClient, uri: str) -> str:
     return client.get_model_version_download_uri(name, version)
 
 
-class _Harmonizer(nn.Module):
-    """`Method.harmonize` as a module, with those of the method's networks that it calls."""
+class _HarmonizeModule(nn.Module):
+    """`Method.harmonize` as a module that holds the networks which it calls."""
 
     def __init__(self, method: Method, composite: Tensor, foreground_mask: Tensor) -> None:
         super().__init__()
         self._method = method
-        self.networks = nn.ModuleDict(_called(method, composite, foreground_mask))
+        self.networks = nn.ModuleDict(_called_networks(method, composite, foreground_mask))
 
     def forward(self, composite: Tensor, foreground_mask: Tensor) -> Tensor:
         return self._method.harmonize(composite, foreground_mask)
 
 
-def _called(method: Method, composite: Tensor, foreground_mask: Tensor) -> dict[str, nn.Module]:
-    """The networks that take part in `harmonize`: a discriminator has no place in a model that is applied."""
+def _called_networks(method: Method, composite: Tensor, foreground_mask: Tensor) -> dict[str, nn.Module]:
+    """Return the networks that take part in `harmonize`, without discriminators and the like."""
     called: set[str] = set()
     hooks = [
         part.register_forward_pre_hook(lambda *_, name=name: called.add(name))
@@ -146,10 +169,6 @@ def _called(method: Method, composite: Tensor, foreground_mask: Tensor) -> dict[
 
 
 def _signature(image_size: int) -> ModelSignature:
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
     def image(name: str, channels: int) -> TensorSpec:
         return TensorSpec(np.dtype(np.float32), (-1, channels, image_size, image_size), name)
 

@@ -1,7 +1,8 @@
-"""The tracking server as seen from here: its client, its errors, its pages."""
+"""Address of the tracking server, its pages, and a client of it."""
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,32 +15,34 @@ from pipelines.runtime.redaction import redact
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# The shipper has its own patience: a request should fail soon, and once. The links that MLflow prints lack
-# what makes the page show a training run. A user's own settings win.
+METRICS_PER_REQUEST = 1000
+"""Most metrics that the server accepts in one request."""
+
+# The shipper repeats requests itself: each should fail soon, and once. The links that MLflow prints lack the
+# part that makes the page show a training run. A user's own settings win.
 _CLIENT_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
-_TRANSIENT_CLIENT_ERRORS = (401, 403, 408, 429)
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """A user of the tracking server and the user's password."""
+    """User of the tracking server and the user's password."""
 
     username: str
     password: str = field(repr=False)
 
     def export(self) -> None:
-        """Put them into the environment, where MLflow's client and this process's children read them."""
+        """Set the environment variables that MLflow's client and this process's children read."""
         os.environ["MLFLOW_TRACKING_USERNAME"] = self.username
         os.environ["MLFLOW_TRACKING_PASSWORD"] = self.password
 
 
 def split_credentials(tracking_uri: str) -> tuple[str, Credentials | None]:
-    """Return a tracking address without its `user:password@`, and what stood there.
+    """Return a tracking address without its `user:password@`, and the user and password separately.
 
     Raises:
         ValueError: neither http(s) nor an absolute sqlite path (processes differ in their working directory).
@@ -48,7 +51,7 @@ def split_credentials(tracking_uri: str) -> tuple[str, Credentials | None]:
     if parts.scheme not in ("http", "https") and not tracking_uri.startswith("sqlite:////"):
         raise ValueError(
             f"tracking URI is {redact(tracking_uri)!r}, expected http(s)://HOST[:PORT] or "
-            "sqlite:////ABSOLUTE/PATH; a relative place differs between the driver and its workers"
+            "sqlite:////ABSOLUTE/PATH; a relative path differs between the driver and its workers"
         )
     user, separator, host = parts.netloc.rpartition("@")
     if not separator:
@@ -70,8 +73,9 @@ def use_credentials(tracking_uri: str) -> str:
 
 
 def usable_tracking_uri(tracking_uri: str) -> str:
-    """Return a tracking address that a command can use, checked before its work: a server may come back, a
-    folder does not.
+    """Return a tracking address that a command can use; check that a database can be kept at its path.
+
+    A command calls it first: a server that is away may come back, a folder that cannot be written may not.
 
     Raises:
         ValueError: user and password stand in it, it is no such address, or a database where none can be.
@@ -98,12 +102,15 @@ def usable_tracking_uri(tracking_uri: str) -> str:
 
 
 def default_tracking_uri() -> str:
-    """The server that `$MLFLOW_TRACKING_URI` names, else a database in the state folder."""
+    """Return the address in `$MLFLOW_TRACKING_URI`, else that of a database in the state folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state_folder() / 'mlflow.db'}"
 
 
 def local_artifacts(tracking_uri: str) -> str | None:
-    """Where the artifacts of a database without a server lie: beside it, and not in the working directory."""
+    """Return the folder URI of a database's artifacts: beside it, not in the working directory.
+
+    None for a server, which keeps artifacts itself.
+    """
     if not tracking_uri.startswith("sqlite:"):
         return None
     return (Path(tracking_uri.removeprefix("sqlite:///")).parent / "mlflow-artifacts").as_uri()
@@ -116,33 +123,20 @@ def connect(tracking_uri: str) -> MlflowClient:
     """
     for name, value in _CLIENT_DEFAULTS.items():
         os.environ.setdefault(name, value)
-    from mlflow import MlflowClient
+    from mlflow import MlflowClient  # takes more than a second of a core: only where a server is used
 
+    # MLflow reads the variable when it is first imported, which may have been before it was set.
+    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
     return MlflowClient(tracking_uri=use_credentials(tracking_uri))
 
 
-def is_transient(error: Exception) -> bool:
-    """Whether the request may succeed later: no answer, a server's error, a matter of access or load."""
-    import requests
-    from mlflow.exceptions import MlflowException
-
-    if isinstance(error, MlflowException):
-        status = error.get_http_status_code()
-    elif isinstance(error, requests.HTTPError) and error.response is not None:
-        status = error.response.status_code
-    else:
-        # requests.RequestException is an OSError too; a spooled file that is gone will not come back.
-        return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
-    return status >= 500 or status in _TRANSIENT_CLIENT_ERRORS
-
-
 def experiment_link(tracking_uri: str, experiment_id: str) -> str:
-    """The experiment's page."""
+    """Return the address of the experiment's page."""
     return f"{_page(tracking_uri)}/#/experiments/{experiment_id}?workflowType=machine_learning"
 
 
 def run_link(tracking_uri: str, experiment_id: str, run_id: str) -> str:
-    """The run's page with its charts and pictures."""
+    """Return the address of the run's page with its charts and pictures."""
     page = f"{_page(tracking_uri)}/#/experiments/{experiment_id}/runs/{run_id}/model-metrics"
     return f"{page}?workflowType=machine_learning"
 

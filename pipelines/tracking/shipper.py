@@ -1,4 +1,4 @@
-"""The thread that carries a spool's entries to the server, at its own pace."""
+"""Thread that sends a spool's entries to the tracking server."""
 
 from __future__ import annotations
 
@@ -7,49 +7,53 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 from pipelines.runtime.redaction import redact
-from pipelines.tracking.run_writer import METRICS_PER_REQUEST, RunWriter
-from pipelines.tracking.runs import (
-    HEARTBEAT_SECONDS,
-    RunIdentity,
-    create_run,
-    experiment_id_of,
-    find_runs,
-    heartbeat_tags,
-)
-from pipelines.tracking.server import connect, is_transient, run_link
-from pipelines.tracking.spool import Entry, Spool
+from pipelines.tracking.drivers import HEARTBEAT_SECONDS, heartbeat_tags
+from pipelines.tracking.identity import RunIdentity
+from pipelines.tracking.server import METRICS_PER_REQUEST, connect, run_link
+from pipelines.tracking.spool import Spool, SpoolEntry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from pipelines.tracking.run_writer import RunWriter
+
 logger = logging.getLogger(__name__)
 
-Role = Literal["driver", "worker", "leftover"]
-"""A driver makes the run and shows signs of life; a worker waits for the run; a leftover is sent after its
-owner's death, and a run that has to be made for it counts as killed."""
+Role = Literal["driver", "worker", "recovery"]
+"""Task of a shipper: a driver's creates the run and renews its heartbeat; a worker's waits for the run; a
+recovery sends the spool of a process that died, and a run that has to be created for it counts as KILLED."""
 
 FLUSH_SECONDS = 1.0
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
+UNREACHABLE_SECONDS = 15.0
 _ENTRIES_PER_READ = 2000
 _LAST_REQUEST_SECONDS = 1.0
-UNREACHABLE_SECONDS = 15.0
+_JITTER = random.SystemRandom()
 
 
-class RunMissingError(OSError):
-    """The driver has not made the run yet."""
+class _RunMissingError(OSError):
+    """Raised while the driver has not created the run yet."""
 
 
 class Shipper(threading.Thread):
-    """Sends until `finish`; ends when the spool is empty, or when the time that `finish` allows is over.
+    """Thread that sends until `finish`, then ends when the spool is empty or the time limit is over.
+
+    Attributes:
+        run_id: server's id of the run; None until the server has been reached.
+        page: address of the run's page; None until the server has been reached.
 
     Args:
-        resume_step: the step of the checkpoint that the run goes on from, if it does.
-        first: what this thread does before all else; raises nothing.
+        spool: entries to send; closed when the thread ends.
+        tracking_uri: address of the server, without user and password.
+        identity: run to send to.
+        role: see `Role`.
+        resume_step: step of the checkpoint that the run resumes from, if it does.
+        before_first_send: called first in the thread; must not raise.
     """
 
     def __init__(
@@ -57,9 +61,10 @@ class Shipper(threading.Thread):
         spool: Spool,
         tracking_uri: str,
         identity: RunIdentity,
+        *,
         role: Role,
         resume_step: int | None = None,
-        first: Callable[[], None] | None = None,
+        before_first_send: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(name="tracking-shipper", daemon=True)
         self._spool = spool
@@ -67,7 +72,7 @@ class Shipper(threading.Thread):
         self._identity = identity
         self._role = role
         self._resume_step = resume_step
-        self._first = first
+        self._before_first_send = before_first_send
         self._writer: RunWriter | None = None
         self._closing = threading.Event()
         self._abandoned = threading.Event()
@@ -77,9 +82,14 @@ class Shipper(threading.Thread):
         self.page: str | None = None
 
     def finish(self, timeout_seconds: float) -> bool:
-        """Sends the rest; whether all of it was sent in time. The spool is given free in either case.
+        """Send all remaining entries, then release the spool, whether or not they were sent in time.
 
-        A server that is slow gets all of the time, one that does not answer `UNREACHABLE_SECONDS` of it.
+        Args:
+            timeout_seconds: time limit while the server answers, however slowly; without an answer the
+                limit is `UNREACHABLE_SECONDS` if that is less.
+
+        Returns:
+            Whether every entry was sent.
         """
         self._closing.set()
         self.join(min(timeout_seconds, UNREACHABLE_SECONDS))
@@ -90,15 +100,16 @@ class Shipper(threading.Thread):
         return not self.is_alive() and self._spool.drained
 
     def run(self) -> None:
-        """The thread's body."""
+        """Send entries until `finish` ends the thread."""
         try:
-            if self._first:
-                self._first()
+            if self._before_first_send:
+                self._before_first_send()
             while not self._abandoned.is_set():
-                last = self._closing.is_set()  # asked before reading: nothing comes after it
+                last = self._closing.is_set()  # read before the spool: after it is set, no entries are added
                 try:
                     sent = self._ship()
                 except Exception as error:
+                    logger.debug("Tracking failed to send", exc_info=True)
                     self._wait_after(error)
                     continue
                 self._note_recovery()
@@ -109,17 +120,17 @@ class Shipper(threading.Thread):
             self._spool.close()
 
     def _ship(self) -> bool:
-        """One round; whether there was anything to send."""
+        """Send what one read of the spool gives; tell whether that was anything."""
         entries = self._spool.read(_ENTRIES_PER_READ)
         if self._writer is None and self._role == "worker" and not entries:
-            return False  # MLflow's client takes more than a second of a core to load
+            return False  # without loading MLflow
         if self._writer is None:
             self._writer = self._connect(entries)
         if self._role == "driver" and time.monotonic() >= self._heartbeat_due:
             self._heartbeat_due = time.monotonic() + HEARTBEAT_SECONDS
             self._writer.set_tags(heartbeat_tags())
         for group in _groups(entries):
-            self._write(self._writer, group)
+            self._writer.write([entry.data for entry in group if entry.data is not None])
             self._spool.acknowledge(group)
             if self._abandoned.is_set():
                 break
@@ -127,53 +138,41 @@ class Shipper(threading.Thread):
 
     @cached_property
     def _client(self) -> MlflowClient:
-        """Made by this thread: loading it should keep nobody waiting."""
         return connect(self._tracking_uri)
 
-    def _connect(self, entries: list[Entry]) -> RunWriter:
-        experiment_id = experiment_id_of(self._client, self._identity.experiment)
-        runs = find_runs(self._client, experiment_id, self._identity.run_key)
-        if not runs and self._role == "worker":
-            raise RunMissingError(f"run {self._identity.run_key!r} has not been made by its driver yet")
-        # A server that was away when the run began is told when that was.
-        begun = next((entry.data.get("time") for entry in entries if entry.data), None)
-        run = runs[0] if runs else create_run(self._client, experiment_id, self._identity, begun)
-        if not runs and self._role == "leftover":
-            self._client.set_terminated(run.info.run_id, "KILLED")
-        writer = RunWriter(self._client, run, self._spool.folder, self._reject)
+    def _connect(self, entries: list[SpoolEntry]) -> RunWriter:
+        client = self._client
+        from pipelines.tracking import run_writer, runs  # they load MLflow, for which only this thread waits
+
+        experiment_id = runs.experiment_id_of(client, self._identity.experiment)
+        stored = runs.find_runs(client, experiment_id, self._identity.run_key)
+        if not stored and self._role == "worker":
+            raise _RunMissingError(f"run {self._identity.run_key!r} has not been created by its driver yet")
+        if stored:
+            run = stored[0]
+        else:  # a server that was unreachable at the run's start gets the time of the first entry
+            start = next((entry.data.get("time") for entry in entries if entry.data), None)
+            run = runs.create_run(client, experiment_id, self._identity, start)
+            if self._role == "recovery":
+                client.set_terminated(run.info.run_id, "KILLED")
+        writer = run_writer.RunWriter(client, run, self._spool.folder, partial(self._spool.count_dropped, 1))
         if self._resume_step is not None:
             writer.note_rerun(self._resume_step)
             self._resume_step = None
-        self.page = run_link(self._client.tracking_uri, experiment_id, writer.run_id)
+        self.page = run_link(client.tracking_uri, experiment_id, writer.run_id)
         self.run_id = writer.run_id
         return writer
 
-    def _write(self, writer: RunWriter, group: list[Entry]) -> None:
-        data = [entry.data for entry in group if entry.data is not None]
-        if not data:
-            return
-        try:
-            writer.write(data)
-        except Exception as error:
-            if is_transient(error):
-                raise
-            writer.require_active_run()
-            logger.exception("Tracking cannot send %s", [entry["op"] for entry in data])
-            self._spool.count_dropped(len(data), str(error))
-
-    def _reject(self, reason: str) -> None:
-        self._spool.count_dropped(1, reason)
-
     def _wait_after(self, error: Exception) -> None:
-        """Waits longer after each failure; while closing, with a patience that suits a short time limit."""
+        """Wait longer after each failure; while closing, at most `FIRST_BACKOFF_SECONDS`."""
         self._failures += 1
-        if self._failures == 2:  # a single hiccup is no news
+        if self._failures == 2:  # a single failure is not worth a warning
             logger.warning("Tracking waits for the server; nothing is lost meanwhile: %s", redact(str(error)))
         longest = FIRST_BACKOFF_SECONDS if self._closing.is_set() else LONGEST_BACKOFF_SECONDS
         seconds = min(FIRST_BACKOFF_SECONDS * 2 ** min(self._failures - 1, 10), longest)
-        self._writer = None  # the run itself may have changed
+        self._writer = None  # the run itself may have changed on the server
         waiting = self._abandoned if self._closing.is_set() else self._closing
-        waiting.wait(seconds * random.uniform(0.75, 1.0))
+        waiting.wait(seconds * _JITTER.uniform(0.75, 1.0))
 
     def _note_recovery(self) -> None:
         if self._failures > 1:
@@ -181,16 +180,17 @@ class Shipper(threading.Thread):
         self._failures = 0
 
 
-def _groups(entries: list[Entry]) -> Iterator[list[Entry]]:
-    """Entries in order, cut so that metrics make full requests and everything else goes alone."""
-    group: list[Entry] = []
+def _groups(entries: list[SpoolEntry]) -> Iterator[list[SpoolEntry]]:
+    """Divide entries, in order, into groups for one request: many metrics, or one entry of another kind."""
+    group: list[SpoolEntry] = []
     metrics = 0
     for entry in entries:
         is_metrics = entry.data is None or entry.data["op"] == "metrics"
-        size = len(entry.data["metrics"]) if is_metrics and entry.data else 0
+        size = len(entry.data.get("metrics", ())) if is_metrics and entry.data else 0
         if group and (not is_metrics or metrics + size > METRICS_PER_REQUEST):
             yield group
-            group, metrics = [], 0
+            group = []
+            metrics = 0
         group.append(entry)
         metrics += size
         if not is_metrics:

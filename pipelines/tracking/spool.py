@@ -1,13 +1,12 @@
-"""A queue on disk between the training loop and the tracking server.
+"""Queue on disk between the training loop and the tracking server.
 
-A folder holds segments (`000001.jsonl`, ...: one entry a line), `blobs/` (what entries carry beside their
-line: a file or a folder each) and `spool.json` (what was sent, what was superseded, what was dropped). An
-entry is safe from the death of its process as soon as `append` returns. One process at a time owns a folder.
+A folder holds segments (`000001.jsonl`, ...: one entry per line), `blobs/` (a file or a folder for each entry
+that has one) and `spool.json` (which entries were sent or superseded, how many were dropped). An entry is
+safe from the death of its process as soon as `append` returns. One process at a time owns a folder.
 """
 
 from __future__ import annotations
 
-import base64
 import errno
 import fcntl
 import json
@@ -17,20 +16,17 @@ import re
 import shutil
 import threading
 import uuid
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pydantic import ValidationError
+
 from pipelines.runtime.redaction import redact
-from pipelines.tracking.spool_entries import (
-    MOST_PENDING_BYTES,
-    checked_entry,
-    checked_state,
-    inflated,
-    unpacked,
-)
+from pipelines.tracking.portable_entries import MOST_PENDING_BYTES, pack_lines, portable_line, unpack_entries
+from pipelines.tracking.spool_entries import SpoolState, checked_entry, first_problem
 
 logger = logging.getLogger(__name__)
 
@@ -39,33 +35,36 @@ _SMALL_BYTES = 1 << 16
 _SEGMENT = re.compile(r"\d{6,18}")
 
 
-class SpoolInUseError(Exception):
-    """Another live tracker owns the folder."""
+class SpoolInUseError(OSError):
+    """Raised where another live tracker owns the folder."""
 
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """A place between two entries: a segment's number and a byte offset in it."""
+    """Position between two entries: a segment's number and a byte offset in it."""
 
     segment: int
     offset: int
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One entry; `data` is None where nothing is left to send (superseded, or cut off by a crash)."""
+class SpoolEntry:
+    """One entry of a spool."""
 
     data: dict[str, Any] | None
+    """Fields of the entry; None if it must not be sent (superseded, or cut off by a crash)."""
+
     end: Position
+    """Position after the entry."""
 
 
 class Spool:
-    """See the module. Thread-safe: one thread may read and acknowledge while others append.
+    """Queue of entries in a folder; one thread may read and acknowledge while others append.
 
     Args:
-        folder: made where it is missing.
-        max_bytes: over this much unsent, entries are dropped and counted.
-        segment_bytes: a segment is deleted once sent, and a new one begun at this size.
+        folder: created if it is missing.
+        max_bytes: limit of the unsent entries; more are dropped and counted.
+        segment_bytes: size at which a new segment begins; segments are deleted once sent.
 
     Raises:
         SpoolInUseError: another spool object, here or in another process, owns the folder.
@@ -77,12 +76,12 @@ class Spool:
         self._segment_bytes = segment_bytes
         self._guard = threading.RLock()
         self._active: BinaryIO | None = None
-        self._lock_file = self._own(folder)
+        self._lock_file = self._lock(folder)
         state = self._load_state()
-        self.uid: str = state["uid"]
-        self.dropped: int = state["dropped"]
-        self._sent = Position(*state["sent"])
-        self._cuts: list[tuple[int, int]] = [(segment, step) for segment, step in state["cuts"]]
+        self.uid = state.uid
+        self.dropped = state.dropped
+        self._sent = Position(*state.sent)
+        self._cuts = state.cuts
         self._next_segment = max(self._segments(), default=self._sent.segment) + 1
         if self.drained:
             shutil.rmtree(folder / "blobs", ignore_errors=True)
@@ -90,12 +89,12 @@ class Spool:
         self._save_state()
 
     @staticmethod
-    def _own(folder: Path) -> BinaryIO | None:
+    def _lock(folder: Path) -> BinaryIO | None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock_file = (folder / "lock").open("wb")
         except OSError as error:
-            logger.error("The tracking spool %s cannot be made (%s): metrics will be dropped.", folder, error)
+            logger.warning("The spool %s cannot be created (%s): metrics will be dropped.", folder, error)
             return None
         try:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -104,27 +103,26 @@ class Spool:
             raise SpoolInUseError(f"{folder} is in use by another tracker") from None
         return lock_file
 
-    def _load_state(self) -> dict[str, Any]:
-        empty = {"uid": uuid.uuid4().hex, "sent": [0, 0], "cuts": [], "dropped": 0}
+    def _load_state(self) -> SpoolState:
+        path = self.folder / STATE_NAME
         try:
-            return checked_state(empty | json.loads((self.folder / STATE_NAME).read_bytes()))
+            return SpoolState.model_validate_json(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
-            return empty
-        except (ValueError, TypeError, RecursionError) as error:
+            pass
+        except ValidationError as error:
             logger.warning(
-                "%s is unreadable (%s): the whole spool is sent again.", self.folder / STATE_NAME, error
+                "%s is unreadable (%s): the whole spool is sent again.", path, first_problem(error)
             )
-            return empty
+        return SpoolState()
 
     def _save_state(self) -> None:
-        state = {"uid": self.uid, "sent": [self._sent.segment, self._sent.offset], "cuts": self._cuts}
+        sent = (self._sent.segment, self._sent.offset)
+        state = SpoolState(uid=self.uid, sent=sent, cuts=self._cuts, dropped=self.dropped)
         temporary = self.folder / f"{STATE_NAME}.new"
         try:
-            temporary.write_text(json.dumps(state | {"dropped": self.dropped}))
+            temporary.write_text(state.model_dump_json())
             temporary.replace(self.folder / STATE_NAME)
-        except (
-            OSError
-        ) as error:  # a full disk: what was sent may be sent twice, which the server takes as once
+        except OSError as error:  # a full disk: entries may be sent twice, which the server takes as once
             logger.debug("%s was not written: %s", self.folder / STATE_NAME, error)
 
     # -- writing
@@ -132,31 +130,35 @@ class Spool:
     def append(
         self, entry: Mapping[str, Any], blob: bytes | Path | None = None, blob_name: str = "blob"
     ) -> bool:
-        """Adds an entry with a file's bytes, a file to copy or a folder to take over. False where dropped."""
+        """Add an entry, with the content of a file, a file to copy or a folder to move away.
+
+        Returns:
+            Whether it was added; if not, it was counted as dropped.
+        """
         with self._guard:
-            place = f"blobs/{uuid.uuid4().hex}" if blob is not None else None
+            blob_path = f"blobs/{uuid.uuid4().hex}" if blob is not None else None
             try:
-                if blob is not None and place is not None:
-                    self._store(blob, self.folder / place, blob_name)
-                    entry = {**entry, "blob": place}
+                if blob is not None and blob_path is not None:
+                    self._store(blob, self.folder / blob_path, blob_name)
+                    entry = {**entry, "blob": blob_path}
                 self._write((redact(json.dumps(entry)) + "\n").encode())
             except (OSError, TypeError, ValueError) as error:
-                self._drop(error, None if place is None else self.folder / place)
+                self._drop(error, None if blob_path is None else self.folder / blob_path)
                 return False
             return True
 
-    def _store(self, blob: bytes | Path, place: Path, name: str) -> None:
+    def _store(self, blob: bytes | Path, folder: Path, name: str) -> None:
         if Path(name).name != name:
             raise ValueError(f"a file's name is {name!r}, expected one without folders")
         size = len(blob) if isinstance(blob, bytes) else _size(blob)
         self._require_room(size)
-        place.mkdir(parents=True)
+        folder.mkdir(parents=True)
         if isinstance(blob, bytes):
-            (place / name).write_bytes(blob)
+            (folder / name).write_bytes(blob)
         elif blob.is_dir():
-            shutil.move(blob, place / name)
+            shutil.move(blob, folder / name)
         else:
-            shutil.copyfile(blob, place / name)
+            shutil.copyfile(blob, folder / name)
         self._bytes += size
 
     def _write(self, line: bytes) -> None:
@@ -164,9 +166,7 @@ class Spool:
         active = self._segment_to_write()
         size = active.seek(0, os.SEEK_END)
         try:
-            written = os.write(active.fileno(), line)
-            if written != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            _write_all(active, line)
         except OSError:
             os.ftruncate(active.fileno(), size)  # half a line would spoil the next one
             raise
@@ -177,55 +177,51 @@ class Spool:
             raise OSError(errno.EDQUOT, f"the spool may hold {self._max_bytes} bytes")
 
     def _segment_to_write(self) -> BinaryIO:
-        """The active segment; a new one where it is full, or sent so that its room can be given back."""
+        """Return the active segment; a new one if that is full, or was sent and can then be deleted."""
         if self._active is not None:
             size = self._active.seek(0, os.SEEK_END)
             sent = self._sent == Position(self._next_segment - 1, size)
             if size >= self._segment_bytes or (sent and size >= _SMALL_BYTES):
-                self._end_segment()
+                self._close_segment()
         if self._active is None:
             self._active = self._segment_path(self._next_segment).open("ab", buffering=0)
             self._next_segment += 1
         return self._active
 
-    def _end_segment(self) -> None:
+    def _close_segment(self) -> None:
         if self._active is not None:
             self._active.close()
             self._active = None
 
-    def _drop(self, error: Exception, place: Path | None) -> None:
-        if place is not None:
-            shutil.rmtree(place, ignore_errors=True)
+    def _drop(self, error: Exception, blob_folder: Path | None) -> None:
+        if blob_folder is not None:
+            shutil.rmtree(blob_folder, ignore_errors=True)
         self.count_dropped(1, f"spool {self.folder}: {error}")
 
     def count_dropped(self, entries: int, reason: str) -> None:
-        """Counts what will never reach the server; warns at the first and then at each doubling."""
+        """Count entries that will never reach the server; warn at the first and then at each doubling."""
         with self._guard:
-            before, self.dropped = self.dropped, self.dropped + entries
+            before = self.dropped
+            self.dropped += entries
         if self.dropped.bit_length() != before.bit_length():
             logger.warning(
                 "Tracking dropped %d entries so far, the last for: %s", self.dropped, redact(reason)
             )
 
     def supersede(self, step: int) -> None:
-        """Drops what is unsent of steps after `step`, which the run is about to take again."""
+        """Drop unsent entries of steps after `step`, which the run is about to repeat."""
         with self._guard:
-            self._end_segment()
+            self._close_segment()
             self._cuts.append((self._next_segment, step))
             self._save_state()
 
     # -- reading
 
-    def read(self, max_entries: int) -> list[Entry]:
-        """The oldest entries that were not acknowledged."""
-        entries: list[Entry] = []
-        for entry in self._unsent():
-            entries.append(entry)
-            if len(entries) == max_entries:
-                break
-        return entries
+    def read(self, max_entries: int) -> list[SpoolEntry]:
+        """Return the oldest entries that were not acknowledged."""
+        return list(islice(self._unsent(), max_entries))
 
-    def _unsent(self) -> Iterator[Entry]:
+    def _unsent(self) -> Iterator[SpoolEntry]:
         sent = self._sent
         for segment in self._segments():
             if segment < sent.segment:
@@ -236,7 +232,7 @@ class Spool:
                 for line in file:
                     offset += len(line)
                     if line.endswith(b"\n"):
-                        yield Entry(self._parse(line, segment), Position(segment, offset))
+                        yield SpoolEntry(self._parse(line, segment), Position(segment, offset))
 
     def _parse(self, line: bytes, segment: int) -> dict[str, Any] | None:
         try:
@@ -249,8 +245,8 @@ class Spool:
         superseded = any(segment < cut and step > last and not by_clock for cut, last in self._cuts)
         return None if superseded else data
 
-    def acknowledge(self, entries: list[Entry]) -> None:
-        """Marks entries, the oldest ones, as sent and gives their room back."""
+    def acknowledge(self, entries: list[SpoolEntry]) -> None:
+        """Mark entries, the oldest ones, as sent and delete their files."""
         with self._guard:
             self._sent = entries[-1].end
             self._cuts = [(cut, last) for cut, last in self._cuts if cut > self._sent.segment]
@@ -271,16 +267,12 @@ class Spool:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes on disk that were not acknowledged."""
+        """Bytes on disk of entries that were not acknowledged."""
         with self._guard:
-            lines = sum(
-                self._segment_path(s).stat().st_size for s in self._segments() if s >= self._sent.segment
-            )
-            return (
-                lines
-                - self._sent.offset * (self._sent.segment in self._segments())
-                + _size(self.folder / "blobs")
-            )
+            unsent = [segment for segment in self._segments() if segment >= self._sent.segment]
+            lines = sum(self._segment_path(segment).stat().st_size for segment in unsent)
+            sent = self._sent.offset if self._sent.segment in unsent else 0
+            return lines - sent + _size(self.folder / "blobs")
 
     def _segments(self) -> list[int]:
         stems = (path.stem for path in self.folder.glob("*.jsonl"))
@@ -289,59 +281,42 @@ class Spool:
     def _segment_path(self, segment: int) -> Path:
         return self.folder / f"{segment:06d}.jsonl"
 
-    # -- travelling
+    # -- carrying unsent entries in a checkpoint
 
     def pending(self, max_bytes: int = MOST_PENDING_BYTES) -> bytes:
-        """The unsent entries with their files, small ones first, while they fit; for another's `adopt`."""
-        with self._guard:
-            lines = [self._portable(entry.data) for entry in self._unsent() if entry.data is not None]
-        by_size = sorted(range(len(lines)), key=lambda index: len(lines[index]) > _SMALL_BYTES)
-        chosen, room = [], max_bytes
-        for index in by_size:
-            if 0 < len(lines[index]) <= room:
-                chosen.append(index)
-                room -= len(lines[index])
-        if len(chosen) < len(lines):
-            logger.warning(
-                "%d of %d unsent entries do not fit a checkpoint.", len(lines) - len(chosen), len(lines)
-            )
-        header = json.dumps({"spool": self.uid}).encode()
-        return zlib.compress(b"\n".join([header, *(lines[index] for index in sorted(chosen))]), level=1)
+        """Pack the unsent entries with their files, for `adopt` by another spool.
 
-    def _portable(self, data: dict[str, Any]) -> bytes:
-        """A line that carries its file with it; empty for what cannot travel (a folder, a lost file)."""
-        if "blob" not in data:
-            return json.dumps(data).encode()
-        files = list((self.folder / data["blob"]).glob("*"))
-        if len(files) != 1 or not files[0].is_file():
-            return b""
-        content = base64.b64encode(files[0].read_bytes()).decode()
-        return json.dumps({**data, "blob_name": files[0].name, "blob_base64": content}).encode()
+        Args:
+            max_bytes: limit of the packed entries; large ones are left out first.
+        """
+        with self._guard:
+            unsent = [entry.data for entry in self._unsent() if entry.data is not None]
+            lines = [portable_line(entry, self.folder) for entry in unsent]
+        return pack_lines(self.uid, lines, max_bytes)
 
     def adopt(self, pending: bytes) -> None:
-        """Appends what `pending` gave elsewhere; nothing if it came from this folder, which holds it all.
-
-        It came with a checkpoint, so it is not trusted: it can neither name files nor unfold without end.
-        """
+        """Append the entries that another spool's `pending` packed; count them as dropped if unreadable."""
         try:
-            header, *lines = inflated(pending).split(b"\n")
-            if json.loads(header)["spool"] == self.uid:
-                return
-            entries = [unpacked(json.loads(line)) for line in lines]
-        except (zlib.error, ValueError, TypeError, KeyError, RecursionError) as error:
-            self.count_dropped(1, f"what travelled with the checkpoint is unreadable: {error}")
+            entries = unpack_entries(pending, self.uid)
+        except ValueError as error:
+            self.count_dropped(1, f"the unsent entries in the checkpoint are unreadable: {error}")
             return
         for entry, content, name in entries:
             self.append(entry, content, name)
 
     def close(self) -> None:
-        """Gives the folder free; what is unsent stays in it."""
+        """Release the folder's lock; unsent entries stay in it."""
         with self._guard:
-            self._end_segment()
+            self._close_segment()
             if self._lock_file is not None:
                 self._save_state()
                 self._lock_file.close()
                 self._lock_file = None
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    if os.write(file.fileno(), data) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _size(path: Path) -> int:

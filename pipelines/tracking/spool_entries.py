@@ -1,41 +1,53 @@
-"""What a spool's files may hold: they are read again after crashes, and some come with checkpoints."""
+"""Validation of a spool's state and entries, which are read again after crashes."""
 
 from __future__ import annotations
 
-import base64
 import re
-import zlib
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-MOST_PENDING_BYTES = 16 << 20
-"""Of unsent entries, compressed or not, that travel with a checkpoint."""
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 _BLOB = re.compile(r"blobs/[0-9a-f]{32}")
 
 
-def checked_state(state: Any) -> dict[str, Any]:
-    """
-    Raises:
-        ValueError, TypeError: not what `Spool` writes.
-    """
-    (segment, offset), cuts = state["sent"], state["cuts"]
-    numbers = (segment, offset, state["dropped"], *(number for cut in cuts for number in cut))
-    if any(len(cut) != 2 for cut in cuts) or not all(type(number) is int for number in numbers):
-        raise ValueError("not a spool's state")
-    if not (isinstance(state["uid"], str) and min(segment, offset, state["dropped"]) >= 0):
-        raise ValueError("not a spool's state")
-    return state
+class SpoolState(BaseModel):
+    """Contents of a spool's `spool.json`."""
+
+    model_config = ConfigDict(strict=True)
+
+    uid: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    """Identity of the spool, by which it recognizes its own entries in a checkpoint."""
+
+    sent: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)
+    """Segment and byte offset up to which entries were sent."""
+
+    cuts: list[tuple[int, int]] = []
+    """(segment, step): entries of earlier segments and later steps are superseded."""
+
+    dropped: NonNegativeInt = 0
+    """Number of entries that will never reach the server."""
+
+
+def first_problem(error: ValidationError) -> str:
+    """Describe the first problem of a validation in one line, without the values."""
+    problem = error.errors()[0]
+    location = ".".join(str(key) for key in problem["loc"])
+    return f"{location}: {problem['msg']}" if location else problem["msg"]
 
 
 def checked_entry(data: Any) -> dict[str, Any]:
-    """
+    """Return the entry that a line of JSON holds.
+
     Raises:
-        ValueError: no entry, or one whose file would lie outside of the spool.
+        ValueError: not an entry, or one whose file would lie outside of the spool.
     """
     if not isinstance(data, dict) or not isinstance(data.get("op"), str):
         raise ValueError("no entry")
     if type(data.get("step", 0)) is not int or not isinstance(data.get("metrics", {}), dict):
-        raise ValueError(f"an entry {data['op']!r} with a step or metrics of another kind")
+        raise ValueError(f"an entry {data['op']!r} whose step is no integer or whose metrics are no object")
     time = data.get("time", 0)  # milliseconds since 1970
     if type(time) is not int or not 0 <= time < 1 << 53:
         raise ValueError(f"an entry {data['op']!r} at {time!r}, expected milliseconds")
@@ -44,20 +56,14 @@ def checked_entry(data: Any) -> dict[str, Any]:
     return data
 
 
-def unpacked(data: Any) -> tuple[dict[str, Any], bytes | None, str]:
-    """The entry, its file's content and name, of what `Spool.pending` packed; errors as `checked_entry`."""
-    entry = checked_entry(data)
-    content, name = entry.pop("blob_base64", None), entry.pop("blob_name", "blob")
-    entry.pop("blob", None)  # where it lay there says nothing here
-    if not isinstance(name, str):
-        raise ValueError(f"an entry with a file called {name!r}")
-    return entry, None if content is None else base64.b64decode(content), name
+def blob_path(spool_folder: Path, entry: Mapping[str, Any]) -> Path:
+    """Return the path of the file or folder that belongs to an entry.
 
-
-def inflated(data: bytes) -> bytes:
-    """Decompressed; ValueError where it is more than `Spool.pending` packs."""
-    inflater = zlib.decompressobj()
-    inflated = inflater.decompress(data, 2 * MOST_PENDING_BYTES)
-    if not inflater.eof:
-        raise ValueError("cut short, or larger than a spool packs")
-    return inflated
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    folder = spool_folder / str(entry["blob"])
+    files = list(folder.iterdir())
+    if len(files) != 1:
+        raise FileNotFoundError(f"{folder} should hold one file, holds {len(files)}")
+    return files[0]

@@ -1,14 +1,12 @@
 """Interface through which a training run or an evaluation is recorded."""
 
-# ruff: noqa: ARG002 - the base class takes its arguments and records nothing
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
+from charmnet.arrays import UInt8Array
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 """Status with which a run ends."""
@@ -38,7 +36,7 @@ class Tracker:
             step: training step; None for values that belong to the clock, whose step is the Unix second.
         """
 
-    def log_image(self, image: np.ndarray, key: str, step: int) -> None:
+    def log_image(self, image: UInt8Array, key: str, step: int) -> None:
         """Record a picture.
 
         Args:

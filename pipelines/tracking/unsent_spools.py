@@ -1,4 +1,4 @@
-"""Sending what earlier commands could not."""
+"""Sending the spools of earlier processes, which ended before the server had everything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.tracking.mlflow_tracker import IDENTITY_NAME, read_identity
+from pipelines.tracking.identity import IDENTITY_NAME, read_identity
 from pipelines.tracking.server import use_credentials
 from pipelines.tracking.shipper import Shipper
 from pipelines.tracking.spool import Spool, SpoolInUseError
@@ -18,43 +18,50 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class UnsentSpools:
-    """Spool folders: `sent` are empty now and gone, `kept` still hold something."""
+    """Spool folders that `send_unsent` found."""
 
     sent: list[Path] = field(default_factory=list)
+    """Folders whose entries were all sent, and which were deleted."""
+
     kept: list[Path] = field(default_factory=list)
+    """Folders that still hold entries."""
 
 
 def send_unsent(
     state_folder: Path, tracking_uri: str, *, skip_run_key: str | None = None, timeout_seconds: float = 30.0
 ) -> UnsentSpools:
-    """Sends every spool under a folder that belongs to this server and to no live process.
+    """Send every spool below a folder that belongs to this server and to no live process.
 
-    Call it where a command begins, before `close_orphans`. Never raises for what a spool or the server does.
+    Call it at the start of a command, before `close_orphans`. Problems of a spool or of the server are logged
+    and raise nothing.
 
     Args:
-        skip_run_key: the run that the command itself is about to go on with; its tracker sends what is left.
+        state_folder: folder to search.
+        tracking_uri: address of the server, with or without user and password.
+        skip_run_key: key of the run that the command itself resumes; its own tracker sends what is left.
+        timeout_seconds: time limit for all spools together.
     """
     tracking_uri = use_credentials(tracking_uri)
     deadline = time.monotonic() + timeout_seconds
-    leftovers = UnsentSpools()
+    spools = UnsentSpools()
     for identity_file in sorted(state_folder.rglob(IDENTITY_NAME)):
         folder = identity_file.parent
         try:
-            identity, its_tracking_uri = read_identity(folder)
-            if its_tracking_uri != tracking_uri or identity.run_key == skip_run_key:
+            owner = read_identity(folder)
+            if owner.tracking_uri != tracking_uri or owner.run_key == skip_run_key:
                 continue
             spool = Spool(folder)
         except SpoolInUseError:
             continue  # its tracker is alive
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError) as error:
             logger.warning("%s cannot be sent: %s", folder, error)
-            leftovers.kept.append(folder)
+            spools.kept.append(folder)
             continue
-        shipper = Shipper(spool, tracking_uri, identity, role="leftover")
+        shipper = Shipper(spool, tracking_uri, owner, role="recovery")
         shipper.start()
         if shipper.finish(max(0.0, deadline - time.monotonic())):
             shutil.rmtree(folder, ignore_errors=True)
-            leftovers.sent.append(folder)
+            spools.sent.append(folder)
         else:
-            leftovers.kept.append(folder)
-    return leftovers
+            spools.kept.append(folder)
+    return spools

@@ -12,7 +12,7 @@ from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
-from pipelines.tracking import Tracker, open_tracker
+from pipelines.tracking import RunIdentity, Tracker, open_tracker
 from pipelines.training.placement import Placement
 
 if TYPE_CHECKING:  # it needs Ray, which may be imported only once the environment is set
@@ -35,7 +35,7 @@ class RunTracking:
 
     def open_for_driver(self, before_first_send: Callable[[], None]) -> Tracker:
         """Open the driver's tracker, whose sending thread calls `before_first_send` once."""
-        return self._open("driver", "driver", first=before_first_send)
+        return self._open("driver", "driver", before_first_send=before_first_send)
 
     def open_for_worker(self, rank: int, pending: bytes | None, resume_step: int) -> Tracker:
         """For the first worker of a node; that of rank 0 takes up what a lost node had not sent."""
@@ -44,9 +44,8 @@ class RunTracking:
 
     def _open(self, role: Any, spool_name: str, **resumption: Any) -> Tracker:
         spool = state_folder() / "spool" / self.run_key / spool_name
-        return open_tracker(
-            self.tracking_uri, self.experiment, self.run_key, self.run_name, spool, role=role, **resumption
-        )
+        identity = RunIdentity(experiment=self.experiment, run_key=self.run_key, run_name=self.run_name)
+        return open_tracker(self.tracking_uri, identity, spool, role=role, **resumption)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from pipelines.runtime.paths import state_folder
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
 from pipelines.tracking import Tracker, close_orphans, send_unsent
-from pipelines.tracking.logged_models import log_model
 from pipelines.training.job import RunTracking, TrainingJob
 
 logger = logging.getLogger(__name__)
@@ -127,11 +126,12 @@ def _record_model(
     with tempfile.TemporaryDirectory() as temporary:
         checkpoint.download_folder(Path(temporary))
         method, metadata = load_checkpoint(Path(temporary))
+    from pipelines.tracking.logged_models import log_model  # loads MLflow: not before the run is over
+
     log_model(
         tracker,
         method,
         name,
-        metadata["step"],
         metrics,
         metadata=metadata,
         registered_name=registered_name,

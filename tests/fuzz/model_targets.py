@@ -25,7 +25,7 @@ from charmnet.weights import (
     save_checkpoint,
 )
 from pipelines.runs.models import checkpoint_of
-from pipelines.tracking.mlflow_tracker import read_identity
+from pipelines.tracking.identity import read_identity
 from pipelines.tracking.spool import Spool
 from tests.fuzz.mutation import mutate_bytes, mutate_json
 from tests.fuzz.targets import Target

@@ -21,7 +21,7 @@ from pipelines.runs.models import load_model
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import EVERYTHING, Selection
-from pipelines.tracking import open_tracker
+from pipelines.tracking import RunIdentity, open_tracker
 from pipelines.tracking.logged_models import log_model
 from tests.factories import make_iharmony4, photograph
 from tests.fixtures.datasets import ShardedDatasets
@@ -83,8 +83,9 @@ def test_a_registered_model_is_evaluated_by_its_name(
     model: str, datasets: ShardedDatasets, mlflow_server: str, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setenv("CHARMNET_STATE", str(tmp_path / "state"))
-    tracker = open_tracker(mlflow_server, "registered", "key", "training", tmp_path / "spool")
-    log_model(tracker, load_model(model), "best", 1, {}, metadata={"step": 1}, registered_name="scored")
+    identity = RunIdentity(experiment="registered", run_key="key", run_name="training")
+    tracker = open_tracker(mlflow_server, identity, tmp_path / "spool")
+    log_model(tracker, load_model(model), "best", {}, metadata={"step": 1}, registered_name="scored")
     assert tracker.close("FINISHED")
     where = ["--tracking", mlflow_server, "--experiment", "registered", "--json", str(tmp_path / "f.json")]
     selected = ["--data", datasets.real, "--select", "split == 'IHD_test'", *where]

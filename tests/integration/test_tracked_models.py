@@ -11,7 +11,7 @@ import torch
 from charmnet.errors import StorageError
 from charmnet.methods import CharmNetMethod
 from charmnet.weights import load_checkpoint
-from pipelines.tracking import open_tracker
+from pipelines.tracking import RunIdentity, open_tracker
 from pipelines.tracking.logged_models import log_model, resolve_model
 
 
@@ -24,10 +24,11 @@ def method() -> CharmNetMethod:
 def registered(mlflow_server: str, method: CharmNetMethod, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The server's address, once the method is registered there as `harmonizer`, version 1 and `champion`."""
     spool = tmp_path_factory.mktemp("spool")
-    tracker = open_tracker(mlflow_server, "models", "models", "models", spool)
+    identity = RunIdentity(experiment="models", run_key="models", run_name="models")
+    tracker = open_tracker(mlflow_server, identity, spool)
     tracker.log_metrics({"eval/mse": 30.0}, 7)
     log_model(
-        tracker, method, "best", 7, {"eval/mse": 30.0},
+        tracker, method, "best", {"eval/mse": 30.0},
         metadata={"step": 7}, registered_name="harmonizer", aliases=["champion"],
     )  # fmt: skip
     assert tracker.close("FINISHED")

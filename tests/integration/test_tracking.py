@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from mlflow.entities import LoggedModel
 
-from pipelines.tracking.spool import Entry, Spool
+from pipelines.tracking.spool import Spool, SpoolEntry
 from tests.fixtures.tracked_runs import expected, log_steps, open_run, points, the_run
 
 
@@ -52,7 +52,7 @@ def test_what_has_to_be_done_before_sending_keeps_nobody_waiting(
         begun.set()
         assert may_end.wait(60)
 
-    tracker = open_run(mlflow_server, key, tmp_path / "driver", first=first)
+    tracker = open_run(mlflow_server, key, tmp_path / "driver", before_first_send=first)
     log_steps(tracker, 1, 3)
     assert begun.wait(60)
     assert tracker.run_id is None
@@ -67,7 +67,7 @@ def test_what_comes_while_the_spool_was_found_empty_is_sent_too(
     """The last entries, and the end, come after a read and before what follows from it."""
     read, found_nothing = Spool.read, Event()
 
-    def slowly(spool: Spool, most: int) -> list[Entry]:
+    def slowly(spool: Spool, most: int) -> list[SpoolEntry]:
         entries = read(spool, most)
         if not entries and not found_nothing.is_set():
             found_nothing.set()
@@ -109,7 +109,7 @@ def test_everything_that_is_logged_arrives(mlflow_server: str, key: str, tmp_pat
     downloaded = Path(client.download_artifacts(run.info.run_id, "", str(tmp_path)))
     assert np.array_equal(cv2.imread(str(downloaded / png))[:, :, ::-1], image)
     assert (downloaded / "config" / "config.json").read_text() == '{"steps": 400}'
-    assert (downloaded / artifact_path="environment.txt").read_text() == "torch==2"
+    assert (downloaded / "environment.txt").read_text() == "torch==2"
     (dataset,) = run.inputs.dataset_inputs
     assert (dataset.dataset.name, dataset.dataset.digest) == ("real", digest[:36])
     assert {tag.key: tag.value for tag in dataset.tags} == {

@@ -66,9 +66,10 @@ def test_nothing_is_lost_while_the_server_is_away(
 KILLED_DRIVER = """
     import sys, time
     from pathlib import Path
-    from pipelines.tracking import open_tracker
+    from pipelines.tracking import RunIdentity, open_tracker
     uri, key, folder = sys.argv[1:]
-    tracker = open_tracker(uri, "tracking", key, f"run {key}", Path(folder))
+    identity = RunIdentity(experiment="tracking", run_key=key, run_name=f"run {key}")
+    tracker = open_tracker(uri, identity, Path(folder))
     for step in range(1, 101):
         tracker.log_metrics({"loss/total": step}, step)
     while tracker.run_id is None:
@@ -108,9 +109,10 @@ def test_a_killed_driver_leaves_no_running_run(mlflow_server: str, key: str, tmp
 FULL_DISK = """
     import resource, sys
     from pathlib import Path
-    from pipelines.tracking import open_tracker
+    from pipelines.tracking import RunIdentity, open_tracker
     uri, key, folder = sys.argv[1:]
-    tracker = open_tracker(uri, "tracking", key, f"run {key}", Path(folder))
+    identity = RunIdentity(experiment="tracking", run_key=key, run_name=f"run {key}")
+    tracker = open_tracker(uri, identity, Path(folder))
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     for step in range(1, 1001):
         tracker.log_metrics({"loss/total": step}, step)

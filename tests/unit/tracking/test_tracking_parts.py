@@ -14,8 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
-from pipelines.tracking import SystemSampler, Tracker, experiment_link, redact, run_link, sample_grid
-from pipelines.tracking.runs import DRIVER_TAG, HEARTBEAT_TAG, DriverProcess, driver_is_gone, driver_tags
+from pipelines.runtime.redaction import redact
+from pipelines.tracking import SystemSampler, Tracker, experiment_link, run_link, sample_grid
+from pipelines.tracking.drivers import DRIVER_TAG, HEARTBEAT_TAG, DriverProcess, driver_is_gone, driver_tags
 from pipelines.tracking.server import Credentials, split_credentials, usable_tracking_uri
 
 
@@ -131,9 +132,9 @@ def test_the_sampler_names_the_node() -> None:
 
 def test_a_worker_with_nothing_to_tell_does_not_even_load_the_client(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from pipelines.tracking import open_tracker;"
-        "names = 'http://127.0.0.1:9', 'experiment', 'key', 'name';"
-        "tracker = open_tracker(*names, Path(sys.argv[1]), role='worker');"
+        "import sys; from pathlib import Path; from pipelines.tracking import RunIdentity, open_tracker;"
+        "identity = RunIdentity(experiment='experiment', run_key='key', run_name='name');"
+        "tracker = open_tracker('http://127.0.0.1:9', identity, Path(sys.argv[1]), role='worker');"
         "assert tracker.close();"
         "assert 'mlflow' not in sys.modules"
     )
