@@ -1,0 +1,1 @@
+"""Conversion of released data sets and image archives into shards."""

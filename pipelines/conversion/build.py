@@ -1,8 +1,8 @@
-"""Making a data set, one task a shard, so that what is finished is never made again.
+"""Building of a data set, one task for each shard, which can be interrupted and continued.
 
-While it is made, the destination holds `_plan.json` (what was asked) and, for each finished shard, a part
-`_parts/part-00042.json` (its manifest and rejections), written after the shard itself. The manifest is put
-together from the parts at the end; its appearance makes the data set.
+During a build the data set's folder holds `_plan.json` (the request) and, for each finished shard, a part
+`_parts/part-00042.json` (its manifest and rejections), written after the shard itself. At the end the parts
+are merged into the manifest; the data set is complete once the manifest exists.
 """
 
 from __future__ import annotations
@@ -34,14 +34,23 @@ DEFAULT_SHARD_SAMPLES = 512
 
 
 class Task(Protocol):
-    """What makes one shard, on any machine."""
+    """A task that writes one shard; it can be pickled and run on any node."""
 
-    def write(self, destination: Location, path: str) -> WrittenShard: ...
+    def write(self, destination: Location, path: str) -> WrittenShard:
+        """Write the shard `path` in the folder `destination`."""
 
 
 @dataclass(frozen=True)
 class EntriesTask:
-    """A shard of pictures that lie in files of their own."""
+    """A task for a shard of pictures that are separate files.
+
+    Attributes:
+        source: the folder of the files.
+        kind: kind of the rows.
+        domain: domain of the rows.
+        entries: the entries of the shard.
+        longest_side: limit for the longer side of the pictures in pixels; None for no limit.
+    """
 
     source: Location
     kind: RowKind
@@ -56,7 +65,15 @@ class EntriesTask:
 
 @dataclass(frozen=True)
 class ArchiveTask:
-    """A shard made of one archive or, in place, the archive's own entry in the manifest."""
+    """A task for the shard of one archive: converted to parquet, or the archive itself.
+
+    Attributes:
+        source: the folder of the archives.
+        archive: path of the archive beneath the source.
+        defaults: values for what a sample's JSON does not give.
+        longest_side: limit for the longer side of the pictures in pixels; None for no limit.
+        in_place: index the archive where it is and write no shard.
+    """
 
     source: Location
     archive: str
@@ -68,33 +85,37 @@ class ArchiveTask:
         if self.in_place:
             return index_archive(self.source, self.archive, self.defaults)
         with (self.source / self.archive).open("rb") as stream:
-            found = rows_of_archive(HashingReader(stream), self.archive, self.defaults, self.longest_side)
-            rows = (item if isinstance(item, Rejection) else item.row for item in found)
+            items = rows_of_archive(HashingReader(stream), self.archive, self.defaults, self.longest_side)
+            rows = (item if isinstance(item, Rejection) else item.row for item in items)
             return write_parquet(destination, path, RowKind.PAIR, self.defaults.domain, rows)
 
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """
+    """The work of building a data set.
+
     Attributes:
-        tasks: in the order of the shards. rejected: what is unfit already by its list.
-        items: how much was asked for (listed pictures); None if only the archives tell.
-        title: what the progress bar says. remedy: what to do where too much was rejected, `plan_remedy` where
-            that is known before anything is made.
+        tasks: one task for each shard, in the order of the shards.
+        rejected: items that are rejected before any task runs.
+        items: number of requested items (listed pictures); None if only the archives give it.
+        title: title of the progress bar.
+        remedy: advice in the error message if the tasks rejected too much.
+        gpus_per_task: GPUs that a task uses; a fraction shares one.
+        plan_remedy: advice in the error message if too much is rejected before any task runs.
     """
 
     tasks: Sequence[Task]
     rejected: Sequence[Rejection] = ()
     items: int | None = None
     title: str = "Sharding"
-    remedy: str = "mend the files and run again with --retry-rejected"
+    remedy: str = "correct the files and run again with --retry-rejected"
     gpus_per_task: float = 0
-    plan_remedy: str = "mend the lists and run again"
+    plan_remedy: str = "correct the lists and run again"
 
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A finished data set."""
+    """A complete data set and what was left out of it."""
 
     manifest: Manifest
     rejected: Sequence[Rejection]
@@ -103,7 +124,11 @@ class BuildResult:
 def entries_in_shards(
     entries: Sequence[LayoutEntry], kind: RowKind, shard_samples: int
 ) -> list[tuple[LayoutEntry, ...]]:
-    """Entries cut into shards: those of the same splits together, in an order that mixes neighbours."""
+    """Divide entries into shards, each of one combination of splits, in an order that mixes neighbours.
+
+    Args:
+        shard_samples: about how many samples a shard holds; a scene counts as ten.
+    """
     size = max(1, shard_samples // (10 if kind is RowKind.SCENE else 1))
     by_splits: dict[tuple[str, ...], list[LayoutEntry]] = {}
     for entry in entries:
@@ -113,44 +138,50 @@ def entries_in_shards(
 
 
 class DatasetBuild:
-    """The place of a data set that may be half made.
+    """The folder of a data set that may be incomplete.
 
     Args:
-        identity: what the data set is made of: only the same may go on here.
-        among_files: other files may lie there (archives that are indexed in place).
+        location: the folder.
+        identity: the request. A build continues only if the folder's request is the same.
+        among_files: whether the folder may hold other files (archives that are indexed in place).
+
+    Attributes:
+        location: the folder.
+        identity: the request, as JSON values.
+        parts: the folder of what is kept until the data set is complete.
 
     Raises:
-        DataError: on construction, when it holds another data set or something else.
+        DataError: on construction, if the folder holds another data set or other files.
     """
 
     def __init__(self, location: Location, identity: dict[str, Any], among_files: bool = False) -> None:
         self.location = location
-        self.identity = json.loads(json.dumps(identity))  # as it comes back from a file
-        self.parts = location / PARTS_NAME  # goes away when the data set is finished
+        self.identity = json.loads(json.dumps(identity))  # as read back from a file
+        self.parts = location / PARTS_NAME
         self._plan = location / PLAN_NAME
         self._in_place = among_files
         if self.manifest() is not None:
             return
         if self._plan.exists():
-            self._compare(self._plan.read_json(), "a half-made data set")
+            self._compare(self._plan.read_json(), "an unfinished data set")
             return
-        # A store may list folders that were emptied; lists that were refused leave only what was rejected.
-        found = [] if among_files else [file for file in location.walk_files() if file != REJECTED_NAME]
-        if found:
-            names = ", ".join(found[:3])
+        # Refused lists leave only rejected.jsonl. Folders do not count: a store may list empty ones.
+        others = [] if among_files else [file for file in location.walk_files() if file != REJECTED_NAME]
+        if others:
+            names = ", ".join(others[:3])
             raise DataError(f"{location} holds {names} and no data set; expected an empty or new folder")
 
     def start(self) -> None:
-        """Says what is being made here, and forgets what a plan that was taken away has left."""
+        """Record the request in the folder; delete parts that a build without a recorded request left."""
         if not self._plan.exists():
             self.parts.delete()
             self._plan.write_json(self.identity)
 
     def manifest(self) -> Manifest | None:
-        """The manifest where the data set is finished.
+        """Return the manifest if the data set is complete, else None.
 
         Raises:
-            DataError: it is another data set's.
+            DataError: the manifest is that of another data set.
         """
         if not (self.location / MANIFEST_NAME).exists():
             return None
@@ -159,24 +190,25 @@ class DatasetBuild:
         return manifest
 
     def part(self, index: int) -> WrittenShard | None:
-        """What a finished shard's task left, or None."""
-        place = self._part_place(index)
-        if not place.exists():
+        """Return the result of a finished shard, or None if it is not finished."""
+        location = self._part_location(index)
+        if not location.exists():
             return None
-        value = place.read_json()
+        value = location.read_json()
         rejected = [Rejection(**entry) for entry in value["rejected"]]
-        return WrittenShard(Manifest.from_json(value["manifest"], str(place)), rejected)
+        return WrittenShard(Manifest.from_json(value["manifest"], str(location)), rejected)
 
     def write_part(self, index: int, task: Task) -> None:
-        """Makes a shard, then the part that says it is finished."""
+        """Write a shard, then the part that marks it as finished."""
         written = task.write(self.location, f"part-{index:05d}.parquet")
         value = {
             "manifest": written.manifest.to_json(),
             "rejected": [asdict(rejection) for rejection in written.rejected],
         }
-        self._part_place(index).write_json(value)
+        self._part_location(index).write_json(value)
 
     def write_rejected(self, rejected: Sequence[Rejection]) -> None:
+        """Write rejected.jsonl, or delete it if nothing was rejected."""
         path = self.location / REJECTED_NAME
         if rejected:
             path.write_jsonl({"id": r.id, "file": r.file, "reason": r.reason} for r in rejected)
@@ -184,112 +216,112 @@ class DatasetBuild:
             path.delete()
 
     def read_rejected(self) -> list[Rejection]:
-        """What `write_rejected` wrote, each as one item."""
+        """Read rejected.jsonl; every rejection counts as one item."""
         path = self.location / REJECTED_NAME
         return [Rejection(**entry) for entry in path.read_jsonl()] if path.exists() else []
 
     def clean(self) -> None:
-        """Removes what only an unfinished data set needs."""
+        """Delete what only an incomplete data set needs."""
         self.parts.delete()
         self._plan.delete()
 
-    def _part_place(self, index: int) -> Location:
+    def _part_location(self, index: int) -> Location:
         return self.parts / f"part-{index:05d}.json"
 
-    def _compare(self, found: Any, what: str) -> None:
-        fields = {*self.identity, *(found if isinstance(found, dict) else ())}
+    def _compare(self, recorded: dict[str, Any], holds: str) -> None:
+        """Refuse the folder if its recorded request is not this one."""
         differing = [
-            f"{name} ({found.get(name)!r} there, {self.identity.get(name)!r} asked)"
-            for name in sorted(fields)
-            if found.get(name) != self.identity.get(name)
+            f"{name} ({recorded.get(name)!r} there, {self.identity.get(name)!r} asked)"
+            for name in sorted({*self.identity, *recorded})
+            if recorded.get(name) != self.identity.get(name)
         ]
         if differing:
-            other = (
+            remedy = (
                 f"delete {MANIFEST_NAME} and {PLAN_NAME} there" if self._in_place else "name another --dest"
             )
             raise DataError(
-                f"{self.location} holds {what}, which differs in {'; '.join(differing)}; "
-                f"expected the same request; to make another data set, {other}"
+                f"{self.location} holds {holds}, which differs in {'; '.join(differing)}; "
+                f"expected the same request; to make another data set, {remedy}"
             )
 
 
 def build_dataset(
-    destination: DatasetBuild, plan: BuildPlan, max_rejected: float, retry_rejected: bool = False
+    build: DatasetBuild, plan: BuildPlan, max_rejected: float, retry_rejected: bool = False
 ) -> BuildResult:
-    """Makes what is missing of a data set and finishes it.
+    """Build the missing shards of a data set and complete it.
 
     Args:
-        max_rejected: the share of what was asked for that may be unfit.
-        retry_rejected: make shards again that had rejections, since their files may have been mended.
+        max_rejected: the share of the requested items, in 0..1, that may be rejected.
+        retry_rejected: whether to build shards with rejections again (their files may have been repaired).
 
     Raises:
-        DataError: too much is unfit; shards and rejected.jsonl stay for another run.
-        StorageError: the store does not answer; what is finished stays.
+        DataError: too much was rejected; shards and rejected.jsonl stay for another run.
+        StorageError: the store does not answer; finished shards stay.
     """
-    _check_planned(destination, plan, max_rejected)
-    destination.start()
+    _check_planned(build, plan, max_rejected)
+    build.start()
     numbers = range(len(plan.tasks))
-    parts = dict(zip(numbers, read_ahead(destination.part, numbers), strict=True))
+    parts = dict(zip(numbers, read_ahead(build.part, numbers), strict=True))
     missing = [i for i, part in parts.items() if part is None or (retry_rejected and part.rejected)]
     if missing:
         with progress(plan.title, total=len(numbers)) as advance:
             advance(len(numbers) - len(missing))
-            for index in _run_tasks(destination, plan, missing):
-                parts[index] = destination.part(index)
+            for index in _run_tasks(build, plan, missing):
+                parts[index] = build.part(index)
                 advance(1)
-    written = [part for part in parts.values() if part is not None]
-    rejected = [*plan.rejected, *(rejection for part in written for rejection in part.rejected)]
-    destination.write_rejected(rejected)
-    rows = sum(part.manifest.rows for part in written)
+    shards = [part for part in parts.values() if part is not None]
+    rejected = [*plan.rejected, *(rejection for shard in shards for rejection in shard.rejected)]
+    build.write_rejected(rejected)
+    rows = sum(shard.manifest.rows for shard in shards)
     if not rows and not rejected:
-        destination.clean()
-        raise DataError(f"{len(plan.tasks)} archives and no sample in them; expected NAME.composite.jpg, ...")
-    asked = rows + _lost(rejected) if plan.items is None else plan.items
-    if rows == 0 or _lost(rejected) > max_rejected * asked:
-        raise _too_many_rejected(destination, rejected, asked, max_rejected, plan.remedy)
-    manifest = Manifest.merged([part.manifest for part in written], destination.identity)
-    manifest.save(destination.location)
-    destination.clean()
+        build.clean()
+        raise DataError(f"{len(plan.tasks)} archives without samples; expected NAME.composite.jpg, ...")
+    requested = rows + _num_items(rejected) if plan.items is None else plan.items
+    if rows == 0 or _num_items(rejected) > max_rejected * requested:
+        raise _too_many_rejected(build, rejected, requested, max_rejected, plan.remedy)
+    manifest = Manifest.merged([shard.manifest for shard in shards], build.identity)
+    manifest.save(build.location)
+    build.clean()
     return BuildResult(manifest, rejected)
 
 
-def _run_tasks(destination: DatasetBuild, plan: BuildPlan, indices: Sequence[int]) -> Iterator[int]:
-    """Runs tasks through Ray Data; yields the index of each that is finished, as it finishes."""
-    jobs = [(destination, index, plan.tasks[index]) for index in indices]
+def _run_tasks(build: DatasetBuild, plan: BuildPlan, indices: Sequence[int]) -> Iterator[int]:
+    """Run tasks on the cluster; yield the index of each task as it ends."""
+    jobs = [(build, index, plan.tasks[index]) for index in indices]
     for index, error in map_on_cluster(_run_task, jobs, len(jobs), plan.gpus_per_task):
         if error:
-            raise StorageError(f"{error}; run the same command again to go on")
+            raise StorageError(f"{error}; run the same command again to continue")
         yield index
 
 
 def _run_task(job: tuple[DatasetBuild, int, Task]) -> tuple[int, str]:
-    """(index, what went wrong or nothing)."""
-    destination, index, task = job
+    """Run one task; return its index and the error message, or an empty one."""
+    build, index, task = job
     try:
-        destination.write_part(index, task)
+        build.write_part(index, task)
     except CharmNetError as error:
         return index, str(error)
     return index, ""
 
 
-def _check_planned(destination: DatasetBuild, plan: BuildPlan, max_rejected: float) -> None:
-    """Lists that are unfit by themselves are refused before anything is made, so that they can be mended."""
-    if not plan.tasks or (plan.items and _lost(plan.rejected) > max_rejected * plan.items):
-        destination.write_rejected(plan.rejected)
-        raise _too_many_rejected(destination, plan.rejected, plan.items or 0, max_rejected, plan.plan_remedy)
+def _check_planned(build: DatasetBuild, plan: BuildPlan, max_rejected: float) -> None:
+    """Refuse lists with too many bad lines before anything is built, so that they can still be changed."""
+    if not plan.tasks or (plan.items and _num_items(plan.rejected) > max_rejected * plan.items):
+        build.write_rejected(plan.rejected)
+        raise _too_many_rejected(build, plan.rejected, plan.items or 0, max_rejected, plan.plan_remedy)
 
 
-def _lost(rejected: Sequence[Rejection]) -> int:
+def _num_items(rejected: Sequence[Rejection]) -> int:
     return sum(rejection.items for rejection in rejected)
 
 
 def _too_many_rejected(
-    destination: DatasetBuild, rejected: Sequence[Rejection], asked: int, max_rejected: float, remedy: str
+    build: DatasetBuild, rejected: Sequence[Rejection], requested: int, max_rejected: float, remedy: str
 ) -> DataError:
-    lost = _lost(rejected)
+    lost = _num_items(rejected)
     examples = "".join(f"\n  {rejection.file}: {rejection.reason}" for rejection in rejected[:3])
     return DataError(
-        f"{lost} of {asked} rejected ({lost / max(asked, 1):.2%}), --max-rejected allows "
-        f"{max_rejected:.2%}; each stands in {destination.location / REJECTED_NAME}, such as:{examples}\n"
+        f"{lost} of {requested} rejected ({lost / max(requested, 1):.2%}), --max-rejected allows "
+        f"{max_rejected:.2%}; all are listed in {build.location / REJECTED_NAME}, such as:{examples}\n"
         f"{remedy}, or allow more with --max-rejected"
     )

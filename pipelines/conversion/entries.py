@@ -1,4 +1,4 @@
-"""A row to be: its files in a released layout, and the reading of them."""
+"""Entries of a released layout, and reading them as rows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from pipelines.shards.schema import ROW_GROUP_BYTES
 
 @dataclass(frozen=True)
 class LayoutEntry:
-    """
+    """The files and labels of a released layout that become one row.
+
     Attributes:
-        id: of the row. files: path beneath the source by role (the roles of `rows.PictureError`).
+        id: id of the row.
+        stratum: stratum of the row.
+        files: path beneath the source, by role (see `rows.PictureError`).
         labels: the remaining arguments of `rows.pair_row` or `rows.scene_row`.
-        items: how many of the things that were asked for (pictures, listed pairs) it stands for.
+        items: number of requested items (listed pictures or pairs) that the row represents.
     """
 
     id: str
@@ -32,26 +35,26 @@ class LayoutEntry:
 
 
 def reject_duplicates(entries: Iterable[LayoutEntry]) -> tuple[list[LayoutEntry], list[Rejection]]:
-    """The first entry of each id; any other is rejected."""
+    """Keep the first entry of each id and reject the others."""
     kept: dict[str, LayoutEntry] = {}
     rejected = []
     for entry in entries:
         first = kept.setdefault(entry.id, entry)
         if first is not entry:
-            file, other = (next(iter(e.files.values())) for e in (entry, first))
-            reason = f"duplicate id {entry.id}: {other} has it already"
+            file, first_file = (next(iter(e.files.values())) for e in (entry, first))
+            reason = f"duplicate id {entry.id}: {first_file} has it already"
             rejected.append(Rejection(entry.id, file, reason, entry.items))
     return list(kept.values()), rejected
 
 
 def read_entry(source: Location, entry: LayoutEntry, longest_side: int | None) -> Row | Rejection:
-    """Fetches, checks and, if asked, shrinks.
+    """Fetch the files of an entry and return its row (see `prepare_row`), or the reason for rejecting it.
 
     Raises:
-        StorageError: the store does not answer (a file that is missing is a `Rejection`).
+        StorageError: the store does not answer. (A missing file gives a `Rejection`.)
     """
     try:
-        pictures = {role: _fetch(source, role, path) for role, path in entry.files.items()}
+        pictures = {role: _read_file(source, role, path) for role, path in entry.files.items()}
         build = pair_row if "composite" in entry.files else scene_row
         return prepare_row(build(entry.id, entry.stratum, pictures, **entry.labels), longest_side)
     except DataError as error:
@@ -61,14 +64,17 @@ def read_entry(source: Location, entry: LayoutEntry, longest_side: int | None) -
 
 
 def prepare_row(row: Row, longest_side: int | None) -> Row:
-    """The row, with every picture decoded once to see that it can be, shrunk if asked; its mask of one bit.
+    """Check a new row in full and return it as it is stored: shrunk if requested, its mask with 1-bit pixels.
+
+    Args:
+        longest_side: limit for the longer side of the pictures in pixels; None for no limit.
 
     Raises:
         DataError: a picture is broken, or the row does not fit into a row group.
     """
     check_pictures(row)
     row = row if longest_side is None else shrink(row, longest_side)
-    # Of a large mask with a byte a pixel the decoding takes longer than of both photographs.
+    # Decoding a large mask with 8-bit pixels takes longer than decoding both photographs.
     row = {**row, "foreground_mask": encode_mask(decode_mask(row["foreground_mask"]))}
     if bytes_of(row) > ROW_GROUP_BYTES:
         raise DataError(
@@ -77,7 +83,7 @@ def prepare_row(row: Row, longest_side: int | None) -> Row:
     return row
 
 
-def _fetch(source: Location, role: str, path: str) -> bytes:
+def _read_file(source: Location, role: str, path: str) -> bytes:
     try:
         return (source / path).read_bytes()
     except MissingError as error:

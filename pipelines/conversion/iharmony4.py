@@ -1,4 +1,4 @@
-"""iHarmony4 as released: HCOCO, HAdobe5k, HFlickr and Hday2night, or all of them in one flat folder.
+"""The released layout of iHarmony4: HCOCO, HAdobe5k, HFlickr and Hday2night, or all in one flat folder.
 
 A composite is `<image>_<mask>_<variant>.jpg`; its mask is `<image>_<mask>.png` and its ground truth
 `<image>.jpg`, in the folders masks and real_images beside composite_images.
@@ -12,7 +12,7 @@ from typing import Any
 from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
 from pipelines.conversion.entries import LayoutEntry, reject_duplicates
-from pipelines.conversion.lists import Categories, PathList, beneath, split_composite_path
+from pipelines.conversion.lists import Categories, PathList, join_path, split_composite_path
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
@@ -22,9 +22,12 @@ SUBSET_OF_LETTER = {"c": "HCOCO", "a": "HAdobe5k", "f": "HFlickr", "d": "Hday2ni
 
 @dataclass(frozen=True)
 class IHarmony4:
-    """
+    """A released copy of iHarmony4 and the lists that select pictures from it.
+
     Attributes:
-        source: the folder that listed paths begin at.
+        source: the folder that listed paths are relative to.
+        lists: the lists, one for each split.
+        categories: category of each picture.
     """
 
     source: Location
@@ -32,15 +35,16 @@ class IHarmony4:
     categories: Categories
 
     def identity(self) -> dict[str, Any]:
+        """Return the request that a data set is built from (see `DatasetBuild`)."""
         return {
             "command": "shard iharmony4",
             "source": str(self.source),
-            "lists": {entry.split: entry.sha256 for entry in self.lists},
+            "lists": {listed.split: listed.sha256 for listed in self.lists},
             **self.categories.identity(),
         }
 
     def entries(self) -> tuple[list[LayoutEntry], list[Rejection]]:
-        """One entry for each listed composite, whatever number of lists it stands in, in the lists' order."""
+        """Return one entry for each listed composite, in the order of the lists; and rejections."""
         splits: dict[str, list[str]] = {}
         rejected = []
         for listed in self.lists:
@@ -53,13 +57,13 @@ class IHarmony4:
                 if listed.split not in names:
                     names.append(listed.split)
         self.categories.check_used(splits)
-        found = []
+        candidates = []
         for path, names in splits.items():
             try:
-                found.append(self._entry(path, tuple(names)))
+                candidates.append(self._entry(path, tuple(names)))
             except DataError as error:
                 rejected.append(Rejection(path, path, str(error)))
-        entries, duplicates = reject_duplicates(found)
+        entries, duplicates = reject_duplicates(candidates)
         return entries, [*rejected, *duplicates]
 
     def _entry(self, path: str, splits: tuple[str, ...]) -> LayoutEntry:
@@ -71,12 +75,12 @@ class IHarmony4:
         if subset is None:
             letters = ", ".join(f"{letter} ({name})" for letter, name in SUBSET_OF_LETTER.items())
             raise DataError(
-                f"the file name {stem!r} tells no subset; expected one that begins with {letters}"
+                f"the file name {stem!r} gives no subset; expected one that begins with {letters}"
             )
         files = {
             "composite": path,
-            "ground_truth": beneath(folder, "real_images", f"{'_'.join(pieces[:-2])}.jpg"),
-            "foreground_mask": beneath(folder, "masks", f"{'_'.join(pieces[:-1])}.png"),
+            "ground_truth": join_path(folder, "real_images", f"{'_'.join(pieces[:-2])}.jpg"),
+            "foreground_mask": join_path(folder, "masks", f"{'_'.join(pieces[:-1])}.png"),
         }
         stratum = Stratum(Domain.REAL, subset, self.categories.of(path), splits)
         return LayoutEntry(f"{subset}/{stem}", stratum, files)

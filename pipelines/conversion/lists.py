@@ -1,4 +1,4 @@
-"""The lists that data sets are released with: one path a line, by split."""
+"""The lists of paths and the table of categories that a data set is released with."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ _COMPOSITES = "composite_images"
 
 @dataclass(frozen=True)
 class PathList:
-    """One list of a data set.
+    """One list of a data set: a path on each line.
 
     Attributes:
-        split: the name that its rows are selected by.
-        name: of the file, for messages. sha256: of its bytes.
-        lines: (number from 1, text) of the lines that are not blank, without line ends.
-        folder: beneath the source, where its bare file names belong ("" for the source itself).
+        split: name of the split that the listed pictures belong to.
+        name: name of the file, for messages.
+        sha256: checksum of the file.
+        lines: (line number from 1, text without line end) of the lines that are not blank.
+        folder: folder beneath the source that bare file names belong to ("" for the source itself).
     """
 
     split: str
@@ -31,57 +32,66 @@ class PathList:
     folder: str = ""
 
     def path(self, text: str) -> str:
-        """The composite's path beneath the source, one spelling for each, of a line's first column.
+        """Return the path of a composite beneath the source, spelled in one way, from a line's first column.
 
         Raises:
-            DataError: it would leave the data set's folder.
+            DataError: the path would leave the data set's folder.
         """
         path = relative_path(text)
         path = path if "/" in path else f"{_COMPOSITES}/{path}"
-        return beneath(self.folder, path) if path.startswith(f"{_COMPOSITES}/") else path
+        return join_path(self.folder, path) if path.startswith(f"{_COMPOSITES}/") else path
 
 
 def read_list(argument: str, source: Location) -> PathList:
-    """`[SPLIT=]FILE`: FILE lies beneath the source or is a path or URI; SPLIT is its stem if not given.
+    """Read the list that `[SPLIT=]FILE` names.
+
+    Args:
+        argument: FILE is looked up beneath the source, then as a path or URI; SPLIT defaults to its stem.
 
     Raises:
-        StorageError: there is no such file. DataError: it is empty or no text.
+        ValueError: the argument names no split or file.
+        StorageError: there is no such file.
+        DataError: the file is empty or no text.
     """
     split, equals, file = argument.partition("=")
     if not equals or "/" in split:
         split, file = PurePosixPath(argument).stem, argument
     if not split or not file:
         raise ValueError(f"--list {argument!r}: expected FILE or SPLIT=FILE")
-    place, data = _read(file, source)
+    location, data = _read_file(file, source)
     lines = tuple(
         (number, line.strip("\r"))
-        for number, line in enumerate(_text(place, data).split("\n"), start=1)
+        for number, line in enumerate(_text(location, data).split("\n"), start=1)
         if line.strip()
     )
     if not lines:
-        raise DataError(f"{place}: the list is empty; expected one path a line")
-    found = PathList(split, place.name, hashlib.sha256(data).hexdigest(), lines)
-    return replace(found, folder=_folder_of_bare_names(found, place, source))
+        raise DataError(f"{location}: the list is empty; expected one path a line")
+    listed = PathList(split, location.name, hashlib.sha256(data).hexdigest(), lines)
+    return replace(listed, folder=_folder_of_bare_names(listed, location, source))
 
 
-def _folder_of_bare_names(listed: PathList, place: Location, source: Location) -> str:
-    """The list's own folder (a sub-set's) where its first bare name is there and not in the source's."""
-    own = place.parent.uri.removeprefix(f"{source.uri}/")
-    bare = next((text.partition("\t")[0].strip() for _, text in listed.lines), "")
-    bare = bare.removeprefix("./").removeprefix(f"{_COMPOSITES}/")
-    if own == place.parent.uri or "/" in bare or (source / _COMPOSITES / bare).exists():
+def _folder_of_bare_names(listed: PathList, location: Location, source: Location) -> str:
+    """Return the folder that bare file names belong to.
+
+    It is the list's own folder (the folder of a subset) if that has composites and the source does not have
+    the first listed one; otherwise the source.
+    """
+    list_folder = location.parent.uri.removeprefix(f"{source.uri}/")
+    first = next((text.partition("\t")[0].strip() for _, text in listed.lines), "")
+    first = first.removeprefix("./").removeprefix(f"{_COMPOSITES}/")
+    if list_folder == location.parent.uri or "/" in first or (source / _COMPOSITES / first).exists():
         return ""
-    return own if (source / own / _COMPOSITES).exists() else ""
+    return list_folder if (source / list_folder / _COMPOSITES).exists() else ""
 
 
 def read_lists(arguments: Sequence[str], source: Location) -> tuple[PathList, ...]:
-    """Several `read_list`.
+    """Read several lists (see `read_list`).
 
     Raises:
         ValueError: two lists for one split.
     """
     lists = tuple(read_list(argument, source) for argument in arguments)
-    splits = [entry.split for entry in lists]
+    splits = [listed.split for listed in lists]
     for split in splits:
         if splits.count(split) > 1:
             raise ValueError(f"--list: two lists for the split {split!r}; name them apart with SPLIT=FILE")
@@ -93,7 +103,9 @@ class Categories:
     """The category of each picture.
 
     Attributes:
-        default: where the table does not say. table: by path as listed. sha256: of the table's file.
+        default: category of pictures that the table does not have.
+        table: category by path, spelled as in the lists.
+        sha256: checksum of the table's file.
     """
 
     default: str | None = None
@@ -101,13 +113,15 @@ class Categories:
     sha256: str | None = None
 
     def of(self, path: str) -> str | None:
+        """Return the category of a picture by its path beneath the source."""
         table = self.table or {}
         return table.get(path, table.get(path.removeprefix(f"{_COMPOSITES}/"), self.default))
 
     def check_used(self, paths: Collection[str]) -> None:
-        """
+        """Check that the table, if there is one, belongs to the data set with these paths.
+
         Raises:
-            DataError: there is a table and it has none of these paths, so that it must be of other data.
+            DataError: the table has none of the paths.
         """
         if self.table and paths and all(self.of(path) is None for path in paths):
             raise DataError(
@@ -116,47 +130,53 @@ class Categories:
             )
 
     def identity(self) -> dict[str, str | None]:
+        """Return the part of a request that concerns categories (see `DatasetBuild`)."""
         return {"category": self.default, "categories": self.sha256}
 
 
 def read_categories(file: str | None, default: str | None, source: Location) -> Categories:
-    """A table of `path<TAB>category` lines, found as lists are.
+    """Read a table of `path<TAB>category` lines.
+
+    Args:
+        file: looked up as in `read_list`; None for no table.
+        default: category of pictures that the table does not have.
 
     Raises:
-        StorageError: there is no such file. DataError: a line that is not path, tab, category.
+        StorageError: there is no such file.
+        DataError: a line is not path, tab, category.
     """
     if file is None:
         return Categories(default)
-    place, data = _read(file, source)
+    location, data = _read_file(file, source)
     table = {}
-    for number, line in enumerate(_text(place, data).splitlines(), start=1):
+    for number, line in enumerate(_text(location, data).splitlines(), start=1):
         if not line.strip():
             continue
         path, tab, category = line.strip().partition("\t")
         if not tab or not category.strip():
-            raise DataError(f"{place} line {number}: {line!r}; expected a path, a tab and a category")
+            raise DataError(f"{location} line {number}: {line!r}; expected a path, a tab and a category")
         table[relative_path(path)] = category.strip()
     return Categories(default, table, hashlib.sha256(data).hexdigest())
 
 
 def relative_path(text: str) -> str:
-    """A listed path without "./", doubled slashes and stray blanks.
+    """Return a listed path without "./", doubled slashes and surrounding blanks.
 
     Raises:
-        DataError: it would leave the data set's folder.
+        DataError: the path would leave the data set's folder.
     """
     parts = [part for part in text.strip().split("/") if part not in ("", ".")]
     leaves = text.strip().startswith("/") or ".." in parts or "://" in text or "\0" in text
     if not parts or leaves:
-        raise DataError(f"the path {text!r}; expected one beneath the data set's folder")
+        raise DataError(f"the path {text!r}; expected a path beneath the data set's folder")
     return "/".join(parts)
 
 
 def split_composite_path(path: str) -> tuple[str, str]:
-    """(folder that holds composite_images, file name without its extension) of a listed composite.
+    """Split a composite's path into the folder above composite_images and the file name without extension.
 
     Raises:
-        DataError: it lies in no folder composite_images.
+        DataError: the path leads to no folder composite_images.
     """
     pure = PurePosixPath(path)
     if pure.parent.name != _COMPOSITES:
@@ -165,28 +185,29 @@ def split_composite_path(path: str) -> tuple[str, str]:
     return ("" if folder == "." else folder), pure.stem
 
 
-def beneath(folder: str, *names: str) -> str:
+def join_path(folder: str, *names: str) -> str:
+    """Join a folder ("" for the source) and names into a path beneath the source."""
     return "/".join(part for part in (folder, *names) if part)
 
 
 def names_digest(names: Sequence[str]) -> str:
-    """Return the SHA-256 (hex) of a list of names; their order counts."""
+    """Return the SHA-256 (hex) of a list of names in this order."""
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
-def _read(file: str, source: Location) -> tuple[Location, bytes]:
+def _read_file(file: str, source: Location) -> tuple[Location, bytes]:
     if "://" not in file and not file.startswith(("/", "~", "file:/")):
-        place = source / file if ".." not in file.split("/") else Location.of(file)
-        if place.exists():
-            return place, place.read_bytes()
-    place = Location.of(file)
-    if not place.exists():
-        raise StorageError(f"{file}: neither beneath {source} nor at {place}")
-    return place, place.read_bytes()
+        location = source / file if ".." not in file.split("/") else Location.of(file)
+        if location.exists():
+            return location, location.read_bytes()
+    location = Location.of(file)
+    if not location.exists():
+        raise StorageError(f"{file}: neither beneath {source} nor at {location}")
+    return location, location.read_bytes()
 
 
-def _text(place: Location, data: bytes) -> str:
+def _text(location: Location, data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{place}: not UTF-8 text ({error})") from error
+        raise DataError(f"{location}: not UTF-8 text ({error})") from error

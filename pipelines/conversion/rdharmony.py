@@ -1,8 +1,8 @@
-"""RdHarmony as released: 2D scenes under ten capture conditions, and lists of labelled composites.
+"""The released layout of RdHarmony: 2D scenes under ten capture conditions, and lists of labelled composites.
 
 A composite is `<scene>-<background>_<foreground>.jpg` in composite_images, its ground truth
 `<scene>-<background>.jpg` in real_images and its mask `<scene>.png` in masks; background and foreground are
-numbers 1 to 10 of capture conditions. A list has three columns between tabs: the composite's path, ten
+numbers 1 to 10 of capture conditions. A list has three columns, separated by tabs: the composite's path, ten
 probabilities joined by "_", and the number of the ground truth's condition.
 """
 
@@ -18,52 +18,36 @@ from typing import Any
 from charmnet.errors import DataError
 from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition, Domain
 from pipelines.conversion.entries import LayoutEntry, reject_duplicates
-from pipelines.conversion.lists import Categories, PathList, beneath, names_digest, split_composite_path
+from pipelines.conversion.lists import Categories, PathList, join_path, names_digest
+from pipelines.conversion.rdharmony_lists import ListedPair, condition_of, read_pairs
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
-from pipelines.shards.rows import check_style_label
 from pipelines.shards.schema import PAIRS_PER_SCENE, RowKind
 
-_OF_A_SCENE = re.compile(
+_SCENE_FILE = re.compile(
     r"(?:(?:(?P<folder>.+)/)?(?:real_images|composite_images)/)?(?P<scene>[^/]+)-\d+(?:_\d+)?\.jpg"
 )
-_PICTURE = re.compile(r"(?:(?P<folder>.+)/)?real_images/(?P<scene>[^/]+)-(?P<number>\d+)\.jpg")
+_SCENE_PICTURE = re.compile(r"(?:(?P<folder>.+)/)?real_images/(?P<scene>[^/]+)-(?P<number>\d+)\.jpg")
 
 
 class Layout(StrEnum):
+    """The kind of row that the pictures become."""
+
     SCENES = "scenes"
     PAIRS = "pairs"
 
 
 @dataclass(frozen=True)
-class ListedPair:
-    """A line of a list.
-
-    Attributes:
-        folder, scene: where the scene's pictures lie and what it is called.
-        background_number: as it stands in file names ("01").
-        foreground, background: conditions 0-9 by the file name; foreground is None where it does not tell.
-        composite_style: ten probabilities by condition 0-9.
-    """
-
-    path: str
-    folder: str
-    scene: str
-    background_number: str
-    foreground: int | None
-    background: int
-    composite_style: tuple[float, ...]
-    splits: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class RdHarmony:
-    """
+    """A released copy of RdHarmony and the lists that select composites from it.
+
     Attributes:
-        source: the folder that listed paths begin at.
+        source: the folder that listed paths are relative to.
+        lists: the lists, one for each split; without lists all scenes are taken.
+        categories: category of each picture or scene.
         order: the condition 0-9 of each released number 1-10.
-        requested_layout: None to let the lists decide.
+        requested_layout: the layout to use, None to choose it by the lists.
     """
 
     source: Location
@@ -73,10 +57,11 @@ class RdHarmony:
     requested_layout: Layout | None = None
 
     def identity(self) -> dict[str, Any]:
+        """Return the request that a data set is built from (see `DatasetBuild`)."""
         return {
             "command": "shard rdharmony",
             "source": str(self.source),
-            "lists": {entry.split: entry.sha256 for entry in self.lists},
+            "lists": {listed.split: listed.sha256 for listed in self.lists},
             "pictures": None if self.lists else names_digest(sorted(self._pictures)),
             "layout": str(self.layout),
             "condition_order": list(self.order),
@@ -85,34 +70,43 @@ class RdHarmony:
 
     @property
     def kind(self) -> RowKind:
+        """Kind of the rows."""
         return RowKind.SCENE if self.layout is Layout.SCENES else RowKind.PAIR
 
     @cached_property
     def layout(self) -> Layout:
-        """As asked, else scenes where there is no list or the lists hold all 90 pairs of their scenes."""
+        """Layout: as requested, or scenes if there are no lists or they have all 90 pairs of their scenes.
+
+        Raises:
+            ValueError: pairs were requested without a list.
+        """
         if self.requested_layout is Layout.PAIRS and not self.lists:
             raise ValueError("--layout pairs needs --list, which says what composites there are")
         if self.requested_layout is not None:
             return self.requested_layout
-        return Layout.SCENES if self._hold_whole_scenes() else Layout.PAIRS
+        return Layout.SCENES if self._lists_hold_whole_scenes() else Layout.PAIRS
 
     def entries(self) -> tuple[list[LayoutEntry], list[Rejection]]:
-        """One entry for each scene or, in the pairs' layout, for each listed composite."""
-        rejected: list[Rejection] = []
-        if not self.lists:
-            found, refused = self._whole_scenes()
-        else:
-            pairs, rejected = self._listed
-            if self.layout is Layout.PAIRS:
-                self.categories.check_used([pair.path for pair in pairs])
-                found, refused = [self._pair_entry(pair) for pair in pairs], []
-            else:
-                found, refused = self._listed_scenes()
-        entries, duplicates = reject_duplicates(found)
-        return entries, [*rejected, *refused, *duplicates]
+        """Return one entry for each scene or, in the layout of pairs, each listed composite; and rejections.
 
-    def _hold_whole_scenes(self) -> bool:
-        """Rejected lines count as there, or one bad label would change the layout of everything."""
+        Raises:
+            DataError: there are no scenes, or the table of categories does not fit.
+            ValueError: the layout is impossible with these lists.
+        """
+        if not self.lists:
+            candidates, rejected = self._whole_scenes()
+        elif self.layout is Layout.PAIRS:
+            candidates, rejected = self._listed_pairs()
+        else:
+            candidates, rejected = self._listed_scenes()
+        entries, duplicates = reject_duplicates(candidates)
+        return entries, [*rejected, *duplicates]
+
+    def _lists_hold_whole_scenes(self) -> bool:
+        """Return whether the lists have all pairs of their scenes, each scene in the same splits.
+
+        Rejected lines count as pairs: otherwise one bad label would change the layout of the whole data set.
+        """
         pairs, rejected = self._listed
         exchanged = [pair for pair in pairs if pair.foreground not in (None, pair.background)]
         scenes = self._scenes_of_pairs.values()
@@ -121,52 +115,48 @@ class RdHarmony:
 
     @cached_property
     def _pictures(self) -> list[str]:
-        """
+        """Paths of all pictures of scenes beneath the source.
+
         Raises:
-            DataError: there is none.
+            DataError: there are none.
         """
-        pictures = [path for path in self.source.walk_files() if _PICTURE.fullmatch(path)]
+        pictures = [path for path in self.source.walk_files() if _SCENE_PICTURE.fullmatch(path)]
         if not pictures:
             raise DataError(f"{self.source}: no scenes beneath; expected .../real_images/SCENE-NUMBER.jpg")
         return pictures
 
     def _whole_scenes(self) -> tuple[list[LayoutEntry], list[Rejection]]:
-        found: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+        """Return an entry for each scene found beneath the source."""
+        scenes: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
         rejected = []
         for path in self._pictures:
-            match = _PICTURE.fullmatch(path)
+            match = _SCENE_PICTURE.fullmatch(path)
             assert match is not None
             folder, scene, number = match["folder"] or "", match["scene"], int(match["number"])
-            taken = found[folder, scene]
-            if not 1 <= number <= NUM_CONDITIONS or self.order[number - 1] in taken:
-                reason = f"condition {number}: no number 1-{NUM_CONDITIONS}, or one that another file has"
+            pictures = scenes[folder, scene]
+            if not 1 <= number <= NUM_CONDITIONS or self.order[number - 1] in pictures:
+                reason = f"condition {number}: not a number 1-{NUM_CONDITIONS}, or another file has it"
                 rejected.append(Rejection(f"{self._subset(folder)}/{scene}", path, reason))
                 continue
-            taken[self.order[number - 1]] = path
-        self._scene_categories.check_used([beneath(*scene) for scene in found])
+            pictures[self.order[number - 1]] = path
+        self._scene_categories.check_used([join_path(*scene) for scene in scenes])
         entries = []
-        for (folder, scene), there in sorted(found.items()):
-            width = min((len(path.rpartition("-")[2]) - len(".jpg") for path in there.values()), default=1)
-            pictures = {**self._expected_pictures(folder, scene, width), **there}
-            entries.append(self._scene_entry(folder, scene, pictures, (), None, 1))
+        for (folder, scene), pictures in sorted(scenes.items()):
+            digits = min(
+                (len(path.rpartition("-")[2]) - len(".jpg") for path in pictures.values()), default=1
+            )
+            files = {**self._expected_pictures(folder, scene, digits), **pictures}
+            entries.append(self._scene_entry(folder, scene, files))
         return entries, rejected
 
     @cached_property
     def _listed(self) -> tuple[list[ListedPair], list[Rejection]]:
-        pairs: dict[str, ListedPair] = {}
-        rejected = []
-        for listed in self.lists:
-            for number, line in listed.lines:
-                try:
-                    pair = self._parse(line, listed)
-                    pairs[pair.path] = _joined(pairs.get(pair.path), pair)
-                except DataError as error:
-                    path = line.partition("\t")[0]
-                    rejected.append(Rejection(path, path, f"{listed.name} line {number}: {error}"))
-        return list(pairs.values()), rejected
+        """The composites of all lists, each once, and the rejected lines."""
+        return read_pairs(self.lists, self.order)
 
     @cached_property
     def _scenes_of_pairs(self) -> dict[tuple[str, str], list[ListedPair]]:
+        """The listed composites by (folder, scene)."""
         scenes: dict[tuple[str, str], list[ListedPair]] = defaultdict(list)
         for pair in self._listed[0]:
             scenes[pair.folder, pair.scene].append(pair)
@@ -174,15 +164,15 @@ class RdHarmony:
 
     @cached_property
     def _scene_categories(self) -> Categories:
-        """By `<folder>/<scene>`; the table may name a scene so, or by any of its pictures and composites.
+        """Categories by `<folder>/<scene>`; the table may also name any picture or composite of the scene.
 
         Raises:
-            DataError: the table gives one scene two categories.
+            DataError: the table gives a scene two categories.
         """
         table: dict[str, str] = {}
         for path, category in (self.categories.table or {}).items():
-            match = _OF_A_SCENE.fullmatch(path)
-            scene = path if match is None else beneath(match["folder"] or "", match["scene"])
+            match = _SCENE_FILE.fullmatch(path)
+            scene = path if match is None else join_path(match["folder"] or "", match["scene"])
             if table.setdefault(scene, category) != category:
                 raise DataError(
                     f"--categories: {path!r} is {category!r}, but the scene {scene!r} is {table[scene]!r} "
@@ -190,50 +180,30 @@ class RdHarmony:
                 )
         return replace(self.categories, table=table)
 
-    def _parse(self, line: str, listed: PathList) -> ListedPair:
-        columns = line.strip().split("\t")
-        if len(columns) != 3:
-            raise DataError(f"{len(columns)} columns; expected path, label and condition between tabs")
-        path = listed.path(columns[0])
-        folder, stem = split_composite_path(path)
-        ground_truth, _, inserted = stem.rpartition("_")
-        scene, dash, background_number = ground_truth.rpartition("-")
-        if not (scene and dash):
-            raise DataError(f"the file name {stem!r}; expected SCENE-BACKGROUND_FOREGROUND")
-        background = self._condition(columns[2])
-        if background is None:
-            raise DataError(f"the condition {columns[2]!r}; expected a number 1-{NUM_CONDITIONS}")
-        label = _label(columns[1])
-        return ListedPair(
-            path=path,
-            folder=folder,
-            scene=scene,
-            background_number=background_number,
-            foreground=self._condition(inserted),
-            background=background,
-            composite_style=tuple(label[self.order.index(c)] for c in range(NUM_CONDITIONS)),
-            splits=(listed.split,),
-        )
-
-    def _condition(self, number: str) -> int | None:
-        if re.fullmatch(r"0*(10|[1-9])", number.strip()) is None:
-            return None
-        return self.order[int(number) - 1]
+    def _listed_pairs(self) -> tuple[list[LayoutEntry], list[Rejection]]:
+        """Return an entry for each listed composite."""
+        pairs, rejected = self._listed
+        self.categories.check_used([pair.path for pair in pairs])
+        return [self._pair_entry(pair) for pair in pairs], rejected
 
     def _pair_entry(self, pair: ListedPair) -> LayoutEntry:
         stem = pair.path.rpartition("/")[2].rpartition(".")[0]
         files = {
             "composite": pair.path,
-            "ground_truth": beneath(pair.folder, "real_images", f"{pair.scene}-{pair.background_number}.jpg"),
-            "foreground_mask": beneath(pair.folder, "masks", f"{pair.scene}.png"),
+            "ground_truth": join_path(
+                pair.folder, "real_images", f"{pair.scene}-{pair.background_number}.jpg"
+            ),
+            "foreground_mask": join_path(pair.folder, "masks", f"{pair.scene}.png"),
         }
         labels = {"composite_style": pair.composite_style, "ground_truth_style": pair.background}
         stratum = self._stratum(pair.folder, self.categories.of(pair.path), pair.splits)
         return LayoutEntry(f"{stratum.subset}/{stem}", stratum, files, labels)
 
     def _listed_scenes(self) -> tuple[list[LayoutEntry], list[Rejection]]:
-        entries, rejected = [], []
-        self._scene_categories.check_used([beneath(*scene) for scene in self._scenes_of_pairs])
+        """Return an entry for each scene of the listed composites."""
+        entries = []
+        rejected = list(self._listed[1])
+        self._scene_categories.check_used([join_path(*scene) for scene in self._scenes_of_pairs])
         for (folder, scene), pairs in sorted(self._scenes_of_pairs.items()):
             kept = []
             for pair in pairs:
@@ -252,16 +222,17 @@ class RdHarmony:
         return entries, rejected
 
     def _unfit_for_scene(self, pair: ListedPair) -> str | None:
-        if pair.foreground is None or self._condition(pair.background_number) is None:
-            return "the file name does not tell the two conditions; expected SCENE-BACKGROUND_FOREGROUND"
-        if self._condition(pair.background_number) != pair.background:
+        """Return why a composite cannot be made from its scene, or None."""
+        if pair.foreground is None or condition_of(pair.background_number, self.order) is None:
+            return "the file name does not give the two conditions; expected SCENE-BACKGROUND_FOREGROUND"
+        if condition_of(pair.background_number, self.order) != pair.background:
             return f"the file name says background {pair.background_number}, the list another condition"
         if pair.foreground == pair.background:
-            return "foreground and background of one condition: no composite"
+            return "foreground and background have the same condition: no composite"
         return None
 
     def _listed_scene(self, folder: str, scene: str, pairs: list[ListedPair]) -> LayoutEntry:
-        width = min(len(pair.background_number) for pair in pairs)  # "01" to "10", or "1" to "10"
+        digits = min(len(pair.background_number) for pair in pairs)  # "01" to "10", or "1" to "10"
         listed = [
             {
                 "foreground": pair.foreground,
@@ -270,13 +241,15 @@ class RdHarmony:
             }
             for pair in pairs
         ]
-        pictures = self._expected_pictures(folder, scene, width)
-        return self._scene_entry(folder, scene, pictures, pairs[0].splits, listed, len(pairs))
+        pictures = self._expected_pictures(folder, scene, digits)
+        return self._scene_entry(
+            folder, scene, pictures, splits=pairs[0].splits, pairs=listed, items=len(pairs)
+        )
 
-    def _expected_pictures(self, folder: str, scene: str, width: int) -> dict[int, str]:
-        """Path of the picture of each condition 0-9; numbers are padded with zeros to `width`."""
+    def _expected_pictures(self, folder: str, scene: str, digits: int) -> dict[int, str]:
+        """Return the path of each condition's picture; numbers are padded with zeros to `digits`."""
         return {
-            condition: beneath(folder, "real_images", f"{scene}-{number:0{width}d}.jpg")
+            condition: join_path(folder, "real_images", f"{scene}-{number:0{digits}d}.jpg")
             for number, condition in enumerate(self.order, start=1)
         }
 
@@ -285,13 +258,13 @@ class RdHarmony:
         folder: str,
         scene: str,
         pictures: dict[int, str],
-        splits: tuple[str, ...],
-        pairs: list[dict[str, Any]] | None,
-        items: int,
+        splits: tuple[str, ...] = (),
+        pairs: list[dict[str, Any]] | None = None,
+        items: int = 1,
     ) -> LayoutEntry:
         files = {f"images[{condition}]": pictures[condition] for condition in sorted(pictures)}
-        files["foreground_mask"] = beneath(folder, "masks", f"{scene}.png")
-        stratum = self._stratum(folder, self._scene_categories.of(beneath(folder, scene)), splits)
+        files["foreground_mask"] = join_path(folder, "masks", f"{scene}.png")
+        stratum = self._stratum(folder, self._scene_categories.of(join_path(folder, scene)), splits)
         return LayoutEntry(f"{stratum.subset}/{scene}", stratum, files, {"pairs": pairs}, items)
 
     def _subset(self, folder: str) -> str:
@@ -303,16 +276,19 @@ class RdHarmony:
 
 
 def category_of_subset(subset: str) -> str | None:
-    """human for SHuman: the released folders are named S and the category."""
+    """Return the category in the name of a released subset (human for SHuman), or None."""
     named = re.fullmatch(r"S([A-Z][A-Za-z]*)", subset)
     return named[1].lower() if named else None
 
 
 def parse_condition_order(text: str) -> tuple[int, ...]:
-    """Ten conditions between commas, by name (noon_clear) or by number 1-10 in `CaptureCondition`'s order.
+    """Parse ten conditions, separated by commas, into conditions 0-9.
+
+    Args:
+        text: names (noon_clear) or numbers 1-10 in the order of `CaptureCondition`.
 
     Raises:
-        ValueError: not each of the ten once.
+        ValueError: not every condition occurs exactly once.
     """
     names = {condition.name.lower(): int(condition) for condition in CaptureCondition}
     names |= {str(condition + 1): int(condition) for condition in CaptureCondition}
@@ -321,22 +297,3 @@ def parse_condition_order(text: str) -> tuple[int, ...]:
         known = ", ".join(condition.name.lower() for condition in CaptureCondition)
         raise ValueError(f"--condition-order {text!r}: expected each of {known} (or 1 to 10) once")
     return order
-
-
-def _label(text: str) -> list[float]:
-    try:
-        label = [float(number) for number in text.strip().split("_")]
-    except ValueError:
-        raise DataError(f"the label {text!r}; expected ten numbers joined by _") from None
-    check_style_label(label)
-    return label
-
-
-def _joined(first: ListedPair | None, again: ListedPair) -> ListedPair:
-    """A pair that is listed again: in another split, or a plain repetition."""
-    if first is None:
-        return again
-    if (first.composite_style, first.background) != (again.composite_style, again.background):
-        raise DataError("duplicate id: listed before with another label or condition")
-    splits = tuple(dict.fromkeys((*first.splits, *again.splits)))
-    return ListedPair(**{**first.__dict__, "splits": splits})

@@ -1,4 +1,4 @@
-"""What a command that has made a data set says of it."""
+"""Terminal output of the commands that build a data set."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pipelines.shards.manifest import Manifest
 
 _SHOWN_REJECTIONS = 10
 _SHOWN_KINDS = 8
-_PARTICULARS = r"\([^)]*\)|\[[^\]]*\]|'[^']*'|\S*/\S*|-?\d+(\.\d+)?"
+_DETAILS = r"\([^)]*\)|\[[^\]]*\]|'[^']*'|\S*/\S*|-?\d+(\.\d+)?"
 
 
-def show_finished(destination: DatasetBuild, manifest: Manifest) -> int:
-    """Of a data set that was there already; returns the exit code 0."""
-    destination.clean()
-    results.print(f"{destination.location} is finished: {manifest.rows:,} rows in {_shards(manifest)}")
+def show_finished(build: DatasetBuild, manifest: Manifest) -> int:
+    """Print that the data set was complete already, remove leftovers of its build and return exit code 0."""
+    build.clean()
+    results.print(f"{build.location} is finished: {manifest.rows:,} rows in {_shards(manifest)}")
     return 0
 
 
-def show_result(destination: DatasetBuild, outcome: BuildResult) -> int:
-    """Rows by stratum, size and what was rejected; returns the exit code 0."""
-    manifest = outcome.manifest
-    table = Table(title=str(destination.location))
+def show_result(build: DatasetBuild, result: BuildResult) -> int:
+    """Print rows by stratum, the size and the rejections of a new data set; return exit code 0."""
+    manifest = result.manifest
+    table = Table(title=str(build.location))
     for column in ("", "name", "rows"):
         table.add_column(column, justify="right" if column == "rows" else "left")
     for field, totals in manifest.totals().items():
@@ -37,7 +37,7 @@ def show_result(destination: DatasetBuild, outcome: BuildResult) -> int:
         f"{manifest.rows:,} rows ({manifest.samples:,} samples an epoch) in {_shards(manifest)}, "
         f"{manifest.bytes / 1e6:,.1f} MB"
     )
-    _show_rejections(destination, outcome)
+    _show_rejections(build, result)
     return 0
 
 
@@ -46,19 +46,19 @@ def _shards(manifest: Manifest) -> str:
     return f"{count} shard{'' if count == 1 else 's'}"
 
 
-def _show_rejections(destination: DatasetBuild, outcome: BuildResult) -> None:
-    if not outcome.rejected:
+def _show_rejections(build: DatasetBuild, result: BuildResult) -> None:
+    if not result.rejected:
         return
-    kinds = Counter(_kind(rejection.reason) for rejection in outcome.rejected)
-    results.print(f"{len(outcome.rejected)} rejected, each in {destination.location / REJECTED_NAME}:")
-    for rejection in outcome.rejected[:_SHOWN_REJECTIONS]:
+    kinds = Counter(_kind(rejection.reason) for rejection in result.rejected)
+    results.print(f"{len(result.rejected)} rejected, each in {build.location / REJECTED_NAME}:")
+    for rejection in result.rejected[:_SHOWN_REJECTIONS]:
         results.print(f"  {rejection.file}: {rejection.reason}")
-    if len(outcome.rejected) > _SHOWN_REJECTIONS:
-        named = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(_SHOWN_KINDS))
-        results.print(f"  and more; the most common kinds: {named}")
+    if len(result.rejected) > _SHOWN_REJECTIONS:
+        common = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(_SHOWN_KINDS))
+        results.print(f"  and more; the most common kinds: {common}")
 
 
 def _kind(reason: str) -> str:
-    """A reason without what differs from sample to sample: its line, names, numbers, what was expected."""
+    """Return a reason without the line, names, numbers and expectations that differ between samples."""
     text = re.split(r"[;,] expected|: no file", re.sub(r"^.*? line \d+: ", "", reason))[0]
-    return re.sub(_PARTICULARS, "...", text)
+    return re.sub(_DETAILS, "...", text)

@@ -1,9 +1,9 @@
-"""Image shards (.tar) in the WebDataset convention: into parquet, or indexed where they lie.
+"""Image archives (.tar) in the WebDataset convention: converted to parquet, or indexed in place.
 
-A sample is a run of members with one NAME: `NAME.composite.jpg`, `NAME.ground_truth.jpg`, `NAME.mask.png`
-(each .jpg, .jpeg or .png) and, if wanted, `NAME.json` with any of subset, category, splits, composite_style
-and ground_truth_style. With --in-place only manifest.json is written, and archives are read by byte range:
-after archives were added or replaced, delete manifest.json and run the command again.
+A sample is a run of members with the same NAME: `NAME.composite.jpg`, `NAME.ground_truth.jpg`,
+`NAME.mask.png` (each .jpg, .jpeg or .png) and, optionally, `NAME.json` with any of subset, category, splits,
+composite_style and ground_truth_style. With --in-place only manifest.json is written, and archives are read
+by byte range: after adding or replacing archives, delete manifest.json and run the command again.
 """
 
 from __future__ import annotations
@@ -28,15 +28,18 @@ from pipelines.shards.writer import GroupLimit, StratumCounter, WrittenShard
 
 @dataclass(frozen=True)
 class WebDataset:
-    """
+    """A folder of archives.
+
     Attributes:
-        source: the folder of the archives. defaults: what holds where a sample does not say.
+        source: the folder.
+        defaults: values for what a sample's JSON does not give.
     """
 
     source: Location
     defaults: Stratum
 
     def identity(self) -> dict[str, Any]:
+        """Return the request that a data set is built from (see `DatasetBuild`)."""
         return {
             "command": "shard webdataset",
             "source": str(self.source),
@@ -52,7 +55,7 @@ class WebDataset:
         """Paths of the archives beneath the source, sorted.
 
         Raises:
-            DataError: there is none.
+            DataError: there are none.
         """
         archives = [path for path in self.source.walk_files() if path.endswith(".tar")]
         if not archives:
@@ -62,6 +65,8 @@ class WebDataset:
 
 @dataclass(frozen=True)
 class ArchiveRow:
+    """A checked row and the sample in the archive that it was made from."""
+
     row: Row
     sample: TarSample
 
@@ -69,30 +74,42 @@ class ArchiveRow:
 def rows_of_archive(
     reader: HashingReader, path: str, defaults: Stratum, longest_side: int | None = None
 ) -> Iterator[ArchiveRow | Rejection]:
-    """Every sample of an archive, checked.
+    """Yield the row of every sample of an archive, or the reason for rejecting it.
 
-    An archive that breaks off is rejected as a whole for as many samples as were read before it did, since
-    how many are lost cannot be known.
+    The number of samples lost in an archive that is cut short is unknown: it is rejected as one more item for
+    each sample that was read before the cut.
+
+    Args:
+        path: path of the archive beneath the source.
+        defaults: values for what a sample's JSON does not give.
+        longest_side: limit for the longer side of the pictures in pixels; None for no limit.
     """
     seen: set[str] = set()
     try:
         for sample in tar_samples(reader):
-            file = f"{path}:{sample.name}"
+            repeated = sample.name in seen
+            seen.add(sample.name)
             try:
-                if sample.name in seen:
-                    raise DataError("duplicate id: a second sample of that name in the archive")
-                seen.add(sample.name)
-                yield ArchiveRow(prepare_row(sample_row(sample, path, defaults), longest_side), sample)
+                yield _checked_row(sample, path, defaults, longest_side, repeated)
             except DataError as error:
-                yield Rejection(f"{path.removesuffix('.tar')}/{sample.name}", file, str(error))
+                rejected_id = f"{path.removesuffix('.tar')}/{sample.name}"
+                yield Rejection(rejected_id, f"{path}:{sample.name}", str(error))
     except DataError as error:
         yield Rejection(path.removesuffix(".tar"), path, str(error), max(1, len(seen)))
 
 
-def index_archive(folder: Location, path: str, defaults: Stratum) -> WrittenShard:
-    """The manifest of an archive as it lies: row groups are byte ranges of whole, fit samples.
+def _checked_row(
+    sample: TarSample, path: str, defaults: Stratum, longest_side: int | None, repeated: bool
+) -> ArchiveRow:
+    if repeated:
+        raise DataError("duplicate id: a second sample of that name in the archive")
+    return ArchiveRow(prepare_row(sample_row(sample, path, defaults), longest_side), sample)
 
-    A sample that is unfit stands between two row groups, so that no reader ever meets it.
+
+def index_archive(folder: Location, path: str, defaults: Stratum) -> WrittenShard:
+    """Make the manifest of an archive in place: row groups are byte ranges of whole samples.
+
+    A rejected sample lies between two row groups, so that no reader fetches it.
     """
     rejected: list[Rejection] = []
     counter = StratumCounter()
@@ -100,35 +117,37 @@ def index_archive(folder: Location, path: str, defaults: Stratum) -> WrittenShar
     run: list[ArchiveRow] = []
     limit = GroupLimit()
 
-    def close() -> None:
+    def close_row_group() -> None:
         if run:
-            start, end = run[0].sample.offset, run[-1].sample.end
-            groups.append(counter.row_group((found.row for found in run), end - start, start))
+            start = run[0].sample.offset
+            end = run[-1].sample.end
+            groups.append(counter.row_group((item.row for item in run), end - start, start))
             run.clear()
 
     with (folder / path).open("rb") as stream:
         reader = HashingReader(stream)
-        for found in rows_of_archive(reader, path, defaults):
-            if isinstance(found, Rejection):
-                rejected.append(found)
-                close()
+        for item in rows_of_archive(reader, path, defaults):
+            if isinstance(item, Rejection):
+                rejected.append(item)
+                close_row_group()
                 continue
-            size = found.sample.end - (run[-1].sample.end if run else found.sample.offset)
-            if not run or not limit.fits(samples_of(found.row), size):
-                close()
-                limit, size = GroupLimit(), found.sample.end - found.sample.offset
-            run.append(found)
-            limit.add(samples_of(found.row), size)
-        close()
+            size = item.sample.end - (run[-1].sample.end if run else item.sample.offset)
+            if not run or not limit.fits(samples_of(item.row), size):
+                close_row_group()
+                limit = GroupLimit()
+                size = item.sample.end - item.sample.offset
+            run.append(item)
+            limit.add(samples_of(item.row), size)
+        close_row_group()
         size_bytes, sha256 = reader.finish()
     shards = (Shard(path, size_bytes, sha256, tuple(groups)),) if groups else ()
     manifest = Manifest(
-        RowKind.PAIR,
-        Container.TAR,
-        defaults.domain,
-        tuple(counter.numbers),
-        shards,
-        dict(counter.conditions),
+        kind=RowKind.PAIR,
+        container=Container.TAR,
+        domain=defaults.domain,
+        strata=tuple(counter.numbers),
+        shards=shards,
+        conditions=dict(counter.conditions),
         tar_defaults=defaults,
     )
     return WrittenShard(manifest, rejected)

@@ -140,7 +140,7 @@ def test_categories_and_sizes_reach_the_data_set(tmp_path: Path, capsys: pytest.
     with (source / "IHD_train.txt").open("a") as stream:
         stream.write("broken\n")
     assert main([*command, "--categories", "categories.tsv", "--max-size", "48"]) == 1
-    assert "mend the lists" in capsys.readouterr().err
+    assert "correct the lists" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["rejected.jsonl"]
     (source / "IHD_train.txt").write_text("".join(f"{line}\n" for line in lines))
     assert main([*command, "--categories", "categories.tsv", "--max-size", "48"]) == 0

@@ -145,8 +145,8 @@ ONE_HOT = "_".join(["1.0", *["0.0"] * 9])
         ("SHuman/composite_images/001-01_02.jpg\ta_b\t1", "ten numbers"),
         (f"SHuman/composite_images/001.jpg\t{ONE_HOT}\t1", "SCENE-BACKGROUND_FOREGROUND"),
         (f"SHuman/composite_images/001-01_02.jpg\t{ONE_HOT}\t2", "another condition"),
-        (f"SHuman/composite_images/001-01_01.jpg\t{ONE_HOT}\t1", "of one condition"),
-        (f"SHuman/composite_images/001-01_99.jpg\t{ONE_HOT}\t1", "does not tell"),
+        (f"SHuman/composite_images/001-01_01.jpg\t{ONE_HOT}\t1", "have the same condition"),
+        (f"SHuman/composite_images/001-01_99.jpg\t{ONE_HOT}\t1", "does not give"),
     ],
 )
 def test_a_bad_rdharmony_line_is_rejected(tmp_path: Path, line: str, reason: str) -> None:
