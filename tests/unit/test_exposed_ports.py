@@ -63,6 +63,7 @@ def test_no_shell_is_asked() -> None:
     assert not any(key.arg == "shell" for key in keywords)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "entry", [COMMAND, LIBRARY, LIBRARY_AFTER_RAY], ids=["command", "connect", "after ray"]
 )

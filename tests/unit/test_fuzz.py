@@ -27,6 +27,7 @@ def test_every_target_is_run(all_targets: dict[str, Target]) -> None:
     assert tuple(all_targets) == NAMES
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # what a parser warns of is not under test
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_but_the_projects_own_errors(name: str, all_targets: dict[str, Target]) -> None:

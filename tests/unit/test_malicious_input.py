@@ -208,6 +208,7 @@ def test_no_claim_of_a_manifest_is_believed(tmp_path: Path) -> None:
         Manifest.from_json(json.loads(json.dumps(value)))
 
 
+@pytest.mark.slow
 def test_no_row_group_unfolds(tmp_path: Path) -> None:
     picture = bytes(64 << 20)
     row = {field.name: None for field in PAIR_SCHEMA} | {

@@ -14,6 +14,7 @@ from pipelines.benchmarks.update_worker import Turn
 from tests.golden_support import ruled_batches
 
 
+@pytest.mark.slow
 def test_the_plain_update_is_this_projects() -> None:
     method, plain = CharmNetMethod(width=8, precision="float64", seed=0), PlainUpdate(width=8)
     for released, name in RELEASED_NAMES.items():

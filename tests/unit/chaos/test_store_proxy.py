@@ -12,6 +12,8 @@ import pytest
 
 from pipelines.chaos.store_proxy import Behaviour, StoreProxy
 
+pytestmark = pytest.mark.servers
+
 
 class _Echo(BaseHTTPRequestHandler):
     """Answers with the Host header that came, the size of the body, and a body of a megabyte."""

@@ -136,6 +136,7 @@ def test_foreground_loss_is_the_released_one_also_for_a_tiny_mask(
         np.testing.assert_allclose(loss, golden[f"loss_{name}_per_sample"], rtol=tolerances.loss)
 
 
+@pytest.mark.slow
 def test_the_first_update_has_the_released_losses(
     golden: dict, tolerances: Tolerances, stepped: tuple
 ) -> None:
@@ -146,6 +147,7 @@ def test_the_first_update_has_the_released_losses(
     np.testing.assert_allclose(-first["adversarial"], updated_logits, rtol=tolerances.loss)
 
 
+@pytest.mark.slow
 def test_the_first_update_has_the_released_gradients(
     golden: dict, tolerances: Tolerances, stepped: tuple
 ) -> None:
@@ -162,6 +164,7 @@ def test_the_first_update_has_the_released_gradients(
         assert ours == pytest.approx(norm, rel=tolerances.gradient)
 
 
+@pytest.mark.slow
 def test_one_update_leaves_the_released_weights(golden: dict, tolerances: Tolerances, stepped: tuple) -> None:
     first = stepped[2]
     exact = tolerances is EXACT
@@ -206,6 +209,7 @@ def test_one_update_leaves_the_released_weights(golden: dict, tolerances: Tolera
     assert_figures(golden, "after1_G_eval_domain1_output", first["harmonized"], atol)
 
 
+@pytest.mark.slow
 def test_ten_updates_follow_the_released_trace(golden: dict, tolerances: Tolerances, stepped: tuple) -> None:
     ours = np.array([[step[LOSS_NAMES[name]] for name in golden["trace_names"]] for step in stepped[1]])
     for steps, rtol in tolerances.trace.items():

@@ -65,6 +65,7 @@ def test_an_update_never_waits_for_a_number(name: str, batches: dict) -> None:
 
 
 # torch's compiler warns of what it does itself.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 def test_compiled_parts_learn_as_they_do_else(batches: dict) -> None:
@@ -219,6 +220,7 @@ def test_classes_that_there_are_not_are_refused(batches: dict) -> None:
             replace(batches[Domain.RENDERED], ground_truth_style=wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_that_is_not_trained_does_not_load_the_compiler(name: str) -> None:
     code = (

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -115,12 +112,3 @@ def test_statistics_per_domain_change_testing_only() -> None:
     for domain in Domain:
         other, own = (network(*inputs[domain], domain).harmonized for network in (shared, separate))
         assert not torch.allclose(own, other)
-
-
-def test_the_science_imports_neither_ray_nor_mlflow() -> None:
-    code = (
-        "import sys, charmnet.weights, charmnet.methods; from charmnet import CharmNet;"
-        "print({'ray', 'mlflow', 'pyarrow', 's3fs'} & set(sys.modules))"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "set()"

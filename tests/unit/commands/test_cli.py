@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_warnings_reach_the_terminal_after_mlflow_has_silenced_them() -> None:
     code = """
 import logging

@@ -79,6 +79,7 @@ def test_every_epoch_delivers_every_sample_once(
     assert set(got) == expected
 
 
+@pytest.mark.slow
 @given(shard_sizes, st.integers(0, 99), st.lists(st.integers(0, 400), min_size=2, max_size=6))
 @settings(max_examples=100)
 def test_any_cut_gives_the_same_stream(shards: list[list[int]], seed: int, cuts: list[int]) -> None:
@@ -206,6 +207,7 @@ def test_nothing_selected_is_refused_with_what_there_is() -> None:
         EpochPlan(manifest_of([[4]]), Selection("split == 'c'"))
 
 
+@pytest.mark.slow
 def test_a_window_costs_the_same_in_a_hundred_million_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     # One RowGroup object many times over: the plan must not care, and the test must not take gigabytes.
     group = RowGroup(64, 64, 0, {0: (64, 64)})

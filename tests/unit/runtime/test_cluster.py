@@ -11,6 +11,8 @@ import ray
 from charmnet.errors import ClusterError
 from pipelines.runtime.cluster import connect, free_port
 
+pytestmark = pytest.mark.servers
+
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])  # nothing listens there
 def test_a_cluster_that_does_not_answer_is_named_at_once(

@@ -144,6 +144,7 @@ def test_pickles_without_secrets(monkeypatch) -> None:
     assert pickle.loads(data) == Location.of("s3://bucket/x")
 
 
+@pytest.mark.servers
 def test_a_store_that_does_not_answer_is_named(monkeypatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
