@@ -17,6 +17,7 @@ from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.codecs import REDUCTIONS
 
 TRAINING_SIZE = 256
+"""Height and width of the pictures that the networks take, in pixels."""
 
 _AREA_SCALE = (0.5, 1.0)
 _ASPECT_RATIO = (3 / 4, 4 / 3)  # width over height

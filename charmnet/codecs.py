@@ -3,7 +3,7 @@
 Decoding is OpenCV's: the released loaders read with it. OpenCV from 4.11 on refuses data that is cut short
 and PNGs whose checksums fail (Pillow takes PNGs without their end); neither library notices bytes that
 changed inside a JPEG. `charmnet.jpeg` and `charmnet.png_bits` give the same pixels faster and are asked
-first; `charmnet.image_limits` refuses files that were made to harm.
+first; `charmnet.image_limits` refuses files that would exhaust memory or time.
 
 Orientation: pixels are taken as they are stored and an EXIF orientation is ignored, so that a composite, its
 mask and its ground truth stay aligned when only some of the files carry the tag. Only a user's own pictures

@@ -51,7 +51,7 @@ def check_before_decoding(data: bytes) -> tuple[int, int]:
     image_format, height, width = _jpeg_header(data) or _png_header(data) or _header(data)
     pixels = height * width
     if pixels > max(_BOMB_PIXELS, _PIXELS_PER_BYTE[image_format] * len(data)):
-        raise DataError(f"{pixels:,} pixels in {len(data):,} bytes: a broken header, or made to harm")
+        raise DataError(f"{pixels:,} pixels in {len(data):,} bytes: a broken header or a decompression bomb")
     if image_format == "JPEG" and not _has_one_scan(data) and data.count(_JPEG_SCAN) > MAX_JPEG_SCANS:
         raise DataError(f"a JPEG of more than {MAX_JPEG_SCANS} scans; save it again")
     if image_format == "PNG":

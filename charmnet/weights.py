@@ -307,7 +307,7 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # the unpickler has no errors of its own: data that is no pickle raises any
-        raise WeightsError(f"{path} is no file of weights that is safe to read: {_reason(error)}") from error
+        raise WeightsError(f"{path} is not a weights file that is safe to read: {_reason(error)}") from error
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path}: expected a mapping of names to tensors, got {type(state).__name__}")
     for key, value in state.items():
@@ -326,4 +326,4 @@ def _refuse_compressed(path: Path) -> None:
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
         return  # the old format, or nothing that `torch.load` takes either
     if compressed:
-        raise WeightsError(f"{path} is no file of weights: {compressed[0]} in it is compressed")
+        raise WeightsError(f"{path} is not a weights file: its member {compressed[0]} is compressed")

@@ -1,3 +1,7 @@
+"""Random crops and flips: their ranges, the rule about foreground, and reduced pictures."""
+
+from __future__ import annotations
+
 import cv2
 import numpy as np
 import pytest
@@ -19,7 +23,9 @@ def mask_of(height: int, width: int, *box: int) -> np.ndarray:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 2**32))
-def test_crops_lie_within_the_picture_and_keep_the_released_ranges(height, width, seed):
+def test_crops_lie_within_the_picture_and_keep_the_released_ranges(
+    height: int, width: int, seed: int
+) -> None:
     a = draw_augmentation(np.random.default_rng(seed), mask_of(height, width), size=8)
     assert 0 <= a.top <= a.top + a.height <= height
     assert 0 <= a.left <= a.left + a.width <= width
@@ -29,7 +35,7 @@ def test_crops_lie_within_the_picture_and_keep_the_released_ranges(height, width
         assert a.height * a.width > 0.49 * height * width
 
 
-def test_draws_cover_scale_ratio_and_flip():
+def test_draws_cover_scale_ratio_and_flip() -> None:
     rng = np.random.default_rng(0)
     draws = [draw_augmentation(rng, mask_of(400, 400), size=8) for _ in range(2000)]
     area = np.array([a.height * a.width for a in draws]) / 400**2
@@ -40,18 +46,18 @@ def test_draws_cover_scale_ratio_and_flip():
     assert 0.47 < np.mean([a.flip for a in draws]) < 0.53
 
 
-def test_a_panorama_falls_back_to_its_centre():
+def test_a_panorama_falls_back_to_its_centre() -> None:
     a = draw_augmentation(np.random.default_rng(1), mask_of(100, 1000))
     assert (a.top, a.left, a.height, a.width) == (0, 433, 100, 133)
 
 
-def test_the_same_seed_gives_the_same_draw():
+def test_the_same_seed_gives_the_same_draw() -> None:
     mask = mask_of(300, 400, 10, 10, 60, 60)
     first, again, other = (draw_augmentation(np.random.default_rng(seed), mask) for seed in (5, 5, 6))
     assert first == again != other
 
 
-def test_crops_without_foreground_are_accepted_only_now_and_then():
+def test_crops_without_foreground_are_accepted_only_now_and_then() -> None:
     mask = mask_of(400, 400, 0, 0, 12, 12)  # a corner that most crops miss
     rng = np.random.default_rng(2)
     empty = [apply(draw_augmentation(rng, mask), mask).sum() <= 1 for _ in range(1000)]
@@ -59,11 +65,11 @@ def test_crops_without_foreground_are_accepted_only_now_and_then():
     assert 0.15 < np.mean(empty) < 0.45
 
 
-def test_an_empty_mask_ends():
+def test_an_empty_mask_ends() -> None:
     mask = np.zeros((50, 60), np.uint8)
 
     class NeverAccepts(np.random.Generator):
-        def random(self, *args, **kwargs):
+        def random(self, *args: object, **kwargs: object) -> float:
             return 0.99
 
     assert draw_augmentation(np.random.default_rng(0), mask).height <= 50
@@ -71,7 +77,7 @@ def test_an_empty_mask_ends():
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_apply_is_crop_then_bilinear_resize_then_mirror(flip):
+def test_apply_is_crop_then_bilinear_resize_then_mirror(flip: bool) -> None:
     a = Augmentation(top=20, left=30, height=200, width=260, flip=flip)
     expected = cv2.resize(PHOTOGRAPH[20:220, 30:290], (256, 256), interpolation=cv2.INTER_LINEAR)
     assert np.array_equal(apply(a, PHOTOGRAPH), expected[:, ::-1] if flip else expected)
@@ -79,7 +85,9 @@ def test_apply_is_crop_then_bilinear_resize_then_mirror(flip):
 
 @given(st.integers(300, 2000), st.integers(300, 2000), st.integers(0, 2**32))
 @settings(max_examples=60, deadline=None)
-def test_a_reduced_crop_is_the_same_to_half_a_pixel_and_still_large_enough(height, width, seed):
+def test_a_reduced_crop_is_the_same_to_half_a_pixel_and_still_large_enough(
+    height: int, width: int, seed: int
+) -> None:
     a = draw_augmentation(np.random.default_rng(seed), mask_of(height, width), size=100)
     r = a.reduction(100)
     assert r == 8 or min(a.height, a.width) < 2 * r * 100
@@ -87,15 +95,15 @@ def test_a_reduced_crop_is_the_same_to_half_a_pixel_and_still_large_enough(heigh
     assert min(reduced.height, reduced.width) >= 100 - (r > 1)
     assert reduced.crop(np.empty((-(-height // r), -(-width // r)))).shape == (reduced.height, reduced.width)
     back = reduced.enlarged(r)
-    for mine, drawn in zip(
+    for edge, drawn_edge in zip(
         (back.top, back.left, back.top + back.height, back.left + back.width),
         (a.top, a.left, a.top + a.height, a.left + a.width),
         strict=True,
     ):
-        assert abs(mine - drawn) <= r / 2 + (r - 1) / 2
+        assert abs(edge - drawn_edge) <= r / 2 + (r - 1) / 2
 
 
-def test_masks_stay_binary_and_aligned_with_the_picture():
+def test_masks_stay_binary_and_aligned_with_the_picture() -> None:
     mask = (PHOTOGRAPH[..., 0] > 120).astype(np.uint8)
     a = Augmentation(10, 10, 250, 300, flip=True)
     resized = apply(a, mask)
@@ -105,7 +113,7 @@ def test_masks_stay_binary_and_aligned_with_the_picture():
     assert not resized[smooth < 125].any()
 
 
-def test_resize_keeps_a_picture_of_the_right_size():
+def test_resize_keeps_a_picture_of_the_right_size() -> None:
     square = PHOTOGRAPH[:256, :256]
     assert np.array_equal(resize(square), square)
     assert resize(PHOTOGRAPH, 64).shape == (64, 64, 3)

@@ -1,6 +1,11 @@
+"""Pictures and masks through encoding and decoding, and the files that are refused."""
+
+from __future__ import annotations
+
 import io
 import struct
 import zlib
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -36,11 +41,11 @@ def pillow_bytes(image: Image.Image, image_format: str, **options: object) -> by
     return stream.getvalue()
 
 
-def test_lossless_round_trip_is_rgb():
+def test_lossless_round_trip_is_rgb() -> None:
     assert np.array_equal(decode_rgb(encode_png(PHOTOGRAPH)), PHOTOGRAPH)
 
 
-def test_jpeg_decodes_as_pillow_does():
+def test_jpeg_decodes_as_pillow_does() -> None:
     jpeg = encode_jpeg(PHOTOGRAPH)
     assert np.array_equal(decode_rgb(jpeg), np.asarray(Image.open(io.BytesIO(jpeg))))
     assert np.abs(decode_rgb(jpeg).astype(int) - PHOTOGRAPH).mean() < 3
@@ -49,7 +54,9 @@ def test_jpeg_decodes_as_pillow_does():
 @pytest.mark.parametrize("size", [(300, 401), (9, 17), (1, 1)])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}])
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_a_jpeg_has_opencvs_pixels_whoever_decodes_it(mode, options, size):
+def test_a_jpeg_has_opencvs_pixels_whoever_decodes_it(
+    mode: str, options: dict[str, object], size: tuple[int, int]
+) -> None:
     image = Image.fromarray(PHOTOGRAPH[: size[0], : size[1]]).convert(mode)
     jpeg = pillow_bytes(image, "JPEG", quality=90, **options)
     expected = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
@@ -57,7 +64,7 @@ def test_a_jpeg_has_opencvs_pixels_whoever_decodes_it(mode, options, size):
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_a_reduced_jpeg_is_the_picture_in_small(reduction, monkeypatch):
+def test_a_reduced_jpeg_is_the_picture_in_small(reduction: int, monkeypatch: pytest.MonkeyPatch) -> None:
     jpeg = encode_jpeg(PHOTOGRAPH)
     height, width = -(-300 // reduction), -(-401 // reduction)
     reduced = decode_rgb(jpeg, reduction=reduction)
@@ -70,13 +77,13 @@ def test_a_reduced_jpeg_is_the_picture_in_small(reduction, monkeypatch):
     assert np.array_equal(decode_rgb(encode_png(PHOTOGRAPH), reduction=reduction), PHOTOGRAPH)
 
 
-def test_size_comes_from_the_header_alone():
+def test_size_comes_from_the_header_alone() -> None:
     assert image_size(encode_png(PHOTOGRAPH)[:200]) == (300, 401)
     assert image_size(encode_jpeg(PHOTOGRAPH)[:1000]) == (300, 401)
 
 
 @pytest.mark.parametrize("grey", ["L", "LA", "I;16"])
-def test_other_modes_become_rgb(grey):
+def test_other_modes_become_rgb(grey: str) -> None:
     values = PHOTOGRAPH[..., 0]
     image = (
         Image.fromarray(values.astype(np.uint16) * 257)
@@ -91,27 +98,27 @@ def test_other_modes_become_rgb(grey):
     [encoded(".jpg"), encoded(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1), encoded(".png"), encoded(".webp")],
     ids=["jpeg", "progressive", "png", "webp"],
 )
-def test_data_cut_short_is_refused_wherever_it_is_cut(whole):
+def test_data_cut_short_is_refused_wherever_it_is_cut(whole: bytes) -> None:
     decode_rgb(whole)
     for cut in (1, 2, 13, 200, len(whole) // 2, len(whole) - 700, len(whole) - 10, len(whole)):
         with pytest.raises(DataError):
             decode_rgb(whole[: len(whole) - cut])
 
 
-def test_a_png_with_a_changed_byte_is_refused():
+def test_a_png_with_a_changed_byte_is_refused() -> None:
     png = bytearray(encode_png(PHOTOGRAPH))
     png[len(png) // 2] ^= 1
     with pytest.raises(DataError, match="broken"):
         decode_rgb(bytes(png))
 
 
-def test_what_is_no_picture_is_refused():
+def test_what_is_no_picture_is_refused() -> None:
     for junk in (b"", b"GIF89a" + bytes(100), b"<svg></svg>", bytes(1000)):
         with pytest.raises(DataError, match="no picture"):
             image_size(junk)
 
 
-def test_too_many_pixels_are_refused_before_decoding():
+def test_too_many_pixels_are_refused_before_decoding() -> None:
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     chunk = b"IHDR" + header
     png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
@@ -120,7 +127,7 @@ def test_too_many_pixels_are_refused_before_decoding():
         decode_rgb(png)
 
 
-def test_exif_orientation_is_ignored_unless_upright_is_asked():
+def test_exif_orientation_is_ignored_unless_upright_is_asked() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees to show
     jpeg = pillow_bytes(Image.fromarray(PHOTOGRAPH), "JPEG", exif=exif)
@@ -130,7 +137,7 @@ def test_exif_orientation_is_ignored_unless_upright_is_asked():
 
 
 @pytest.mark.parametrize("encode", [encode_jpeg, encode_png])
-def test_colour_profiles_are_handed_on(encode):
+def test_colour_profiles_are_handed_on(encode: Callable[..., bytes]) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     plain, profiled = encode(PHOTOGRAPH), encode(PHOTOGRAPH, profile=profile)
     assert color_profile(plain) is None
@@ -138,14 +145,14 @@ def test_colour_profiles_are_handed_on(encode):
     assert np.abs(decode_rgb(profiled).astype(int) - decode_rgb(plain)).max() <= 1
 
 
-def test_only_255_is_foreground_in_data_sets():
+def test_only_255_is_foreground_in_data_sets() -> None:
     values = np.array([[0, 1, 127], [128, 254, 255]], np.uint8)
     mask = decode_mask(encode_png(values))
     assert mask.dtype == np.uint8
     assert mask.tolist() == [[0, 0, 0], [0, 0, 1]]
 
 
-def test_masks_of_one_channel_are_what_they_were_in_three():
+def test_masks_of_one_channel_are_what_they_were_in_three() -> None:
     values = (np.arange(35 * 51, dtype=np.uint8).reshape(35, 51) > 100) * np.uint8(255)
     for mode in ("L", "1", "LA", "P", "RGB"):
         png = pillow_bytes(Image.fromarray(values).convert(mode), "PNG")
@@ -160,7 +167,7 @@ def test_masks_of_one_channel_are_what_they_were_in_three():
     seed=st.integers(0, 2**32 - 1),
     changed=st.binary(max_size=1),
 )
-def test_masks_of_one_bit_are_what_opencv_reads(height, width, seed, changed):
+def test_masks_of_one_bit_are_what_opencv_reads(height: int, width: int, seed: int, changed: bytes) -> None:
     """Whole ones, and those with a byte changed: what is refused there is refused here."""
     rng = np.random.default_rng(seed)
     mask = rng.integers(2, size=(height, width), dtype=np.uint8)
@@ -177,7 +184,7 @@ def test_masks_of_one_bit_are_what_opencv_reads(height, width, seed, changed):
     assert np.array_equal(got, read == 255)
 
 
-def test_masks_take_their_first_channel_and_one_bit_masks_work():
+def test_masks_take_their_first_channel_and_one_bit_masks_work() -> None:
     colour = np.zeros((2, 3, 3), np.uint8)
     colour[0, :, 0] = 255
     colour[1, :, 2] = 255
@@ -186,7 +193,7 @@ def test_masks_take_their_first_channel_and_one_bit_masks_work():
     assert decode_mask(pillow_bytes(one_bit, "PNG")).tolist() == [[1, 1, 1], [0, 0, 0]]
 
 
-def test_user_masks_are_cut_at_128_and_warn_about_values_between():
+def test_user_masks_are_cut_at_128_and_warn_about_values_between() -> None:
     mask, warning = decode_user_mask(encode_png(np.array([[0, 127, 128, 255]], np.uint8)))
     assert mask.tolist() == [[0, 0, 1, 1]]
     assert warning is not None
@@ -194,7 +201,7 @@ def test_user_masks_are_cut_at_128_and_warn_about_values_between():
     assert decode_user_mask(encode_png(np.array([[0, 255]], np.uint8)))[1] is None
 
 
-def test_masks_whose_foreground_cannot_be_told_are_refused():
+def test_masks_whose_foreground_cannot_be_told_are_refused() -> None:
     grey = np.array([[0, 255, 255]], np.uint8)
     white = np.full((1, 3, 3), 255, np.uint8)
     with pytest.raises(DataError, match="transparency varies"):
@@ -211,7 +218,7 @@ def test_masks_whose_foreground_cannot_be_told_are_refused():
         assert decode_user_mask(pillow_bytes(mask, "PNG"))[0].tolist() == [[0, 1, 1]]
 
 
-def test_user_masks_of_sixteen_bits_are_scaled():
+def test_user_masks_of_sixteen_bits_are_scaled() -> None:
     def decoded(*values: int) -> tuple[list, str | None]:
         mask, warning = decode_user_mask(pillow_bytes(Image.fromarray(np.array([values], np.uint16)), "PNG"))
         return mask[0].tolist(), warning
@@ -224,20 +231,20 @@ def test_user_masks_of_sixteen_bits_are_scaled():
     assert "16 bits" in warning
 
 
-def test_profiles_that_do_not_fit_rgb_are_left_behind():
+def test_profiles_that_do_not_fit_rgb_are_left_behind() -> None:
     grey = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     grey[16:20] = b"GRAY"
     assert color_profile(encode_png(PHOTOGRAPH, profile=bytes(grey))) is None
 
 
-def test_what_a_jpeg_cannot_hold_is_said():
+def test_what_a_jpeg_cannot_hold_is_said() -> None:
     wide = np.zeros((1, 65_536, 3), np.uint8)
     for profile in (None, b"x" * 128):
         with pytest.raises(DataError, match="does not fit a JPEG"):
             encode_jpeg(wide, profile=profile)
 
 
-def test_large_pictures_within_the_limit_open_without_a_warning():
+def test_large_pictures_within_the_limit_open_without_a_warning() -> None:
     header = struct.pack(">IIBBBBB", 10_000, 10_000, 8, 2, 0, 0, 0)
     png = b"\x89PNG\r\n\x1a\n"
     for chunk in (b"IHDR" + header, b"IDAT"):

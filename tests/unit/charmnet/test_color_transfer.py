@@ -1,15 +1,24 @@
+"""Transfer of a small copy's colour change to pictures of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 import cv2
 import numpy as np
 import pytest
 from skimage import data
+from torch import Tensor
 
 from charmnet import color_transfer
 from charmnet.augment import resize
-from charmnet.batch import denormalize, normalize
+from charmnet.batch import HarmonizationBatch, denormalize, normalize
 from charmnet.color_transfer import transfer_color_change
 from charmnet.errors import DataError
 from charmnet.full_size import harmonize_full_size
 from charmnet.methods import Method
+from charmnet.methods.base import Wrap
+from charmnet.vocabulary import Domain
 
 PHOTOGRAPH = data.coffee()  # 400x600
 
@@ -44,7 +53,9 @@ def error(image: np.ndarray, other: np.ndarray, mask: np.ndarray) -> float:
     ("size", "most_left"),
     [((400, 600), 0.02), ((1000, 1400), 0.02), ((256, 256), 0.02), ((120, 90), 0.05)],
 )
-def test_a_good_small_result_becomes_a_good_and_sharp_large_one(size, most_left):
+def test_a_good_small_result_becomes_a_good_and_sharp_large_one(
+    size: tuple[int, int], most_left: float
+) -> None:
     truth = cv2.resize(PHOTOGRAPH, size[::-1], interpolation=cv2.INTER_AREA)
     mask = ellipse(*size)
     composite = composite_of(truth, mask)
@@ -56,7 +67,7 @@ def test_a_good_small_result_becomes_a_good_and_sharp_large_one(size, most_left)
     assert small_error < 0.05 * error(small, small_truth, small_mask)
 
 
-def test_the_networks_blur_is_not_carried_over():
+def test_the_networks_blur_is_not_carried_over() -> None:
     composite = composite_of(PHOTOGRAPH, MASK)
     blurred = cv2.GaussianBlur(resize(PHOTOGRAPH).astype(float), (0, 0), 1.0)
     result = transfer_color_change(composite, MASK, resize(composite), blurred, resize(MASK))
@@ -66,29 +77,31 @@ def test_the_networks_blur_is_not_carried_over():
     assert error(result, PHOTOGRAPH, MASK) < 0.2 * error(enlarged, PHOTOGRAPH, MASK)
 
 
-def test_outside_the_region_every_pixel_stays():
+def test_outside_the_region_every_pixel_stays() -> None:
     changed = resize(255 - PHOTOGRAPH).astype(float)
     result = transfer_color_change(PHOTOGRAPH, MASK, resize(PHOTOGRAPH), changed, resize(MASK))
     assert np.array_equal(result[MASK == 0], PHOTOGRAPH[MASK == 0])
     assert not np.array_equal(result[MASK == 1], PHOTOGRAPH[MASK == 1])
 
 
-def test_what_lies_outside_the_region_has_no_influence():
+def test_what_lies_outside_the_region_has_no_influence() -> None:
     small, mask = resize(PHOTOGRAPH), resize(MASK)
     other = np.where(mask[..., None] == 1, small, 0).astype(np.uint8)
     changed = small * 0.8
-    here, there = (transfer_color_change(PHOTOGRAPH, MASK, guide, changed, mask) for guide in (small, other))
-    assert np.array_equal(here, there)
+    result, other_result = (
+        transfer_color_change(PHOTOGRAPH, MASK, guide, changed, mask) for guide in (small, other)
+    )
+    assert np.array_equal(result, other_result)
 
 
-def test_no_change_changes_nothing():
+def test_no_change_changes_nothing() -> None:
     small = resize(PHOTOGRAPH)
     assert np.array_equal(
         transfer_color_change(PHOTOGRAPH, MASK, small, small.astype(float), resize(MASK)), PHOTOGRAPH
     )
 
 
-def test_strips_join_without_a_seam(monkeypatch):
+def test_strips_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     composite = composite_of(PHOTOGRAPH, MASK)
     arguments = (composite, MASK, resize(composite), resize(PHOTOGRAPH).astype(float), resize(MASK))
     whole = transfer_color_change(*arguments)
@@ -96,7 +109,7 @@ def test_strips_join_without_a_seam(monkeypatch):
     assert np.array_equal(transfer_color_change(*arguments), whole)
 
 
-def test_a_region_of_one_colour_is_shifted():
+def test_a_region_of_one_colour_is_shifted() -> None:
     flat = np.full((300, 300, 3), 90, np.uint8)
     mask = ellipse(300, 300)
     result = transfer_color_change(flat, mask, resize(flat), np.full((256, 256, 3), 120.0), resize(mask))
@@ -104,25 +117,27 @@ def test_a_region_of_one_colour_is_shifted():
 
 
 class Brighten(Method):
-    """Adds 20 grey levels everywhere."""
+    """A method that adds 20 grey levels everywhere."""
 
     name = "brighten"
 
     def __init__(self) -> None:
         self.modules = {}
 
-    def update(self, batches):
+    def update(self, batches: Mapping[Domain, HarmonizationBatch], share: float = 1.0) -> dict[str, Tensor]:
         raise NotImplementedError
 
-    def distribute(self, wrap):
+    def distribute(self, wrap: Wrap) -> None:
         raise NotImplementedError
 
-    def harmonize_with_attention(self, composite, foreground_mask):
+    def harmonize_with_attention(
+        self, composite: Tensor, foreground_mask: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         return normalize(denormalize(composite) + 20 / 255), None
 
 
 @pytest.mark.parametrize("background", [False, True])
-def test_a_picture_of_any_size_is_harmonized(background):
+def test_a_picture_of_any_size_is_harmonized(background: bool) -> None:
     picture = (PHOTOGRAPH // 2).astype(np.uint8)
     result = harmonize_full_size(Brighten(), picture, MASK, background)
     difference = result.astype(int) - picture
@@ -130,7 +145,7 @@ def test_a_picture_of_any_size_is_harmonized(background):
     assert np.abs(difference[MASK == 0] - (20 if background else 0)).max() <= int(background)
 
 
-def test_what_cannot_be_harmonized_is_refused():
+def test_what_cannot_be_harmonized_is_refused() -> None:
     with pytest.raises(DataError, match="expected the same"):
         harmonize_full_size(Brighten(), PHOTOGRAPH, MASK[:-1])
     with pytest.raises(DataError, match="no foreground"):
@@ -144,6 +159,6 @@ def test_what_cannot_be_harmonized_is_refused():
         transfer_color_change(PHOTOGRAPH, MASK, resize(PHOTOGRAPH), resize(PHOTOGRAPH), resize(MASK) * 0)
 
 
-def test_a_whole_picture_of_foreground_has_no_background_to_change():
+def test_a_whole_picture_of_foreground_has_no_background_to_change() -> None:
     result = harmonize_full_size(Brighten(), PHOTOGRAPH // 2, np.ones_like(MASK), background=True)
     assert result.mean() == pytest.approx((PHOTOGRAPH // 2).mean() + 20, abs=1)

@@ -1,3 +1,7 @@
+"""MSE, fMSE and PSNR under both protocols, and their sums."""
+
+from __future__ import annotations
+
 import math
 from pathlib import Path
 
@@ -47,7 +51,7 @@ def as_array(errors: ImageErrors) -> np.ndarray:
 
 
 @pytest.mark.parametrize("protocol", Protocol)
-def test_agrees_with_the_reference_figures(protocol):
+def test_agrees_with_the_reference_figures(protocol: Protocol) -> None:
     mask = scoring_mask(encode_png(SOFT_MASK))
     ground_truth = reference_uint8(GROUND_TRUTH[None], protocol)[0]
     harmonized = image_errors(to_uint8(golden_prediction(), protocol)[0], ground_truth, mask, protocol)
@@ -56,7 +60,7 @@ def test_agrees_with_the_reference_figures(protocol):
     np.testing.assert_allclose(as_array(composite), GOLDEN[f"{protocol}_composite_metrics"], rtol=1e-12)
 
 
-def test_preprocessing_agrees_with_the_reference_sums():
+def test_preprocessing_agrees_with_the_reference_sums() -> None:
     assert GROUND_TRUTH.sum() == GOLDEN["cv2_real_sum"]
     assert COMPOSITE.sum() == GOLDEN["cv2_comp_sum"]
     assert resize(decode_mask(encode_png(SOFT_MASK))).sum() == GOLDEN["charm_mask_sum"]
@@ -64,20 +68,20 @@ def test_preprocessing_agrees_with_the_reference_sums():
     assert scoring_mask(encode_png(MASK)).sum() == GOLDEN["pil_mask_clean_sum"]
 
 
-def test_the_released_round_trip_loses_the_levels_that_the_reference_loses():
+def test_the_released_round_trip_loses_the_levels_that_the_reference_loses() -> None:
     levels = np.repeat(np.arange(256, dtype=np.uint8)[None, None, :, None], 3, axis=-1)
     lost = reference_uint8(levels, Protocol.RELEASED) != levels
     assert lost.sum(axis=(0, 1, 2)).tolist() == GOLDEN["uint8_levels_lost_per_channel"].tolist()
     assert np.array_equal(reference_uint8(levels, Protocol.STANDARD), levels)
 
 
-def test_standard_rounds_and_clips():
+def test_standard_rounds_and_clips() -> None:
     wanted = torch.tensor([-20.0, 10.4, 10.6, 300.0]).view(1, 1, 1, 4).expand(1, 3, 1, 4)
     assert to_uint8(normalize(wanted / 255))[0, 0, :, 0].tolist() == [0, 10, 11, 255]
     assert to_uint8(normalize(wanted / 255), Protocol.RELEASED)[0, 0, :, 0].tolist() == [0, 10, 10, 255]
 
 
-def test_only_the_foreground_counts_in_fmse():
+def test_only_the_foreground_counts_in_fmse() -> None:
     truth = np.full((4, 4, 3), 100, np.uint8)
     image, mask = truth.copy(), np.zeros((4, 4), np.uint8)
     mask[0, :2] = 1
@@ -102,7 +106,7 @@ def test_errors_are_exact_sums_whatever_the_pictures_layout(seed: int, planar: b
     assert errors.fmse == squared[mask != 0].sum() / (3 * mask.sum())
 
 
-def test_what_is_undefined_is_none_and_counted():
+def test_what_is_undefined_is_none_and_counted() -> None:
     truth = np.full((4, 4, 3), 100, np.uint8)
     empty = np.zeros((4, 4), np.uint8)
     perfect = image_errors(truth, truth, empty)
@@ -116,12 +120,12 @@ def test_what_is_undefined_is_none_and_counted():
 
 
 @pytest.mark.parametrize("data", [b"", encode_png(MASK)[:500], b"not a picture"])
-def test_a_broken_mask_is_refused(data):
+def test_a_broken_mask_is_refused(data: bytes) -> None:
     with pytest.raises(DataError):
         scoring_mask(data)
 
 
-def test_ratio_bins_have_their_lower_ends():
+def test_ratio_bins_have_their_lower_ends() -> None:
     ratios = (0, 0.049, np.float32(0.05), 0.149, np.float32(0.15), 1.0)
     assert [foreground_ratio_bin(ratio) for ratio in ratios] == [
         "0-5",
@@ -138,7 +142,7 @@ ERRORS = st.builds(ImageErrors, VALUES, st.none() | VALUES, st.none() | st.float
 
 
 @given(st.lists(st.tuples(ERRORS, st.integers(0, 4))))
-def test_sums_merge_to_the_whole_in_any_grouping(images):
+def test_sums_merge_to_the_whole_in_any_grouping(images: list[tuple[ImageErrors, int]]) -> None:
     whole = ErrorSums.over(errors for errors, _ in images)
     groups = [ErrorSums.over(errors for errors, g in images if g == group) for group in (3, 0, 4, 1, 2)]
     merged = sum(groups, ErrorSums())

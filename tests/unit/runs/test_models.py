@@ -53,7 +53,7 @@ def test_what_is_wrong_with_a_remote_model_is_told_of_its_own_place(run_folder, 
     with pytest.raises(WeightsError, match=rf"^{remote}: model\.safetensors has 4 bytes"):
         load_model(str(remote))
     (remote.parent / "latest_net_G.pth").write_bytes(b"torn")
-    with pytest.raises(WeightsError, match=rf"^{remote.parent}: latest_net_G\.pth is no file of weights"):
+    with pytest.raises(WeightsError, match=rf"^{remote.parent}: latest_net_G\.pth is not a weights file"):
         load_model(str(remote.parent), inference_only=True)
 
 
