@@ -1,4 +1,4 @@
-"""`charmnet shard` and `charmnet inspect` as a user calls them, from and to a real store, on a real Ray."""
+"""`charmnet shard` and `charmnet inspect` on a real object store and a real Ray cluster."""
 
 import json
 import tarfile
@@ -29,13 +29,13 @@ def rejected_lines(uri: str) -> dict[str, str]:
     return {entry["file"]: entry["reason"] for entry in map(json.loads, text.splitlines())}
 
 
-def changed(folder: Path) -> dict[str, int]:
+def modification_times(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("part-*.parquet")}
 
 
 @pytest.fixture
 def damaged(tmp_path: Path) -> Path:
-    """Sixteen composites, of which five are unfit in five ways."""
+    """Sixteen composites, five of which are bad in five ways."""
     folder = tmp_path / "iharmony4"
     make_iharmony4(folder, photographs=8)
     hcoco = folder / "HCOCO"
@@ -50,7 +50,7 @@ def damaged(tmp_path: Path) -> Path:
     return folder
 
 
-def test_unfit_pictures_are_reported_and_limited_and_can_be_mended(
+def test_bad_pictures_are_reported_and_limited_and_can_be_allowed(
     damaged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     destination = tmp_path / "out"
@@ -74,11 +74,11 @@ def test_unfit_pictures_are_reported_and_limited_and_can_be_mended(
         assert reason in matching[0]
     assert not (destination / "manifest.json").exists()
 
-    before = changed(destination)
+    before = modification_times(destination)
     lost = sorted(before)[1]
     (destination / "_parts" / lost).with_suffix(".json").unlink()  # as if the run had been killed there
     assert main([*command, "--max-rejected", "0.5"]) == 0
-    after = changed(destination)
+    after = modification_times(destination)
     assert {name for name in before if before[name] != after[name]} == {lost}
     assert sorted(path.name for path in destination.iterdir()) == sorted(
         [*before, "manifest.json", "rejected.jsonl"]
@@ -93,12 +93,12 @@ def test_unfit_pictures_are_reported_and_limited_and_can_be_mended(
     capsys.readouterr()
     assert main(command) == 0
     assert "is finished" in capsys.readouterr().out
-    assert changed(destination) == after
+    assert modification_times(destination) == after
     assert main([*command, "--max-size", "48"]) == 1
     assert "differs in max_size (None there, 48 asked)" in capsys.readouterr().err
 
 
-def test_mended_files_are_taken_when_asked(damaged: Path, tmp_path: Path) -> None:
+def test_corrected_files_are_read_with_retry_rejected(damaged: Path, tmp_path: Path) -> None:
     destination = tmp_path / "out"
     command = ["shard", "iharmony4", "--source", str(damaged), "--list", "IHD_train.txt"]
     command += ["--dest", str(destination), "--shard-samples", "100", "--max-rejected", "0.1"]
@@ -112,7 +112,7 @@ def test_mended_files_are_taken_when_asked(damaged: Path, tmp_path: Path) -> Non
     assert list(rejected_lines(str(destination))) == ["HCOCO/composite_images/c01.jpg"]
 
 
-def test_a_place_that_holds_something_else_is_refused(
+def test_a_destination_with_other_files_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_iharmony4(tmp_path / "source", photographs=2)
@@ -147,18 +147,18 @@ def test_categories_and_sizes_reach_the_data_set(tmp_path: Path, capsys: pytest.
     categories = {row["category"]: (row["height"], row["width"]) for row in all_rows(str(out)).values()}
     assert categories == {"dog": (32, 48), None: (32, 48)}
 
-    sheet, facts = tmp_path / "new/sheet.jpg", tmp_path / "facts.json"
-    inspect = ["inspect", str(out), "--contact-sheet", str(sheet), "--json", str(facts)]
+    sheet, json_path = tmp_path / "new/sheet.jpg", tmp_path / "summary.json"
+    inspect = ["inspect", str(out), "--contact-sheet", str(sheet), "--json", str(json_path)]
     assert main([*inspect, "--select", "category == 'dog'"]) == 0
     assert image_size(sheet.read_bytes())
-    told = json.loads(facts.read_text())
-    assert (told["rows"], told["whole"]) == (1, {"rows": 2, "samples": 2})
-    assert told["sizes"]["most_common"] == [{"width": 48, "height": 32, "rows": 1}]
+    summary = json.loads(json_path.read_text())
+    assert (summary["rows"], summary["whole"]) == (1, {"rows": 2, "samples": 2})
+    assert summary["sizes"]["most_common"] == [{"width": 48, "height": 32, "rows": 1}]
     assert main([*inspect, "--select", "category == 'cat'"]) == 2
     assert "picks nothing" in capsys.readouterr().err
 
 
-def test_nothing_to_shard_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_source_leaves_no_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "tars").mkdir()
     with tarfile.open(tmp_path / "tars/empty.tar", "w"):
         pass
@@ -194,8 +194,16 @@ def test_scenes_and_pairs_from_a_bucket_to_a_bucket(s3, tmp_path: Path, capsys) 
     assert difference.mean() < 2  # the stored composite went through JPEG once more
 
     capsys.readouterr()
-    sheet, facts = tmp_path / "sheet.png", tmp_path / "facts.json"
-    inspect = ["inspect", f"{place}/scenes", "--verify", "--contact-sheet", str(sheet), "--json", str(facts)]
+    sheet, json_path = tmp_path / "sheet.png", tmp_path / "summary.json"
+    inspect = [
+        "inspect",
+        f"{place}/scenes",
+        "--verify",
+        "--contact-sheet",
+        str(sheet),
+        "--json",
+        str(json_path),
+    ]
     assert main(inspect) == 0
     out = capsys.readouterr().out
     assert "sunrise_sunset_partly_cloudy" in out
@@ -203,14 +211,14 @@ def test_scenes_and_pairs_from_a_bucket_to_a_bucket(s3, tmp_path: Path, capsys) 
     height, width = image_size(sheet.read_bytes())
     assert width > 1000
     assert height > 200
-    assert json.loads(facts.read_text())["condition"]["night"] == {"samples": 2}
+    assert json.loads(json_path.read_text())["condition"]["night"] == {"samples": 2}
 
     shard = Location.of(f"{place}/scenes/part-00000.parquet")
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 255
     shard.write_bytes(bytes(data))
-    assert main([*inspect[:3], "--no-contact-sheet", "--json", str(facts)]) == 1
-    failures = json.loads(facts.read_text())["failures"]
+    assert main([*inspect[:3], "--no-contact-sheet", "--json", str(json_path)]) == 1
+    failures = json.loads(json_path.read_text())["failures"]
     assert [failure["row_group"] for failure in failures] == [None, 0]
 
 
@@ -232,9 +240,9 @@ def test_archives_in_place_are_the_same_data_set_as_their_parquet(s3, tmp_path: 
                 tar.add(tmp_path / f"source/HCOCO/masks/{image}_1.png", f"{composite.stem}.mask.png")
                 truth = tmp_path / f"source/HCOCO/real_images/{image}.jpg"
                 tar.add(truth, f"{composite.stem}.ground_truth.jpg")
-                facts = tmp_path / "facts.json"
-                facts.write_text(json.dumps({"splits": [split]}))
-                tar.add(facts, f"{composite.stem}.json")
+                json_path = tmp_path / "summary.json"
+                json_path.write_text(json.dumps({"splits": [split]}))
+                tar.add(json_path, f"{composite.stem}.json")
         (Location.of(s3.uri) / f"tars/{number}.tar").write_bytes((tmp_path / f"{number}.tar").read_bytes())
     tars = f"{s3.uri}/tars"
     command = ["shard", "webdataset", "--source", tars, "--subset", "HCOCO", "--category", "dog"]

@@ -1,4 +1,4 @@
-"""Lists and file names of iHarmony4 as entries; no picture is opened here."""
+"""Entries from the lists and file names of iHarmony4; no picture is opened."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def iharmony4(
     return IHarmony4(SOURCE, lists, categories or Categories()).entries()
 
 
-def test_names_lead_to_mask_and_ground_truth() -> None:
+def test_file_names_give_mask_and_ground_truth() -> None:
     entries, rejected = iharmony4(path_list("train", "HAdobe5k/composite_images/a0002_1_4.jpg"))
     assert rejected == []
     assert entries[0].id == "HAdobe5k/a0002_1_4"
@@ -76,7 +76,7 @@ def test_a_picture_in_two_lists_is_one_row_with_both_splits() -> None:
         ("HCOCO/composite_images/c1_1_2.png", "duplicate id HCOCO/c1_1_2"),
     ],
 )
-def test_a_line_that_cannot_be_is_rejected_with_its_reason(line: str, reason: str) -> None:
+def test_a_bad_line_is_rejected_with_its_reason(line: str, reason: str) -> None:
     good = "HCOCO/composite_images/c1_1_2.jpg"
     entries, rejected = iharmony4(path_list("train", good, line))
     assert [entry.files["composite"] for entry in entries] == [good]
@@ -116,12 +116,12 @@ def test_equal_names_in_two_subsets_are_two_rows() -> None:
 def test_lists_as_files(tmp_path: Path) -> None:
     (tmp_path / "IHD_train.txt").write_bytes(b"\xef\xbb\xbfa_1_1.jpg\r\n\r\n  \r\nb_1_1.jpg")
     source = Location.of(tmp_path)
-    found = read_list("IHD_train.txt", source)
-    assert (found.split, found.lines) == ("IHD_train", ((1, "a_1_1.jpg"), (4, "b_1_1.jpg")))
+    listed = read_list("IHD_train.txt", source)
+    assert (listed.split, listed.lines) == ("IHD_train", ((1, "a_1_1.jpg"), (4, "b_1_1.jpg")))
     assert read_list("base=IHD_train.txt", source).split == "base"
     elsewhere = Location.of(tmp_path / "elsewhere")
-    assert read_list(f"{tmp_path}/IHD_train.txt", elsewhere) == found
-    assert read_list(f"file://{tmp_path}/IHD_train.txt", elsewhere).sha256 == found.sha256
+    assert read_list(f"{tmp_path}/IHD_train.txt", elsewhere) == listed
+    assert read_list(f"file://{tmp_path}/IHD_train.txt", elsewhere).sha256 == listed.sha256
     (tmp_path / "a=b").mkdir()
     (tmp_path / "a=b/IHD_train.txt").write_text("a_1_1.jpg")
     assert read_list("base=a=b/IHD_train.txt", source).split == "base"
@@ -155,28 +155,28 @@ def test_categories(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 999), st.booleans()), unique=True, max_size=60), st.integers(1, 50))
-def test_shards_hold_every_entry_once_whatever_the_order(drawn: list[tuple[int, bool]], size: int) -> None:
+def test_shards_hold_every_entry_once_in_any_order_of_lines(drawn: list[tuple[int, bool]], size: int) -> None:
     first = [f"HCOCO/composite_images/c{n}_1_1.jpg" for n, test in drawn if not test]
     second = [f"HFlickr/composite_images/f{n}_1_1.jpg" for n, test in drawn if test]
 
-    def shards(turned: bool) -> list[list[str]]:
-        step = -1 if turned else 1
+    def shards(backwards: bool) -> list[list[str]]:
+        step = -1 if backwards else 1
         entries, _ = iharmony4(path_list("a", *first[::step]), path_list("b", *second[::step]))
         return [[entry.id for entry in shard] for shard in entries_in_shards(entries, RowKind.PAIR, size)]
 
-    made = shards(turned=False)
-    assert made == shards(turned=True)
-    assert all(0 < len(shard) <= size for shard in made)
-    everything = [sample_id for shard in made for sample_id in shard]
+    forward_shards = shards(backwards=False)
+    assert forward_shards == shards(backwards=True)
+    assert all(0 < len(shard) <= size for shard in forward_shards)
+    everything = [sample_id for shard in forward_shards for sample_id in shard]
     assert sorted(everything) == sorted(e.id for e in iharmony4(path_list("a", *first, *second))[0])
     domains = [sample_id.partition("/")[0] for sample_id in everything]
-    assert domains == sorted(domains)  # a split's rows lie together
+    assert domains == sorted(domains)  # rows of a split are stored together
 
 
 LINES = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 
 
 @given(LINES)
-def test_nonsense_is_an_entry_or_rejected(line: str) -> None:
+def test_any_line_is_an_entry_or_rejected(line: str) -> None:
     entries, rejected = iharmony4(path_list("train", line))
     assert len(entries) + len(rejected) == 1

@@ -1,4 +1,4 @@
-"""Lists and file names of RdHarmony as entries; no picture is opened here."""
+"""Entries from the lists and file names of RdHarmony; no picture is opened."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def test_without_a_list_every_scene_is_taken_whole(scenes: tuple[Path, list[str]
 @pytest.mark.parametrize(
     "path", ["SHuman/composite_images/001-03_04.jpg", "SHuman/real_images/001-03.jpg", "SHuman/001"]
 )
-def test_a_table_of_categories_reaches_scenes(
+def test_a_table_of_categories_applies_to_scenes(
     scenes: tuple[Path, list[str]], path: str, listed: bool
 ) -> None:
     lists = (path_list("all", *scenes[1]),) if listed else ()
@@ -70,21 +70,21 @@ def test_equal_ids_of_two_folders_are_duplicates(scenes: tuple[Path, list[str]],
     assert rejected[0].file.startswith("b/")
 
 
-def test_folders_without_a_list_collide_too(tmp_path: Path) -> None:
+def test_equal_ids_without_a_list_are_duplicates(tmp_path: Path) -> None:
     for folder in "ab":
         make_rdharmony(tmp_path / folder, scenes=1, size=(16, 24), composites=False)
     entries, rejected = rdharmony(tmp_path, []).entries()
     assert ([entry.id for entry in entries], len(rejected)) == (["SHuman/001"], 1)
 
 
-def test_a_scene_that_lacks_a_picture_names_it(tmp_path: Path) -> None:
+def test_a_missing_picture_of_a_scene_is_named(tmp_path: Path) -> None:
     make_rdharmony(tmp_path, scenes=1, size=(16, 24), composites=False)
     (tmp_path / "SHuman/real_images/001-04.jpg").unlink()
     entries, _ = rdharmony(tmp_path, []).entries()
-    found = read_entry(Location.of(tmp_path), entries[0], None)
-    assert isinstance(found, Rejection)
-    assert found.file == "SHuman/real_images/001-04.jpg"
-    assert "missing" in found.reason
+    rejection = read_entry(Location.of(tmp_path), entries[0], None)
+    assert isinstance(rejection, Rejection)
+    assert rejection.file == "SHuman/real_images/001-04.jpg"
+    assert "missing" in rejection.reason
 
 
 def test_a_source_without_scenes_is_refused(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_list_of_whole_scenes_keeps_their_labels(scenes: tuple[Path, list[str]
     assert first["composite_style"] == [float(p) for p in scenes[1][0].split("\t")[1].split("_")]
 
 
-def test_a_partial_list_is_stored_as_pairs_unless_asked(scenes: tuple[Path, list[str]]) -> None:
+def test_a_partial_list_is_stored_as_pairs_by_default(scenes: tuple[Path, list[str]]) -> None:
     folder, lines = scenes
     data = rdharmony(folder, lines[3:5])
     entries, _ = data.entries()
@@ -119,7 +119,7 @@ def test_a_partial_list_is_stored_as_pairs_unless_asked(scenes: tuple[Path, list
     assert drawn[0].files["images[9]"].endswith("001-10.jpg")
 
 
-def test_one_bad_label_rejects_its_line_and_not_the_layout(scenes: tuple[Path, list[str]]) -> None:
+def test_a_bad_label_rejects_its_line_and_keeps_the_layout(scenes: tuple[Path, list[str]]) -> None:
     folder, lines = scenes
     path, label, number = lines[7].split("\t")
     broken = [*lines[:7], "\t".join([path, label.replace("1_", "5_", 1).replace("0.9", "0.5"), number])]
@@ -169,9 +169,9 @@ def test_scenes_divided_between_lists_are_pairs(scenes: tuple[Path, list[str]]) 
     lists = (path_list("train", *lines[:45]), path_list("test", *lines[45:]))
     data = RdHarmony(Location.of(folder), lists, Categories())
     assert data.layout is Layout.PAIRS
-    asked = RdHarmony(Location.of(folder), lists, Categories(), requested_layout=Layout.SCENES)
+    requested = RdHarmony(Location.of(folder), lists, Categories(), requested_layout=Layout.SCENES)
     with pytest.raises(ValueError, match="divided between lists"):
-        asked.entries()
+        requested.entries()
 
 
 def test_conditions_can_be_reordered(scenes: tuple[Path, list[str]]) -> None:
@@ -206,6 +206,6 @@ LINES = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 
 
 @given(LINES)
-def test_nonsense_is_an_entry_or_rejected(line: str) -> None:
+def test_any_line_is_an_entry_or_rejected(line: str) -> None:
     entries, rejected = rdharmony(Path("none"), [line or "x"], requested_layout=Layout.PAIRS).entries()
     assert len(entries) + len(rejected) == 1

@@ -1,4 +1,4 @@
-"""What commands say of a data set that they made."""
+"""Terminal output about a new data set."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def test_rejections_are_named_and_many_are_counted_by_kind(
     rejected = [Rejection("x", f"a.tar:ten:{n}", reason) for n, reason in enumerate(reasons)]
     manifest = Manifest(RowKind.PAIR, Container.PARQUET, Domain.REAL, (), (), {})
     show_result(DatasetBuild(Location.of(tmp_path), {}), BuildResult(manifest, rejected))
-    told = capsys.readouterr().out.splitlines()
-    assert "  a.tar:ten:0: list.txt line 1: a style label that sums to 0.1, expected 1" in told
-    assert told[-1] == (
+    printed = capsys.readouterr().out.splitlines()
+    assert "  a.tar:ten:0: list.txt line 1: a style label that sums to 0.1, expected 1" in printed
+    assert printed[-1] == (
         "  and more; the most common kinds: 899 a style label that sums to ..., 50 composite: missing"
     )

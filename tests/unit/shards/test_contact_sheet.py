@@ -1,4 +1,4 @@
-"""Which samples are shown of a data set, and what Pillow's font can say of them."""
+"""The choice of samples for a contact sheet, and its captions."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return Dataset.open(folder)
 
 
-def shown(dataset: Dataset, count: int, selection: Selection = EVERYTHING) -> list[int]:
+def sampled_numbers(dataset: Dataset, count: int, selection: Selection = EVERYTHING) -> list[int]:
     return [int(one["id"].split("/c")[1].split("_")[0]) for one in sample_rows(dataset, selection, count)]
 
 
-def test_as_many_rows_as_are_asked_for_are_spread_over_uneven_shards(dataset: Dataset) -> None:
-    assert shown(dataset, 8) == [0, 1, 3, 4, 5, 6, 8, 9]
-    assert shown(dataset, 2) == [2, 7]
-    assert shown(dataset, 50) == [*range(10)]
+def test_requested_rows_are_spread_over_uneven_shards(dataset: Dataset) -> None:
+    assert sampled_numbers(dataset, 8) == [0, 1, 3, 4, 5, 6, 8, 9]
+    assert sampled_numbers(dataset, 2) == [2, 7]
+    assert sampled_numbers(dataset, 50) == [*range(10)]
 
 
-def test_rows_are_of_the_selection_alone(dataset: Dataset) -> None:
-    assert shown(dataset, 4, Selection("split == 'test'")) == [1, 3, 7, 9]
-    assert shown(dataset, 3, Selection("split == 'nowhere'")) == []
+def test_only_selected_rows_are_sampled(dataset: Dataset) -> None:
+    assert sampled_numbers(dataset, 4, Selection("split == 'test'")) == [1, 3, 7, 9]
+    assert sampled_numbers(dataset, 3, Selection("split == 'nowhere'")) == []
 
 
-def test_names_are_told_in_what_the_font_has() -> None:
+def test_captions_are_reduced_to_ascii() -> None:
     assert ascii_text("Zürich, façade 1 (50 %)") == "Zurich, facade 1 (50 %)"
     assert ascii_text("犬") == "?"

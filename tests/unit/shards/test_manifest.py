@@ -44,7 +44,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
 
 
 @given(manifests())
-def test_survives_json(manifest: Manifest) -> None:
+def test_a_manifest_survives_json(manifest: Manifest) -> None:
     assert Manifest.from_json(json.loads(json.dumps(manifest.to_json()))) == manifest
 
 
@@ -61,7 +61,7 @@ def test_merging_keeps_every_count(parts: list[Manifest]) -> None:
 
 
 @given(manifests(), st.data())
-def test_columns_say_what_the_row_groups_say(manifest: Manifest, data: st.DataObject) -> None:
+def test_columns_agree_with_the_row_groups(manifest: Manifest, data: st.DataObject) -> None:
     selected = data.draw(st.lists(st.booleans(), min_size=4, max_size=4))[: len(manifest.strata)]
     groups = list(manifest.groups())
     assert [(shard, group) for shard, group, _ in groups] == list(
@@ -76,7 +76,7 @@ def test_columns_say_what_the_row_groups_say(manifest: Manifest, data: st.DataOb
     assert list(copy_of_it.shards[1:]) == list(manifest.shards)[1:]
 
 
-def test_many_row_groups_take_little() -> None:
+def test_many_row_groups_take_little_memory() -> None:
     group = RowGroup(64, 64, 600_000, {0: (64, 64)}, offset=10_000_000)
     shards = [Shard(f"part-{n:08d}.parquet", 9_600_000, f"{n:064x}", (group,) * 160) for n in range(100)]
     stratum = Stratum(Domain.REAL, "HCOCO", None, ("train",))
@@ -87,7 +87,7 @@ def test_many_row_groups_take_little() -> None:
         manifest.shards[100]
 
 
-def test_kinds_do_not_merge() -> None:
+def test_manifests_of_different_kinds_do_not_merge() -> None:
     parts = [
         Manifest(RowKind.PAIR, Container.PARQUET, Domain.REAL, (), ()),
         Manifest(RowKind.PAIR, Container.PARQUET, Domain.RENDERED, (), ()),
@@ -147,15 +147,15 @@ def test_a_missing_field_is_named(name: str) -> None:
         Manifest.from_json(value)
 
 
-def test_saves_and_loads(tmp_path) -> None:
-    place = Location.of(tmp_path / "data")
-    _manifest().save(place)
-    assert Manifest.load(place) == _manifest()
+def test_a_saved_manifest_is_loaded_again(tmp_path) -> None:
+    folder = Location.of(tmp_path / "data")
+    _manifest().save(folder)
+    assert Manifest.load(folder) == _manifest()
     with pytest.raises(DataError, match="charmnet shard"):
-        Manifest.load(place / "nothing")
+        Manifest.load(folder / "nothing")
 
 
-def test_the_digest_is_of_the_content() -> None:
+def test_the_digest_depends_on_the_content_alone() -> None:
     manifest = _manifest()
     value = manifest.to_json()
     value["source"] = {"command": "moved"}

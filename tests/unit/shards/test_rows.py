@@ -35,7 +35,7 @@ def scene_pictures() -> dict[str, bytes]:
     return {**pictures, "foreground_mask": encode_png(foreground(rng) * np.uint8(255))}
 
 
-def test_a_pair_tells_its_size_and_share() -> None:
+def test_a_pair_has_its_size_and_foreground_ratio() -> None:
     pictures = pair_pictures()
     row = pair_row("HCOCO/c1_1_1", REAL, pictures)
     check_pictures(row)
@@ -90,13 +90,13 @@ def test_styles_belong_to_the_rendered_domain() -> None:
 @pytest.mark.parametrize(
     "label", [[0.1] * 9, [0.1] * 11, [0.11] * 10, [1.5, -0.5, *[0.0] * 8], [float("nan"), 1, *[0.0] * 8], []]
 )
-def test_what_is_no_distribution_is_no_label(label: list[float]) -> None:
+def test_a_label_must_be_a_distribution(label: list[float]) -> None:
     with pytest.raises(DataError, match="style label"):
         check_style_label(label)
     check_style_label([0.9785, 0.0220, *[0.0] * 8])  # four digits, as released
 
 
-def test_a_scene_is_ten_samples_or_what_its_list_says() -> None:
+def test_a_scene_is_ten_samples_or_as_many_as_its_list_has() -> None:
     row = scene_row("SHuman/001", RENDERED, scene_pictures())
     check_pictures(row)
     assert samples_of(row) == 10
@@ -109,7 +109,7 @@ def test_a_scene_is_ten_samples_or_what_its_list_says() -> None:
         scene_row("SHuman/001", RENDERED, pictures)
 
 
-def test_shrinks_once_to_the_longer_side() -> None:
+def test_pictures_are_shrunk_to_the_longer_side() -> None:
     row = pair_row("x", REAL, pair_pictures())
     assert shrink(row, 96) is row
     small = shrink(row, 48)

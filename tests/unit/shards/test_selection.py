@@ -29,7 +29,7 @@ UNNAMED = Stratum(Domain.RENDERED, "SHuman", None, ())
         ("  domain == 'real'  ", [HUMAN_TEST, CAR_TRAIN]),
     ],
 )
-def test_picks(expression: str, picked: list[Stratum]) -> None:
+def test_an_expression_picks_strata(expression: str, picked: list[Stratum]) -> None:
     selection = pickle.loads(pickle.dumps(Selection(expression)))
     assert [s for s in (HUMAN_TEST, CAR_TRAIN, UNNAMED) if selection(s)] == picked
 
@@ -55,12 +55,12 @@ def test_picks(expression: str, picked: list[Stratum]) -> None:
         "\0",
     ],
 )
-def test_what_is_not_understood_is_refused_with_help(expression: str) -> None:
+def test_an_invalid_expression_is_refused_with_help(expression: str) -> None:
     with pytest.raises(ValueError, match=r"the selection .*expected comparisons"):
         Selection(expression)
 
 
-def test_a_single_equals_sign_is_told_without_the_parsers_own_place() -> None:
+def test_a_single_equals_sign_is_reported_without_a_line_number() -> None:
     with pytest.raises(ValueError, match=r"^the selection \"split = 'x'\": invalid syntax[^(]*; expected"):
         Selection("split = 'x'")
 
@@ -79,6 +79,6 @@ expressions = st.recursive(
 
 
 @given(expressions, st.sampled_from([HUMAN_TEST, CAR_TRAIN, UNNAMED]))
-def test_agrees_with_python(expression: str, stratum: Stratum) -> None:
+def test_selections_agree_with_python(expression: str, stratum: Stratum) -> None:
     names = {"subset": stratum.subset, "category": stratum.category, "domain": str(stratum.domain)}
     assert Selection(expression)(stratum) == eval(expression, {}, names)

@@ -33,10 +33,10 @@ def member(name: str, data: bytes, **attributes: object) -> tuple[tarfile.TarInf
     return info, data
 
 
-def sample(name: str, facts: dict | None = None) -> list[tuple[tarfile.TarInfo, bytes]]:
+def sample(name: str, fields: dict | None = None) -> list[tuple[tarfile.TarInfo, bytes]]:
     files = {"composite.jpg": IMAGE, "mask.png": MASK, "ground_truth.jpg": IMAGE}
-    if facts is not None:
-        files["json"] = json.dumps(facts).encode()
+    if fields is not None:
+        files["json"] = json.dumps(fields).encode()
     return [member(f"{name}.{part}", data) for part, data in files.items()]
 
 
@@ -48,15 +48,15 @@ def archive(*members: tuple[tarfile.TarInfo, bytes], kind: int = tarfile.PAX_FOR
     return buffer.getvalue()
 
 
-def found(data: bytes) -> tuple[list[str], list[Rejection]]:
+def read_archive(data: bytes) -> tuple[list[str], list[Rejection]]:
     results = list(rows_of_archive(HashingReader(io.BytesIO(data)), "a.tar", DEFAULTS))
     rows = [item.row["id"] for item in results if isinstance(item, ArchiveRow)]
     return rows, [item for item in results if isinstance(item, Rejection)]
 
 
-def test_a_sample_and_what_its_json_says() -> None:
-    facts = {"subset": "HFlickr", "category": "car", "splits": ["test"], "note": "ignored"}
-    data = archive(*sample("x/0001", facts), *sample("x/0002"))
+def test_json_overrides_the_defaults() -> None:
+    fields = {"subset": "HFlickr", "category": "car", "splits": ["test"], "note": "ignored"}
+    data = archive(*sample("x/0001", fields), *sample("x/0002"))
     rows = [item.row for item in rows_of_archive(HashingReader(io.BytesIO(data)), "d/a.tar", DEFAULTS)]
     assert [row["id"] for row in rows] == ["d/a/x/0001", "d/a/x/0002"]
     assert (rows[0]["subset"], rows[0]["category"], rows[0]["splits"]) == ("HFlickr", "car", ["test"])
@@ -65,18 +65,18 @@ def test_a_sample_and_what_its_json_says() -> None:
     assert np.array_equal(decode_mask(rows[0]["foreground_mask"]), decode_mask(MASK))
 
 
-def test_what_macos_adds_is_passed_over() -> None:
+def test_files_added_by_macos_are_skipped() -> None:
     files = [(member(f"x/._{info.name}", b"attributes"), (info, data)) for info, data in sample("b")]
     data = archive(*(file for pair in files for file in pair), *sample("c"))
-    assert found(data) == (["a/b", "a/c"], [])
+    assert read_archive(data) == (["a/b", "a/c"], [])
 
 
 @pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_every_tar_format_and_its_folders(kind: int) -> None:
+def test_every_tar_format_with_folders_is_read(kind: int) -> None:
     folder = member("images/", b"", type=tarfile.DIRTYPE)
     long = "n" * 60 + "/" + "m" * 70
     data = archive(folder, *sample("images/1"), folder, *sample(long), kind=kind)
-    assert found(data) == (["a/images/1", f"a/{long}"], [])
+    assert read_archive(data) == (["a/images/1", f"a/{long}"], [])
 
 
 @pytest.mark.parametrize(
@@ -99,25 +99,25 @@ def test_every_tar_format_and_its_folders(kind: int) -> None:
         (sample("a"), "second"),
     ],
 )
-def test_an_unfit_sample_is_rejected_and_the_others_read_on(bad: list, reason: str) -> None:
-    rows, rejected = found(archive(*sample("a"), *sample("c"), *bad, *sample("d")))
+def test_a_bad_sample_is_rejected_and_the_others_are_read(bad: list, reason: str) -> None:
+    rows, rejected = read_archive(archive(*sample("a"), *sample("c"), *bad, *sample("d")))
     assert rows == ["a/a", "a/c", "a/d"]
     assert [reason in rejection.reason for rejection in rejected] == [True], rejected
 
 
-def test_a_repeated_name_further_on_is_a_duplicate() -> None:
-    rows, rejected = found(archive(*sample("a"), *sample("b"), *sample("a")))
+def test_a_name_repeated_later_is_a_duplicate() -> None:
+    rows, rejected = read_archive(archive(*sample("a"), *sample("b"), *sample("a")))
     assert rows == ["a/a", "a/b"]
     assert "duplicate id" in rejected[0].reason
 
 
-def test_an_archive_that_breaks_off_weighs_as_much_as_was_read() -> None:
+def test_a_truncated_archive_counts_one_rejection_for_each_sample_read() -> None:
     whole = archive(*sample("a"), *sample("b"), *sample("c"))
-    rows, rejected = found(whole[: whole.index(b"c.ground_truth.jpg") + 700])
+    rows, rejected = read_archive(whole[: whole.index(b"c.ground_truth.jpg") + 700])
     assert rows == ["a/a", "a/b"]
     assert [(rejection.file, rejection.items) for rejection in rejected] == [("a.tar", 2)]
     for data in (b"not a tar" * 200, b"\x1f\x8b" + bytes(600), b""):
-        rows, rejected = found(data)
+        rows, rejected = read_archive(data)
         assert (rows, len(rejected)) == ([], 1)
 
 

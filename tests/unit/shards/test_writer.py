@@ -39,7 +39,7 @@ def scene(number: int, conditions: int = 10) -> Row:
     return scene_row(f"SHuman/{number}", stratum, pictures, None if conditions == 10 else pairs)
 
 
-def written(folder: Location, rows: list[Row | Rejection], kind: RowKind = RowKind.PAIR) -> Dataset:
+def written_dataset(folder: Location, rows: list[Row | Rejection], kind: RowKind = RowKind.PAIR) -> Dataset:
     domain = Domain.REAL if kind is RowKind.PAIR else Domain.RENDERED
     part = write_parquet(folder, "part-00000.parquet", kind, domain, rows)
     Manifest.merged([part.manifest], {}).save(folder)
@@ -48,7 +48,7 @@ def written(folder: Location, rows: list[Row | Rejection], kind: RowKind = RowKi
 
 def test_rows_come_back_in_groups_with_their_checksum(tmp_path) -> None:
     rows = [pair(n, "train" if n < 100 else "test") for n in range(150)]
-    dataset = written(Location.of(tmp_path), rows)
+    dataset = written_dataset(Location.of(tmp_path), rows)
     shard = dataset.manifest.shards[0]
     data = (tmp_path / shard.path).read_bytes()
     assert (shard.bytes, shard.sha256) == (len(data), hashlib.sha256(data).hexdigest())
@@ -60,8 +60,8 @@ def test_rows_come_back_in_groups_with_their_checksum(tmp_path) -> None:
     assert all(run_check(dataset, check) == [] for check in checks_of(dataset))
 
 
-def test_scenes_count_as_their_ground_truths(tmp_path) -> None:
-    dataset = written(
+def test_scenes_count_one_sample_for_each_ground_truth(tmp_path) -> None:
+    dataset = written_dataset(
         Location.of(tmp_path), [*(scene(n) for n in range(7)), scene(7, conditions=3)], RowKind.SCENE
     )
     groups = dataset.manifest.shards[0].row_groups
@@ -75,7 +75,7 @@ def test_scenes_count_as_their_ground_truths(tmp_path) -> None:
 
 def test_a_row_group_is_bounded_in_bytes(tmp_path) -> None:
     heavy = [{**pair(n), "composite": bytes(9 << 20)} for n in range(5)]
-    dataset = written(Location.of(tmp_path), heavy)
+    dataset = written_dataset(Location.of(tmp_path), heavy)
     assert [group.rows for group in dataset.manifest.shards[0].row_groups] == [3, 2]
     file = pq.ParquetFile(tmp_path / "part-00000.parquet")
     sizes = [file.metadata.row_group(index).total_byte_size for index in range(2)]
@@ -83,7 +83,7 @@ def test_a_row_group_is_bounded_in_bytes(tmp_path) -> None:
     assert bytes_of(heavy[0]) <= ROW_GROUP_BYTES
 
 
-def test_rejections_are_kept_and_nothing_fit_makes_no_file(tmp_path) -> None:
+def test_rejections_are_kept_and_without_rows_no_file_is_written(tmp_path) -> None:
     rejection = Rejection("x", "x.jpg", "broken")
     folder = Location.of(tmp_path)
     part = write_parquet(folder, "a.parquet", RowKind.PAIR, Domain.REAL, [rejection, pair(1), rejection])
@@ -92,12 +92,12 @@ def test_rejections_are_kept_and_nothing_fit_makes_no_file(tmp_path) -> None:
     assert (part.manifest.shards, (tmp_path / "b.parquet").exists()) == ((), False)
 
 
-def test_a_flipped_bit_is_found_by_reading_and_by_verifying(tmp_path) -> None:
-    dataset = written(Location.of(tmp_path), [pair(n) for n in range(3)])
-    place = tmp_path / "part-00000.parquet"
-    data = bytearray(place.read_bytes())
+def test_reading_and_verifying_detect_a_flipped_bit(tmp_path) -> None:
+    dataset = written_dataset(Location.of(tmp_path), [pair(n) for n in range(3)])
+    path = tmp_path / "part-00000.parquet"
+    data = bytearray(path.read_bytes())
     data[data.index(IMAGE) + len(IMAGE) // 2] ^= 1
-    place.write_bytes(data)
+    path.write_bytes(data)
     with pytest.raises(DataError, match=r"part-00000\.parquet: row group 0"):
         dataset.read_row_group(0, 0)
     failures = [failure for check in checks_of(dataset) for failure in run_check(dataset, check)]
@@ -106,47 +106,47 @@ def test_a_flipped_bit_is_found_by_reading_and_by_verifying(tmp_path) -> None:
 
 
 def test_a_broken_shard_is_named_with_a_remedy(tmp_path) -> None:
-    dataset = written(Location.of(tmp_path), [pair(n) for n in range(3)])
-    place = tmp_path / "part-00000.parquet"
-    data = place.read_bytes()
-    place.write_bytes(data[:-100])
+    dataset = written_dataset(Location.of(tmp_path), [pair(n) for n in range(3)])
+    path = tmp_path / "part-00000.parquet"
+    data = path.read_bytes()
+    path.write_bytes(data[:-100])
     with pytest.raises(DataError, match="inspect --verify"):
         dataset.read_row_group(0, 0)
-    written(Location.of(tmp_path / "other"), [pair(n) for n in range(4)])
-    place.write_bytes((tmp_path / "other/part-00000.parquet").read_bytes())
+    written_dataset(Location.of(tmp_path / "other"), [pair(n) for n in range(4)])
+    path.write_bytes((tmp_path / "other/part-00000.parquet").read_bytes())
     with pytest.raises(DataError, match=r"4 rows .* says 3"):
         dataset.read_row_group(0, 0)
-    place.unlink()
+    path.unlink()
     with pytest.raises(StorageError, match="the shard is gone"):
         dataset.read_row_group(0, 0)
     assert "no such file" in run_check(dataset, checks_of(dataset)[0])[0].reason
 
 
 def test_a_flipped_bit_in_the_footer_names_the_shard(tmp_path) -> None:
-    dataset = written(Location.of(tmp_path), [pair(n) for n in range(3)])
-    place = tmp_path / "part-00000.parquet"
-    data = place.read_bytes()
+    dataset = written_dataset(Location.of(tmp_path), [pair(n) for n in range(3)])
+    path = tmp_path / "part-00000.parquet"
+    data = path.read_bytes()
     footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
     for position in range(footer, len(data), 29):
         damaged = bytearray(data)
         damaged[position] ^= 1 << position % 8
-        place.write_bytes(damaged)
+        path.write_bytes(damaged)
         for read in (lambda: dataset.read_row_group(0, 0), lambda: dataset.read_columns(0, ["id", "height"])):
-            with contextlib.suppress(DataError):  # nothing else may come of it
+            with contextlib.suppress(DataError):  # no other error is allowed
                 read().to_pylist()
 
 
-def test_ids_that_stand_twice_are_found(tmp_path) -> None:
-    dataset = written(Location.of(tmp_path), [pair(n % 65) for n in range(66)])
+def test_duplicate_ids_are_found(tmp_path) -> None:
+    dataset = written_dataset(Location.of(tmp_path), [pair(n % 65) for n in range(66)])
     failures = duplicate_ids(dataset)
     assert [(failure.id, failure.shard) for failure in failures] == [("HCOCO/c0_1_1", "part-00000.parquet")]
 
 
-def test_verifying_finds_what_a_checksum_cannot(tmp_path) -> None:
-    lying = {**pair(0), "height": 65}
-    empty = {**pair(1), "foreground_ratio": 0.9}
+def test_verifying_finds_bad_rows_with_a_right_checksum(tmp_path) -> None:
+    wrong_height = {**pair(0), "height": 65}
+    wrong_ratio = {**pair(1), "foreground_ratio": 0.9}
     cut = {**pair(2), "ground_truth": IMAGE[: len(IMAGE) // 2]}
-    dataset = written(Location.of(tmp_path), [lying, empty, cut, pair(3)])
+    dataset = written_dataset(Location.of(tmp_path), [wrong_height, wrong_ratio, cut, pair(3)])
     checksum, rows = (run_check(dataset, check) for check in checks_of(dataset))
     assert checksum == []
     assert [failure.id for failure in rows] == ["HCOCO/c0_1_1", "HCOCO/c1_1_1", "HCOCO/c2_1_1"]
