@@ -1,4 +1,4 @@
-"""Foregrounds by category: built from shapes alone, at real-world size, no two alike."""
+"""Foregrounds by category, built of shapes at real-world size; no two are alike."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ BUILDERS: dict[str, Callable[[np.random.Generator], Thing]] = {
 
 
 def build(category: str, rng: np.random.Generator) -> Thing:
-    """A foreground thing that stands on z = 0 about the origin and faces -y.
+    """Build a foreground that stands on z = 0 about the origin and faces -y.
 
     Raises:
-        ValueError: the category has no builder; the message lists those that have.
+        ValueError: the category has no builder; the message lists the categories that have one.
     """
     if category not in BUILDERS:
         raise ValueError(f"unknown category {category!r}; expected one of {', '.join(BUILDERS)}")

@@ -1,4 +1,4 @@
-"""Human proportions, postures, and the tubes of a body that stands in one.
+"""Human proportions and postures, and the tubes of a body in a posture.
 
 Segment lengths and breadths as fractions of stature follow Drillis and Contini, "Body Segment
 Parameters", 1966.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.rendering.description import Tube
-from pipelines.rendering.figures.flesh import Point, limb, lump, shifted
+from pipelines.rendering.figures.body_tubes import Point, limb, lump, shifted
 
 SIDES = (1, -1)  # left is at +x, since a figure faces -y
 UPPER_ARM, FOREARM, SHANK = 0.172, 0.146, 0.246
@@ -21,13 +21,15 @@ Angles = tuple[float, float]  # degrees: forward from hanging down, outward from
 
 @dataclass(frozen=True)
 class Physique:
-    """
+    """Proportions of a person.
+
     Attributes:
         height: metres.
-        girth: 1 is average, below slim, above heavy.
-        feminine: 0..1, narrows shoulders and waist and widens hips.
+        girth: 1 is average, less is slim, more is heavy.
+        feminine: 0..1; narrows shoulders and waist and widens hips.
         head: height of the head, metres.
         legs: height of the hip joint as a fraction of `height`.
+        child: whether the person is a child.
     """
 
     height: float
@@ -40,7 +42,13 @@ class Physique:
 
 @dataclass(frozen=True)
 class Limb:
-    """Directions of upper and lower limb; of a leg, also of the foot: degrees that its toes are raised."""
+    """Directions of an arm or leg.
+
+    Attributes:
+        upper: direction of the upper arm or thigh.
+        lower: direction of the forearm or shank.
+        toes: degrees by which a leg's toes are raised.
+    """
 
     upper: Angles
     lower: Angles
@@ -49,10 +57,12 @@ class Limb:
 
 @dataclass(frozen=True)
 class Posture:
-    """
+    """Directions of all limbs and of the trunk.
+
     Attributes:
-        arms, legs: left, right.
-        lean: degrees forward of the trunk.
+        arms: left and right arm.
+        legs: left and right leg.
+        lean: degrees by which the trunk leans forward.
         twist: degrees by which the shoulders turn to the left against the hips.
     """
 
@@ -94,12 +104,14 @@ POSTURES = (
     Posture((Limb((84, 18), (88, 12)), RELAXED), (STRAIGHT, EASED)),  # pointing
     Posture((Limb((22, 14), (128, -16)), RELAXED), (EASED, STRAIGHT)),  # looking at a telephone
     Posture((Limb((14, 14), (68, -42)), Limb((14, 14), (62, -42))), BOTH_STRAIGHT),  # hands before the body
-    Posture((Limb((-24, 16), (-12, -40)), Limb((-24, 16), (-12, -40))), BOTH_STRAIGHT),  # behind it
+    Posture((Limb((-24, 16), (-12, -40)), Limb((-24, 16), (-12, -40))), BOTH_STRAIGHT),  # hands behind it
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Arm:
+    """Joints of an arm, [3] metres each."""
+
     shoulder: Point
     elbow: Point
     wrist: Point
@@ -107,7 +119,14 @@ class Arm:
 
 @dataclass(frozen=True, eq=False)
 class Leg:
-    """`toes` is the direction from heel to toes."""
+    """Joints of a leg, [3] metres each.
+
+    Attributes:
+        hip: joint of hip and thigh.
+        knee: joint of thigh and shank.
+        ankle: joint of shank and foot.
+        toes: direction from heel to toes, not of unit length.
+    """
 
     hip: Point
     knee: Point
@@ -117,7 +136,7 @@ class Leg:
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """Joints of one who stands with the lowest sole on z = 0 and the pelvis above the origin."""
+    """Joints of a person who stands with the lowest sole on z = 0 and the pelvis above the origin."""
 
     physique: Physique
     pelvis: Point
@@ -130,12 +149,12 @@ class Body:
 
     @property
     def thickness(self) -> float:
-        """Metres that a limb's radius is a multiple of."""
+        """Unit of the limbs' radii, metres."""
         return self.physique.height * self.physique.girth**0.6
 
 
 def draw_physique(rng: np.random.Generator) -> Physique:
-    """A man, a woman or a child."""
+    """Draw the proportions of a man, a woman or a child."""
     feminine = float(rng.uniform(0.0, 0.15) if rng.random() < 0.5 else rng.uniform(0.8, 1.0))
     girth = float(np.clip(np.exp(rng.normal(0, 0.14)), 0.85, 1.35))
     if rng.random() < 0.15:
@@ -146,7 +165,7 @@ def draw_physique(rng: np.random.Generator) -> Physique:
 
 
 def draw_posture(rng: np.random.Generator) -> Posture:
-    """One of the postures, a little different, left and right exchanged half of the time."""
+    """Draw a posture, vary it a little, and exchange left and right half of the time."""
     posture = POSTURES[int(rng.integers(len(POSTURES)))]
     arms, legs = (tuple(_varied(member, rng) for member in pair) for pair in (posture.arms, posture.legs))
     twist = posture.twist
@@ -165,7 +184,7 @@ def _varied(member: Limb, rng: np.random.Generator) -> Limb:
 
 
 def stand(physique: Physique, posture: Posture) -> Body:
-    """Joints of a body in a posture."""
+    """Compute the joints of a body in a posture."""
     drop = min(_lowest(leg, physique.height) for leg in _legs(physique, posture, np.zeros(3)))
     pelvis = np.array([0, 0, -drop])
     lean = np.radians(posture.lean)
@@ -181,7 +200,7 @@ def stand(physique: Physique, posture: Posture) -> Body:
 
 
 def torso(body: Body) -> tuple[Tube, ...]:
-    """From the shoulders to the waist; as wide as it is since two columns stand side by side."""
+    """Build the trunk from the shoulders to the waist, of two columns side by side."""
     physique, size = body.physique, body.physique.height
     thick = size * physique.girth
     middle = (body.arms[0].shoulder + body.arms[1].shoulder) / 2
@@ -199,7 +218,7 @@ def torso(body: Body) -> tuple[Tube, ...]:
 
 
 def shoulders(body: Body) -> tuple[Tube, ...]:
-    """What slopes from the neck to the arms."""
+    """Build the slopes from the neck to the arms."""
     size = body.physique.height
     base = shifted(body.neck, z=-0.012 * size)
     tubes = []
@@ -213,7 +232,7 @@ def shoulders(body: Body) -> tuple[Tube, ...]:
 
 
 def seat(body: Body) -> tuple[Tube, ...]:
-    """From the waist to the hips, belly included."""
+    """Build the trunk from the waist to the hips, belly included."""
     physique, size = body.physique, body.physique.height
     thick = size * physique.girth
     hips = (0.054 + 0.004 * physique.feminine) * thick
@@ -231,12 +250,13 @@ def _waist(physique: Physique) -> float:
 
 
 def neck(body: Body) -> tuple[Tube, ...]:
+    """Build the neck."""
     size = body.thickness * (0.0335 - 0.005 * body.physique.feminine)
     return (limb(body.neck, shifted(body.chin, y=0.02, z=0.25 * body.physique.head), 1.1 * size, size),)
 
 
 def arm(body: Body, index: int, reach: float = 2.0) -> tuple[Tube, ...]:
-    """From the shoulder to where `reach` says: 1 is the elbow, 2 the wrist."""
+    """Build an arm from the shoulder down to `reach`: 1 is the elbow, 2 the wrist."""
     joints, size = body.arms[index], body.thickness * (1 - 0.12 * body.physique.feminine)
     return _chain(
         (joints.shoulder, joints.elbow, joints.wrist), ((0.0275, 0.0235), (0.0245, 0.0165)), size, reach
@@ -244,7 +264,7 @@ def arm(body: Body, index: int, reach: float = 2.0) -> tuple[Tube, ...]:
 
 
 def leg(body: Body, index: int, reach: float = 2.0) -> tuple[Tube, ...]:
-    """From the hip to where `reach` says: 1 is the knee, 2 the ankle."""
+    """Build a leg from the hip down to `reach`: 1 is the knee, 2 the ankle."""
     joints, size = body.legs[index], body.thickness
     chain = _chain((joints.hip, joints.knee, joints.ankle), ((0.049, 0.0325), (0.0335, 0.0215)), size, reach)
     if reach <= 1.3:
@@ -298,18 +318,18 @@ def _direction(angles: Angles, side: int) -> Point:
 
 
 def _turned(reach: float, degrees: float) -> Point:
-    """A point `reach` along x, turned about z."""
+    """Return the point at distance `reach` along x, turned about z."""
     return np.array([reach * np.cos(np.radians(degrees)), reach * np.sin(np.radians(degrees)), 0.0])
 
 
 def sole(leg: Leg, height: float) -> tuple[Point, Point]:
-    """Where heel and ball of the foot touch the ground."""
+    """Return the points below the heel and the ball of the foot."""
     below = leg.ankle - upward(leg) * ANKLE * height
     return below - 0.032 * height * leg.toes, below + 0.08 * height * leg.toes
 
 
 def upward(leg: Leg) -> Point:
-    """The direction from the sole to the instep."""
+    """Return the unit direction from the sole to the instep."""
     ahead = leg.toes / np.linalg.norm(leg.toes)
     up = np.array([0, 0, 1.0]) - ahead[2] * ahead
     return up / np.linalg.norm(up)

@@ -29,7 +29,7 @@ CANDLES = ("a5281f", "1f4f9a", "2f6a3a")
 
 
 def cake(rng: np.random.Generator) -> Thing:
-    """A layer cake on a plate of 0.24 to 0.35 m, often with a slice cut out; fruit or candles on top."""
+    """Build a layer cake on a plate of 0.24 to 0.35 m, often without a slice, with fruit or candles."""
     radius = rng.uniform(0.09, 0.13)
     sponge = Material(
         vary(rng, paint(pick(rng, SPONGES))),
@@ -64,12 +64,12 @@ def _arc(radius: float, start: float, end: float, count: int = 48) -> list[tuple
 
 
 def _pie(radius: float, cut: float) -> list[tuple[float, float]]:
-    """A disc, or one without the sector from 0 to `cut` degrees."""
+    """Return the outline of a disc, without the sector from 0 to `cut` degrees."""
     return [(0.0, 0.0), *_arc(radius, cut, 360)] if cut else _arc(radius, 0, 360, 49)[:-1]
 
 
 def _coat(radius: float, cut: float) -> list[tuple[float, float]]:
-    """A thin wall of icing around the cake, open where the slice was cut."""
+    """Return the outline of the icing around the cake, open where the slice was cut."""
     if not cut:
         return _pie(radius, 0)
     return [*_arc(radius, cut, 360), *_arc(radius - 0.006, 360, cut)]
@@ -89,7 +89,7 @@ def _plate(radius: float) -> Part:
 
 
 def _around(radius: float, cut: float, count: int) -> list[tuple[float, float]]:
-    """Evenly spaced points of a circle, none within the cut."""
+    """Return evenly spaced points of a circle, none within the cut."""
     span = 360 - cut
     return [_arc(radius, cut + span * (index + 0.5) / count, 0, 1)[0] for index in range(count)]
 
@@ -102,7 +102,7 @@ def _drips(rng: np.random.Generator, radius: float, cut: float, top: float, icin
 
 
 def _topping(rng: np.random.Generator, radius: float, cut: float, top: float, icing: Material) -> list[Part]:
-    """Dabs of cream with cherries or berries on them, or candles."""
+    """Build dabs of cream with cherries or berries on them, or with candles."""
     cream = Material(shade(icing.color, 1.3) if max(icing.color) > 0.4 else paint("f2ece0"), 0.4)
     count = int(rng.integers(7, 12))
     dab = ((0, 0), (0.016, 0), (0.017, 0.005), (0.011, 0.011), (0.012, 0.014), (0.005, 0.02), (0, 0.024))

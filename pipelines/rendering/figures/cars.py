@@ -42,12 +42,18 @@ class _Body:
     """A car's measures in metres; y runs from the nose (-) to the tail (+), about the middle.
 
     Attributes:
+        length: length of the car.
+        width: width of the car.
+        height: height of the roof.
+        wheelbase: distance of the axles.
+        wheel_radius: radius of the tyres.
+        clearance: height of the body's lower edge.
         belt: height of the windows' lower edge.
         bonnet: height of the bonnet's front edge.
         deck: height of the tail's upper edge.
         screen: y of the windscreen's foot and top.
         back: y of the rear window's top and foot.
-        side_windows: how many there are on a side.
+        side_windows: number of windows on each side.
     """
 
     length: float
@@ -65,6 +71,7 @@ class _Body:
 
     @property
     def roof_rise(self) -> float:
+        """Height of the roof above the windows' lower edge."""
         return self.height - self.belt
 
 
@@ -79,7 +86,7 @@ LEAN = 0.27
 
 
 def car(rng: np.random.Generator) -> Thing:
-    """A car of one of five bodies, 3.8 to 5 m long, in one of many colours."""
+    """Build a car of one of five bodies, 3.8 to 5 m long, in one of many colours."""
     body = pick(rng, BODIES)
     coat = Material(vary(rng, pick(rng, PAINTS)), roughness=rng.uniform(0.15, 0.3))
     parts = [
@@ -94,7 +101,7 @@ def car(rng: np.random.Generator) -> Thing:
 
 
 def _arch(center: float, body: _Body) -> Points:
-    """A wheel's cut-out from the lower edge, front to rear."""
+    """Return the outline of a wheel's cut-out in the lower edge, front to rear."""
     radius = body.wheel_radius + 0.06
     low = math.asin((body.clearance - body.wheel_radius) / radius)
     angles = np.linspace(math.pi - low, low, 13)
@@ -102,7 +109,7 @@ def _arch(center: float, body: _Body) -> Points:
 
 
 def _hull(body: _Body, coat: Material) -> list[Part]:
-    """Everything below the windows, open at the wheels, and the dark floor that one sees there."""
+    """Build the body below the windows, open at the wheels, and the dark floor behind the openings."""
     half, low = body.length / 2, body.clearance
     foot, rear_foot = body.screen[0], body.back[1]
     outline = [
@@ -130,12 +137,12 @@ def _hull(body: _Body, coat: Material) -> list[Part]:
 
 
 def _cabin(body: _Body, coat: Material) -> list[Part]:
-    """Roof and pillars in the body's colour, and the windows let into them."""
+    """Build roof and pillars in the body's colour, and the windows between them."""
     width, rise = body.width - 0.14, body.roof_rise
     (foot, top), (rear_top, rear_foot) = body.screen, body.back
     base = (0.0, 0.0, body.belt)
     middle = (top + rear_top) / 2
-    # Roof and windows meet in two gentle edges each: smooth shading over a single one would spread far.
+    # Roof and windows meet in two gentle edges each: smooth shading over a single edge would spread far.
     outline = [(foot, -0.1), (rear_foot, -0.1), (rear_foot, 0.0)]
     outline += [_between((rear_top, rise - 0.05), (rear_foot, 0.0), 0.08), (rear_top - 0.1, rise - 0.035)]
     outline += [(middle + 0.35, rise - 0.005), (middle - 0.35, rise)]
@@ -154,7 +161,7 @@ def _between(start: tuple[float, float], end: tuple[float, float], share: float)
 
 
 def _pane(foot: tuple[float, float], top: tuple[float, float], outward: float) -> Points:
-    """A window across the car between two points of the outline, standing out a little."""
+    """Return the outline of a window across the car between two points; it stands out by `outward`."""
     a, b = _between(foot, top, 0.08), _between(foot, top, 0.9)
     inner = -4 * outward
     points = [(a[0] + outward, a[1]), (a[0] + inner, a[1]), (b[0] + inner, b[1]), (b[0] + outward, b[1])]
@@ -162,7 +169,7 @@ def _pane(foot: tuple[float, float], top: tuple[float, float], outward: float) -
 
 
 def _side_windows(body: _Body) -> list[Points]:
-    """The outlines between the pillars: one band cut by upright posts."""
+    """Return the outlines of the side windows: one band, divided by upright posts."""
     low, high = 0.03, body.roof_rise - 0.11
     (foot, top), (rear_top, rear_foot) = body.screen, body.back
 
@@ -183,7 +190,7 @@ def _side_windows(body: _Body) -> list[Points]:
 
 
 def _face(rng: np.random.Generator, body: _Body) -> list[Part]:
-    """Headlamps, grille, air intake and number plate."""
+    """Build headlamps, grille, air intake and number plate."""
     y, level = -body.length / 2, body.bonnet - 0.15
     grille = pick(rng, ((body.width * 0.42, 0.16), (body.width * 0.5, 0.1), (body.width * 0.3, 0.2)))
     side = body.width / 2 - 0.3
@@ -208,7 +215,7 @@ def _face(rng: np.random.Generator, body: _Body) -> list[Part]:
 
 
 def _tail(rng: np.random.Generator, body: _Body) -> list[Part]:
-    """Tail lamps, number plate, bumper and exhaust."""
+    """Build tail lamps, number plate, bumper and exhaust."""
     y, level = body.length / 2, body.deck - 0.2
     tall = rng.uniform(0.13, 0.26)
     plate = Material(pick(rng, (paint("e8e8e2"), paint("d8b830"))), 0.4)
@@ -229,7 +236,7 @@ def _tail(rng: np.random.Generator, body: _Body) -> list[Part]:
 
 
 def _flanks(body: _Body, coat: Material, has_trim: bool) -> list[Part]:
-    """Door gaps and handles, sills and mirrors."""
+    """Build door gaps and handles, sills and mirrors."""
     half, sill = body.width / 2, body.clearance
     (foot, top), _ = body.screen, body.back
     gap = Material(shade(coat.color, 0.25), 0.6)
@@ -253,10 +260,10 @@ def _flanks(body: _Body, coat: Material, has_trim: bool) -> list[Part]:
             )
         )
     for sign in (-1, 1):
-        for y in joints[1:]:
-            parts.append(
-                box((0.05, 0.16, 0.03), (sign * half, y - 0.16, body.belt - 0.12), TRIM, bevel=0.012)
-            )
+        parts += [
+            box((0.05, 0.16, 0.03), (sign * half, y - 0.16, body.belt - 0.12), TRIM, bevel=0.012)
+            for y in joints[1:]
+        ]
         mirror = (sign * (half + 0.07), foot + (top - foot) * 0.3, body.belt + 0.07)
         parts.append(ball((0.1, 0.06, 0.075), mirror, coat))
         parts.append(block((0.14, 0.05, 0.03), (sign * half, mirror[1], body.belt + 0.01), TRIM))
@@ -276,7 +283,7 @@ def _wheels(rng: np.random.Generator, body: _Body) -> list[Part]:
 def road_wheel(
     middle: tuple[float, float, float], radius: float, width: float, spokes: int, side: int
 ) -> list[Part]:
-    """A tyre on an alloy rim that shows towards `side` (-1 or 1) along x; without spokes, a hub cap."""
+    """Build a tyre on an alloy rim whose outside faces `side` (-1 or 1) along x; no spokes: a hub cap."""
     x, y, z = middle
     half, rim = width / 2, radius * 0.68
     tread = ((rim, -half), (radius - 0.035, -half), (radius, -half + 0.04), (radius, half - 0.04))

@@ -1,4 +1,4 @@
-"""Cows: dairy and beef breeds by coat, horns and build."""
+"""Cows: dairy and beef breeds that differ in coat, horns and build."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines.rendering.description import Color, Material, Part, Pose, Role, Thing, Tube
 from pipelines.rendering.figures.anatomy import SIDES
-from pipelines.rendering.figures.flesh import (
+from pipelines.rendering.figures.body_tubes import (
     Frame,
     beyond,
     blended,
@@ -30,10 +30,15 @@ PINK, HOOF, HORN = map(paint, ("cfa398", "2f2722", "d6cbb0"))
 
 @dataclass(frozen=True)
 class Breed:
-    """
+    """Look of a breed.
+
     Attributes:
-        patch: the colour of the coat's patches, if it has any.
+        coat: colour of the coat.
+        patch: colour of the coat's patches; None where it has none.
         face: colour of the face.
+        muzzle: colour of the muzzle.
+        horned: whether the cow has horns.
+        dairy: whether the cow has an udder.
     """
 
     coat: Color
@@ -45,14 +50,14 @@ class Breed:
 
 
 BREEDS = (
-    Breed(WHITE, BLACK, BLACK, shade(PINK, 0.5), False, True),  # Holstein
-    Breed(WHITE, BLACK, WHITE, PINK, True, True),
-    Breed(WHITE, RED, WHITE, PINK, True, True),  # Simmental
-    Breed(RED, None, WHITE, PINK, True, False),  # Hereford
-    Breed(TAN, None, shade(TAN, 0.6), BLACK, True, True),  # Jersey
-    Breed(BLACK, None, BLACK, BLACK, False, False),  # Angus
-    Breed(CREAM, None, CREAM, PINK, True, False),  # Charolais
-    Breed(RED, None, shade(RED, 0.8), shade(PINK, 0.6), True, True),
+    Breed(WHITE, BLACK, BLACK, shade(PINK, 0.5), horned=False, dairy=True),  # Holstein
+    Breed(WHITE, BLACK, WHITE, PINK, horned=True, dairy=True),
+    Breed(WHITE, RED, WHITE, PINK, horned=True, dairy=True),  # Simmental
+    Breed(RED, None, WHITE, PINK, horned=True, dairy=False),  # Hereford
+    Breed(TAN, None, shade(TAN, 0.6), BLACK, horned=True, dairy=True),  # Jersey
+    Breed(BLACK, None, BLACK, BLACK, horned=False, dairy=False),  # Angus
+    Breed(CREAM, None, CREAM, PINK, horned=True, dairy=False),  # Charolais
+    Breed(RED, None, shade(RED, 0.8), shade(PINK, 0.6), horned=True, dairy=True),
 )
 
 TRUNK = (
@@ -80,7 +85,7 @@ HORNS = mirrored(path(((0.08, -0.04, 0.08), (0.2, -0.09, 0.14), (0.23, -0.08, 0.
 
 
 def cow(rng: np.random.Generator) -> Thing:
-    """A cow that stands, walks or grazes."""
+    """Build a cow that stands, walks or grazes."""
     breed = pick(rng, BREEDS)
     size = float(rng.uniform(0.93, 1.05))
     head, neck = _head_and_neck(rng)
@@ -99,10 +104,10 @@ def cow(rng: np.random.Generator) -> Thing:
 
 
 def _head_and_neck(rng: np.random.Generator) -> tuple[Frame, tuple[Tube, ...]]:
-    """The head looks up, ahead or down to the grass."""
-    place, nod = pick(rng, (((0, -1.06, 1.46), 38), ((0, -1.12, 1.34), 44), ((0, -1.18, 0.66), 64)))
+    """Draw the frame of a head that looks up, ahead or down to the grass, and build the neck to it."""
+    position, nod = pick(rng, (((0, -1.06, 1.46), 38), ((0, -1.12, 1.34), 44), ((0, -1.18, 0.66), 64)))
     yaw = float(rng.uniform(-35, 35))
-    poll = np.array([0.25 * np.sin(np.radians(yaw)), *place[1:]])
+    poll = np.array([0.25 * np.sin(np.radians(yaw)), *position[1:]])
     throat = shifted(poll, y=0.1, z=-0.1)
     crest = path(
         ((0, -0.5, 1.2), 0.5 * shifted(poll, y=-0.5, z=1.2), shifted(poll, y=0.04, z=-0.02)),
@@ -113,7 +118,7 @@ def _head_and_neck(rng: np.random.Generator) -> tuple[Frame, tuple[Tube, ...]]:
 
 
 def _legs(rng: np.random.Generator) -> tuple[tuple[Tube, ...], ...]:
-    """Four chains from the trunk to the hooves; of one that walks, those of a diagonal swing together."""
+    """Build four chains from the trunk to the hooves; in a walk the two of a diagonal swing together."""
     stride = float(pick(rng, (0.02, 0.11)))
     legs = []
     for side, front, swing in ((1, True, 1), (-1, False, 1), (-1, True, -1), (1, False, -1)):
@@ -132,7 +137,7 @@ def _legs(rng: np.random.Generator) -> tuple[tuple[Tube, ...], ...]:
 
 
 def _patches(rng: np.random.Generator) -> tuple[Tube, ...]:
-    """Blots on either flank, the neck and the rump."""
+    """Draw the regions of the coat's patches: blots on both flanks, the neck and the rump."""
     blots = []
     for y in np.linspace(-0.95, 0.95, 6):
         for side in SIDES:
@@ -142,8 +147,9 @@ def _patches(rng: np.random.Generator) -> tuple[Tube, ...]:
             middle = np.array(
                 [side * 0.36 * np.sin(turn), y + rng.uniform(-0.12, 0.12), 0.98 + 0.36 * np.cos(turn)]
             )
-            for _ in range(4):
-                blots.append(lump(middle + rng.normal(0, (0.06, 0.11, 0.1)), rng.uniform(0.09, 0.2)))
+            blots += [
+                lump(middle + rng.normal(0, (0.06, 0.11, 0.1)), rng.uniform(0.09, 0.2)) for _ in range(4)
+            ]
     return tuple(blots)
 
 

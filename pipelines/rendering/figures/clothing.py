@@ -1,4 +1,4 @@
-"""What people wear: the tubes of a body, a little thicker, cut off at collar, cuffs and hem."""
+"""Clothes: the tubes of a body, a little thicker, cut off at collar, cuffs and hem."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.rendering.description import Box, Color, Material, Part, Pattern, Pose, Tube
 from pipelines.rendering.figures.anatomy import ANKLE, Body, Leg, arm, leg, seat, torso, upward
-from pipelines.rendering.figures.flesh import Point, beyond, blended, grown, limb, lump, shifted, vector
+from pipelines.rendering.figures.body_tubes import Point, beyond, blended, grown, limb, lump, shifted, vector
 from pipelines.rendering.parts import paint, pick, shade, vary
 
 RESOLUTION_METERS = 0.018
@@ -29,9 +29,12 @@ LEATHER = paint("2e1d12")
 
 @dataclass(frozen=True)
 class Outfit:
-    """
+    """Clothes of one person.
+
     Attributes:
-        sleeve: how far down the arms are covered: see `anatomy.arm`.
+        parts: clothes and shoes.
+        sleeve: length of the arms that is covered, as the `reach` of `anatomy.arm`.
+        bare_legs: whether the legs are not covered.
     """
 
     parts: tuple[Part, ...]
@@ -40,7 +43,7 @@ class Outfit:
 
 
 def dress(rng: np.random.Generator, body: Body) -> Outfit:
-    """Clothes of one person."""
+    """Draw the clothes of one person."""
     feminine = body.physique.feminine > 0.5 or (body.physique.child and rng.random() < 0.4)
     cloth = _cloth(rng, TOPS)
     sleeve = float(
@@ -66,17 +69,19 @@ def dress(rng: np.random.Generator, body: Body) -> Outfit:
 
 
 def _cloth(rng: np.random.Generator, colors: Sequence[Color]) -> Material:
-    """Plain, woven, striped or chequered."""
+    """Draw a plain, woven, striped or chequered cloth."""
     color = vary(rng, pick(rng, colors))
     other = shade(color, 0.45) if rng.random() < 0.5 else vary(rng, pick(rng, colors))
     choice = rng.random()
     if choice < 0.55:
         return Material(color, 0.95)
     if choice < 0.8:
-        return Material(color, 0.95, False, Pattern.STRIPES, other, round(float(rng.uniform(0.05, 0.12)), 3))
+        period = round(float(rng.uniform(0.05, 0.12)), 3)
+        return Material(color, 0.95, pattern=Pattern.STRIPES, second_color=other, pattern_meters=period)
     if choice < 0.9:
-        return Material(color, 0.95, False, Pattern.CHECKER, other, round(float(rng.uniform(0.06, 0.12)), 3))
-    return Material(color, 1.0, False, Pattern.NOISE, shade(color, 0.7), 0.04)
+        period = round(float(rng.uniform(0.06, 0.12)), 3)
+        return Material(color, 0.95, pattern=Pattern.CHECKER, second_color=other, pattern_meters=period)
+    return Material(color, pattern=Pattern.NOISE, second_color=shade(color, 0.7), pattern_meters=0.04)
 
 
 def _top(
@@ -88,7 +93,7 @@ def _top(
     hem: Point | None = None,
     skirt: Sequence[Tube] = (),
 ) -> Part:
-    """A shirt down to a hem's height, or a dress down to its skirt's; wider by `loose` about the hips."""
+    """Build a shirt down to `hem` or a dress down to the hem of `skirt`; wider by `loose` about the hips."""
     size = body.physique.height
     sleeves = [grown(arm(body, index, sleeve), ease + 0.006) for index in (0, 1)] if sleeve else []
     covered = [tube for chain in sleeves for tube in chain]
@@ -100,7 +105,7 @@ def _top(
 
 
 def _trousers(rng: np.random.Generator, body: Body, shorts: bool, belted: bool) -> list[Part]:
-    """Long ones or shorts."""
+    """Build long trousers or shorts."""
     cloth = Material(vary(rng, pick(rng, TROUSERS)), 0.95)
     reach = 0.75 if shorts else 1.98
     ease = float(rng.uniform(0.012, 0.019))
@@ -117,7 +122,7 @@ def _trousers(rng: np.random.Generator, body: Body, shorts: bool, belted: bool) 
 
 
 def _skirt(body: Body, length: float) -> tuple[Tube, ...]:
-    """From the waist about both thighs; the length is in thighs."""
+    """Build the tubes of a skirt from the waist around both thighs; its length is in lengths of thighs."""
     size = body.thickness
     knees = [joints.hip + length * (joints.knee - joints.hip) for joints in body.legs]
     between = (knees[0] + knees[1]) / 2
@@ -143,7 +148,7 @@ def _skirt_alone(rng: np.random.Generator, body: Body) -> Part:
 
 
 def _jacket(rng: np.random.Generator, body: Body) -> Part:
-    """Open in front, from the collar down to its buttons."""
+    """Build a jacket that is open in front, from the collar down to its buttons."""
     size, ease = body.physique.height, 0.022
     cloth = Material(vary(rng, pick(rng, JACKETS)), float(pick(rng, (0.5, 0.9, 0.95))))
     sleeves = [grown(arm(body, index, 1.95), ease + 0.003) for index in (0, 1)]
@@ -178,12 +183,12 @@ def _jacket(rng: np.random.Generator, body: Body) -> Part:
 
 
 def _below_the_hem(sleeves: Sequence[tuple[Tube, ...]]) -> tuple[Tube, ...]:
-    """The lower arms, which a hem must not cut off."""
+    """Return the tubes of the lower arms, which a hem must not cut off."""
     return tuple(tube for chain in sleeves for tube in grown(chain[1:], 0.004))
 
 
 def _end_of(tube: Tube) -> Tube:
-    """The ball that cuts the round end off a sleeve."""
+    """Return the ball that cuts the round end off a sleeve or trouser leg."""
     end, ahead = np.array(tube.end), np.subtract(tube.end, tube.start)
     radius = 1.25 * tube.end_radius
     return lump(end + 0.95 * radius * ahead / np.linalg.norm(ahead), radius)

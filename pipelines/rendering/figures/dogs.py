@@ -1,4 +1,4 @@
-"""Dogs: breeds by proportions, ears, tails and coats."""
+"""Dogs: breeds that differ in proportions, ears, tails and coats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.rendering.description import Color, Material, Part, Pose, Role, Thing, Tube
 from pipelines.rendering.figures.anatomy import SIDES
-from pipelines.rendering.figures.flesh import (
+from pipelines.rendering.figures.body_tubes import (
     Frame,
     beyond,
     blended,
@@ -30,15 +30,24 @@ COLLARS = tuple(map(paint, ("b3262b", "1f4fa0", "2b7a3d", "222222", "d98a1f")))
 PINK = paint("c76a6a")
 
 
-Regions = tuple[tuple[Tube, ...], tuple[Tube, ...]]  # of the body and of the head
+Regions = tuple[tuple[Tube, ...], tuple[Tube, ...]]  # regions of the body, regions of the head
 
 
 @dataclass(frozen=True)
 class Breed:
-    """
+    """Look of a breed; lengths are relative to a labrador's unless said otherwise.
+
     Attributes:
-        height: at the withers, metres. legs, length: of the legs and the trunk, 1 for a labrador's.
-        girth: thickness of all of it. muzzle: its length in heights. marking: colour of what `marked` names.
+        height: height at the withers, metres.
+        coat: colour of the coat.
+        marking: colour of the markings; None where the coat has none.
+        marked: kind of the markings.
+        legs: length of the legs.
+        length: length of the trunk.
+        girth: thickness of the body.
+        muzzle: length of the muzzle in heights at the withers.
+        ears: form of the ears.
+        tail: posture of the tail.
     """
 
     height: float
@@ -72,7 +81,7 @@ BREEDS = (
 
 
 def dog(rng: np.random.Generator) -> Thing:
-    """A dog that stands or trots, with a collar now and then."""
+    """Build a dog that stands or trots, often with a collar."""
     breed = pick(rng, BREEDS)
     height = breed.height * float(rng.uniform(0.94, 1.06))
     legs = _legs(rng, breed)
@@ -94,7 +103,7 @@ def dog(rng: np.random.Generator) -> Thing:
 
 
 def _trunk(rng: np.random.Generator, breed: Breed) -> tuple[tuple[Tube, ...], tuple[Tube, ...], Frame]:
-    """Trunk, neck and where the head is, in heights at the withers."""
+    """Build trunk and neck, and draw the frame of the head, in heights at the withers."""
     girth, long = breed.girth, breed.length
     lift = 0.45 * (breed.legs - 1)
     trunk = (
@@ -119,7 +128,7 @@ def _trunk(rng: np.random.Generator, breed: Breed) -> tuple[tuple[Tube, ...], tu
 
 
 def _legs(rng: np.random.Generator, breed: Breed) -> tuple[tuple[Tube, ...], ...]:
-    """Four chains from the trunk to the paws; of one that trots, those of a diagonal swing together."""
+    """Build four chains from the trunk to the paws; in a trot the two of a diagonal swing together."""
     stride = float(pick(rng, (0.015, 0.1)))
     legs = []
     for side, front, swing in ((1, True, 1), (-1, False, 1), (-1, True, -1), (1, False, -1)):
@@ -133,11 +142,11 @@ def _legs(rng: np.random.Generator, breed: Breed) -> tuple[tuple[Tube, ...], ...
             points = ((0.085, 0, 0.7), (0.115, -0.07 + 0.3 * step, 0.46), (0.11, 0.11 + 0.8 * step, 0.24),
                       (0.11, 0.07 + step, 0.06), (0.11, 0.02 + step, 0.036))  # fmt: skip
         lift = 0.45 * (breed.legs - 1)
-        places = [
+        stations = [
             (side * x, at + y, z + share * lift)
             for (x, y, z), share in zip(points, (1.0, 0.8, 0.3, 0.0, 0.0), strict=True)
         ]
-        legs.append(path(places, [radius * breed.girth for radius in radii]))
+        legs.append(path(stations, [radius * breed.girth for radius in radii]))
     return tuple(legs)
 
 
@@ -187,7 +196,7 @@ def _ear_color(breed: Breed, coat: Color) -> Color:
 def _markings(
     rng: np.random.Generator, breed: Breed, body: tuple[Tube, ...], skull: tuple[Tube, ...], head: Frame
 ) -> list[Part]:
-    """The second colour, laid over body and head."""
+    """Build the markings in the second colour as thin layers over body and head."""
     if breed.marking is None:
         return []
     fur, lift = Material(vary(rng, breed.marking, 0.08), 0.9), 0.45 * (breed.legs - 1)
@@ -199,7 +208,7 @@ def _markings(
     return parts
 
 
-def _saddle(rng: np.random.Generator, length: float, lift: float) -> Regions:
+def _saddle(_rng: np.random.Generator, length: float, lift: float) -> Regions:
     back = limb((0, -0.35 * length, 0.93 + lift), (0, 0.5 * length, 0.95 + lift), 0.24, 0.17)
     return (back,), (limb((0, 0.2, -0.06), (0, 0.5, -0.06), 0.1),)
 
@@ -208,8 +217,8 @@ def _spots(rng: np.random.Generator, length: float, lift: float) -> Regions:
     spots = []
     for _ in range(70):
         y, turn = rng.uniform(-0.65, 0.6) * length, rng.uniform(-2.6, 2.6)
-        place = (0.19 * np.sin(turn), y, 0.74 + lift + 0.19 * np.cos(turn))
-        spots.append(lump(place, rng.uniform(0.02, 0.055)))
+        position = (0.19 * np.sin(turn), y, 0.74 + lift + 0.19 * np.cos(turn))
+        spots.append(lump(position, rng.uniform(0.02, 0.055)))
     legs = [
         lump((s * 0.12, y * length, rng.uniform(0.15, 0.5)), 0.035)
         for s in SIDES
@@ -222,16 +231,16 @@ def _spots(rng: np.random.Generator, length: float, lift: float) -> Regions:
     return (*spots, *legs), tuple(face)
 
 
-def _white(rng: np.random.Generator, length: float, lift: float) -> Regions:
-    """Paws, chest and belly, muzzle and a blaze."""
+def _white(_rng: np.random.Generator, length: float, lift: float) -> Regions:
+    """Return the regions of paws, chest and belly, muzzle and a blaze."""
     chest = limb((0, -0.62 * length, 0.72 + lift), (0, -0.5 * length, 0.5 + lift), 0.14, 0.16)
     belly = limb((0, -0.4 * length, 0.42 + lift), (0, 0.1 * length, 0.48 + lift), 0.12)
     muzzle = limb((0, 0.2, -0.07), (0, 0.5, -0.07), 0.09)
     return (beyond((0, 0, 0.2), (0, 0, -1)), chest, belly), (muzzle, limb((0, 0.2, 0), (0, 0.05, 0.14), 0.03))
 
 
-def _points(rng: np.random.Generator, length: float, lift: float) -> Regions:
-    """Paws, breast, the sides of the muzzle, and above the eyes."""
+def _points(_rng: np.random.Generator, length: float, lift: float) -> Regions:
+    """Return the regions of paws, breast, the sides of the muzzle, and spots above the eyes."""
     breast = mirrored((lump((0.1, -0.58 * length, 0.68 + lift), 0.075),))
     sides = mirrored(
         (limb((0.05, 0.15, -0.09), (0.04, 0.33, -0.09), 0.05), lump((0.045, 0.12, 0.065), 0.018))

@@ -1,4 +1,7 @@
-"""Heads: faces, hair, beards and hats. Measures are in heights of the head, its chin at the origin."""
+"""Heads: faces, hair, beards and hats.
+
+Measures are in heights of the head; the chin is the origin.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import numpy as np
 
 from pipelines.rendering.description import Ball, Lathe, Material, Part, Pattern, Pose, Tube
 from pipelines.rendering.figures.anatomy import SIDES, Physique
-from pipelines.rendering.figures.flesh import Point, beyond, blended, grown, limb, lump, shifted, vector
+from pipelines.rendering.figures.body_tubes import Point, beyond, blended, grown, limb, lump, shifted, vector
 from pipelines.rendering.parts import paint, pick, shade, vary
 
 HAIR_COLORS = tuple(
@@ -41,19 +44,27 @@ NAPE = limb((0, 0.18, 0.5), (0, 0.16, 0.28), 0.24, 0.19)
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """Where a head is: its chin, its height and where it looks."""
+class HeadFrame:
+    """Position, size and direction of a head.
+
+    Attributes:
+        chin: position of the chin, [3] metres.
+        height: height of the head, metres.
+        yaw_degrees: turn to the left.
+    """
 
     chin: Point
     height: float
     yaw_degrees: float
 
     def point(self, local: Iterable[float]) -> Point:
+        """Take a point in heights of the head to the body's frame."""
         x, y, z = local
         sine, cosine = np.sin(np.radians(self.yaw_degrees)), np.cos(np.radians(self.yaw_degrees))
         return self.chin + self.height * np.array([cosine * x - sine * y, sine * x + cosine * y, z])
 
     def tubes(self, local: Iterable[Tube]) -> tuple[Tube, ...]:
+        """Take tubes in heights of the head to the body's frame."""
         size = self.height
         return tuple(
             limb(
@@ -71,64 +82,71 @@ class Place:
         without: Iterable[Tube] = (),
         resolution: float = 0.03,
     ) -> Part:
-        size = self.height
-        cut = (self.tubes(within), self.tubes(without))
-        return blended(self.tubes(local), material, smoothing * size, resolution * size, *cut)
+        """Build a part from the smooth union of tubes; all measures are in heights of the head."""
+        return blended(
+            self.tubes(local),
+            material,
+            smoothing=smoothing * self.height,
+            resolution=resolution * self.height,
+            within=self.tubes(within),
+            without=self.tubes(without),
+        )
 
     def ball(self, center: Iterable[float], radii: tuple[float, float, float], material: Material) -> Part:
+        """Build an ellipsoid; all measures are in heights of the head."""
         pose = Pose(vector(self.point(center)), self.yaw_degrees)
         return Part(Ball(vector(self.height * np.array(radii))), material, pose)
 
 
 def head(rng: np.random.Generator, physique: Physique, chin: Point, skin: Material) -> tuple[Part, ...]:
-    """A head upon a neck, with its hair and what it wears."""
-    place = Place(chin, physique.head, round(float(rng.normal(0, 14)), 2))
+    """Build a head with face, hair, beard and hat."""
+    frame = HeadFrame(chin, physique.head, round(float(rng.normal(0, 14)), 2))
     hat = rng.random() < 0.2
     old = not physique.child and rng.random() < 0.15
-    colors = HAIR_COLORS if skin.color[0] > 0.4 else HAIR_COLORS[:3]  # dark skin goes with dark hair
+    colors = HAIR_COLORS if skin.color[0] > 0.4 else HAIR_COLORS[:3]  # people with dark skin get dark hair
     hair = Material(vary(rng, pick(rng, OLD_HAIR_COLORS if old else colors)), 0.6)
-    parts = [place.blend((*CRANIUM, *FACE, *EARS), skin), *_features(rng, place, skin, hair)]
-    parts += _hair(rng, place, hair, physique.feminine > 0.5 or (physique.child and rng.random() < 0.5), hat)
+    parts = [frame.blend((*CRANIUM, *FACE, *EARS), skin), *_features(rng, frame, skin, hair)]
+    parts += _hair(rng, frame, hair, physique.feminine > 0.5 or (physique.child and rng.random() < 0.5), hat)
     if physique.feminine < 0.3 and not physique.child and rng.random() < 0.35:
-        parts.append(_beard(rng, place, hair))
+        parts.append(_beard(rng, frame, hair))
     if hat:
-        parts += _hat(rng, place)
+        parts += _hat(rng, frame)
     return tuple(parts)
 
 
-def _features(rng: np.random.Generator, place: Place, skin: Material, hair: Material) -> list[Part]:
+def _features(rng: np.random.Generator, frame: HeadFrame, skin: Material, hair: Material) -> list[Part]:
     white, iris = Material((0.62, 0.6, 0.57), 0.3), Material(pick(rng, EYE_COLORS), 0.1)
     brow = replace(hair, color=shade(hair.color, 0.7))
     red, green, blue = (0.5 * (a + b) for a, b in zip(skin.color, LIPS, strict=True))
     shadow = Material(shade(skin.color, 0.3), 0.8)
     lips = Material((0.9 * red, 0.8 * green, 0.8 * blue), 0.5)
     mouth = [limb((side * 0.09, -0.335, 0.222), (0, -0.352, 0.222), 0.02, 0.03) for side in SIDES]
-    parts = [place.blend(mouth, lips, 0.01, resolution=0.02)]
+    parts = [frame.blend(mouth, lips, 0.01, resolution=0.02)]
     for side in SIDES:
         eyebrow = limb((side * 0.075, -0.397, 0.61), (side * 0.225, -0.342, 0.622), 0.024, 0.014)
         lid = limb((side * 0.085, -0.36, 0.525), (side * 0.21, -0.325, 0.52), 0.016, 0.014)
         parts += [
-            place.ball((side * 0.148, -0.322, 0.498), (0.062, 0.045, 0.03), white),
-            place.ball((side * 0.148, -0.349, 0.499), (0.028, 0.022, 0.028), iris),
-            place.blend((eyebrow,), brow, 0.01, resolution=0.02),
-            place.blend((lid,), shadow, 0.01, resolution=0.02),
+            frame.ball((side * 0.148, -0.322, 0.498), (0.062, 0.045, 0.03), white),
+            frame.ball((side * 0.148, -0.349, 0.499), (0.028, 0.022, 0.028), iris),
+            frame.blend((eyebrow,), brow, 0.01, resolution=0.02),
+            frame.blend((lid,), shadow, 0.01, resolution=0.02),
         ]
     return parts
 
 
-def _hair(rng: np.random.Generator, place: Place, hair: Material, long: bool, hat: bool) -> list[Part]:
-    """Cropped, combed or curly; long hair falls loose, to a tail or into a knot."""
+def _hair(rng: np.random.Generator, frame: HeadFrame, hair: Material, long: bool, hat: bool) -> list[Part]:
+    """Build hair that is cropped, combed, curly or long."""
     if long:
-        return [_long_hair(rng, place, hair, hat)]
+        return [_long_hair(rng, frame, hair, hat)]
     style = "cropped" if hat else pick(rng, ("cropped", "combed", "combed", "curly"))
     cap = grown((*CRANIUM, NAPE), {"cropped": 0.02, "combed": 0.03, "curly": 0.1}[style])
     if style == "combed":
         cap += _combed(rng)
-    return [place.blend(cap, hair, 0.03, (HAIR_GROWS,), (FACE_IS_FREE,), 0.04)]
+    return [frame.blend(cap, hair, 0.03, (HAIR_GROWS,), (FACE_IS_FREE,), 0.04)]
 
 
 def _combed(rng: np.random.Generator) -> tuple[Tube, ...]:
-    """Locks from a parting over to the other side, or straight back from the forehead."""
+    """Build locks that run across the top of the head to one side."""
     side, turns = pick(rng, SIDES), np.radians([-25, 15, 50, 80])
     volume = rng.uniform(0.0, 0.04)
     locks = []
@@ -139,7 +157,8 @@ def _combed(rng: np.random.Generator) -> tuple[Tube, ...]:
     return tuple(locks)
 
 
-def _long_hair(rng: np.random.Generator, place: Place, hair: Material, hat: bool) -> Part:
+def _long_hair(rng: np.random.Generator, frame: HeadFrame, hair: Material, hat: bool) -> Part:
+    """Build long hair that falls loose, is cut to a bob, or is tied to a tail or a knot."""
     cap = grown((*CRANIUM, NAPE), 0.03)
     style = pick(rng, ("loose", "loose", "bob", "tail", "knot"))
     if style == "tail":
@@ -162,17 +181,17 @@ def _long_hair(rng: np.random.Generator, place: Place, hair: Material, hat: bool
             cap += tuple(limb(start, end, 0.075, 0.06) for start, end in pairwise(path))
     if style != "knot" and not hat:
         cap += _combed(rng)
-    return place.blend(cap, hair, 0.03, (HAIR_GROWS, BACK_OF_THE_HEAD), (FACE_IS_FREE,), 0.04)
+    return frame.blend(cap, hair, 0.03, (HAIR_GROWS, BACK_OF_THE_HEAD), (FACE_IS_FREE,), 0.04)
 
 
-def _beard(rng: np.random.Generator, place: Place, hair: Material) -> Part:
+def _beard(rng: np.random.Generator, frame: HeadFrame, hair: Material) -> Part:
     growth = pick(rng, (0.012, 0.03, 0.05))
     below = beyond((0, -0.3, 0.31), (0, 0.12, -1))
-    return place.blend(grown(FACE[:3], growth), hair, 0.05, (below,))
+    return frame.blend(grown(FACE[:3], growth), hair, 0.05, (below,))
 
 
-def _hat(rng: np.random.Generator, place: Place) -> list[Part]:
-    """A peaked cap, a woollen one or a straw hat."""
+def _hat(rng: np.random.Generator, frame: HeadFrame) -> list[Part]:
+    """Build a peaked cap, a woollen cap or a straw hat."""
     cloth = Material(vary(rng, pick(rng, HAT_COLORS)), 0.95)
     kind = pick(rng, ("cap", "cap", "beanie", "brim"))
     if kind == "beanie":
@@ -180,16 +199,16 @@ def _hat(rng: np.random.Generator, place: Place) -> list[Part]:
             cloth, pattern=Pattern.STRIPES, second_color=shade(cloth.color, 0.6), pattern_meters=0.04
         )
         above = beyond((0, -0.4, 0.76), (0, 0.3, 1))
-        return [place.blend(grown((*CRANIUM, lump((0, 0.05, 0.75), 0.3)), 0.07), wool, 0.1, (above,))]
+        return [frame.blend(grown((*CRANIUM, lump((0, 0.05, 0.75), 0.3)), 0.07), wool, 0.1, (above,))]
     if kind == "cap":
         above = beyond((0, -0.4, 0.755), (0, 0.18, 1))
-        peak = place.ball((0, -0.46, 0.76), (0.27, 0.3, 0.025), cloth)
-        return [place.blend(grown(CRANIUM, 0.06), cloth, 0.08, (above,)), peak]
+        peak = frame.ball((0, -0.46, 0.76), (0.27, 0.3, 0.025), cloth)
+        return [frame.blend(grown(CRANIUM, 0.06), cloth, 0.08, (above,)), peak]
     profile = ((0.0, 0.0), (0.8, -0.02), (0.8, 0.0), (0.43, 0.06), (0.38, 0.26), (0.28, 0.33), (0.0, 0.34))
     straw = Material(vary(rng, paint("cdb27c")), 0.95)
     band = ((0.43, 0.05), (0.44, 0.06), (0.425, 0.13), (0.40, 0.13))
-    pose = Pose(vector(place.point((0, 0.02, 0.76))), place.yaw_degrees)
+    pose = Pose(vector(frame.point((0, 0.02, 0.76))), frame.yaw_degrees)
     return [
-        Part(Lathe(tuple((r * place.height, z * place.height) for r, z in points)), material, pose)
+        Part(Lathe(tuple((r * frame.height, z * frame.height) for r, z in points)), material, pose)
         for points, material in ((profile, straw), (band, cloth))
     ]

@@ -29,9 +29,12 @@ class _Build:
     """A motorcycle's measures in metres; y runs from the front wheel (-) to the rear one (+).
 
     Attributes:
+        wheelbase: distance of the axles.
         head: (y, z) of the steering head, where the fork meets the frame.
         seat: height of the seat.
         bar: (half width, y, z) of the handlebar's grips.
+        spoked: whether wheels have wire spokes.
+        faired: whether a fairing covers head and flanks.
     """
 
     wheelbase: float
@@ -51,7 +54,7 @@ WHEEL_RADIUS = 0.31
 
 
 def motorcycle(rng: np.random.Generator) -> Thing:
-    """A motorcycle of one of three builds on its stand, about 2.1 m long."""
+    """Build a motorcycle of one of three kinds on its stand, about 2.1 m long."""
     build = pick(rng, BUILDS)
     if not build.faired and rng.random() < 0.4:
         build = replace(build, spoked=False)
@@ -73,7 +76,7 @@ def motorcycle(rng: np.random.Generator) -> Thing:
 
 
 def _wheel(y: float, width: float, spoked: bool) -> list[Part]:
-    """Tyre, rim, hub, brake disc, and wire spokes or six cast ones."""
+    """Build tyre, rim, hub, brake disc, and wire spokes or six cast ones."""
     middle, half, rim = (0.0, y, WHEEL_RADIUS), width / 2, WHEEL_RADIUS - 0.085
     tyre = ((rim, -half * 0.8), (rim + 0.04, -half), (WHEEL_RADIUS - 0.015, -half * 0.6), (WHEEL_RADIUS, 0))
     mirrored = ((WHEEL_RADIUS - 0.015, half * 0.6), (rim + 0.04, half), (rim, half * 0.8), (rim, -half * 0.8))
@@ -101,7 +104,7 @@ def _wheel(y: float, width: float, spoked: bool) -> list[Part]:
 
 
 def _fork(build: _Build, coat: Material, shine: Material) -> list[Part]:
-    """Two legs from the front axle to above the steering head, and a mudguard between them."""
+    """Build two legs from the front axle to above the steering head, and a mudguard between them."""
     axle = -build.wheelbase / 2
     y, z = build.head
     parts: list[Part] = []
@@ -119,7 +122,7 @@ def _fork(build: _Build, coat: Material, shine: Material) -> list[Part]:
 
 
 def _mudguard(y: float, span: tuple[float, float], width: float, coat: Material) -> Part:
-    """An arc over a wheel; angles from the rear (0) over the top (90) to the front (180)."""
+    """Build an arc over a wheel; angles run from the rear (0) over the top (90) to the front (180)."""
     angles = np.radians(np.linspace(*span, 12))
     inner, outer = WHEEL_RADIUS + 0.02, WHEEL_RADIUS + 0.034
     arc = [(outer * math.cos(a), outer * math.sin(a)) for a in angles]
@@ -151,7 +154,7 @@ def _frame(build: _Build) -> list[Part]:
 
 
 def _engine(shine: Material) -> list[Part]:
-    """A crankcase with round covers under a finned cylinder that leans forward."""
+    """Build a crankcase with round covers under a finned cylinder that leans forward."""
     fins = []
     for fin in range(8):
         low = 0.03 * fin
@@ -172,7 +175,7 @@ def _engine(shine: Material) -> list[Part]:
 
 
 def _exhaust(build: _Build, shine: Material) -> list[Part]:
-    """A pipe from the cylinder's front down and back along the right side to a silencer."""
+    """Build a pipe from the cylinder's front down and back along the right side to a silencer."""
     rear = build.wheelbase / 2
     path: list[Vector] = [
         (0.03, -0.19, 0.56),
@@ -261,7 +264,7 @@ def _headlamp(build: _Build, shine: Material) -> list[Part]:
 
 
 def _fairing(build: _Build, coat: Material) -> list[Part]:
-    """A pointed nose with twin lamps and a screen, and flanks down to the engine's foot."""
+    """Build a pointed nose with twin lamps and a screen, and flanks down to the engine's foot."""
     y, z = build.head
     nose = (
         (y - 0.34, z - 0.06),

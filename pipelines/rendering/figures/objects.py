@@ -1,4 +1,4 @@
-"""What one takes into the hand: bottles, apples and knives."""
+"""Hand-held objects: bottles, apples and knives."""
 
 from __future__ import annotations
 
@@ -40,17 +40,19 @@ APPLE: Profile = (
     (0.99, 1.02), (0.99, 1.3), (0.92, 1.58), (0.78, 1.78), (0.6, 1.88), (0.42, 1.88), (0.27, 1.8),
     (0.15, 1.68), (0.0, 1.55),
 )  # fmt: skip
-"""Of radius 1, dimpled at either end."""
+"""Profile of an apple of radius 1, dimpled at both ends."""
 
 
 @dataclass(frozen=True)
 class _Bottle:
-    """A bottle of height 1: its wall, where its label sits, where its cap begins, and what it may be made of.
+    """A kind of bottle; measures are in heights of the bottle unless said otherwise.
 
     Attributes:
         heights: range of real heights in metres.
-        label: lower and upper edge.
-        cap: lower and upper edge, and radius.
+        wall: profile from bottom to top.
+        label: lower and upper edge of the label.
+        cap: lower and upper edge of the cap, and its radius.
+        colors: colours of the glass, "rrggbb".
     """
 
     heights: tuple[float, float]
@@ -61,7 +63,7 @@ class _Bottle:
 
 
 BOTTLES = (
-    _Bottle(  # of Bordeaux
+    _Bottle(  # Bordeaux
         (0.29, 0.33),
         (
             (0, 0.012), (0.09, 0), (0.122, 0.012), (0.125, 0.03), (0.125, 0.6), (0.12, 0.65), (0.1, 0.69),
@@ -69,7 +71,7 @@ BOTTLES = (
         ),
         (0.16, 0.48), (0.8, 1.0, 0.051), ("1f3320", "2f4a22", "3a2616", "243a2c"),
     ),
-    _Bottle(  # of Burgundy
+    _Bottle(  # Burgundy
         (0.28, 0.31),
         (
             (0, 0.012), (0.1, 0), (0.138, 0.015), (0.14, 0.04), (0.14, 0.42), (0.132, 0.5), (0.105, 0.6),
@@ -78,7 +80,7 @@ BOTTLES = (
         ),
         (0.12, 0.36), (0.84, 1.0, 0.054), ("2f4a22", "5a6a2a", "b8b07a", "1f3320"),
     ),
-    _Bottle(  # of beer
+    _Bottle(  # beer
         (0.22, 0.27),
         (
             (0, 0.012), (0.11, 0), (0.134, 0.015), (0.136, 0.035), (0.136, 0.5), (0.132, 0.56), (0.11, 0.64),
@@ -86,7 +88,7 @@ BOTTLES = (
         ),
         (0.15, 0.45), (0.955, 1.0, 0.066), ("4a2a12", "3a2010", "2a4a24", "5a3416"),
     ),
-    _Bottle(  # of lemonade, waisted
+    _Bottle(  # lemonade, waisted
         (0.24, 0.34),
         (
             (0, 0.015), (0.1, 0), (0.13, 0.02), (0.14, 0.09), (0.132, 0.2), (0.118, 0.3), (0.122, 0.4),
@@ -94,7 +96,7 @@ BOTTLES = (
         ),
         (0.42, 0.6), (0.9, 1.0, 0.062), ("3a1a10", "c9641f", "b0301f", "6a9a2a", "c9a51f"),
     ),
-    _Bottle(  # of water
+    _Bottle(  # water
         (0.22, 0.32),
         (
             (0, 0.015), (0.1, 0), (0.135, 0.02), (0.14, 0.06), (0.132, 0.1), (0.14, 0.14), (0.132, 0.18),
@@ -103,7 +105,7 @@ BOTTLES = (
         ),
         (0.3, 0.56), (0.905, 1.0, 0.066), ("8fb8cc", "a5c9d4", "6fa5c0", "9ac0a8"),
     ),
-    _Bottle(  # of milk or sauce, stout
+    _Bottle(  # milk or sauce, stout
         (0.18, 0.24),
         (
             (0, 0.015), (0.14, 0), (0.175, 0.02), (0.18, 0.05), (0.18, 0.55), (0.165, 0.63), (0.12, 0.74),
@@ -115,7 +117,7 @@ BOTTLES = (
 
 
 def bottle(rng: np.random.Generator) -> Thing:
-    """A glossy bottle with a label and a cap, of wine, beer, lemonade, water or milk; 0.18 to 0.33 m high."""
+    """Build a glossy bottle of wine, beer, water or the like with label and cap; 0.18 to 0.33 m high."""
     kind = pick(rng, BOTTLES)
     height = rng.uniform(*kind.heights)
     glass = Material(vary(rng, paint(pick(rng, kind.colors))), roughness=0.07)
@@ -138,7 +140,7 @@ def _scaled(profile: Profile, height: float, material: Material, smooth: bool = 
 
 
 def _label(rng: np.random.Generator, radius: float, edges: tuple[float, float], height: float) -> list[Part]:
-    """Paper around the body with two bands of another colour."""
+    """Build a paper label around the body, with two bands of another colour."""
     low, high = edges
     paper, ink = Material(pick(rng, PAPERS), 0.6), Material(vary(rng, pick(rng, CAPS)), 0.5)
     bands = [(low, high, paper), (low + 0.02, low + 0.05, ink)]
@@ -156,7 +158,7 @@ def _label(rng: np.random.Generator, radius: float, edges: tuple[float, float], 
 
 
 def apple(rng: np.random.Generator) -> Thing:
-    """An apple with its dimple, stem and mostly a leaf; 7 to 9 cm wide."""
+    """Build an apple with dimples, a stem and mostly a leaf; 7 to 9 cm wide."""
     radius = rng.uniform(0.035, 0.045)
     ground, blush = pick(
         rng,
@@ -189,7 +191,7 @@ def apple(rng: np.random.Generator) -> Thing:
 
 
 def _leaf(rng: np.random.Generator, base: Vector, length: float) -> list[Part]:
-    """A pointed leaf in two halves that make a shallow trough."""
+    """Build a pointed leaf of two halves that make a shallow trough."""
     green = Material(vary(rng, paint("4f7f2a")), 0.4)
     yaw = rng.uniform(0, 360)
     outline = ((0, 0), (0.3, -0.2), (0.62, -0.22), (1.1, 0.0), (0.62, 0.22), (0.3, 0.2))
@@ -204,7 +206,7 @@ def _leaf(rng: np.random.Generator, base: Vector, length: float) -> list[Part]:
 
 
 def knife(rng: np.random.Generator) -> Thing:
-    """A kitchen knife lying on its side, slightly turned; 0.22 to 0.34 m long."""
+    """Build a kitchen knife that lies on its side, slightly turned; 0.22 to 0.34 m long."""
     length = rng.uniform(0.12, 0.2)
     outline = pick(rng, (_chef, _paring, _bread, _cleaver))(length)
     grip_length, depth = rng.uniform(0.1, 0.13), rng.uniform(0.024, 0.03)
@@ -245,7 +247,7 @@ def knife(rng: np.random.Generator) -> Thing:
 
 
 def _chef(length: float) -> Profile:
-    """A curved edge below a straight back; the heel is at x = 0."""
+    """Return the outline of a blade with a curved edge and a straight back; its heel is at x = 0."""
     deep = length * 0.24
     return (
         (0, -deep * 0.65),
@@ -271,7 +273,7 @@ def _paring(length: float) -> Profile:
 
 
 def _bread(length: float) -> Profile:
-    """Serrated along its edge."""
+    """Return the outline of a blade with a serrated edge; its heel is at x = 0."""
     length, deep = length * 1.15, length * 0.15
     teeth = [
         (length * (index + half) / 22, -deep * (0.55 + 0.18 * (half > 0)))
@@ -299,7 +301,7 @@ def _cleaver(length: float) -> Profile:
 
 
 def _handle(length: float, depth: float) -> Profile:
-    """From the butt, thickened for the little finger, to the blade's heel at x = 0."""
+    """Return the outline of a handle from its butt, thicker there, to the blade's heel at x = 0."""
     half = depth / 2
     return (
         (-length, -half * 0.9),

@@ -1,4 +1,4 @@
-"""People: a body in a posture, its head and hands, and what it wears."""
+"""People: a body in a posture with head, hands and clothes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pipelines.rendering.figures.anatomy import (
     shoulders,
     stand,
 )
+from pipelines.rendering.figures.body_tubes import Point, blended, limb
 from pipelines.rendering.figures.clothing import RESOLUTION_METERS, SMOOTHING_METERS, Outfit, dress
-from pipelines.rendering.figures.flesh import Point, blended, limb
 from pipelines.rendering.figures.head import head
 from pipelines.rendering.parts import paint, pick, vary
 
@@ -26,7 +26,7 @@ SKINS = tuple(map(paint, ("f0c8a8", "e2b08c", "cf9a72", "b47c55", "8d5a3b", "6a4
 
 
 def human(rng: np.random.Generator) -> Thing:
-    """A man, a woman or a child, dressed, standing, walking, running or waving."""
+    """Build a dressed man, woman or child who stands, walks, runs or waves."""
     body = stand(draw_physique(rng), draw_posture(rng))
     skin = Material(vary(rng, pick(rng, SKINS), 0.08), 0.7)
     outfit = dress(rng, body)
@@ -40,7 +40,7 @@ def human(rng: np.random.Generator) -> Thing:
 
 
 def _skin(body: Body, skin: Material, outfit: Outfit) -> Part:
-    """What the clothes leave bare."""
+    """Build the skin that the clothes do not cover, without head and hands."""
     tubes = [*neck(body), *shoulders(body)]
     for index in (0, 1):
         tubes += leg(body, index) if outfit.bare_legs else ()
@@ -49,7 +49,7 @@ def _skin(body: Body, skin: Material, outfit: Outfit) -> Part:
 
 
 def _hand(body: Body, joints: Arm, side: int, skin: Material) -> Part:
-    """Palm, four fingers a little bent, and a thumb that is on the side of the body's front."""
+    """Build palm, four slightly bent fingers, and a thumb that points to the body's front."""
     size = body.physique.height * (1 - 0.06 * body.physique.feminine)
     ahead, across, inward = _hand_frame(joints, side)
     wrist = joints.wrist - 0.01 * size * ahead
@@ -72,7 +72,7 @@ def _hand(body: Body, joints: Arm, side: int, skin: Material) -> Part:
 
 
 def _hand_frame(joints: Arm, side: int) -> tuple[Point, Point, Point]:
-    """Directions of the fingers, of the thumb's side and of the palm."""
+    """Return the directions of the fingers, of the thumb's side and of the palm."""
     ahead = joints.wrist - joints.elbow
     ahead /= np.linalg.norm(ahead)
     inward = np.array([-side, 0.0, 0.0]) if abs(ahead[0]) < 0.8 else np.array([0.0, 0.0, -1.0])

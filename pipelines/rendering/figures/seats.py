@@ -42,7 +42,7 @@ BLACK = Material(paint("242526"), roughness=0.5)
 
 
 def couch(rng: np.random.Generator) -> Thing:
-    """An upholstered couch for two or three, 1.5 to 2.3 m wide, with cushions."""
+    """Build an upholstered couch for two or three with cushions, 1.5 to 2.3 m wide."""
     seats = int(rng.integers(2, 4))
     cloth = _upholstery(rng, pick(rng, FABRICS))
     pillow = _upholstery(rng, pick(rng, FABRICS))
@@ -103,7 +103,7 @@ def _armrests(
     foot: float,
     cloth: Material,
 ) -> list[Part]:
-    """Square ones, or rolled ones with a round top."""
+    """Build square armrests, or rolled ones with a round top."""
     rolled = bool(rng.random() < 0.4)
     parts: list[Part] = []
     for sign in (-1, 1):
@@ -125,7 +125,7 @@ def _legs(rng: np.random.Generator, width: float, depth: float, height: float) -
 
 
 def chair(rng: np.random.Generator) -> Thing:
-    """A wooden chair, an office chair, a shell on four legs or a bar stool with a back."""
+    """Build a wooden chair, an office chair, a shell on four legs or a bar stool with a back."""
     build = pick(rng, (_wooden_chair, _wooden_chair, _office_chair, _shell_chair, _bar_stool))
     return Thing("chair", Role.FOREGROUND, tuple(build(rng)))
 
@@ -136,7 +136,7 @@ def _wood(rng: np.random.Generator) -> Material:
 
 
 def _wooden_chair(rng: np.random.Generator) -> list[Part]:
-    """Four legs with rungs, the rear ones rising to a back of slats or rails."""
+    """Build four legs with rungs, a seat, and a back of slats or rails between the rear legs."""
     wood = _wood(rng)
     cover = pick(rng, (wood, _upholstery(rng, pick(rng, FABRICS))))
     wide, deep, seat, top = rng.uniform(0.4, 0.46), rng.uniform(0.4, 0.44), 0.45, rng.uniform(0.85, 1.0)
@@ -186,7 +186,7 @@ def _back(
 
 
 def _office_chair(rng: np.random.Generator) -> list[Part]:
-    """A padded seat and back on a column over five arms with castors."""
+    """Build a padded seat and back on a column over five arms with castors."""
     cloth = _upholstery(rng, pick(rng, (*FABRICS, paint("242526"), paint("242526"))))
     frame = pick(rng, (BLACK, STEEL))
     top = rng.uniform(1.0, 1.2)
@@ -210,7 +210,7 @@ def _office_chair(rng: np.random.Generator) -> list[Part]:
 
 
 def _shell_chair(rng: np.random.Generator) -> list[Part]:
-    """A bent shell, seat and back in one, on four splayed legs."""
+    """Build a bent shell, seat and back in one, on four splayed legs."""
     shell = Material(vary(rng, pick(rng, (*FABRICS, paint("e4e2dc"), paint("d0a02a"), paint("c0482a")))), 0.3)
     legs = pick(rng, (STEEL, BLACK, _wood(rng)))
     spine = (
@@ -237,7 +237,7 @@ def _shell_chair(rng: np.random.Generator) -> list[Part]:
 
 
 def _bar_stool(rng: np.random.Generator) -> list[Part]:
-    """A high round seat with a low back, on splayed legs with a foot ring."""
+    """Build a high round seat with a low back, on splayed legs with a foot ring."""
     wood, cloth = pick(rng, (_wood(rng), BLACK, STEEL)), _upholstery(rng, pick(rng, FABRICS))
     seat = rng.uniform(0.66, 0.76)
     cushion = (
@@ -258,10 +258,10 @@ def _bar_stool(rng: np.random.Generator) -> list[Part]:
         )
     )
     for sx in (-1, 1):
-        for sy in (-1, 1):
-            parts.append(
-                tube((sx * 0.17, sy * 0.17, 0.014), (sx * 0.1, sy * 0.1, seat - 0.04), 0.014, wood, 0.017)
-            )
+        parts += [
+            tube((sx * 0.17, sy * 0.17, 0.014), (sx * 0.1, sy * 0.1, seat - 0.04), 0.014, wood, 0.017)
+            for sy in (-1, 1)
+        ]
         parts.append(tube((sx * 0.13, 0.13, seat - 0.02), (sx * 0.15, 0.2, seat + 0.24), 0.012, wood))
     parts.append(box((0.36, 0.03, 0.12), (0, 0.2, seat + 0.25), cloth, bevel=0.012, roll=-12))
     return parts

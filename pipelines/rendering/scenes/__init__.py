@@ -1,7 +1,7 @@
-"""Procedural scenes: what stands where, and from where it is looked at, by seed.
+"""Procedural scenes, drawn by seed.
 
-What a scene holds depends on its kind and seed; the foreground and the camera depend on category, view and
-attempt too.
+The things of a scene depend on its kind and seed; foreground and camera depend on category, view and attempt,
+too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from pipelines.rendering import figures
 from pipelines.rendering.description import Role, Scene, Thing
 from pipelines.rendering.scenes import field, hall, park, raceway, room, street
-from pipelines.rendering.scenes.space import around
+from pipelines.rendering.scenes.space import bounding_box
 from pipelines.rendering.scenes.stage import Content, Place, Stage, Use
 from pipelines.rendering.scenes.viewpoint import find_view
 
@@ -55,27 +55,30 @@ LARGEST_SMALL_METERS = 0.6
 
 
 class NoViewError(ValueError):
-    """A scene has no place from which such a foreground is seen whole; another attempt may find one."""
+    """No view of a scene shows the foreground whole; another attempt may find one."""
 
 
 def kinds_for(category: str) -> tuple[str, ...]:
-    """The kinds of scene that a category is at home in; all of them for one that is not known."""
+    """Return the kinds of scene that suit a category; all kinds for an unknown category."""
     return _KINDS_BY_CATEGORY.get(category, KINDS)
 
 
 def describe(
     kind: str, category: str, seed: int, view: int, attempt: int = 0, foreground: Thing | None = None
 ) -> Scene:
-    """A scene of a kind, with a foreground of a category and a camera that shows it.
+    """Build a scene with a foreground and a camera that shows it.
 
     Args:
-        seed: of what the scene holds; all its views share that.
-        view: which foreground, place and camera.
-        attempt: another draw of the same view, as when the one before showed too little.
-        foreground: stands in for one that is built; at the origin, standing on z = 0, facing -y.
+        kind: one of `KINDS`.
+        category: category of the foreground.
+        seed: number of the scene's things, which all its views share.
+        view: number of the foreground, its place and the camera.
+        attempt: number of the draw of that view, for when an earlier draw was not accepted.
+        foreground: used instead of a built one; stands on z = 0 about the origin and faces -y.
 
     Raises:
-        ValueError: the kind is unknown. NoViewError: it has no room for such a foreground.
+        ValueError: the kind is unknown.
+        NoViewError: no view shows such a foreground whole.
     """
     if kind not in BUILDERS:
         raise ValueError(f"unknown kind of scene {kind!r}; expected one of {', '.join(KINDS)}")
@@ -83,13 +86,13 @@ def describe(
     rng = np.random.default_rng([*_numbers(kind, category), seed, view, attempt])
     thing = figures.build(category, rng) if foreground is None else foreground
     thing = replace(thing, role=Role.FOREGROUND)
-    found = find_view(content, thing, _places(content, thing), rng)
-    if found is None:
+    result = find_view(content, thing, _places(content, thing), rng)
+    if result is None:
         raise NoViewError(
             f"{kind} {seed}: no view shows a {category} whole; expected one of the kinds "
             f"{', '.join(kinds_for(category))}, another seed or a smaller foreground"
         )
-    standing, camera = found
+    standing, camera = result
     return Scene(kind, seed, kind in INDOOR_KINDS, (*content.things, standing), content.lamps, camera)
 
 
@@ -100,14 +103,14 @@ def _content(kind: str, seed: int) -> Content:
     return stage.content()
 
 
-def forget() -> None:
-    """Lets go of the scenes that are kept for their next views."""
+def clear_cache() -> None:
+    """Forget the scenes that are kept for their next views."""
     _content.cache_clear()
 
 
 def _places(content: Content, thing: Thing) -> tuple[Place, ...]:
-    """Where such a thing may stand: by its category, else by its size."""
-    lowest, highest = around(thing).bounds()
+    """Return the places where a foreground may stand: by its category, else by its size."""
+    lowest, highest = bounding_box(thing).bounds()
     is_small = float((highest - lowest).max()) <= LARGEST_SMALL_METERS
     use = _USES.get(thing.category, Use.TABLETOP if is_small else Use.WALKING)
     return tuple(place for place in content.places if place.use is use)

@@ -1,4 +1,4 @@
-"""What scenes are set in: land, paths, distant woods and hills; walls with openings, stands and masts."""
+"""Backgrounds of scenes: land, paths, distant woods and hills; walls with openings, stands and masts."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ COOL_WHITE: Color = (0.9, 0.95, 1.0)
 
 
 def mingled(color: Color, other: Color, grain_meters: float, roughness: float = 1.0) -> Material:
-    """A surface of two colours run into each other: grass, asphalt, plaster."""
+    """Build a material of two colours that blend, such as grass, asphalt or plaster."""
     return Material(color, roughness, pattern=Pattern.NOISE, second_color=other, pattern_meters=grain_meters)
 
 
 def bright(color: Color, intensity: float) -> Color:
-    """The light of a lamp."""
+    """Return the intensity of a lamp of a colour."""
     red, green, blue = color
     return (red * intensity, green * intensity, blue * intensity)
 
 
 def land(stage: Stage, color: Color, grain_meters: float = 1.5) -> None:
-    """Level ground to the horizon, under hills and woods that end it."""
+    """Put level ground to the horizon, with hills at its end."""
     rng = stage.rng
     soil = mingled(color, shade(color, rng.uniform(0.6, 0.8)), grain_meters)
     stage.put(_slab("land", (LAND_METERS, LAND_METERS), soil), (0, 0, 0))
@@ -58,7 +58,7 @@ def land(stage: Stage, color: Color, grain_meters: float = 1.5) -> None:
 
 
 def woods_around(stage: Stage, nearest: float, farthest: float, count: int) -> None:
-    """Woods in most directions, in the distance."""
+    """Put woods in most directions, at distances in metres."""
     turn = stage.rng.uniform(0, 360)
     for index in range(count):
         angle = turn + 360 * (index + stage.rng.uniform(-0.3, 0.3)) / count
@@ -68,7 +68,7 @@ def woods_around(stage: Stage, nearest: float, farthest: float, count: int) -> N
 
 
 def wood(rng: np.random.Generator, length: float) -> Thing:
-    """The edge of a wood along x as one sees it from afar: crowns behind crowns."""
+    """Build the edge of a distant wood along x, of crowns behind crowns."""
     green = pick(rng, (*LEAF_GREENS, *NEEDLE_GREENS))
     parts = []
     for index in range(22):
@@ -82,13 +82,13 @@ def wood(rng: np.random.Generator, length: float) -> Thing:
 
 
 def ribbon(name: str, points: Sequence[tuple[float, float]], width: float, material: Material) -> Thing:
-    """A path of even width along the points, its top 1.5 cm above the ground."""
+    """Build a path of even width along the points; its top is 1.5 cm above its position."""
     line = np.array(points, dtype=float)
     ahead = np.gradient(line, axis=0)
     left = np.stack([-ahead[:, 1], ahead[:, 0]], 1) / np.linalg.norm(ahead, axis=1, keepdims=True)
     rim = np.concatenate([line - left * width / 2, (line + left * width / 2)[::-1]])
     outline = tuple((float(x), float(y)) for x, y in rim)
-    # Rolled over, the outline's z runs along y and what was drawn out along y stands upright.
+    # After the roll the outline's z runs along y, and the extrusion along y stands upright.
     part = Part(Extrusion(outline, 0.06), material, Pose((0, 0, -0.015), roll_degrees=-90))
     return Thing(name, Role.GROUND, (part,))
 
@@ -100,10 +100,14 @@ def wall(
     material: Material,
     thickness: float = 0.25,
 ) -> Thing:
-    """A wall along x, its inner face on y = 0 towards -y.
+    """Build a wall along x whose inner face is on y = 0 and faces -y.
 
     Args:
-        openings: (middle, width, sill height, height) of each, from left to right and apart.
+        length: metres.
+        height: metres.
+        openings: (middle, width, sill height, height) of each, from left to right; none may touch.
+        material: material of the wall.
+        thickness: metres.
     """
     y = thickness / 2
     parts = []
@@ -120,17 +124,17 @@ def wall(
 
 
 def ceiling(width: float, depth: float, material: Material) -> Thing:
-    """A slab whose underside is z = 0."""
+    """Build a slab whose underside is z = 0."""
     return Thing("ceiling", Role.STRUCTURE, (block((width, depth, 0.25), (0, 0, 0), material),))
 
 
 def floor(width: float, depth: float, material: Material) -> Thing:
-    """A slab whose top is 2 cm above z = 0, so that it covers the land."""
+    """Build a slab whose top is 2 cm above z = 0, so that it covers the land."""
     return _slab("floor", (width, depth), material, top=0.02)
 
 
 def grandstand(rng: np.random.Generator, length: float) -> Thing:
-    """Rows of coloured seats that rise towards +y, beneath a roof."""
+    """Build rows of coloured seats that rise towards +y, beneath a roof."""
     concrete = mingled(paint("a8a59e"), paint("94918a"), 0.5)
     steel = Material(vary(rng, paint("8a8f94")), 0.5)
     seats = [Material(vary(rng, paint(srgb), 0.2), 0.5) for srgb in pick(rng, SEATS)]
@@ -154,11 +158,11 @@ def grandstand(rng: np.random.Generator, length: float) -> Thing:
 
 SEATS = (("b3261e", "d8d6d0"), ("2a4f9a", "d8d6d0", "2a4f9a"), ("d09a2a", "3a3d40"), ("2f6f4a", "d8d6d0"))
 MAST_LIGHT: Vector = (0.0, -0.5, 11.6)
-"""Where the light of a `floodlight_mast` goes."""
+"""Position of the light of a `floodlight_mast`."""
 
 
 def floodlight_mast(rng: np.random.Generator) -> Thing:
-    """A mast with a board of floodlights towards -y; its light belongs at MAST_LIGHT."""
+    """Build a mast with a board of floodlights towards -y; its light belongs at MAST_LIGHT."""
     steel = Material(vary(rng, paint("9a9da0")), 0.5)
     lens = Material(paint("e8ecee"), 0.15)
     parts = [tube((0, 0, 0), (0, 0, 11.5), 0.2, steel, 0.1), block((2.4, 0.12, 1.2), (0, -0.1, 11), steel)]

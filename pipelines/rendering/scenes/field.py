@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from pipelines.rendering.parts import paint, pick
-from pipelines.rendering.scenes import cast
+from pipelines.rendering.scenes import props
 from pipelines.rendering.scenes.backdrop import (
     GRASSES,
     SOILS,
@@ -22,7 +22,7 @@ STUBBLES = (paint("c2a865"), paint("b39c62"), paint("cdb878"))
 
 
 def build(stage: Stage) -> None:
-    """A dirt track along x, fences beyond it, hay bales, cows, a farm and woods in the distance."""
+    """Build a dirt track along x with fences, hay bales and cows, and a farm and woods in the distance."""
     rng = stage.rng
     land(stage, pick(rng, (*GRASSES, *GRASSES, *STUBBLES)), 1.0)
     woods_around(stage, 60, 130, 7)
@@ -35,15 +35,15 @@ def build(stage: Stage) -> None:
     _fences(stage)
     for _ in range(3):
         at = (rng.uniform(-9, 9), rng.choice([-1, 1]) * rng.uniform(2.5, 7), 0)
-        cast.put_top(stage, cast.hay_bale(stage), at, rng.uniform(0, 180))
+        props.put_top(stage, props.hay_bale(stage), at, rng.uniform(0, 180))
     at = (rng.uniform(-6, 6), rng.choice([-1, 1]) * rng.uniform(2.2, 4), 0)
-    cast.put_top(stage, cast.crate(stage), at, rng.uniform(0, 180))
-    _strew(stage)
+    props.put_top(stage, props.crate(stage), at, rng.uniform(0, 180))
+    _scatter(stage)
     _offer(stage)
 
 
 def _farm(stage: Stage) -> None:
-    """A house and a barn somewhere behind, with trees."""
+    """Put a house and a barn in the background, and two lamps."""
     rng = stage.rng
     side, x, y = rng.choice([-1, 1]), rng.uniform(-35, 35), rng.uniform(30, 48)
     yaw = (0 if side > 0 else 180) + rng.uniform(-25, 25)
@@ -51,14 +51,14 @@ def _farm(stage: Stage) -> None:
     stage.put_if_free(buildings.house(rng, 18, 10, 1, gabled=True), (x + 19, side * (y + 3), 0), yaw + 60)
     angle = math.radians(yaw)
     at = (x - 7 * math.cos(angle), side * (y - 6), 0)
-    cast.lit(stage, street.post_lamp(rng), street.POST_LAMP_LIGHT, at, 0, WARM_WHITE, 45)
+    props.put_lamp(stage, street.post_lamp(rng), street.POST_LAMP_LIGHT, at, 0, WARM_WHITE, 45)
     near = (rng.uniform(-7, 7), rng.choice([-1, 1]) * 2.6, 0)
-    cast.lit(stage, street.post_lamp(rng), street.POST_LAMP_LIGHT, near, 0, WARM_WHITE, 30)
+    props.put_lamp(stage, street.post_lamp(rng), street.POST_LAMP_LIGHT, near, 0, WARM_WHITE, 30)
 
 
 def _fences(stage: Stage) -> None:
     rng = stage.rng
-    # The plainest of three: as a rule rails between posts.
+    # The one of the fewest parts of three: mostly rails between posts.
     fence = min((street.fence(rng, 9.0) for _ in range(3)), key=lambda fence: len(fence.parts))
     for side in (-1, 1):
         y, gap = side * rng.uniform(9, 13), int(rng.integers(5))
@@ -67,7 +67,7 @@ def _fences(stage: Stage) -> None:
                 stage.put_if_free(fence, (9.1 * (index - 2), y, 0), 0 if side > 0 else 180)
 
 
-def _strew(stage: Stage) -> None:
+def _scatter(stage: Stage) -> None:
     rng = stage.rng
     trees = [nature.broadleaf_tree(rng), nature.broadleaf_tree(rng), nature.conifer(rng)]
     for _ in range(6):
@@ -89,5 +89,5 @@ def _offer(stage: Stage) -> None:
         stage.offer(Use.DRIVING, meadow.center, (8, 1))
     track = stage.offer(Use.WALKING, (0, 0, 0.015), (10, 0.8))
     stage.offer(Use.DRIVING, track.center, (9, 0.2), heading=float(stage.rng.choice([90, 270])))
-    cast.strew(stage, "cow", 3, pick(stage.rng, meadows))
-    cast.strew(stage, "human", 2, track)
+    props.scatter(stage, "cow", 3, pick(stage.rng, meadows))
+    props.scatter(stage, "human", 2, track)

@@ -1,10 +1,10 @@
-"""A hall with columns and high windows: a lobby, a nave or a hall for sports."""
+"""A hall with columns and high windows: a lobby, a nave or a canteen."""
 
 from __future__ import annotations
 
 from pipelines.rendering.description import Color, Material, Pattern, Role
 from pipelines.rendering.parts import paint, pick, shade, vary
-from pipelines.rendering.scenes import cast
+from pipelines.rendering.scenes import props
 from pipelines.rendering.scenes.backdrop import (
     COOL_WHITE,
     GRASSES,
@@ -25,7 +25,7 @@ STONES = tuple(paint(srgb) for srgb in ("c9c2b4", "b5ada0", "d6d0c4", "a89f92", 
 
 
 def build(stage: Stage) -> None:
-    """Columns along x in two rows, windows above, and what the kind of hall asks for between them."""
+    """Build two rows of columns along x, high windows, and the furniture of one of three kinds of hall."""
     rng = stage.rng
     width, depth, height = rng.uniform(20, 30), rng.uniform(11, 16), rng.uniform(5.5, 8)
     land(stage, pick(rng, GRASSES))
@@ -46,7 +46,7 @@ def build(stage: Stage) -> None:
         stage.offer(Use.WALKING, (0, y, FLOOR_METERS), (width / 2 - 3, 0.8))
         stage.offer(Use.SITTING, (0, y, FLOOR_METERS), (width / 2 - 3, 0.8))
     stage.offer(Use.SITTING, aisle.center, aisle.half)
-    cast.strew(stage, "human", 4, aisle)
+    props.scatter(stage, "human", 4, aisle)
 
 
 def _flooring(stage: Stage) -> Material:
@@ -60,7 +60,7 @@ def _flooring(stage: Stage) -> Material:
 
 
 def _windows(stage: Stage, side: Side, height: float, color: Color) -> None:
-    """High windows, evenly set."""
+    """Put a wall with evenly spaced high windows."""
     count = round(side.length / stage.rng.uniform(3.2, 4.2))
     pitch = side.length / count
     sill = stage.rng.uniform(1.6, 2.6)
@@ -84,47 +84,47 @@ def _columns(stage: Stage, width: float, depth: float, height: float) -> None:
 
 
 def _lobby(stage: Stage, sides: tuple[Side, ...], width: float, depth: float) -> None:
-    """Couches about low tables, on rugs."""
+    """Put couches at low tables on rugs, and a desk."""
     rng = stage.rng
     for x in (-width / 4, width / 4):
         y = rng.choice([-1, 1]) * depth / 6
         stage.put(furniture.rug(rng, 3, 2.4), (x, y, FLOOR_METERS), 0, Role.GROUND)
-        cast.put_top(stage, cast.low_table(stage), (x, y, FLOOR_METERS), 0, others=1)
-        couch = cast.figure(stage, "couch")
+        props.put_top(stage, props.low_table(stage), (x, y, FLOOR_METERS), 0, others=1)
+        couch = props.figure(stage, "couch")
         stage.put_if_free(couch, (x, y + 1.3, FLOOR_METERS), 0)
-    desk = cast.sideboard(stage, 2.2)
-    cast.put_top(stage, desk, (rng.uniform(-3, 3), sides[0].distance - 2.2, FLOOR_METERS), 0, others=1)
+    desk = props.sideboard(stage, 2.2)
+    props.put_top(stage, desk, (rng.uniform(-3, 3), sides[0].distance - 2.2, FLOOR_METERS), 0, others=1)
 
 
-def _nave(stage: Stage, sides: tuple[Side, ...], width: float, depth: float) -> None:
-    """Benches in rows to either hand of an aisle, facing the far end, and a table there."""
-    top = cast.bench(stage)
+def _nave(stage: Stage, _sides: tuple[Side, ...], width: float, _depth: float) -> None:
+    """Put rows of benches on both sides of an aisle, and a table at its end."""
+    top = props.bench(stage)
     for index in range(4):
         for y in (-2.9, 2.9):
             x = -width / 4 + 1.9 * index
             if index in (1, 2):
-                cast.put_top(stage, top, (x, y, FLOOR_METERS), 270)
+                props.put_top(stage, top, (x, y, FLOOR_METERS), 270)
             else:
                 stage.put_if_free(top.thing, (x, y, FLOOR_METERS), 270)
-    cast.put_top(stage, cast.table(stage, 2.2), (3 - width / 2, 0, FLOOR_METERS), 90, others=1)
+    props.put_top(stage, props.table(stage, 2.2), (3 - width / 2, 0, FLOOR_METERS), 90, others=1)
 
 
-def _canteen(stage: Stage, sides: tuple[Side, ...], width: float, depth: float) -> None:
-    """Tables with chairs."""
+def _canteen(stage: Stage, _sides: tuple[Side, ...], width: float, depth: float) -> None:
+    """Put tables with chairs."""
     rng = stage.rng
     for x in (-width / 3, -2.0, width / 4):
         at = (x + rng.uniform(-0.8, 0.8), rng.choice([-1, 1]) * depth / 6, FLOOR_METERS)
         yaw = rng.uniform(-10, 10)
-        if cast.put_top(stage, cast.table(stage, 1.7), at, yaw, others=1):
-            cast.seats_at_table(stage, at, yaw, 2)
+        if props.put_top(stage, props.table(stage, 1.7), at, yaw, others=1):
+            props.seats_at_table(stage, at, yaw, 2)
 
 
 def _along_walls(stage: Stage, sides: tuple[Side, ...]) -> None:
-    """Benches, plants and pictures."""
+    """Put benches, plants, bins and doors."""
     rng = stage.rng
     for side in sides:
         along = rng.uniform(-0.3, 0.3) * side.length
-        cast.put_top(stage, cast.bench(stage), side.at(along, 0.8), side.yaw)
+        props.put_top(stage, props.bench(stage), side.at(along, 0.8), side.yaw)
         plant = furniture.potted_plant(rng, rng.uniform(0.9, 1.4))
         stage.put_if_free(plant, side.at(along + 1.8, 1.0), side.yaw)
         stage.put_if_free(street.litter_bin(rng), side.at(along - 1.4, 0.7), side.yaw)
@@ -133,7 +133,7 @@ def _along_walls(stage: Stage, sides: tuple[Side, ...]) -> None:
 
 
 def _lamps(stage: Stage, width: float, height: float) -> None:
-    """Pendants down the middle; in some halls they burn by day."""
+    """Put pendant lamps along the middle; in some halls they burn by day."""
     rng = stage.rng
     drop, night_only = rng.uniform(1.0, 2.0), bool(rng.random() < 0.5)
     color = pick(rng, (WARM_WHITE, COOL_WHITE))

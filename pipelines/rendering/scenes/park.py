@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from pipelines.rendering.parts import pick
-from pipelines.rendering.scenes import cast
+from pipelines.rendering.scenes import props
 from pipelines.rendering.scenes.backdrop import (
     COOL_WHITE,
     GRASSES,
@@ -23,7 +23,7 @@ REACH = 70.0
 
 
 def build(stage: Stage) -> None:
-    """A path along x that swings from side to side, benches and lamps beside it, people and dogs."""
+    """Build a winding path along x with benches, lamps, people and dogs."""
     rng = stage.rng
     land(stage, pick(rng, GRASSES), 0.8)
     woods_around(stage, 45, 80, 7)
@@ -36,25 +36,30 @@ def build(stage: Stage) -> None:
     _offer(stage, path)
     walks = stage.places_for(Use.WALKING)
     for index in (0, 3, -1):
-        cast.strew(stage, "human", 1, walks[index])
-    cast.strew(stage, "dog", int(rng.integers(1, 3)), pick(rng, walks))
+        props.scatter(stage, "human", 1, walks[index])
+    props.scatter(stage, "dog", int(rng.integers(1, 3)), pick(rng, walks))
 
 
 class _Path:
+    """A sine curve along x; all measures in metres, the phase in radians."""
+
     def __init__(self, swing: float, period: float, phase: float, width: float) -> None:
-        self.swing, self.period, self.phase, self.width = swing, period, phase, width
+        self.swing = swing
+        self.period = period
+        self.phase = phase
+        self.width = width
 
     def middle(self, x: float) -> float:
-        """The y of the path's middle at x."""
+        """Return the y of the path's middle at x."""
         return float(self.swing * (math.sin(math.tau * x / self.period + self.phase) - math.sin(self.phase)))
 
     def yaw(self, x: float) -> float:
-        """The path's direction at x, degrees from the x axis."""
+        """Return the path's direction at x, degrees from the x axis."""
         return math.degrees(math.atan2(self.middle(x + 0.1) - self.middle(x - 0.1), 0.2))
 
 
 def _offer(stage: Stage, path: _Path) -> None:
-    """First pieces of the path, then lawns."""
+    """Offer pieces of the path first, then lawns."""
     for x in (-9.0, -4.0, 0.0, 4.0, 9.0):
         at, yaw = (x, path.middle(x), 0.015), path.yaw(x)
         stage.offer(Use.WALKING, at, (2, path.width / 2 - 0.4), yaw)
@@ -73,25 +78,25 @@ def _beside_path(stage: Stage, path: _Path) -> None:
     for index in range(-2, 3):
         x, side = first + 14 * index, (-1) ** index
         at = (x, path.middle(x) + side * (path.width / 2 + 0.6), 0)
-        cast.lit(stage, lamp, street.POST_LAMP_LIGHT, at, 0, color, 40)
+        props.put_lamp(stage, lamp, street.POST_LAMP_LIGHT, at, 0, color, 40)
     for index in range(-1, 2):
         x = first + 14 * index + rng.uniform(4, 10)
         side = rng.choice([-1, 1])
         at = (x, path.middle(x) + side * (path.width / 2 + 0.7), 0)
-        cast.put_top(stage, cast.bench(stage), at, path.yaw(x) + (0 if side > 0 else 180))
+        props.put_top(stage, props.bench(stage), at, path.yaw(x) + (0 if side > 0 else 180))
         beside = (x + 1.4, path.middle(x + 1.4) + side * (path.width / 2 + 0.5), 0)
         if rng.random() < 0.4:
             stage.put_if_free(street.litter_bin(rng), beside)
 
 
 def _on_lawns(stage: Stage, path: _Path) -> None:
-    """A picnic table, a wall; trees, bushes and a house or two further off."""
+    """Put a picnic table and a wall, and trees, bushes and houses further away."""
     rng = stage.rng
     side = rng.choice([-1, 1])
     table = (rng.uniform(-8, 8), side * (path.swing + path.width / 2 + rng.uniform(2.5, 5)), 0)
-    cast.put_top(stage, cast.table(stage), table, rng.uniform(0, 180), others=2)
+    props.put_top(stage, props.table(stage), table, rng.uniform(0, 180), others=2)
     at = (rng.uniform(-8, 8), -side * (path.swing + path.width / 2 + rng.uniform(2, 5)), 0)
-    cast.put_top(stage, cast.low_wall(stage, rng.uniform(3, 5)), at, rng.uniform(-20, 20))
+    props.put_top(stage, props.low_wall(stage, rng.uniform(3, 5)), at, rng.uniform(-20, 20))
     trees = [nature.broadleaf_tree(rng), nature.broadleaf_tree(rng), nature.conifer(rng)]
     bushes = [nature.bush(rng), nature.bush(rng)]
     for _ in range(7):

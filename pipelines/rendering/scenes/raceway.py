@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipelines.rendering.description import Thing
 from pipelines.rendering.parts import pick, shade
-from pipelines.rendering.scenes import cast
+from pipelines.rendering.scenes import props
 from pipelines.rendering.scenes.backdrop import (
     COOL_WHITE,
     GRASSES,
@@ -22,7 +22,7 @@ LENGTH = 180.0
 
 
 def build(stage: Stage) -> None:
-    """A straight along x between kerbs and barriers, stands on one side and pits or woods on the other."""
+    """Build a straight along x between kerbs and barriers, stands on one side, pits or trees opposite."""
     rng = stage.rng
     land(stage, pick(rng, (*GRASSES, shade(pick(rng, SOILS), 0.8))), 1.0)
     woods_around(stage, 70, 130, 7)
@@ -37,11 +37,11 @@ def build(stage: Stage) -> None:
     _offer(stage, width)
     _traffic(stage, width)
     for verge in stage.places_for(Use.WALKING)[:2]:
-        cast.strew(stage, "human", 1, verge)
+        props.scatter(stage, "human", 1, verge)
 
 
 def _barriers(stage: Stage, side: int, y: float) -> None:
-    """Rails along the run-off, and tyres before some of them."""
+    """Put rails along the run-off, and tyres in front of some of them."""
     rng = stage.rng
     build = pick(rng, (street.guard_rail, street.crash_barrier))
     rail: Thing = build(rng, 12.0)
@@ -51,12 +51,14 @@ def _barriers(stage: Stage, side: int, y: float) -> None:
     for _ in range(2):
         at = (rng.uniform(-16, 16), side * (y - 0.9), 0)
         stage.put_if_free(tyres, at, 0 if side > 0 else 180)
-    cast.put_top(stage, cast.crate(stage), (rng.uniform(-8, 8), side * (y - 1.5), 0), rng.uniform(-30, 30))
-    cast.put_top(stage, cast.table(stage), (rng.uniform(-10, 10), side * (y - 2), 0), rng.uniform(-10, 10), 1)
+    props.put_top(stage, props.crate(stage), (rng.uniform(-8, 8), side * (y - 1.5), 0), rng.uniform(-30, 30))
+    props.put_top(
+        stage, props.table(stage), (rng.uniform(-10, 10), side * (y - 2), 0), rng.uniform(-10, 10), others=1
+    )
 
 
 def _behind(stage: Stage, side: int, edge: float) -> None:
-    """Stands and masts on one side; pits or trees on the other."""
+    """Put stands and masts on one side, pits or trees on the other."""
     rng = stage.rng
     stand = grandstand(rng, 26)
     for x in (-29.0, 0.0, 29.0):
@@ -66,7 +68,7 @@ def _behind(stage: Stage, side: int, edge: float) -> None:
     for index in range(-2, 3):
         across = side if index % 2 else -side
         at = (15.0 * index, across * (edge + 9.5), 0)
-        cast.lit(stage, mast, MAST_LIGHT, at, 0 if across > 0 else 180, COOL_WHITE, 400)
+        props.put_lamp(stage, mast, MAST_LIGHT, at, 0 if across > 0 else 180, COOL_WHITE, 400)
     if rng.random() < 0.5:
         pits = buildings.house(rng, 34, 8, int(rng.integers(1, 3)), gabled=False)
         stage.put_if_free(pits, (rng.uniform(-10, 10), -side * (edge + 15), 0), 180 if side > 0 else 0)
@@ -88,7 +90,7 @@ def _traffic(stage: Stage, width: float) -> None:
     rng = stage.rng
     for category in ("car", "car", pick(rng, ("car", "motorcycle")), "motorcycle"):
         at = (rng.uniform(-30, 30), rng.choice([-1, 1]) * width * rng.uniform(0.15, 0.35), 0.01)
-        cast.vehicle(stage, category, at, 90)
+        props.vehicle(stage, category, at, 90)
     for _ in range(3):
         at = (rng.uniform(-12, 12), rng.choice([-1, 1]) * (width / 2 + 1.6), 0)
         stage.put_if_free(street.traffic_cone(rng), at)

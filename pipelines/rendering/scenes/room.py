@@ -1,4 +1,4 @@
-"""A living room by a garden."""
+"""A living room with a garden outside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipelines.rendering.description import Color, Role, Thing, Vector
 from pipelines.rendering.parts import paint, pick, shade, vary
-from pipelines.rendering.scenes import cast
+from pipelines.rendering.scenes import props
 from pipelines.rendering.scenes.backdrop import (
     GRASSES,
     WARM_WHITE,
@@ -34,9 +34,9 @@ class Side:
     """One of the four walls, seen from inside.
 
     Attributes:
-        yaw: of what stands with its back to it; degrees.
+        yaw: turn of a thing that stands with its back to the wall, degrees.
         length: metres.
-        distance: from the room's middle.
+        distance: distance from the room's middle, metres.
     """
 
     yaw: float
@@ -44,12 +44,12 @@ class Side:
     distance: float
 
     def at(self, along: float, depth: float, height: float = FLOOR_METERS) -> Vector:
-        """The middle of what is `depth` metres deep and stands against the wall, so far along it."""
+        """Return the middle of a thing that is `depth` metres deep and stands against the wall."""
         return moved((0, 0, height), along, self.distance - depth / 2 - 0.03, self.yaw)
 
 
 def build(stage: Stage) -> None:
-    """A couch and its low table, a dining table with chairs, cupboards and pictures; windows on two sides."""
+    """Build a room with couch, dining table, cupboards and pictures; two of its walls have windows."""
     rng = stage.rng
     width, depth, height = rng.uniform(6, 8), rng.uniform(5.2, 6.8), rng.uniform(2.5, 2.9)
     land(stage, pick(rng, GRASSES))
@@ -70,17 +70,17 @@ def build(stage: Stage) -> None:
         (0.25 - width / 2, 0.25 - depth / 2, 0.2),
         (width / 2 - 0.25, depth / 2 - 0.25, height - 0.2),
     )
-    _sitting_corner(stage, couch, height)
+    _sitting_corner(stage, couch)
     _shelves(stage, shelf)
     _dining(stage, second_window, height)
     _corners(stage, width, depth)
     middle = stage.offer(Use.WALKING, (0, 0, FLOOR_METERS), (width / 2 - 0.6, depth / 2 - 0.6))
     stage.offer(Use.SITTING, middle.center, middle.half)
-    cast.strew(stage, "human", int(rng.integers(1, 3)), middle)
+    props.scatter(stage, "human", int(rng.integers(1, 3)), middle)
 
 
 def walls(width: float, depth: float) -> tuple[Side, Side, Side, Side]:
-    """At +y, -x, -y and +x: each next one to the left of the one before."""
+    """Return the walls at +y, -x, -y and +x."""
     return (
         Side(0, width, depth / 2),
         Side(90, depth, width / 2),
@@ -90,7 +90,7 @@ def walls(width: float, depth: float) -> tuple[Side, Side, Side, Side]:
 
 
 def _window_wall(stage: Stage, side: Side, height: float, color: Color) -> None:
-    """A wall with one to three large windows."""
+    """Put a wall with large windows."""
     rng = stage.rng
     count = max(1, round(side.length / rng.uniform(2.2, 3.2)))
     pitch = side.length / count
@@ -110,44 +110,46 @@ def _plain_wall(stage: Stage, side: Side, height: float, color: Color) -> None:
     stage.put(wall(side.length + 0.5, height, [], plaster), side.at(0, -0.06, 0), side.yaw)
 
 
-def _sitting_corner(stage: Stage, side: Side, height: float) -> None:
-    """A couch with pictures over it, a rug and a low table before it, a lamp beside it."""
+def _sitting_corner(stage: Stage, side: Side) -> None:
+    """Put a couch with pictures over it, a rug and a low table in front of it, and a lamp beside it."""
     rng = stage.rng
     along = rng.uniform(-0.2, 0.2) * side.length / 2
     stage.put(furniture.rug(rng), side.at(along, 2.9), side.yaw, Role.GROUND)
     if rng.random() < 0.5:
-        stage.put_if_free(cast.figure(stage, "couch"), side.at(along, 1.05), side.yaw)
+        stage.put_if_free(props.figure(stage, "couch"), side.at(along, 1.05), side.yaw)
     else:
         stage.offer(Use.SITTING, side.at(along, 1.1), (0.4, 0.02), side.yaw, heading=side.yaw)
     at = side.at(along + rng.uniform(-0.2, 0.2), 3.1)
-    cast.put_top(stage, cast.low_table(stage), at, side.yaw, others=1)
+    props.put_top(stage, props.low_table(stage), at, side.yaw, others=1)
     for x in (along - 0.6, along + 0.6):
         picture = furniture.picture(rng, rng.uniform(0.5, 0.9), rng.uniform(0.4, 0.7))
         stage.put_if_free(picture, side.at(x, 0.02, rng.uniform(1.4, 1.6)), side.yaw)
     lamp = furniture.floor_lamp(rng)
-    cast.lit(stage, lamp, furniture.FLOOR_LAMP_LIGHT, side.at(along + 1.6, 0.6), side.yaw, WARM_WHITE, 1.2)
+    props.put_lamp(
+        stage, lamp, furniture.FLOOR_LAMP_LIGHT, side.at(along + 1.6, 0.6), side.yaw, WARM_WHITE, 1.2
+    )
 
 
 def _shelves(stage: Stage, side: Side) -> None:
-    """A bookshelf, a sideboard with things on it, and a door."""
+    """Put a bookshelf, a sideboard with things on it, and a door."""
     rng = stage.rng
     quarter, mirror = side.length / 4, rng.choice([-1, 1])
     stage.put_if_free(buildings.inner_door(rng), side.at(mirror * quarter * 1.45, 0.16, 0.01), side.yaw)
     stage.put_if_free(furniture.bookshelf(rng), side.at(-mirror * quarter * 1.3, 0.32), side.yaw)
-    board = cast.sideboard(stage, rng.uniform(1.2, 1.5))
-    cast.put_top(stage, board, side.at(mirror * 0.1, 0.46), side.yaw, others=1)
+    board = props.sideboard(stage, rng.uniform(1.2, 1.5))
+    props.put_top(stage, board, side.at(mirror * 0.1, 0.46), side.yaw, others=1)
     stage.offer(Use.SITTING, side.at(0, 2.2), (side.length / 3, 0.2), side.yaw, heading=side.yaw)
     picture = furniture.picture(rng, 0.9, 0.6)
     stage.put_if_free(picture, side.at(mirror * 0.1, 0.02, rng.uniform(1.35, 1.5)), side.yaw)
 
 
 def _dining(stage: Stage, side: Side, height: float) -> None:
-    """A table with chairs by the window, and the lamp over it, which burns by day in some rooms."""
+    """Put a table with chairs at the window, and a lamp over it that burns by day in some rooms."""
     rng = stage.rng
     at = side.at(rng.uniform(-0.15, 0.15) * side.length, 2.6)
     drop = rng.uniform(0.6, 0.9)
-    cast.put_top(stage, cast.table(stage, rng.uniform(1.2, 1.6)), at, side.yaw, others=2)
-    cast.seats_at_table(stage, at, side.yaw, int(rng.integers(2, 4)))
+    props.put_top(stage, props.table(stage, rng.uniform(1.2, 1.6)), at, side.yaw, others=2)
+    props.seats_at_table(stage, at, side.yaw, int(rng.integers(2, 4)))
     lamp = furniture.ceiling_lamp(rng, drop)
     if stage.put_if_free(lamp, (at[0], at[1], height - 0.02), 0):
         night_only = bool(rng.random() < 0.6)
@@ -163,7 +165,7 @@ def _corners(stage: Stage, width: float, depth: float) -> None:
 
 
 def _garden(stage: Stage) -> None:
-    """What the windows show."""
+    """Put trees and bushes that are seen through the windows."""
     rng = stage.rng
     greens: list[Thing] = [nature.broadleaf_tree(rng), nature.bush(rng), nature.bush(rng)]
     for index in range(9):

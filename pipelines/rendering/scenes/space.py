@@ -1,4 +1,4 @@
-"""The room that things take up, as boxes: what stands in whose way, and what hides what."""
+"""Boxes around things, for tests of collisions and of sight."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CORNERS = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)
 
 @dataclass(frozen=True, eq=False)
 class Solids:
-    """Turned boxes.
+    """Boxes of any orientation.
 
     Attributes:
         centers: float64 [N, 3], metres.
@@ -43,7 +43,7 @@ class Solids:
 
     @classmethod
     def join(cls, groups: Iterable[Solids]) -> Solids:
-        """The boxes of all groups, in their order; none for no groups."""
+        """Join the boxes of all groups in their order."""
         groups = [cls(np.zeros((0, 3)), np.zeros((0, 3, 3)), np.zeros((0, 3))), *groups]
         return cls(
             np.concatenate([group.centers for group in groups]),
@@ -55,41 +55,45 @@ class Solids:
         return len(self.centers)
 
     def corners(self) -> np.ndarray:
-        """float64 [N, 8, 3]."""
+        """Return the corners, float64 [N, 8, 3]."""
         edges = CORNERS[None] * self.halves[:, None]
         return self.centers[:, None] + edges @ self.axes
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """The lowest and the highest x, y and z of all the boxes, each float64 [3]."""
+        """Return the lowest and the highest x, y and z of all boxes, float64 [3] each."""
         corners = self.corners().reshape(-1, 3)
         return corners.min(0), corners.max(0)
 
     def posed(self, pose: Pose) -> Solids:
-        """The boxes scaled, turned and moved."""
+        """Return the boxes scaled, turned and moved."""
         turn = transform(replace(pose, scale=1.0))[:3, :3]
         centers = pose.scale * self.centers @ turn.T + np.array(pose.position)
         return Solids(centers, self.axes @ turn.T, pose.scale * self.halves)
 
     def near(self, lowest: np.ndarray, highest: np.ndarray) -> Solids:
-        """Those whose surrounding balls touch the upright box between two corners."""
+        """Return the boxes whose surrounding balls touch the upright box between two corners."""
         radii = np.linalg.norm(self.halves, axis=1)[:, None]
         kept = ((self.centers + radii >= lowest) & (self.centers - radii <= highest)).all(1)
         return Solids(self.centers[kept], self.axes[kept], self.halves[kept])
 
     def touches(self, other: Solids) -> bool:
-        """Whether any of these boxes overlaps any of the other ones."""
-        theirs = other.near(*self.bounds()) if len(self) and len(other) else other
-        return any(_overlap(self, i, theirs).any() for i in range(len(self))) if len(theirs) else False
+        """Tell whether any of these boxes overlaps any of the other ones."""
+        if not len(self) or not len(other):
+            return False
+        candidates = other.near(*self.bounds())
+        if not len(candidates):
+            return False
+        return any(_overlap(self, i, candidates).any() for i in range(len(self)))
 
     def hidden(self, eye: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """Which points a box hides from the eye.
+        """Find the points that a box hides from the eye.
 
         Args:
             eye: float64 [3].
             points: float64 [P, 3].
 
         Returns:
-            bool [P].
+            bool [P], true where a point is hidden.
         """
         boxes = self.near(np.minimum(eye, points.min(0)), np.maximum(eye, points.max(0)))
         start = np.einsum("nij,nj->ni", boxes.axes, eye - boxes.centers)[:, None]
@@ -101,17 +105,17 @@ class Solids:
 
 
 def solids_of(thing: Thing) -> Solids:
-    """The boxes around a thing's parts where the thing stands; a blend has one for each of its tubes."""
+    """Return the boxes around a thing's parts in the scene; a blend has one for each of its tubes."""
     return _solids_of_parts(thing.parts).posed(thing.pose)
 
 
-def around(thing: Thing) -> Solids:
-    """The one box around a thing, turned as the thing is."""
+def bounding_box(thing: Thing) -> Solids:
+    """Return the one box around a thing, turned as the thing is."""
     return upright_box(*_solids_of_parts(thing.parts).bounds()).posed(thing.pose)
 
 
 def upright_box(lowest: np.ndarray, highest: np.ndarray) -> Solids:
-    """The box between two corners."""
+    """Return the upright box between two corners, float64 [3] each."""
     return Solids((lowest + highest)[None] / 2, np.eye(3)[None], (highest - lowest)[None] / 2)
 
 
@@ -165,13 +169,13 @@ def _solid_of_tube(tube: Tube) -> Solids:
 
 
 def _overlap(boxes: Solids, index: int, others: Solids) -> np.ndarray:
-    """Which of the others one box overlaps, bool [N]: no axis parts the two (separating axis theorem)."""
-    own = boxes.axes[index]
+    """Find the others that one box overlaps, bool [N]: no axis separates them (separating axis theorem)."""
+    box_axes = boxes.axes[index]
     between = others.centers - boxes.centers[index]
-    crossed = np.cross(own[None, :, None], others.axes[:, None]).reshape(len(others), 9, 3)
-    axes = np.concatenate([np.broadcast_to(own, (len(others), 3, 3)), others.axes, crossed], axis=1)
-    reach = np.abs(axes @ own.T) @ boxes.halves[index]
-    their_reach = np.einsum("nki,ni->nk", np.abs(axes @ others.axes.transpose(0, 2, 1)), others.halves)
-    apart = np.abs(np.einsum("nki,ni->nk", axes, between)) > reach + their_reach - 1e-9
-    # Edges that run alike have no direction across both: such an axis parts nothing.
+    crossed = np.cross(box_axes[None, :, None], others.axes[:, None]).reshape(len(others), 9, 3)
+    axes = np.concatenate([np.broadcast_to(box_axes, (len(others), 3, 3)), others.axes, crossed], axis=1)
+    reach = np.abs(axes @ box_axes.T) @ boxes.halves[index]
+    other_reach = np.einsum("nki,ni->nk", np.abs(axes @ others.axes.transpose(0, 2, 1)), others.halves)
+    apart = np.abs(np.einsum("nki,ni->nk", axes, between)) > reach + other_reach - 1e-9
+    # Parallel edges have no direction across both: such an axis separates nothing.
     return np.asarray(~(apart & (np.linalg.norm(axes, axis=2) > 1e-6)).any(1))

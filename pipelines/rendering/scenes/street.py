@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pipelines.rendering.parts import pick
-from pipelines.rendering.scenes import cast
+from pipelines.rendering.scenes import props
 from pipelines.rendering.scenes.backdrop import COOL_WHITE, GRASSES, SODIUM, land, woods_around
 from pipelines.rendering.scenes.stage import Stage, Use, moved
 from pipelines.rendering.surroundings import buildings, nature, street
 
 LENGTH = 150.0
 BUILT_UP = 46.0
-"""Houses stand up to here on either hand, metres."""
+"""Distance along the street up to which houses stand, in both directions; metres."""
 
 
 def build(stage: Stage) -> None:
-    """A road along x, kerbs and pavements, houses on both sides or woods on one."""
+    """Build a road along x with pavements, and houses on both sides or trees on one."""
     rng = stage.rng
     land(stage, pick(rng, GRASSES))
     woods_around(stage, 75, 120, 7)
@@ -34,7 +34,7 @@ def build(stage: Stage) -> None:
     _furnish(stage, width, walk)
     _traffic(stage, width)
     for pavement in stage.places_for(Use.WALKING):
-        cast.strew(stage, "human", 2, pavement)
+        props.scatter(stage, "human", 2, pavement)
     stage.offer(Use.WALKING, (0, 0, 0.01), (14, width / 2 - 1.2))
 
 
@@ -47,7 +47,7 @@ def _pavement(stage: Stage, side: int, width: float, walk: float) -> None:
 
 
 def _row(stage: Stage, side: int, edge: float) -> None:
-    """A closed row of house fronts, right behind the pavement."""
+    """Put a closed row of house fronts right behind the pavement."""
     rng = stage.rng
     x = -BUILT_UP
     while x < BUILT_UP:
@@ -58,7 +58,7 @@ def _row(stage: Stage, side: int, edge: float) -> None:
 
 
 def _gardens(stage: Stage, side: int, edge: float) -> None:
-    """Houses in gardens, with walls, fences or hedges before them."""
+    """Put houses in gardens, with walls, fences or hedges in front."""
     rng = stage.rng
     x, yaw = -BUILT_UP, 0 if side > 0 else 180
     plants = [nature.broadleaf_tree(rng), nature.bush(rng), nature.bush(rng)]
@@ -79,7 +79,7 @@ def _gardens(stage: Stage, side: int, edge: float) -> None:
 def _boundary(stage: Stage, at: tuple[float, float, float], length: float, yaw: float) -> None:
     kind = stage.rng.random()
     if kind < 0.35:
-        cast.put_top(stage, cast.low_wall(stage, length), at, yaw)
+        props.put_top(stage, props.low_wall(stage, length), at, yaw)
     elif kind < 0.7:
         stage.put_if_free(street.fence(stage.rng, length), at, yaw)
     elif kind < 0.85:
@@ -87,7 +87,7 @@ def _boundary(stage: Stage, at: tuple[float, float, float], length: float, yaw: 
 
 
 def _green(stage: Stage, side: int, edge: float) -> None:
-    """A park or wood instead of houses."""
+    """Put trees and a bush instead of houses."""
     rng = stage.rng
     trees = [nature.broadleaf_tree(rng), nature.broadleaf_tree(rng), nature.conifer(rng)]
     for index in range(6):
@@ -97,14 +97,14 @@ def _green(stage: Stage, side: int, edge: float) -> None:
 
 
 def _furnish(stage: Stage, width: float, walk: float) -> None:
-    """Lamps and trees along the kerbs; benches, bins, tables against the houses."""
+    """Put lamps and trees along the kerbs, and benches, bins and tables along the houses."""
     rng = stage.rng
     color, first = pick(rng, (SODIUM, COOL_WHITE)), rng.uniform(-10, 0)
     for index in range(-2, 3):
         side = (-1) ** index
         at = (first + 17 * index, side * (width / 2 + 0.5), street.KERB_TOP_METERS)
         yaw = 0 if side > 0 else 180
-        cast.lit(stage, street.street_lamp(rng), street.STREET_LAMP_LIGHT, at, yaw, color, 80)
+        props.put_lamp(stage, street.street_lamp(rng), street.STREET_LAMP_LIGHT, at, yaw, color, 80)
     tree = nature.broadleaf_tree(rng, rng.uniform(5, 7))
     if rng.random() < 0.6:
         for index in range(-1, 2):
@@ -117,25 +117,25 @@ def _furnish(stage: Stage, width: float, walk: float) -> None:
         facing = 0 if side > 0 else 180
         kind = rng.random()
         if kind < 0.45:
-            cast.put_top(stage, cast.bench(stage), at, facing)
+            props.put_top(stage, props.bench(stage), at, facing)
         elif kind < 0.8:
-            cast.put_top(stage, cast.round_table(stage), at, facing)
-            stage.put_if_free(cast.figure(stage, "chair"), moved(at, 0.75, 0, facing), facing - 90)
+            props.put_top(stage, props.round_table(stage), at, facing)
+            stage.put_if_free(props.figure(stage, "chair"), moved(at, 0.75, 0, facing), facing - 90)
         else:
             stage.put_if_free(street.litter_bin(rng), at)
     at = (rng.uniform(-9, 9), rng.choice([-1, 1]) * inner, street.KERB_TOP_METERS)
-    cast.put_top(stage, cast.crate(stage), at, rng.uniform(-20, 20))
+    props.put_top(stage, props.crate(stage), at, rng.uniform(-20, 20))
 
 
 def _traffic(stage: Stage, width: float) -> None:
-    """Parked cars, and lanes that are left to a foreground."""
+    """Put parked cars and a motorcycle, and offer the lanes to foregrounds."""
     rng = stage.rng
     for side, heading in ((-1, 90), (1, 270)):
         kerb = side * (width / 2 - 1.1)
         for _ in range(2):
             at = (rng.uniform(-28, 28), kerb, 0.01)
-            cast.vehicle(stage, "car", at, heading)
+            props.vehicle(stage, "car", at, heading)
         stage.offer(Use.DRIVING, (0, side * width / 4, 0.01), (14, 0.2), heading=heading)
         stage.offer(Use.DRIVING, (0, kerb, 0.01), (14, 0.1), heading=heading)
     if rng.random() < 0.5:
-        cast.vehicle(stage, "motorcycle", (rng.uniform(-15, 15), width / 2 - 0.8, 0.01), 270)
+        props.vehicle(stage, "motorcycle", (rng.uniform(-15, 15), width / 2 - 0.8, 0.01), 270)

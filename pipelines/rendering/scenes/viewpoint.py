@@ -1,4 +1,4 @@
-"""Where the foreground stands and where the camera is, as a photographer would choose them."""
+"""Choice of the foreground's position and of the camera."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ import cv2
 import numpy as np
 
 from pipelines.rendering.description import Camera, Pose, Role, Thing, Vector
-from pipelines.rendering.scenes.space import Solids, around, solids_of, upright_box
+from pipelines.rendering.scenes.space import Solids, bounding_box, solids_of, upright_box
 from pipelines.rendering.scenes.stage import STEP_METERS, Content, Place
 
 ASPECT = 16 / 9
-"""Width by height of the pictures that views are framed for; a squarer one shows more above and below."""
+"""Width by height of the pictures that views are framed for; a squarer picture shows more above and below."""
 MARGIN = 0.03
 TRIALS = 400
 ENOUGH_TRIALS = 60
-"""After which one good view will do."""
+"""Number of trials after which one accepted view is enough."""
 CHOICES = 8
 COVERAGE = (0.025, 0.4)
 MOST_CLUTTER = 0.2
 SKY_METERS = 150.0
 SKY_WORTH = 4.0
-"""Of an upper half full of sky, against 1.5 of a figure: the sky is what the conditions differ in most."""
+"""Interest of an upper half full of sky, against 1.5 of a figure: conditions differ in the sky most."""
 CAMERA_CLEARANCE_METERS = 0.25
 
 
 @dataclass(frozen=True)
-class Portrait:
-    """How a category is photographed; ranges are of uniform draws.
+class Framing:
+    """Framing of a category's views; ranges are drawn from uniformly.
 
     Attributes:
-        fill: the share of the picture's height or (times 0.8) width, whichever is reached first.
-        angles: camera's angles off the foreground's front, to either side; degrees.
-        eye: height of the camera above the ground, metres; None where `elevation` counts.
-        elevation: degrees by which the camera looks down upon what stands on a table.
-        most_hidden: share of it that others may hide.
-        lowered: share of half the picture's height by which it is below the middle, about.
+        fill: share of the picture's height or (times 0.8) width, whichever is reached first.
+        angles: angle of the camera to the foreground's front, to both sides; degrees.
+        eye: height of the camera above the ground, metres; None where `elevation` determines it.
+        elevation: angle by which the camera looks down on a thing on a table, degrees.
+        field_of_view: angle across the picture's longer side, degrees.
+        lowered: mean distance of the foreground below the middle, as a share of half the picture's height.
+        most_hidden: greatest share of the foreground that other things may hide.
     """
 
     fill: tuple[float, float]
@@ -50,16 +51,16 @@ class Portrait:
     most_hidden: float = 0.04
 
 
-PERSON = Portrait((0.45, 0.9), (0, 60), (0.8, 1.7), lowered=0.12)
-SMALL = Portrait((0.3, 0.6), (0, 180), None, field_of_view=(42, 60), lowered=0.3)
-PORTRAITS = {
+PERSON = Framing((0.45, 0.9), (0, 60), (0.8, 1.7), lowered=0.12)
+SMALL = Framing((0.3, 0.6), (0, 180), None, field_of_view=(42, 60), lowered=0.3)
+FRAMINGS = {
     "human": PERSON,
-    "dog": Portrait((0.4, 0.75), (25, 80), (0.4, 1.0), lowered=0.15),
-    "cow": Portrait((0.45, 0.8), (25, 85), (1.0, 1.8)),
-    "car": Portrait((0.45, 0.8), (20, 75), (0.9, 1.9)),
-    "motorcycle": Portrait((0.5, 0.85), (35, 85), (0.8, 1.6)),
-    "couch": Portrait((0.5, 0.85), (0, 50), (0.8, 1.5), lowered=0.1, most_hidden=0.12),
-    "chair": Portrait((0.45, 0.8), (10, 60), (0.7, 1.4), lowered=0.1, most_hidden=0.08),
+    "dog": Framing((0.4, 0.75), (25, 80), (0.4, 1.0), lowered=0.15),
+    "cow": Framing((0.45, 0.8), (25, 85), (1.0, 1.8)),
+    "car": Framing((0.45, 0.8), (20, 75), (0.9, 1.9)),
+    "motorcycle": Framing((0.5, 0.85), (35, 85), (0.8, 1.6)),
+    "couch": Framing((0.5, 0.85), (0, 50), (0.8, 1.5), lowered=0.1, most_hidden=0.12),
+    "chair": Framing((0.45, 0.8), (10, 60), (0.7, 1.4), lowered=0.1, most_hidden=0.08),
     "knife": replace(SMALL, fill=(0.6, 0.9), elevation=(15, 40)),
 }
 
@@ -67,26 +68,32 @@ PORTRAITS = {
 def find_view(
     content: Content, foreground: Thing, places: Sequence[Place], rng: np.random.Generator
 ) -> tuple[Thing, Camera] | None:
-    """The liveliest of a few views that show the foreground whole and unhidden; None if there is none.
+    """Choose the most interesting of a few views that show the foreground whole.
 
     Args:
-        foreground: at the origin, standing on z = 0, facing -y.
-        places: where it may stand.
+        content: scene without foreground.
+        foreground: thing that stands on z = 0 about the origin and faces -y.
+        places: places where it may stand.
+        rng: source of all draws.
+
+    Returns:
+        The foreground in its position, and the camera; None where no view was found.
     """
-    small = float(np.ptp(around(foreground).bounds(), axis=0).max()) <= 0.6
-    portrait = PORTRAITS.get(foreground.category, SMALL if small else PERSON)
-    found: list[tuple[float, Thing, Camera]] = []
+    small = float(np.ptp(bounding_box(foreground).bounds(), axis=0).max()) <= 0.6
+    framing = FRAMINGS.get(foreground.category, SMALL if small else PERSON)
+    views: list[tuple[float, Thing, Camera]] = []
     for trial in range(TRIALS if places else 0):
-        view = _draw(content, foreground, places[int(rng.integers(len(places)))], portrait, rng)
+        view = _draw(content, foreground, places[int(rng.integers(len(places)))], framing, rng)
         if view is not None:
-            found.append((_liveliness(content, *view), *view))
-        if len(found) == CHOICES or (found and trial >= ENOUGH_TRIALS):
+            standing, camera = view
+            views.append((_interest(content, camera), standing, camera))
+        if len(views) == CHOICES or (views and trial >= ENOUGH_TRIALS):
             break
-    return max(found, key=lambda view: view[0])[1:] if found else None
+    return max(views, key=lambda view: view[0])[1:] if views else None
 
 
 def coverage(solids: Solids, camera: Camera) -> float:
-    """About the share of the picture that the boxes fill, hidden parts included."""
+    """Estimate the share of the picture, 0..1, that boxes fill, hidden parts included."""
     height = 90
     picture = np.zeros((height, round(height * ASPECT)), np.uint8)
     scale = np.array([picture.shape[1], height]) / 2
@@ -97,7 +104,7 @@ def coverage(solids: Solids, camera: Camera) -> float:
 
 
 def project(camera: Camera, points: np.ndarray) -> np.ndarray:
-    """Where points are in the picture: float64 [N, 2], right and up, the edges at -1 and 1."""
+    """Project points [N, 3] into the picture: float64 [N, 2], right and up, the edges at -1 and 1."""
     right, up, ahead = _frame(camera)
     offsets = points - np.array(camera.position)
     depth = np.maximum(offsets @ ahead, 1e-3)
@@ -108,36 +115,36 @@ def project(camera: Camera, points: np.ndarray) -> np.ndarray:
 
 
 def _draw(
-    content: Content, foreground: Thing, place: Place, portrait: Portrait, rng: np.random.Generator
+    content: Content, foreground: Thing, place: Place, framing: Framing, rng: np.random.Generator
 ) -> tuple[Thing, Camera] | None:
-    """One trial; None if it is no good picture."""
-    free = place.heading_degrees is None
-    yaw = rng.uniform(0, 360) if free else (place.heading_degrees or 0.0) + rng.normal(0, 4)
+    """Draw one view; None where it is not acceptable."""
+    any_heading = place.heading_degrees is None
+    yaw = rng.uniform(0, 360) if any_heading else (place.heading_degrees or 0.0) + rng.normal(0, 4)
     standing = replace(foreground, pose=Pose(place.point(rng), float(yaw)))
     if not _is_free(content, standing):
         return None
-    camera = _point_camera(standing, portrait, rng)
-    if not _may_stand(content, camera):
+    camera = _point_camera(standing, framing, rng)
+    if not _is_clear(content, camera):
         return None
     solids = solids_of(standing)
     if np.abs(project(camera, solids.corners().reshape(-1, 3))).max() > 1:
         return None
     is_good = COVERAGE[0] <= coverage(solids, camera) <= COVERAGE[1]
-    is_good = is_good and not _is_hidden(content, standing, camera, portrait.most_hidden)
+    is_good = is_good and not _is_hidden(content, standing, camera, framing.most_hidden)
     return (standing, camera) if is_good else None
 
 
-def _point_camera(standing: Thing, portrait: Portrait, rng: np.random.Generator) -> Camera:
-    """As near as the portrait asks for, looking a little past the foreground's middle."""
+def _point_camera(standing: Thing, framing: Framing, rng: np.random.Generator) -> Camera:
+    """Draw a camera at the distance that the framing asks for, aimed beside the foreground's middle."""
     solids = solids_of(standing)
     lowest, highest = solids.bounds()
     middle = (lowest + highest) / 2
-    angle = rng.uniform(*portrait.angles) * rng.choice([-1, 1])
+    angle = rng.uniform(*framing.angles) * rng.choice([-1, 1])
     azimuth = math.radians(standing.pose.yaw_degrees - 90 + angle)
-    eye = None if portrait.eye is None else standing.pose.position[2] + rng.uniform(*portrait.eye)
-    rise = math.tan(math.radians(rng.uniform(*portrait.elevation)))
-    fill, field_of_view = rng.uniform(*portrait.fill), rng.uniform(*portrait.field_of_view)
-    aside = rng.normal((0, -portrait.lowered), (0.25, 0.08))
+    eye = None if framing.eye is None else standing.pose.position[2] + rng.uniform(*framing.eye)
+    rise = math.tan(math.radians(rng.uniform(*framing.elevation)))
+    fill, field_of_view = rng.uniform(*framing.fill), rng.uniform(*framing.field_of_view)
+    aside = rng.normal((0, -framing.lowered), (0.25, 0.08))
 
     def camera(distance: float) -> Camera:
         height = middle[2] + distance * rise if eye is None else eye
@@ -155,13 +162,13 @@ def _point_camera(standing: Thing, portrait: Portrait, rng: np.random.Generator)
         distance = (near + far) / 2
         spread = np.ptp(project(camera(distance), corners), axis=0) / 2
         near, far = (distance, far) if max(spread[0] * 1.25, spread[1]) > fill else (near, distance)
-    return _look_aside(camera(far), corners, aside)
+    return _shift_target(camera(far), corners, aside)
 
 
-def _look_aside(camera: Camera, corners: np.ndarray, aside: np.ndarray) -> Camera:
-    """Moves the foreground off the middle by a share of half the picture, as far as it stays inside."""
-    seen = project(camera, corners)
-    least, most = MARGIN - 1 - seen.min(0), 1 - MARGIN - seen.max(0)
+def _shift_target(camera: Camera, corners: np.ndarray, aside: np.ndarray) -> Camera:
+    """Move the foreground off the middle by a share of half the picture, as far as it stays inside."""
+    projected = project(camera, corners)
+    least, most = MARGIN - 1 - projected.min(0), 1 - MARGIN - projected.max(0)
     shift = np.clip(aside, np.minimum(least, 0), np.maximum(most, 0))
     right, up, _ = _frame(camera)
     middle = np.array(camera.target)
@@ -175,11 +182,11 @@ def _is_free(content: Content, standing: Thing) -> bool:
     raised = replace(
         standing, pose=replace(standing.pose, position=_raised(standing.pose.position, STEP_METERS))
     )
-    return not around(raised).touches(content.solids)
+    return not bounding_box(raised).touches(content.solids)
 
 
-def _may_stand(content: Content, camera: Camera) -> bool:
-    """Whether the camera is in the room, off the ground and clear of everything."""
+def _is_clear(content: Content, camera: Camera) -> bool:
+    """Tell whether the camera is in the room, off the ground, and at some distance from all things."""
     position = np.array(camera.position)
     if content.room is not None and not (
         (position > content.room[0]).all() and (position < content.room[1]).all()
@@ -193,7 +200,7 @@ def _may_stand(content: Content, camera: Camera) -> bool:
 
 
 def _is_hidden(content: Content, standing: Thing, camera: Camera, most_hidden: float) -> bool:
-    """Whether others stand before the foreground, or fill the picture from nearer by."""
+    """Tell whether things hide the foreground, or nearer things fill too much of the picture."""
     eye = np.array(camera.position)
     solids = solids_of(standing)
     points = np.concatenate([solids.centers, solids.corners().reshape(-1, 3)])
@@ -205,7 +212,7 @@ def _is_hidden(content: Content, standing: Thing, camera: Camera, most_hidden: f
 
 
 def _rays(camera: Camera, lowest: float) -> np.ndarray:
-    """Directions evenly over the picture from so far up in it (-1 is its lower edge), float64 [40, 3]."""
+    """Return directions spread over the picture above `lowest` (-1 is its lower edge), float64 [40, 3]."""
     right, up, ahead = _frame(camera)
     across, above = np.meshgrid(np.linspace(-0.9, 0.9, 8), np.linspace(lowest, 0.9, 5))
     half_width = math.tan(math.radians(camera.field_of_view_degrees) / 2)
@@ -213,8 +220,8 @@ def _rays(camera: Camera, lowest: float) -> np.ndarray:
     return np.asarray(ahead + half_width * offsets)
 
 
-def _liveliness(content: Content, standing: Thing, camera: Camera) -> float:
-    """How much there is to see beside the foreground, the sky included."""
+def _interest(content: Content, camera: Camera) -> float:
+    """Rate what a view shows besides the foreground, the sky included."""
     eye = np.array(camera.position)
     _, _, ahead = _frame(camera)
     worth = {Role.FIGURE: 1.5, Role.PROP: 0.6, Role.STRUCTURE: 0.5, Role.VEGETATION: 0.4}
@@ -229,7 +236,7 @@ def _liveliness(content: Content, standing: Thing, camera: Camera) -> float:
 
 
 def _frame(camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The camera's directions to the right, up and ahead."""
+    """Return the camera's unit directions to the right, up and ahead, float64 [3] each."""
     x, y, z = (target - position for target, position in zip(camera.target, camera.position, strict=True))
     level, length = math.hypot(x, y), math.hypot(x, y, z)
     right, ahead = np.array((y, -x, 0.0)) / level, np.array((x, y, z)) / length

@@ -1,4 +1,5 @@
-"""What stands around a foreground: `(rng, ...) -> Thing` by theme, at real-world size, on z = 0, facing -y.
+"""Builders `(rng, ...) -> Thing` of the things around a foreground, by theme.
 
-Whatever a small foreground may stand on names the height of its top as a constant beside its builder.
+Things have real-world size, stand on z = 0 and face -y. The height of a top on which a small foreground may
+stand is a constant beside the builder.
 """

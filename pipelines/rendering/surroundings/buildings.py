@@ -38,11 +38,14 @@ def house(
     storeys: int = 2,
     gabled: bool | None = None,
 ) -> Thing:
-    """A free-standing house with its door in front; gabled, or flat behind a parapet.
+    """Build a free-standing house with its door in front; its roof is gabled, or flat behind a parapet.
 
     Args:
-        width, depth: metres along x and y, without the eaves.
-        storeys: of STOREY_METERS each; the roof comes on top.
+        rng: source of all draws.
+        width: metres along x without the eaves.
+        depth: metres along y without the eaves.
+        storeys: number of storeys of STOREY_METERS each, without the roof.
+        gabled: whether the roof is gabled; None draws it.
     """
     dress = _dress(rng)
     height = storeys * STOREY_METERS
@@ -66,7 +69,7 @@ def facade(
     storeys: int = 4,
     shop: bool | None = None,
 ) -> Thing:
-    """A house of a closed row: windows in front only, cornice on top, and a shop window below if `shop`."""
+    """Build a house of a closed row: windows in front only, a cornice, and a shop window if `shop`."""
     dress = _dress(rng)
     height = storeys * STOREY_METERS + 0.4
     parts = [block((width, depth, height), (0, 0, 0), dress.wall)]
@@ -87,7 +90,7 @@ def facade(
 
 
 def low_wall(rng: np.random.Generator, length: float = 4.0) -> Thing:
-    """A garden wall along x under coping stones, 0.35 m thick; its top is at LOW_WALL_TOP_METERS."""
+    """Build a garden wall along x with coping stones, 0.35 m thick; its top is at LOW_WALL_TOP_METERS."""
     color = vary(rng, pick(rng, BRICKS))
     bricks = Material(color, pattern=Pattern.BRICKS, second_color=paint("b5aea2"), pattern_meters=0.24)
     coping = 0.07
@@ -101,7 +104,7 @@ def low_wall(rng: np.random.Generator, length: float = 4.0) -> Thing:
 def window_frame(
     rng: np.random.Generator, width: float = 1.6, height: float = 1.5, thickness: float = 0.08
 ) -> Thing:
-    """Frame, crossbars and sill of an opening that light comes in through: no pane; stands on z = 0."""
+    """Build frame, crossbars and sill of a window without a pane, so that light comes in."""
     wood = Material(pick(rng, FRAMES), roughness=0.4)
     bar = 0.06
     inner = height - 2 * bar
@@ -119,7 +122,7 @@ def window_frame(
 
 
 def inner_door(rng: np.random.Generator) -> Thing:
-    """A closed panelled door in its frame, 0.9 x 2.1 m, to stand against a wall."""
+    """Build a closed panelled door in its frame, 0.9 x 2.1 m, to stand against a wall."""
     color = pick(rng, (*FRAMES[:2], paint("8a6a48"), paint("6e4c33")))
     wood, panel = Material(color, roughness=0.45), Material(shade(color, 0.85), roughness=0.45)
     brass = Material(paint("c8a860"), roughness=0.25, metallic=True)
@@ -133,7 +136,7 @@ def inner_door(rng: np.random.Generator) -> Thing:
 
 
 def column(rng: np.random.Generator, height: float = 5.0, radius: float = 0.3) -> Thing:
-    """A round pillar on a square foot, for halls."""
+    """Build a round pillar on a square foot, for halls."""
     stone = _stone(rng)
     side = radius * 2.6
     parts = (
@@ -169,7 +172,7 @@ def _stone(rng: np.random.Generator) -> Material:
 def _front(
     rng: np.random.Generator, width: float, depth: float, storeys: int, dress: _Dress, has_door: bool
 ) -> list[Part]:
-    """Windows, and perhaps a door in their middle, on the face at y = -depth / 2."""
+    """Build the windows of the face at y = -depth / 2, and a door in their middle if it has one."""
     columns = max(2, round(width / 2.6))
     pitch = width / columns
     tall = rng.uniform(1.35, 1.75)
@@ -187,7 +190,7 @@ def _front(
 
 
 def _window(base: Vector, wide: float, tall: float, dress: _Dress) -> list[Part]:
-    """Two panes in a frame over a sill; `base` is on the wall beneath the panes' middle."""
+    """Build two panes in a frame over a sill; `base` is on the wall below the panes' middle."""
     x, y, z = base
     pane = wide / 2 - 0.08
     return [
@@ -199,7 +202,7 @@ def _window(base: Vector, wide: float, tall: float, dress: _Dress) -> list[Part]
 
 
 def _door(base: Vector, dress: _Dress) -> list[Part]:
-    """A door with a light above it and two steps before it."""
+    """Build a door with a light above it and two steps in front."""
     x, y, z = base
     return [
         block((1.35, 0.14, 2.65), (x, y, z), dress.frame),
@@ -216,7 +219,7 @@ def _door(base: Vector, dress: _Dress) -> list[Part]:
 
 
 def _shop(rng: np.random.Generator, width: float, depth: float, dress: _Dress) -> list[Part]:
-    """Glass from side to side under a coloured fascia, with a door and an awning."""
+    """Build a shop window under a coloured fascia, with a door and an awning."""
     color = Material(
         vary(rng, pick(rng, (*DOORS, paint("a03a30"), paint("d0a040"), paint("2a6a78")))), roughness=0.5
     )
@@ -242,7 +245,7 @@ def _awning(rng: np.random.Generator, width: float, y: float, color: Color) -> P
 
 
 def _gable(rng: np.random.Generator, width: float, depth: float, height: float, dress: _Dress) -> list[Part]:
-    """Two slopes about a ridge along x, the gables' walls beneath them, and a chimney."""
+    """Build two slopes about a ridge along x, the gables' walls below them, and a chimney."""
     rise = depth / 2 * rng.uniform(0.65, 0.95)
     eaves, thick = 0.45, 0.22
     drop = eaves * rise / (depth / 2)

@@ -1,4 +1,4 @@
-"""What stands, lies and hangs in rooms and halls."""
+"""Furniture, plants and lamps of rooms and halls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TABLE_TOP_METERS = 0.75
 LOW_TABLE_TOP_METERS = 0.42
 SIDEBOARD_TOP_METERS = 0.8
 FLOOR_LAMP_LIGHT: Vector = (0.0, 0.0, 1.45)
-"""Where the light of a `floor_lamp` goes: beneath its shade."""
+"""Position of the light of a `floor_lamp`: below its shade."""
 
 CLOTHS = tuple(
     paint(srgb) for srgb in ("8c3b3b", "3f5f7a", "5b6b4a", "b39a6b", "7a6a85", "a8663f", "55585c", "c9bda6")
@@ -36,12 +36,12 @@ TURNS = tuple(float(turn) for turn in np.radians(np.linspace(0, 130, 8)))
 
 
 def table(rng: np.random.Generator, width: float = 1.6, depth: float = 0.9) -> Thing:
-    """A dining table, rectangular on four legs; its top is at TABLE_TOP_METERS."""
+    """Build a rectangular dining table on four legs; its top is at TABLE_TOP_METERS."""
     return _table(rng, width, depth, TABLE_TOP_METERS)
 
 
 def low_table(rng: np.random.Generator, width: float = 1.0, depth: float = 0.55) -> Thing:
-    """To stand before a couch; its top is at LOW_TABLE_TOP_METERS."""
+    """Build a table to stand in front of a couch; its top is at LOW_TABLE_TOP_METERS."""
     return _table(rng, width, depth, LOW_TABLE_TOP_METERS)
 
 
@@ -62,7 +62,7 @@ def _table(rng: np.random.Generator, width: float, depth: float, top: float) -> 
 
 
 def round_table(rng: np.random.Generator, radius: float = 0.4) -> Thing:
-    """A cafe table on one foot; its top is at TABLE_TOP_METERS."""
+    """Build a cafe table on one foot; its top is at TABLE_TOP_METERS."""
     board = pick(
         rng,
         (
@@ -92,7 +92,7 @@ def round_table(rng: np.random.Generator, radius: float = 0.4) -> Thing:
 
 
 def sideboard(rng: np.random.Generator, width: float = 1.6) -> Thing:
-    """A chest with doors or drawers in front; its top is at SIDEBOARD_TOP_METERS."""
+    """Build a chest with doors or drawers in front; its top is at SIDEBOARD_TOP_METERS."""
     wood = pick(
         rng, (wooden(rng, 0.4), Material(paint("e6e2da"), 0.35), Material(vary(rng, pick(rng, CLOTHS)), 0.4))
     )
@@ -118,7 +118,7 @@ def sideboard(rng: np.random.Generator, width: float = 1.6) -> Thing:
 
 
 def bookshelf(rng: np.random.Generator, width: float = 1.0, height: float = 1.9) -> Thing:
-    """Boards with rows of books of many colours, against a wall at +y."""
+    """Build a shelf with rows of books of many colours, to stand against a wall at +y."""
     wood = pick(rng, (wooden(rng, 0.5), Material(paint("e6e2da"), 0.4), Material(paint("3d342c"), 0.45)))
     depth, board = 0.3, 0.025
     shelves = max(2, round(height / 0.36))
@@ -133,7 +133,7 @@ def bookshelf(rng: np.random.Generator, width: float = 1.0, height: float = 1.9)
 
 
 def _books(rng: np.random.Generator, width: float, base: float, room: float) -> list[Part]:
-    """Upright books from the left until some chance of a gap, or a vase instead."""
+    """Build a row of upright books that may end in a gap, or a vase in its place."""
     x = -width / 2 + 0.01
     end = width / 2 - rng.uniform(0.02, 0.45 * width)
     parts: list[Part] = []
@@ -155,12 +155,12 @@ def _vase(rng: np.random.Generator, base: Vector, height: float) -> list[Part]:
 
 
 def vase(rng: np.random.Generator) -> Thing:
-    """A glazed vase, 0.2 to 0.35 m high."""
+    """Build a glazed vase, 0.2 to 0.35 m high."""
     return Thing("vase", Role.PROP, tuple(_vase(rng, (0, 0, 0), rng.uniform(0.2, 0.35))))
 
 
 def rug(rng: np.random.Generator, width: float = 2.4, depth: float = 1.6) -> Thing:
-    """A bordered or striped carpet, 1.2 cm thick."""
+    """Build a bordered or striped carpet, 1.2 cm thick."""
     color, other = vary(rng, pick(rng, CLOTHS)), vary(rng, pick(rng, CLOTHS))
     pattern = pick(rng, (Pattern.STRIPES, Pattern.CHECKER, Pattern.NOISE, Pattern.PLAIN))
     inner = Material(color, pattern=pattern, second_color=other, pattern_meters=rng.uniform(0.15, 0.5))
@@ -172,7 +172,7 @@ def rug(rng: np.random.Generator, width: float = 2.4, depth: float = 1.6) -> Thi
 
 
 def picture(rng: np.random.Generator, width: float = 0.8, height: float = 0.6) -> Thing:
-    """A framed picture of a few coloured fields, its lower edge on z = 0, to hang at a wall at +y."""
+    """Build a framed picture of coloured fields, its lower edge on z = 0, to hang at a wall at +y."""
     frame = Material(pick(rng, (paint("2b2622"), paint("7a5a3c"), paint("c0a060"), paint("e8e4dc"))), 0.4)
     paper = Material(paint("ece7dc"))
     bar = 0.04
@@ -190,7 +190,7 @@ def picture(rng: np.random.Generator, width: float = 0.8, height: float = 0.6) -
 
 
 def potted_plant(rng: np.random.Generator, height: float | None = None) -> Thing:
-    """Long leaves out of a pot; 0.5 to 1.3 m high."""
+    """Build a pot with long leaves; 0.5 to 1.3 m high."""
     height = rng.uniform(0.5, 1.3) if height is None else height
     pot_height, radius = 0.28 * height + 0.08, 0.14 * height + 0.06
     pot = Material(
@@ -220,7 +220,7 @@ def potted_plant(rng: np.random.Generator, height: float | None = None) -> Thing
 
 
 def _strap(rise: float, reach: float, width: float) -> Extrusion:
-    """A long leaf that stands up, then arches over towards +x."""
+    """Build a long leaf that rises, then arches towards +x."""
     half = reach / 1.64  # an arc of an ellipse, ended at 130 degrees
     arcs = [
         [(half - (half + thick) * math.cos(turn), (rise + thick) * math.sin(turn)) for turn in TURNS]
@@ -230,7 +230,7 @@ def _strap(rise: float, reach: float, width: float) -> Extrusion:
 
 
 def floor_lamp(rng: np.random.Generator) -> Thing:
-    """A cloth shade on a thin stand, 1.65 m high; its light belongs at FLOOR_LAMP_LIGHT."""
+    """Build a cloth shade on a thin stand, 1.65 m high; its light belongs at FLOOR_LAMP_LIGHT."""
     iron = pick(rng, (Material(paint("2b2b2d"), 0.4), Material(paint("c8a860"), 0.25, metallic=True)))
     cloth = Material(vary(rng, pick(rng, (paint("efe6d2"), paint("d8c8a8"), paint("a8663f"))), 0.1))
     low, high = 1.35, 1.65
@@ -245,7 +245,7 @@ def floor_lamp(rng: np.random.Generator) -> Thing:
 
 
 def ceiling_lamp(rng: np.random.Generator, drop: float = 0.8) -> Thing:
-    """A bowl on a cord; hung with its top (z = 0) at the ceiling, its light belongs at (0, 0, -drop)."""
+    """Build a bowl on a cord that hangs from z = 0; its light belongs at (0, 0, -drop)."""
     metal = Material(
         vary(rng, pick(rng, (paint("2b2b2d"), paint("d8d4cc"), paint("a03a30"), paint("3f5f7a")))), 0.4
     )

@@ -22,16 +22,16 @@ from pipelines.rendering.description import (
 from pipelines.rendering.parts import ball, block, paint, pick, shade, tube, turned_profile, vary, wheel
 
 HAY_BALE_TOP_METERS = 0.5
-"""Of `square_hay_bale`."""
+"""Height of the top of a `square_hay_bale`."""
 
-GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # turns by it never come to lie above each other
+GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # repeated turns by it never coincide
 LEAF_GREENS = tuple(paint(srgb) for srgb in ("4f6f2f", "5d7a33", "3f5f2c", "6f7f35", "48683a"))
 NEEDLE_GREENS = tuple(paint(srgb) for srgb in ("2f4a2c", "37523a", "3d5634"))
 BARKS = tuple(paint(srgb) for srgb in ("5b4a3a", "6b5a4a", "4a3d33", "7a7068"))
 
 
 def broadleaf_tree(rng: np.random.Generator, height: float | None = None) -> Thing:
-    """A trunk with a few boughs beneath a crown of leafy clumps; 5 to 10 m high."""
+    """Build a trunk with a few boughs below a crown of leafy clumps; 5 to 10 m high."""
     height = rng.uniform(5, 10) if height is None else height
     bark = _bark(rng)
     crown = (
@@ -54,7 +54,7 @@ def broadleaf_tree(rng: np.random.Generator, height: float | None = None) -> Thi
 
 
 def conifer(rng: np.random.Generator, height: float | None = None) -> Thing:
-    """A spruce: whorls of drooping sprays, each narrower than the one beneath it; 5 to 12 m high."""
+    """Build a spruce: whorls of drooping sprays, each narrower than the one below; 5 to 12 m high."""
     height = rng.uniform(5, 12) if height is None else height
     green = vary(rng, pick(rng, NEEDLE_GREENS))
     bottom, radius = height * rng.uniform(0.06, 0.14), height * rng.uniform(0.16, 0.22)
@@ -71,7 +71,7 @@ def conifer(rng: np.random.Generator, height: float | None = None) -> Thing:
 
 
 def _whorl(rng: np.random.Generator, reach: float, level: float, gap: float, tint: Material) -> list[Part]:
-    """Sprays of needles about the trunk at one level, hanging outwards."""
+    """Build sprays of needles about the trunk at one level, hanging outwards."""
     parts = []
     for spray in range(7):
         angle = 360 * (spray + rng.uniform(-0.35, 0.35)) / 7
@@ -84,7 +84,7 @@ def _whorl(rng: np.random.Generator, reach: float, level: float, gap: float, tin
 
 
 def bush(rng: np.random.Generator, width: float | None = None) -> Thing:
-    """Leafy clumps on the ground; 0.8 to 2 m wide and somewhat lower."""
+    """Build leafy clumps on the ground; 0.8 to 2 m wide and somewhat lower."""
     width = rng.uniform(0.8, 2) if width is None else width
     half = (width / 2, width / 2 * rng.uniform(0.7, 1), width * rng.uniform(0.28, 0.4))
     parts = _clumps(rng, (0, 0, half[2] * 0.85), half, count=16, leaf_meters=0.085)
@@ -92,7 +92,7 @@ def bush(rng: np.random.Generator, width: float | None = None) -> Thing:
 
 
 def hedge(rng: np.random.Generator, length: float, height: float = 1.2) -> Thing:
-    """A clipped row along x, 0.7 m thick."""
+    """Build a clipped row along x, 0.7 m thick."""
     green = vary(rng, pick(rng, LEAF_GREENS))
     core = Material(shade(green, 0.3))
     parts = [block((length - 0.3, 0.3, height - 0.25), (0, 0, 0), core)]
@@ -107,7 +107,7 @@ def hedge(rng: np.random.Generator, length: float, height: float = 1.2) -> Thing
 
 
 def grass_tuft(rng: np.random.Generator) -> Thing:
-    """A handful of blades, 0.12 to 0.35 m high."""
+    """Build a few blades, 0.12 to 0.35 m high."""
     green = vary(rng, pick(rng, LEAF_GREENS))
     parts = []
     for _ in range(int(rng.integers(12, 20))):
@@ -127,7 +127,7 @@ def grass_tuft(rng: np.random.Generator) -> Thing:
 
 
 def round_hay_bale(rng: np.random.Generator) -> Thing:
-    """A roll of straw lying on its side, its axle along x; 1.3 m high."""
+    """Build a roll of straw that lies on its side, its axis along x; 1.3 m high."""
     straw = vary(rng, paint("c9a95a"), 0.1)
     side = Material(straw, pattern=Pattern.STRIPES, second_color=shade(straw, 0.8), pattern_meters=0.12)
     face = Material(
@@ -148,7 +148,7 @@ def round_hay_bale(rng: np.random.Generator) -> Thing:
 
 
 def square_hay_bale(rng: np.random.Generator) -> Thing:
-    """A tied bale, 1 m long along x; its top is at HAY_BALE_TOP_METERS."""
+    """Build a tied bale, 1 m long along x; its top is at HAY_BALE_TOP_METERS."""
     straw = vary(rng, paint("c9a95a"), 0.1)
     size = (1.0, 0.5, HAY_BALE_TOP_METERS)
     material = Material(straw, pattern=Pattern.NOISE, second_color=shade(straw, 0.6), pattern_meters=0.06)
@@ -159,7 +159,7 @@ def square_hay_bale(rng: np.random.Generator) -> Thing:
 
 
 def boulder(rng: np.random.Generator, width: float | None = None) -> Thing:
-    """A stone made of a few overlapping ones; 0.3 to 1 m wide."""
+    """Build a boulder of a few overlapping stones; 0.3 to 1 m wide."""
     width = rng.uniform(0.3, 1) if width is None else width
     grey = vary(rng, paint("8a857c"))
     stone = Material(grey, pattern=Pattern.NOISE, second_color=shade(grey, 0.6), pattern_meters=width / 5)
@@ -191,7 +191,7 @@ def _seed(rng: np.random.Generator) -> int:
 def _clumps(
     rng: np.random.Generator, middle: Vector, half: Vector, count: int, leaf_meters: float
 ) -> list[Part]:
-    """Tufts of leaves over an ellipsoid, darker below, about a core that keeps light out."""
+    """Build tufts of leaves over an ellipsoid, darker below, about a core that stops light."""
     green = vary(rng, pick(rng, LEAF_GREENS))
     tints = [_leaves(shade(green, factor), leaf_meters) for factor in (1.0, 1.25, 1.5)]
     core = Ball((half[0] * 0.5, half[1] * 0.5, half[2] * 0.55))

@@ -1,4 +1,4 @@
-"""What stands along streets, paths and raceways."""
+"""Furniture of streets, paths and raceways."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ BENCH_TOP_METERS = 0.45
 KERB_TOP_METERS = 0.13
 CRATE_TOP_METERS = 0.4
 STREET_LAMP_LIGHT: Vector = (0.0, -1.1, 5.35)
-"""Where the light of a `street_lamp` goes, from its foot: just beneath its head."""
+"""Position of the light of a `street_lamp`, from its foot: just below its head."""
 POST_LAMP_LIGHT: Vector = (0.0, 0.0, 3.35)
-"""Where the light of a `post_lamp` goes: within its open lantern."""
+"""Position of the light of a `post_lamp`: inside its open lantern."""
 
 IRON = Material(paint("2b2f31"), roughness=0.45)
 STEEL = Material(paint("b8bcc0"), roughness=0.3, metallic=True)
@@ -38,7 +38,7 @@ WOODS = tuple(paint(srgb) for srgb in ("8a6642", "7a5a3c", "9c7850", "6b4e36", "
 
 
 def wooden(rng: np.random.Generator, roughness: float = 0.6) -> Material:
-    """Some wood, its grain drawn lightly."""
+    """Draw a wood with a light grain."""
     color = vary(rng, pick(rng, WOODS))
     return Material(
         color, roughness, pattern=Pattern.NOISE, second_color=shade(color, 0.75), pattern_meters=0.07
@@ -46,7 +46,7 @@ def wooden(rng: np.random.Generator, roughness: float = 0.6) -> Material:
 
 
 def road(rng: np.random.Generator, length: float, width: float = 7.0, marked: bool = True) -> Thing:
-    """Asphalt along x, 1 cm above the ground, with edge lines and a broken line in its middle."""
+    """Build asphalt along x, 1 cm above the ground, with edge lines and a broken line in its middle."""
     grey = vary(rng, paint("5a5a5c"), 0.2)
     asphalt = Material(grey, pattern=Pattern.NOISE, second_color=shade(grey, 0.75), pattern_meters=0.15)
     parts = [block((length, width, 0.04), (0, 0, -0.03), asphalt)]
@@ -62,7 +62,7 @@ def road(rng: np.random.Generator, length: float, width: float = 7.0, marked: bo
 
 
 def pavement(rng: np.random.Generator, length: float, width: float = 2.5) -> Thing:
-    """Slabs along x behind a kerb on the -y side; the top of both is at KERB_TOP_METERS."""
+    """Build slabs along x behind a kerb on the -y side; the top of both is at KERB_TOP_METERS."""
     grey = vary(rng, paint("9c9890"), 0.12)
     slabs = Material(grey, pattern=Pattern.CHECKER, second_color=shade(grey, 0.93), pattern_meters=1.0)
     stone = Material(vary(rng, paint("a9a69e"), 0.1))
@@ -74,7 +74,7 @@ def pavement(rng: np.random.Generator, length: float, width: float = 2.5) -> Thi
 
 
 def racing_kerb(rng: np.random.Generator, length: float) -> Thing:
-    """Red and white blocks along x, rising away from the track on the -y side."""
+    """Build red and white blocks along x that rise away from the track on the -y side."""
     red, white = Material(vary(rng, paint("b3261e"), 0.08)), Material(paint("e4e2dc"))
     wedge = ((-0.5, 0.0), (0.5, 0.0), (0.5, 0.1), (-0.5, 0.02))
     count = max(1, round(length))
@@ -86,7 +86,7 @@ def racing_kerb(rng: np.random.Generator, length: float) -> Thing:
 
 
 def fence(rng: np.random.Generator, length: float = 6.0) -> Thing:
-    """Along x, of one of three kinds: pickets, rails between posts, or iron bars."""
+    """Build a fence along x of pickets, of rails between posts, or of iron bars."""
     build = pick(rng, (_pickets, _rails, _iron_bars))
     return Thing("fence", Role.PROP, tuple(build(rng, length)))
 
@@ -127,7 +127,7 @@ def _iron_bars(rng: np.random.Generator, length: float) -> list[Part]:
 
 
 def bench(rng: np.random.Generator) -> Thing:
-    """Slats on two iron frames, 1.6 m wide; the seat's top is at BENCH_TOP_METERS, the back towards +y."""
+    """Build slats on two iron frames, 1.6 m wide; the seat is at BENCH_TOP_METERS, the back at +y."""
     wood = wooden(rng)
     parts = [
         block((1.6, 0.1, 0.035), (0, y, BENCH_TOP_METERS - 0.035), wood, bevel=0.008)
@@ -145,7 +145,7 @@ def bench(rng: np.random.Generator) -> Thing:
 
 
 def street_lamp(rng: np.random.Generator) -> Thing:
-    """A tall mast with an arm towards -y; its light belongs at STREET_LAMP_LIGHT."""
+    """Build a tall mast with an arm towards -y; its light belongs at STREET_LAMP_LIGHT."""
     mast = Material(vary(rng, paint("7f8587"), 0.15), 0.4)
     _, reach, high = STREET_LAMP_LIGHT
     parts = (
@@ -160,7 +160,7 @@ def street_lamp(rng: np.random.Generator) -> Thing:
 
 
 def post_lamp(rng: np.random.Generator) -> Thing:
-    """A park's lantern on a post, open at its sides; its light belongs at POST_LAMP_LIGHT."""
+    """Build a lantern on a post, open at its sides; its light belongs at POST_LAMP_LIGHT."""
     iron = Material(vary(rng, pick(rng, (paint("2b2f31"), paint("26382f"))), 0.15), 0.45)
     low, high = POST_LAMP_LIGHT[2] - 0.25, POST_LAMP_LIGHT[2] + 0.25
     post = (
@@ -195,7 +195,7 @@ def post_lamp(rng: np.random.Generator) -> Thing:
 
 
 def bollard(rng: np.random.Generator) -> Thing:
-    """An iron post with a bright band, 0.9 m high."""
+    """Build an iron post with a bright band, 0.9 m high."""
     iron = Material(vary(rng, pick(rng, (paint("2b2f31"), paint("4a2a28"), paint("3a4a40"))), 0.15), 0.4)
     post = (
         (0, 0),
@@ -213,7 +213,7 @@ def bollard(rng: np.random.Generator) -> Thing:
 
 
 def litter_bin(rng: np.random.Generator) -> Thing:
-    """A round bin with a lid over its opening, 0.95 m high."""
+    """Build a round bin with a lid over its opening, 0.95 m high."""
     body = Material(
         vary(rng, pick(rng, (paint("3a4a40"), paint("4a4d50"), paint("2f4a6a"), paint("6a4a35")))), 0.5
     )
@@ -227,7 +227,7 @@ def litter_bin(rng: np.random.Generator) -> Thing:
 
 
 def traffic_cone(rng: np.random.Generator) -> Thing:
-    """Orange with white bands, 0.5 to 0.75 m high."""
+    """Build an orange cone with white bands, 0.5 to 0.75 m high."""
     height = rng.uniform(0.5, 0.75)
     orange, white = Material(vary(rng, paint("e2571f"), 0.1), 0.5), Material(paint("e8e6e0"), 0.5)
     radius = 0.28 * height
@@ -245,7 +245,7 @@ def traffic_cone(rng: np.random.Generator) -> Thing:
 
 
 def tyre_stack(rng: np.random.Generator, height: int = 4) -> Thing:
-    """Old tyres upon each other, 0.2 m each; some of them painted red or white."""
+    """Build a stack of `height` old tyres, 0.2 m each; some are painted red or white."""
     parts = []
     for index in range(height):
         color = pick(rng, (RUBBER.color, RUBBER.color, paint("b3261e"), paint("dedcd6")))
@@ -267,7 +267,7 @@ def tyre_stack(rng: np.random.Generator, height: int = 4) -> Thing:
 
 
 def tyre_wall(rng: np.random.Generator, length: float = 6.0, height: int = 4) -> Thing:
-    """Tyre stacks side by side along x."""
+    """Build tyre stacks side by side along x."""
     count = max(1, int(length / 0.63))
     first = -0.63 * (count - 1) / 2
     parts: list[Part] = []
@@ -277,7 +277,7 @@ def tyre_wall(rng: np.random.Generator, length: float = 6.0, height: int = 4) ->
 
 
 def guard_rail(rng: np.random.Generator, length: float = 8.0) -> Thing:
-    """A raceway's steel barrier along x: two waves on posts, facing -y; 0.95 m high."""
+    """Build a steel barrier along x: two waved rails on posts, facing -y; 0.95 m high."""
     wave = (
         (-0.02, 0.0),
         (0.02, 0.0),
@@ -299,7 +299,7 @@ def guard_rail(rng: np.random.Generator, length: float = 8.0) -> Thing:
 
 
 def crash_barrier(rng: np.random.Generator, length: float = 6.0) -> Thing:
-    """Concrete blocks along x, painted by turns; 0.9 m high."""
+    """Build concrete blocks along x, painted in alternating colours; 0.9 m high."""
     profile = (
         (-0.3, 0.0),
         (0.3, 0.0),
@@ -323,7 +323,7 @@ def crash_barrier(rng: np.random.Generator, length: float = 6.0) -> Thing:
 
 
 def crate(rng: np.random.Generator) -> Thing:
-    """A wooden box of slats, 0.6 m wide; its top is at CRATE_TOP_METERS."""
+    """Build a wooden box of slats, 0.6 m wide; its top is at CRATE_TOP_METERS."""
     wood = wooden(rng)
     dark = Material(shade(wood.color, 0.4))
     high = CRATE_TOP_METERS

@@ -11,7 +11,7 @@ import pytest
 from charmnet.vocabulary import RDHARMONY_CATEGORIES
 from pipelines.rendering import scenes
 from pipelines.rendering.description import Box, Camera, Material, Part, Pose, Role, Scene, Thing, Tube
-from pipelines.rendering.scenes.space import Solids, around, solids_of
+from pipelines.rendering.scenes.space import Solids, bounding_box, solids_of
 from pipelines.rendering.scenes.viewpoint import coverage, project
 
 EVERY_KIND = tuple(
@@ -44,14 +44,14 @@ def test_the_foreground_is_in_nobodys_way(scene: Scene) -> None:
     foreground = scene.foreground
     x, y, z = foreground.pose.position
     raised = replace(foreground, pose=replace(foreground.pose, position=(x, y, z + 0.02)))
-    assert not around(raised).touches(obstacles(scene))
+    assert not bounding_box(raised).touches(obstacles(scene))
 
 
 def test_the_foreground_stands_on_something(scene: Scene) -> None:
     """A hair's breadth below it there is ground, a floor or a top: it does not hover."""
     foreground = scene.foreground
     rest = Solids.join(solids_of(thing) for thing in scene.things if thing is not foreground)
-    lowest, highest = around(foreground).bounds()
+    lowest, highest = bounding_box(foreground).bounds()
     middle = np.array([*(lowest + highest)[:2] / 2, foreground.pose.position[2]])
     above = np.add(middle, (0, 0, 0.1))
     assert rest.hidden(above, middle[None] - (0, 0, 0.05)).all()
@@ -88,7 +88,7 @@ def test_there_is_ground_to_the_horizon(scene: Scene) -> None:
 
 def test_the_same_numbers_give_the_same_scene() -> None:
     first = scenes.describe("field", "dog", 5, 1)
-    scenes.forget()
+    scenes.clear_cache()
     assert scenes.describe("field", "dog", 5, 1) == first
 
 

@@ -1,4 +1,4 @@
-"""Who and what else is there: figures of the foreground's categories, and what small ones stand on."""
+"""Things besides the foreground: figures of its categories, tables and the like, and lamps."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ SMALL_CATEGORIES = ("bottle", "apple", "bottle", "cake")
 
 
 def figure(stage: Stage, category: str) -> Thing:
-    """Another one of a foreground category."""
+    """Build a figure of a foreground category that is not the foreground."""
     return replace(figures.build(category, stage.rng), role=Role.FIGURE)
 
 
-def strew(stage: Stage, category: str, count: int, place: Place) -> None:
-    """Up to `count` figures somewhere on a place, facing anywhere."""
-    stage.strew(lambda _: figure(stage, category), count, place)
+def scatter(stage: Stage, category: str, count: int, place: Place) -> None:
+    """Put up to `count` figures on a place, in random positions and directions."""
+    stage.scatter(lambda _: figure(stage, category), count, place)
 
 
 def vehicle(stage: Stage, category: str, at: Vector, heading: float) -> bool:
-    """A car or motorcycle, unless its place is taken."""
+    """Put a car or motorcycle unless another thing is in its way; tell whether it was put."""
     yaw = heading + stage.rng.normal(0, 2)
     return stage.put_if_free(figure(stage, category), at, yaw)
 
 
 @dataclass(frozen=True)
 class Top:
-    """What small things stand on.
+    """A thing on whose top small things may stand.
 
     Attributes:
-        middle: of the free part of its top, in the thing's own frame.
-        half: half its lengths along x and y, metres.
+        thing: the thing.
+        middle: middle of the free part of its top, in the thing's own frame.
+        half: half the lengths of that part along x and y, metres.
     """
 
     thing: Thing
@@ -45,42 +46,53 @@ class Top:
 
 
 def bench(stage: Stage) -> Top:
+    """Build a bench."""
     return Top(street.bench(stage.rng), (0, -0.05, street.BENCH_TOP_METERS), (0.5, 0.04))
 
 
 def table(stage: Stage, width: float = 1.5, depth: float = 0.85) -> Top:
+    """Build a dining table."""
     thing = furniture.table(stage.rng, width, depth)
     return Top(thing, (0, 0, furniture.TABLE_TOP_METERS), (width / 2 - 0.25, depth / 2 - 0.25))
 
 
 def round_table(stage: Stage) -> Top:
+    """Build a cafe table."""
     return Top(furniture.round_table(stage.rng), (0, 0, furniture.TABLE_TOP_METERS), (0.12, 0.12))
 
 
 def low_table(stage: Stage) -> Top:
+    """Build a table to stand in front of a couch."""
     return Top(furniture.low_table(stage.rng), (0, 0, furniture.LOW_TABLE_TOP_METERS), (0.28, 0.1))
 
 
 def sideboard(stage: Stage, width: float = 1.5) -> Top:
+    """Build a sideboard."""
     thing = furniture.sideboard(stage.rng, width)
     return Top(thing, (0, -0.02, furniture.SIDEBOARD_TOP_METERS), (width / 2 - 0.25, 0.03))
 
 
 def crate(stage: Stage) -> Top:
+    """Build a wooden crate."""
     return Top(street.crate(stage.rng), (0, 0, street.CRATE_TOP_METERS), (0.1, 0.03))
 
 
 def low_wall(stage: Stage, length: float) -> Top:
+    """Build a garden wall."""
     thing = buildings.low_wall(stage.rng, length)
     return Top(thing, (0, 0, buildings.LOW_WALL_TOP_METERS), (length / 2 - 1, 0.03))
 
 
 def hay_bale(stage: Stage) -> Top:
+    """Build a square hay bale."""
     return Top(nature.square_hay_bale(stage.rng), (0, 0, nature.HAY_BALE_TOP_METERS), (0.25, 0.08))
 
 
 def put_top(stage: Stage, top: Top, at: Vector, yaw: float, others: int = 0) -> bool:
-    """Puts it down if there is room, with a few small things, and offers its top to small foregrounds."""
+    """Put a thing with a top if there is room; tell whether it was put.
+
+    Its top becomes a place for small foregrounds, and up to `others` small figures are put on it.
+    """
     if not stage.put_if_free(top.thing, at, yaw):
         return False
     x, y, z = top.middle
@@ -93,20 +105,20 @@ def put_top(stage: Stage, top: Top, at: Vector, yaw: float, others: int = 0) -> 
 
 
 def seats_at_table(stage: Stage, at: Vector, yaw: float, count: int, apart: float = 0.75) -> None:
-    """Chairs at the sides of a table, facing it."""
+    """Put chairs at the sides of a table, facing it, `apart` metres from its middle."""
     for index in range(count):
         side = (-1) ** index
         along = 0.0 if count <= 2 else 0.38 * (-1) ** (index // 2)
         spot = moved(at, along, side * apart, yaw)
-        # A thing at yaw 0 faces -y: one on the +y side of the table does so already.
+        # A thing at yaw 0 faces -y, so a chair on the +y side of the table needs no turn.
         facing = yaw + (0 if side > 0 else 180) + stage.rng.normal(0, 8)
         stage.put_if_free(figure(stage, "chair"), spot, facing)
 
 
-def lit(
+def put_lamp(
     stage: Stage, thing: Thing, light: Vector, at: Vector, yaw: float, color: Color, intensity: float
 ) -> None:
-    """A street lamp or floodlight and its light, unless its place is taken."""
+    """Put a street lamp or floodlight with its light unless another thing is in its way."""
     if stage.put_if_free(thing, at, yaw):
         x, y, z = light
         stage.lamp(moved((at[0], at[1], at[2] + z), x, y, yaw), 0.12, bright(color, intensity))
