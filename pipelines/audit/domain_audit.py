@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from charmnet.errors import DataError
+from pipelines.ingest.epoch_plan import Reference
+from pipelines.ingest.row_group_reader import reference_name
 from pipelines.ingest.samples import RowGroupSamples, id_columns, sample_ids
-from pipelines.ingest.source import Reference, reference_name
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.shards.manifest import Container

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from charmnet.codecs import decode_rgb
-from pipelines.ingest.source import SampleSource
+from pipelines.ingest.row_group_reader import RowGroupReader
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.runtime.cluster import start_here
@@ -81,9 +81,9 @@ def stream_here(spec: StreamSpec, rows: int) -> dict[str, Any]:
 
 def limit(spec: StreamSpec) -> dict[str, Any]:
     """What libjpeg-turbo alone takes to decode a row's pictures in full, from memory."""
-    source = SampleSource(spec)
+    reader = RowGroupReader(spec)
     samples = [
-        source.encoded(run.epoch, (shard, group, offset))
+        reader.samples(shard, group).sample(offset, run.epoch, spec.decode_options)
         for run in spec.plan.runs(0, _LIMIT_ROWS)
         for shard, group, offset in run.references.tolist()
     ]

@@ -8,41 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import cv2
 import numpy as np
 
 from charmnet.arrays import Float32Array, MaskArray, UInt8Array
-from charmnet.augment import TRAINING_SIZE, Augmentation, draw_augmentation, finish
+from charmnet.augment import Augmentation, draw_augmentation, finish
 from charmnet.codecs import decode_mask, decode_rgb
 from charmnet.composition import exchange_foreground
 from charmnet.errors import DataError
 from charmnet.jpeg import is_jpeg
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
+from pipelines.ingest.decode_options import DecodeOptions
 from pipelines.ingest.samples import EncodedSample
 from pipelines.runtime.randomness import seeded_rng
-
-Decoding = Literal["exact", "fast"]
-"""`exact` decodes every pixel. `fast` decodes a JPEG at a half, a quarter or an eighth of its size where the
-crop still has the training size then; crop and flip are drawn alike."""
-
-
-@dataclass(frozen=True)
-class DecodeOptions:
-    """How the samples of a stream are made.
-
-    Attributes:
-        seed: seed of the run.
-        domain: domain of the stream.
-        size: side of the training pictures in pixels.
-        decoding: see `Decoding`.
-    """
-
-    seed: int
-    domain: Domain
-    size: int = TRAINING_SIZE
-    decoding: Decoding = "exact"
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,11 @@ from pipelines.runtime.randomness import seeded_rng
 from pipelines.shards.manifest import Manifest
 from pipelines.shards.selection import EVERYTHING, Selection
 
-MOST_STAND_INS = 1000
-"""So many are tried for a sample that cannot be decoded; where all are broken, it is not the samples."""
+Reference = tuple[int, int, int]
+"""(shard index, row group index, offset among the row group's selected samples): one sample of the plan."""
+
+MAX_SUBSTITUTES = 1000
+"""Substitutes that are tried for a sample that cannot be decoded; so many broken ones are no accident."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class EpochPlan:
             (shard, group) for run in self.runs(start, stop) for shard, group, _ in run.references.tolist()
         }
 
-    def substitutes(self, position: int, distance: int) -> Iterator[tuple[int, int, int]]:
+    def substitutes(self, position: int, distance: int) -> Iterator[Reference]:
         """What may stand for the sample at a position, in order: the same epoch's, round its end.
 
         Args:
@@ -128,7 +131,7 @@ class EpochPlan:
                 place, and mostly from row groups that are read for it anyway.
         """
         epoch_start = position - position % self.num_samples
-        for tries in range(min(self.num_samples, MOST_STAND_INS)):
+        for tries in range(min(self.num_samples, MAX_SUBSTITUTES)):
             place = epoch_start + (position + distance + tries) % self.num_samples
             shard, group, offset = next(self.runs(place, place + 1)).references[0].tolist()
             yield shard, group, offset

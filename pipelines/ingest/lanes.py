@@ -25,7 +25,9 @@ from ray.data import TaskPoolStrategy
 
 from charmnet.errors import CharmNetError, DataError
 from pipelines.ingest.quarantine_client import QuarantineClient
-from pipelines.ingest.source import SampleSource
+from pipelines.ingest.row_group_reader import RowGroupReader
+from pipelines.ingest.sample_decoder import SampleDecoder
+from pipelines.ingest.sample_fetcher import SampleFetcher
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.throttle import IdleThrottle
 from pipelines.ingest.window import read_window
@@ -172,18 +174,18 @@ def _guarded_window(
 ) -> Iterator[Block]:
     """Yield from `read_window`; report its beginning, its end and errors to the run's quarantine."""
     lease = quarantine.begin_window(execution, str(spec.domain), start_step)
-    source = SampleSource(
-        spec,
+    decoder = SampleDecoder(
+        spec.decode_options,
         lease.known_crashes,
         isolate_decoding=lease.isolate_decoding,
         on_crash=quarantine.add_crash,
-        notify=quarantine.notify,
     )
-    with closing(source):
+    fetcher = SampleFetcher(spec, RowGroupReader(spec, quarantine.notify), decoder)
+    with closing(decoder):
         try:
             if lease.refusal:
                 raise DataError(lease.refusal)
-            yield from read_window(spec, start_step, stop_step, block_rows, source, steps_together)
+            yield from read_window(spec, start_step, stop_step, block_rows, fetcher, steps_together)
         except CharmNetError as error:
             quarantine.fail(str(error))
             raise

@@ -11,7 +11,8 @@ import sys
 from contextlib import suppress
 
 from charmnet.errors import CharmNetError
-from pipelines.ingest.decoding import DecodeOptions, decode
+from pipelines.ingest.decode_options import DecodeOptions
+from pipelines.ingest.decoding import decode
 from pipelines.ingest.samples import EncodedSample
 
 _ALIVE = b"."

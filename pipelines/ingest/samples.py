@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from charmnet.arrays import Float32Array
 from charmnet.composition import soft_style_label
-from charmnet.vocabulary import NUM_CONDITIONS, Domain
+from charmnet.vocabulary import NUM_CONDITIONS
+from pipelines.ingest.decode_options import DecodeOptions
 from pipelines.runtime.randomness import seeded_rng
 from pipelines.shards.reading import STRATUM_COLUMNS, Dataset
 from pipelines.shards.schema import RowKind, ground_truth_conditions
@@ -78,12 +79,15 @@ class RowGroupSamples:
             [name for name in self._table.column_names if name == "images"]
         )
 
-    def sample(self, offset: int, seed: int, domain: Domain, epoch: int) -> EncodedSample:
-        """Return the sample at an offset of the plan; a scene's foreground condition is drawn here."""
+    def sample(self, offset: int, epoch: int, options: DecodeOptions) -> EncodedSample:
+        """Return the sample at an offset of the plan.
+
+        A scene's foreground condition is drawn here from (seed, domain, epoch, sample id).
+        """
         if self._kind is RowKind.PAIR:
             return _pair(self._row(self._rows[offset]))
         index, background = self._scene(offset)
-        return _exchange(self._row(self._rows[index]), background, seed, domain, epoch)
+        return _exchange(self._row(self._rows[index]), background, epoch, options)
 
     def id(self, offset: int) -> str:
         """Return the id of the sample at an offset of the plan."""
@@ -142,7 +146,7 @@ def _pair(row: dict[str, Any]) -> EncodedSample:
     )
 
 
-def _exchange(row: dict[str, Any], background: int, seed: int, domain: Domain, epoch: int) -> EncodedSample:
+def _exchange(row: dict[str, Any], background: int, epoch: int, options: DecodeOptions) -> EncodedSample:
     """Return a scene's composite on this ground truth; the foreground's condition changes by epoch."""
     sample_id = scene_sample_id(row["id"], background)
     labels = {
@@ -151,7 +155,8 @@ def _exchange(row: dict[str, Any], background: int, seed: int, domain: Domain, e
         if pair["background"] == background
     }
     choices = sorted(labels) or [c for c in range(NUM_CONDITIONS) if c != background]
-    foreground = int(seeded_rng("exchange", seed, str(domain), epoch, sample_id).choice(choices))
+    rng = seeded_rng("exchange", options.seed, str(options.domain), epoch, sample_id)
+    foreground = int(rng.choice(choices))
     style = labels.get(foreground)
     return EncodedSample(
         id=sample_id,

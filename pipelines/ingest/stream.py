@@ -9,7 +9,7 @@ from typing import Any
 
 from charmnet.augment import TRAINING_SIZE
 from charmnet.vocabulary import Domain
-from pipelines.ingest.decoding import DecodeOptions, Decoding
+from pipelines.ingest.decode_options import DecodeOptions, Decoding
 from pipelines.ingest.epoch_plan import EpochPlan
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import EVERYTHING, Selection
@@ -25,7 +25,7 @@ class StreamSpec:
     Attributes:
         batch_size: samples of one global batch, over all workers.
         size: side in pixels of the training pictures.
-        decoding: see `decoding.Decoding`.
+        decoding: see `Decoding`.
         pool_row_groups: how many row groups the shuffle mixes.
         timeout_seconds: how long a store that does not answer is waited for.
     """

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from pipelines.ingest.source import Delivery, SampleSource
+from pipelines.ingest.sample_fetcher import FetchedSample, SampleFetcher
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.blocks import Block
 
@@ -17,13 +17,13 @@ def read_window(
     start_step: int,
     stop_step: int,
     block_rows: int,
-    source: SampleSource | None = None,
+    fetcher: SampleFetcher | None = None,
     steps_together: int = 1,
 ) -> Iterator[Block]:
     """Blocks in the order of the plan: every step's lanes of `block_rows` samples, one after the other.
 
     Args:
-        source: that makes the samples; a plain one if None.
+        fetcher: fetches the samples; None for one without known crashes.
         steps_together: a block has the samples of a lane for so many steps, or what is left of the window.
 
     Yields:
@@ -37,7 +37,7 @@ def read_window(
         StorageError: a shard cannot be read; names it.
     """
     cv2.setNumThreads(0)  # tasks are the parallelism
-    source = source or SampleSource(spec)
+    fetcher = fetcher or SampleFetcher(spec)
     first = start_step * spec.batch_size
     planned = [
         (run.epoch, (shard, group, offset))
@@ -45,38 +45,35 @@ def read_window(
         for shard, group, offset in run.references.tolist()
     ]
     last_use = {reference[:2]: at for at, (_, reference) in enumerate(planned)}
-    waiting: list[list[tuple[int, Delivery]]] = [[] for _ in range(spec.batch_size // block_rows)]
+    waiting: list[list[tuple[int, FetchedSample]]] = [[] for _ in range(spec.batch_size // block_rows)]
     for at, (epoch, reference) in enumerate(planned):
         position = first + at
         step, index = divmod(position, spec.batch_size)
         lane = index // block_rows
-        waiting[lane].append((position, source.deliver(position, epoch, reference)))
+        waiting[lane].append((position, fetcher.fetch(position, epoch, reference)))
         if last_use[reference[:2]] == at:
-            source.drop(reference[:2])
+            fetcher.reader.drop(*reference[:2])
         last_step = step + 1 == stop_step or (step + 1 - start_step) % steps_together == 0
         if last_step and (index + 1) % block_rows == 0:
             yield _block(waiting[lane], lane, spec.batch_size)
             waiting[lane] = []
 
 
-def _block(delivered: list[tuple[int, Delivery]], lane: int, batch_size: int) -> Block:
-    """
-    Args:
-        delivered: samples with their positions in the stream.
-    """
-    steps, indices = np.divmod([position for position, _ in delivered], batch_size)
-    deliveries = [delivery for _, delivery in delivered]
-    samples = [delivery.sample for delivery in deliveries]
+def _block(positioned: list[tuple[int, FetchedSample]], lane: int, batch_size: int) -> Block:
+    """Stack samples, given with their positions in the stream."""
+    steps, indices = np.divmod([position for position, _ in positioned], batch_size)
+    fetched = [sample for _, sample in positioned]
+    samples = [entry.sample for entry in fetched]
     block: Block = {
         "composite": np.stack([sample.composite for sample in samples]),
         "ground_truth": np.stack([sample.ground_truth for sample in samples]),
         "foreground_mask": np.stack([sample.foreground_mask for sample in samples]),
         "id": np.array([sample.id for sample in samples]),
-        "epoch": np.array([delivery.epoch for delivery in deliveries]),
+        "epoch": np.array([entry.epoch for entry in fetched]),
         "step": steps,
         "lane": np.full(len(samples), lane),
         "index": indices,
-        "quarantined": np.array([d.quarantined.to_json() if d.quarantined else "" for d in deliveries]),
+        "quarantined": np.array([e.quarantined.to_json() if e.quarantined else "" for e in fetched]),
     }
     styles = [s.composite_style for s in samples if s.composite_style is not None]
     if styles:

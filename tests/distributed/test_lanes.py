@@ -146,7 +146,8 @@ def test_a_block_out_of_order_is_refused(specs: dict[str, StreamSpec]) -> None:
 
 
 def test_a_broken_picture_names_its_sample(datasets) -> None:
-    from pipelines.ingest.decoding import DecodeOptions, decode
+    from pipelines.ingest.decode_options import DecodeOptions
+    from pipelines.ingest.decoding import decode
     from pipelines.ingest.samples import EncodedSample
 
     broken = EncodedSample("HCOCO/c01_1_1", b"\xff\xd8broken", b"x", composite=b"y")

@@ -14,7 +14,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from charmnet.vocabulary import Domain
 from pipelines.conversion.webdataset import ArchiveRow, index_archive, rows_of_archive
-from pipelines.ingest.decoding import DecodeOptions, decode
+from pipelines.ingest.decode_options import DecodeOptions
+from pipelines.ingest.decoding import decode
 from pipelines.ingest.samples import RowGroupSamples
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import MANIFEST_NAME, Container, Manifest, Stratum
@@ -97,7 +98,7 @@ def _parquet_target(name: str, manifest: Manifest, data: bytes) -> Target:
         samples = RowGroupSamples(dataset, EVERYTHING, 0, 0)
         options = DecodeOptions(seed=0, domain=manifest.domain, size=32)
         for offset in range(shard.samples):
-            decode(samples.sample(offset, 0, manifest.domain, 0), 0, options)
+            decode(samples.sample(offset, 0, options), 0, options)
 
     return Target(name, read, (data,), (b"PAR1", b"\x15\x00", b"\x19\x1c", b"\x80" * 9 + b"\x01"))
 

@@ -15,7 +15,8 @@ from charmnet.vocabulary import Domain
 from pipelines.ingest.epoch_plan import EpochPlan
 from pipelines.ingest.lanes import lane_rows
 from pipelines.ingest.permutation import Permutation
-from pipelines.ingest.source import SampleSource
+from pipelines.ingest.row_group_reader import RowGroupReader
+from pipelines.ingest.sample_fetcher import SampleFetcher
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.runtime.storage import Location
@@ -159,10 +160,10 @@ def test_windows_cover_all_steps_and_fetch_a_row_group_hardly_ever_twice(
 def test_a_window_forgets_row_groups_that_it_is_done_with(tmp_path: Path) -> None:
     dataset = write_dataset(Location.of(tmp_path), pair_rows(60), 5)
     spec = StreamSpec(dataset, 4, seed=1, size=16, pool_row_groups=2)
-    source = SampleSource(spec)
-    held = [len(source.groups) for _ in read_window(spec, 0, 15, 4, source)]
+    reader = RowGroupReader(spec)
+    held = [reader.num_held for _ in read_window(spec, 0, 15, 4, SampleFetcher(spec, reader))]
     assert max(held) <= 4  # of twelve: a pool and the next one's first samples
-    assert not source.groups
+    assert reader.num_held == 0
 
 
 def test_epochs_and_seeds_differ() -> None:

@@ -12,7 +12,8 @@ from charmnet.errors import DataError, StorageError
 from pipelines.chaos.poison import deadly_decoder, poisoned
 from pipelines.ingest.lanes import lane_rows
 from pipelines.ingest.quarantine import MAX_WINDOW_STARTS, Quarantined, QuarantineRegistry, quarantine_limit
-from pipelines.ingest.source import SampleSource
+from pipelines.ingest.sample_decoder import SampleDecoder
+from pipelines.ingest.sample_fetcher import SampleFetcher
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.runtime.blocks import Block
@@ -25,11 +26,12 @@ BATCH = 4
 
 
 def stream(
-    dataset: Dataset, steps: int, rows: int = BATCH, source: SampleSource | None = None
+    dataset: Dataset, steps: int, rows: int = BATCH, decoder: SampleDecoder | None = None
 ) -> tuple[list[str], list[Quarantined]]:
     """Ids in order, and what they stand for."""
     spec = StreamSpec(dataset, BATCH, seed=1, size=16, pool_row_groups=2, timeout_seconds=0.0)
-    blocks: list[Block] = list(read_window(spec, 0, steps, rows, source))
+    fetcher = SampleFetcher(spec, decoder=decoder)
+    blocks: list[Block] = list(read_window(spec, 0, steps, rows, fetcher))
     found = [Quarantined.from_json(text) for block in blocks for text in block["quarantined"] if text]
     return [str(sample_id) for block in blocks for sample_id in block["id"]], found
 
@@ -107,13 +109,14 @@ def test_what_kills_the_decoder_is_found_in_a_process_of_its_own(
     dataset = write_dataset(Location.of(tmp_path / "data"), rows, 3)
     spec = StreamSpec(dataset, BATCH, seed=1, size=16, pool_row_groups=2)
     known_crashes: dict[str, str] = {}
-    careful = SampleSource(spec, isolate_decoding=True, on_crash=known_crashes.__setitem__)
-    ids, quarantined = stream(dataset, 3, source=careful)
-    careful.close()
+    options = spec.decode_options
+    isolating = SampleDecoder(options, isolate_decoding=True, on_crash=known_crashes.__setitem__)
+    ids, quarantined = stream(dataset, 3, decoder=isolating)
+    isolating.close()
     assert {entry.id for entry in quarantined} == {"HCOCO/c02"}
     assert list(known_crashes.values()) == ["decoding it ends the process (SIGSEGV)"]
     assert {entry.fingerprint for entry in quarantined} == set(known_crashes)
-    assert stream(dataset, 3, source=SampleSource(spec, known_crashes)) == (ids, quarantined)
+    assert stream(dataset, 3, decoder=SampleDecoder(options, known_crashes)) == (ids, quarantined)
 
 
 @pytest.mark.parametrize("kind", ["pairs", "scenes"])

@@ -13,7 +13,8 @@ from charmnet.vocabulary import Domain
 from pipelines.conversion.build import ArchiveTask, EntriesTask, Task
 from pipelines.conversion.lists import Categories, read_list
 from pipelines.conversion.rdharmony import Layout, RdHarmony
-from pipelines.ingest.decoding import DecodeOptions, Decoding, decode
+from pipelines.ingest.decode_options import DecodeOptions, Decoding
+from pipelines.ingest.decoding import decode
 from pipelines.ingest.samples import EncodedSample, RowGroupSamples
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
@@ -48,7 +49,8 @@ def test_of_listed_scenes_only_listed_pairs_are_drawn_with_their_labels(tmp_path
     )
     assert dataset.manifest.samples == 2
     group = RowGroupSamples(dataset, EVERYTHING, 0, 0)
-    drawn = [group.sample(offset, 0, Domain.RENDERED, epoch) for epoch in range(20) for offset in range(2)]
+    options = DecodeOptions(seed=0, domain=Domain.RENDERED)
+    drawn = [group.sample(offset, epoch, options) for epoch in range(20) for offset in range(2)]
     images = {(tmp_path / f"SHuman/real_images/001-{n:02d}.jpg").read_bytes(): n for n in range(1, 11)}
     assert {(images[s.ground_truth], images[s.foreground or b""]) for s in drawn} == set(pairs)
     for sample in drawn:

@@ -1,0 +1,30 @@
+"""How the samples of a stream are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from charmnet.augment import TRAINING_SIZE
+from charmnet.vocabulary import Domain
+
+Decoding = Literal["exact", "fast"]
+"""`exact` decodes every pixel. `fast` decodes a JPEG at a half, a quarter or an eighth of its size where the
+crop still has the training size then; crop and flip are drawn alike."""
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How the samples of a stream are made.
+
+    Attributes:
+        seed: seed of the run.
+        domain: domain of the stream.
+        size: side of the training pictures in pixels.
+        decoding: see `Decoding`.
+    """
+
+    seed: int
+    domain: Domain
+    size: int = TRAINING_SIZE
+    decoding: Decoding = "exact"

@@ -1,0 +1,98 @@
+"""Reading row groups of a stream's data set, with patience for the store and none for other files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from charmnet.errors import DataError, StorageError
+from pipelines.ingest.epoch_plan import Reference
+from pipelines.ingest.samples import RowGroupSamples
+from pipelines.ingest.stream import StreamSpec
+from pipelines.runtime.retry import retry_storage
+
+
+class RowGroupReader:
+    """Row groups by index, each kept in memory until it is dropped.
+
+    A store that does not answer is waited for. A row group that is damaged in two reads, in a file of the
+    manifest's size, is the data's fault: each of its samples is then replaced. A file of another size is not
+    the shard, which ends the stream.
+
+    Args:
+        spec: the stream.
+        notify: called with a message while the store does not answer.
+    """
+
+    def __init__(self, spec: StreamSpec, notify: Callable[[str], object] | None = None) -> None:
+        self._spec = spec
+        self._notify = notify
+        self._held: dict[tuple[int, int], RowGroupSamples | DataError] = {}
+
+    @property
+    def num_held(self) -> int:
+        """Number of row groups in memory."""
+        return len(self._held)
+
+    def samples(self, shard: int, group: int) -> RowGroupSamples:
+        """Return the samples of a row group, read if they are not in memory.
+
+        Raises:
+            DataError: the row group is damaged.
+            StorageError: the shard is gone, is another file, or its store does not answer.
+        """
+        if (shard, group) not in self._held:
+            self._held[shard, group] = self._read_twice(shard, group)
+        held = self._held[shard, group]
+        if isinstance(held, DataError):
+            raise held
+        return held
+
+    def sample_id(self, reference: Reference) -> str:
+        """Return a sample's id; of a damaged row group from the column of ids, or else `reference_name`."""
+        shard, group, offset = reference
+        try:
+            if isinstance(self._held.get((shard, group)), DataError):
+                return self._read(shard, group, ids_only=True).id(offset)
+            return self.samples(shard, group).id(offset)
+        except DataError:
+            return reference_name(self._spec, reference)
+
+    def drop(self, shard: int, group: int) -> None:
+        """Free a row group's memory; it is read again if it is needed for a substitute."""
+        self._held.pop((shard, group), None)
+
+    def _read_twice(self, shard: int, group: int) -> RowGroupSamples | DataError:
+        """Return the samples, or the error of the second read."""
+        try:
+            return self._read(shard, group)
+        except DataError:
+            self._check_bytes(shard)
+        try:
+            return self._read(shard, group)
+        except DataError as error:
+            return error
+
+    def _read(self, shard: int, group: int, *, ids_only: bool = False) -> RowGroupSamples:
+        spec = self._spec
+        return retry_storage(
+            lambda: RowGroupSamples(spec.dataset, spec.selection, shard, group, ids_only=ids_only),
+            spec.timeout_seconds,
+            self._notify,
+        )
+
+    def _check_bytes(self, shard_index: int) -> None:
+        """Refuse a file that has another size than the manifest says."""
+        shard = self._spec.dataset.manifest.shards[shard_index]
+        location = self._spec.dataset.location / shard.path
+        size_bytes = retry_storage(location.size_bytes, self._spec.timeout_seconds, self._notify)
+        if size_bytes != shard.bytes:
+            raise StorageError(
+                f"{location}: {size_bytes:,} bytes, the manifest says {shard.bytes:,}: not the shard that it "
+                "was; restore it or shard the data again"
+            )
+
+
+def reference_name(spec: StreamSpec, reference: Reference) -> str:
+    """Return a name for a sample whose id cannot be read: `SHARD#ROW_GROUP:OFFSET`."""
+    shard, group, offset = reference
+    return f"{spec.dataset.manifest.shards[shard].path}#{group}:{offset}"
