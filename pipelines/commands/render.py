@@ -26,7 +26,7 @@ from charmnet.errors import CharmNetError, ClusterError
 from charmnet.vocabulary import RDHARMONY_CATEGORIES
 from pipelines.conversion.build import DatasetBuild
 from pipelines.conversion.report import show_finished, show_result
-from pipelines.runtime.cluster import connect
+from pipelines.runtime.cluster import ClusterCapacity, connect
 from pipelines.runtime.console import results
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
@@ -212,9 +212,7 @@ def _check_gpus(settings: RenderSettings) -> None:
     if not settings.gpus_per_task:
         return
     connect()
-    import ray
-
-    if not ray.cluster_resources().get("GPU"):
+    if not ClusterCapacity.current().gpus:
         raise ClusterError(
             f"--variant {settings.variant} is for GPUs and the cluster has none now: start its GPU nodes, or "
             "use scalar_rgb or llvm_ad_rgb"

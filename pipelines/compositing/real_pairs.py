@@ -148,7 +148,7 @@ def make_released(
     jobs = [(dataset, index, destination.location) for index in range(len(made.manifest.shards))]
     listed: list[ListedComposite] = []
     with progress("Writing files", total=len(jobs)) as advance:
-        for paths, error in map_on_cluster(_write_files, jobs, most_blocks=len(jobs)):
+        for paths, error in map_on_cluster(_write_files, jobs):
             _raise_if(error)
             listed += paths
             advance(1)
@@ -206,7 +206,7 @@ def _measure_all(destination: DatasetBuild, request: Request) -> MeasuredColors:
     ]
     with progress("Measuring colours", total=len(parts)) as advance:
         advance(len(parts) - len(jobs))
-        for error in map_on_cluster(_measure, jobs, most_blocks=len(jobs)) if jobs else ():
+        for error in map_on_cluster(_measure, jobs) if jobs else ():
             _raise_if(error)
             advance(1)
     results = list(read_ahead(MeasuredColors.read, parts))

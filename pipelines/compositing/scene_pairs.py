@@ -195,7 +195,7 @@ def _all_lines(destination: DatasetBuild, tasks: Sequence[SceneCompositesTask]) 
     jobs = [(destination.location, parts[i], tasks[i]) for i in missing]
     with progress("Composing", total=len(tasks)) as advance:
         advance(len(tasks) - len(missing))
-        for error in map_on_cluster(_run, jobs, most_blocks=len(jobs)) if jobs else ():
+        for error in map_on_cluster(_run, jobs) if jobs else ():
             if error:
                 raise StorageError(f"{error}; run the same command again to go on")
             advance(1)

@@ -286,9 +286,9 @@ def build_dataset(
 
 
 def _run_tasks(build: DatasetBuild, plan: BuildPlan, indices: Sequence[int]) -> Iterator[int]:
-    """Run tasks on the cluster; yield the index of each task as it ends."""
+    """Run tasks on the cluster; yield the index of each when it and those before it have ended."""
     jobs = [(build, index, plan.tasks[index]) for index in indices]
-    for index, error in map_on_cluster(_run_task, jobs, len(jobs), plan.gpus_per_task):
+    for index, error in map_on_cluster(_run_task, jobs, gpus_per_task=plan.gpus_per_task):
         if error:
             raise StorageError(f"{error}; run the same command again to continue")
         yield index

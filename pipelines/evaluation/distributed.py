@@ -31,7 +31,7 @@ from pipelines.evaluation.images import (
 )
 from pipelines.evaluation.report import ImageResult
 from pipelines.runtime.blocks import Block, pack_block, unpack_block
-from pipelines.runtime.cluster import assigned_device, connect
+from pipelines.runtime.cluster import ClusterCapacity, assigned_device, connect
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.selection import Selection
@@ -111,9 +111,8 @@ def _stream(
     import ray  # reads what `connect` sets
     import ray.data
 
-    resources = ray.cluster_resources()
-    gpus = int(resources.get("GPU", 0))
-    actors = min(workers or gpus or int(resources["CPU"]), len(groups))
+    capacity = ClusterCapacity.current()
+    actors = capacity.actor_count(workers, len(groups))
     data_reference = ray.put(data)  # a manifest may be large: once for all tasks
 
     def decode(batch: Block) -> Iterator[Block]:
@@ -129,7 +128,7 @@ def _stream(
         batch_size=1,  # a block; more would have Ray Data give an actor as many row groups at once
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=actors),
-        **({"num_gpus": 1} if gpus else {"num_cpus": _CPUS_PER_TASK}),  # Ray Data warns of both
+        **({"num_gpus": 1} if capacity.gpus else {"num_cpus": _CPUS_PER_TASK}),  # Ray Data warns of both
     )
     scored.context.target_max_block_size = 1  # byte: a block is a block, and leaves when it is made
     scored.context.execution_options.preserve_order = True

@@ -13,7 +13,7 @@ import numpy as np
 from charmnet.methods import Method
 from pipelines.harmonization.files import Outcome, try_file
 from pipelines.runtime.blocks import Block
-from pipelines.runtime.cluster import assigned_device, connect
+from pipelines.runtime.cluster import ClusterCapacity, assigned_device, connect
 from pipelines.runtime.storage import Location
 
 _PICTURES_PER_BLOCK = 8
@@ -42,18 +42,17 @@ def harmonize_pictures(
     import ray  # reads what `connect` sets
     import ray.data
 
-    resources = ray.cluster_resources()
-    gpus = int(resources.get("GPU", 0))
+    capacity = ClusterCapacity.current()
     blocks = min(math.ceil(len(pairs) / _PICTURES_PER_BLOCK), _MOST_BLOCKS)
-    actors = min(workers or gpus or int(resources["CPU"]), blocks)
-    threads = min(max(int(resources["CPU"]) // actors, _LEAST_THREADS), _MOST_THREADS)
+    actors = capacity.actor_count(workers, blocks)
+    threads = min(max(capacity.cpus // actors, _LEAST_THREADS), _MOST_THREADS)
     items = [{"composite": composite, "mask": mask} for composite, mask in pairs]
     outcomes = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
         _Harmonizer,
         fn_constructor_args=(ray.put(method), (source, dest), background, threads),
         batch_size=_PICTURES_PER_BLOCK,  # Ray Data wants a number where there are GPUs
         compute=ray.data.ActorPoolStrategy(size=actors),
-        num_gpus=1 if gpus else None,
+        num_gpus=1 if capacity.gpus else None,
     )
     for block in outcomes.iter_batches(batch_size=None):
         for path, problem, warning in zip(block["path"], block["problem"], block["warning"], strict=True):

@@ -1,34 +1,38 @@
-"""Joining Ray, quietly, and having it do many things of one kind."""
+"""Connection to Ray, and mapping a function over a cluster."""
 
 from __future__ import annotations
 
 import logging
 import os
-import pickle
 import secrets
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from charmnet.errors import ClusterError
+from pipelines.runtime.ports import free_ports
 
 if TYPE_CHECKING:
     import torch
+    from ray import ObjectRef
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 LOCAL = "local"
-_KNOCK_SECONDS = 10.0
-_MOST_BLOCKS = 1000  # each costs Ray Data about a millisecond before it starts
+_REACH_SECONDS = 10.0
+_TASKS_PER_CPU = 4  # submitted at a time, so that a CPU that is free finds the next
+_FEWEST_TASKS = 64  # submitted at a time: an autoscaler adds nodes for tasks that wait
 
-# What the user has set stands.
 _SETTINGS = {
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the behaviour to come; silences its announcement
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the future default; silences its announcement
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_task_events_max_num_task_in_gcs": "10000",  # the history that Ray keeps in memory; 100,000 else
+    "RAY_task_events_max_num_task_in_gcs": "10000",  # finished tasks that Ray remembers; by default 100,000
     "THP_MEM_ALLOC_ENABLE": "1",  # torch asks for huge pages: a step on CPUs touches a gigabyte of new memory
 }
 _QUIET_LOGGERS = {
@@ -54,17 +58,17 @@ def prepare_environment() -> None:
         if ray is not None:
             from ray._raylet import Config  # type: ignore[attr-defined]  # compiled
 
-            Config.initialize("")  # what it read of the environment when it was imported
+            Config.initialize("")  # replaces what it read of the environment when it was imported
 
 
 def connect() -> bool:
-    """Joins the cluster that `RAY_ADDRESS` names (in a Ray job it is set), else starts Ray on this machine.
+    """Join the cluster that `RAY_ADDRESS` names (in a Ray job it is set), else start Ray on this machine.
 
     Does nothing where the process is connected already. Ray Data's own progress bars and log lines are turned
     off: commands show progress with `pipelines.runtime.console`.
 
     Returns:
-        Whether Ray was started on this machine for it, so that no one else has to do with that Ray.
+        Whether Ray was started on this machine by this call, so that no other process uses it.
 
     Raises:
         ClusterError: no cluster answers there, or Ray did not start here.
@@ -96,18 +100,18 @@ def connect() -> bool:
 
 
 def _check_reachable(address: str) -> None:
-    """Raises OSError where nothing listens at HOST:PORT: Ray itself tries for a quarter of an hour."""
+    """Raise OSError where nothing listens at HOST:PORT: Ray itself tries for a quarter of an hour."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), _REACH_SECONDS).close()
 
 
 def start_here(**options: Any) -> None:
-    """Starts a Ray of this process's own, whose workers know which one is theirs.
+    """Start a Ray on this machine that ends with this process, and tell its workers its address.
 
-    Ray's state API goes by RAY_ADDRESS and without it by the last `ray start` on the machine. Asked about
-    another cluster, Ray Train takes its own controller for dead: it removes the run's workers, or waits 12 s
-    for an answer at the end.
+    Ray's state API uses RAY_ADDRESS, and without it the last `ray start` on the machine. If that is another
+    cluster, Ray Train takes its own controller for dead: it removes the run's workers, or waits 12 s for an
+    answer at the end.
 
     Args:
         options: of `ray.init`.
@@ -119,63 +123,104 @@ def start_here(**options: Any) -> None:
     import ray
 
     port = free_port()
-    own = {"RAY_GCS_SERVER_PORT": str(port), ADDRESS_VARIABLE: f"{ray.util.get_node_ip_address()}:{port}"}
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update(own)  # Ray's processes inherit it
+    variables = {
+        "RAY_GCS_SERVER_PORT": str(port),
+        ADDRESS_VARIABLE: f"{ray.util.get_node_ip_address()}:{port}",
+    }
+    earlier_values = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)  # Ray's processes inherit it
     try:
         ray.init(address=LOCAL, **{"logging_level": logging.WARNING, "log_to_driver": False, **options})
-    except Exception as error:  # Ray says by a bare one that its processes did not answer in time
+    except Exception as error:  # noqa: BLE001 - Ray raises a bare Exception where its processes do not answer
         raise ClusterError(
             f"Ray did not start on this machine ({type(error).__name__}: {error}); a machine too busy, "
             "or without memory or disk left, is the usual cause: run the command again; what Ray's processes "
             "said is in /tmp/ray/session_latest/logs"
         ) from error
     finally:
-        for name, value in before.items():
+        for name, value in earlier_values.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def free_port() -> int:
-    """One for a server of Ray's: nobody listens there now, and it is not its dashboard agent's own."""
+    """Return a free port for a server of Ray; never the one that its dashboard agent takes."""
     from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
 
     while True:
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            port: int = probe.getsockname()[1]
+        (port,) = free_ports([0])
         if port != DEFAULT_DASHBOARD_AGENT_LISTEN_PORT:
             return port
 
 
+@dataclass(frozen=True)
+class ClusterCapacity:
+    """CPUs and GPUs of the cluster that this process is connected to."""
+
+    cpus: int
+    gpus: int
+
+    @classmethod
+    def current(cls) -> ClusterCapacity:
+        """Ask Ray for the nodes that are there now."""
+        import ray
+
+        resources = ray.cluster_resources()
+        return cls(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
+
+    def actor_count(self, requested: int | None, work_items: int) -> int:
+        """Return how many actors with a model share some work: by default one a GPU, else one a CPU."""
+        return min(requested or self.gpus or self.cpus, work_items)
+
+
 def map_on_cluster(
-    function: Callable[[T], R],
-    items: Sequence[T],
-    most_blocks: int = _MOST_BLOCKS,
-    gpus_of_a_task: float = 0,
+    function: Callable[[T], R], items: Sequence[T], *, gpus_per_task: float = 0
 ) -> Iterator[R]:
-    """Calls a function once for each item, in Ray Data's tasks; yields results as they come, in no order.
+    """Call a function once for each item, each in a Ray task; yield the results in the order of the items.
 
-    Items of one block run one after the other in a task that is retried as a whole: as many blocks as items
-    suit work of seconds, fewer suit work of milliseconds.
+    A task takes one CPU. Some `_TASKS_PER_CPU` tasks per CPU are submitted at a time. A task whose worker or
+    node is lost runs again, as often as that happens. When the caller stops early, what was submitted is
+    cancelled.
 
-    A result that says what went wrong is better than an exception, which Ray prints with its own stack.
+    Args:
+        function: should return what went wrong as a value; an exception arrives as Ray's `RayTaskError`.
+        items: arguments; each travels with its task.
+        gpus_per_task: GPUs that a task takes.
     """
     connect()
-    import ray.data
+    import ray
 
-    def run(batch: dict[str, Any]) -> dict[str, list[bytes]]:
-        return {"result": [pickle.dumps(function(pickle.loads(item))) for item in batch["item"]]}
+    task = ray.remote(_call).options(
+        max_retries=-1, num_cpus=1, num_gpus=gpus_per_task, scheduling_strategy="SPREAD"
+    )
+    function_reference = ray.put(function)  # it may hold a large manifest: once for all tasks
+    remaining = iter(items)
+    limit = max(_TASKS_PER_CPU * ClusterCapacity.current().cpus, _FEWEST_TASKS)
+    unfinished: list[ObjectRef[R]] = []
+    in_order: deque[ObjectRef[R]] = deque()  # submitted, and not yielded yet
+    try:
+        while True:
+            submitted = [
+                task.remote(function_reference, item) for item in islice(remaining, limit - len(unfinished))
+            ]
+            unfinished += submitted
+            in_order += submitted
+            if not in_order:
+                return
+            if unfinished:
+                _, unfinished = ray.wait(unfinished, num_returns=1)
+            while in_order and in_order[0] not in unfinished:
+                yield ray.get(in_order.popleft())
+    finally:
+        for reference in unfinished:
+            ray.cancel(reference)
 
-    pickled = [{"item": pickle.dumps(item)} for item in items]
-    blocks = min(len(pickled), most_blocks)
-    source = ray.data.from_items(pickled, override_num_blocks=blocks)
-    results = source.map_batches(run, batch_size=1, num_gpus=gpus_of_a_task or None)
-    for row in results.iter_rows():
-        yield pickle.loads(row["result"])
+
+def _call(function: Callable[[Any], Any], item: Any) -> Any:
+    return function(item)
 
 
 def assigned_device() -> torch.device:
-    """In a task or an actor: the GPU that Ray has given it, else (or where torch cannot use it) the CPU."""
+    """Return the GPU that Ray assigned to this task or actor, else (or where torch cannot use it) the CPU."""
     import ray
     import torch
 

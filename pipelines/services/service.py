@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -21,6 +20,7 @@ from pathlib import Path
 import psutil
 
 from charmnet.errors import StorageError
+from pipelines.runtime.ports import free_ports
 from pipelines.runtime.retry import WaitTimeoutError, wait_until
 
 LOOPBACK = "127.0.0.1"
@@ -84,7 +84,7 @@ class Service(ABC):
             if self.running():
                 return
             self._prepare()
-            ports = _free_ports(self.port_names, (self._record() or {}).get("ports", {}))
+            ports = self._choose_ports()
             with self.log.open("ab") as log:
                 self._child = subprocess.Popen(
                     self._command(ports),
@@ -129,6 +129,12 @@ class Service(ABC):
             return json.loads(self._record_path.read_text())
         except FileNotFoundError:
             return None
+
+    def _choose_ports(self) -> dict[str, int]:
+        """Return the recorded ports where they are free, and any free ones in place of the others."""
+        recorded = (self._record() or {}).get("ports", {})
+        preferred = [int(recorded.get(name, 0)) for name in self.port_names]
+        return dict(zip(self.port_names, free_ports(preferred, LOOPBACK), strict=True))
 
     def _write_record(self, pid: int, ports: Mapping[str, int]) -> None:
         started = psutil.Process(pid).create_time()
@@ -182,23 +188,6 @@ class Service(ABC):
 
     def _log_tail(self) -> str:
         return f"{self.log} ends with:\n{self.log.read_text(errors='replace')[-1500:]}"
-
-
-def _free_ports(names: Sequence[str], preferred: Mapping[str, int]) -> dict[str, int]:
-    """The preferred port where it is free, any other free one else; all are held until the last is chosen."""
-    ports, held = {}, []
-    for name in names:
-        listener = socket.socket()
-        held.append(listener)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((LOOPBACK, int(preferred.get(name, 0))))
-        except OSError:
-            listener.bind((LOOPBACK, 0))
-        ports[name] = listener.getsockname()[1]
-    for listener in held:
-        listener.close()
-    return ports
 
 
 def is_healthy(url: str) -> bool:

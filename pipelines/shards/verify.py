@@ -55,7 +55,7 @@ def checks_of(dataset: Dataset) -> list[Check]:
 
 
 def verify(dataset: Dataset, checks: Sequence[Check]) -> Iterator[list[Failure]]:
-    """Run checks on the cluster; yield the failures of each check as it ends."""
+    """Run checks on the cluster; yield the failures of each check, in their order."""
     yield from map_on_cluster(lambda check: run_check(dataset, check), checks)
 
 

@@ -20,10 +20,6 @@ RUNS_DATA = {
 }  # fmt: skip
 REVIEWED = {
     ("charmnet/weights.py", "torch.load"),  # weights_only=True
-    (
-        "pipelines/runtime/cluster.py",
-        "pickle.loads",
-    ),  # between processes of one Ray cluster, which pickles too
     ("pipelines/benchmarks/manifests.py", "pickle.loads"),  # what it has just written, to be timed
     ("pipelines/ingest/probe.py", "pickle.load"),  # what a process writes to its own child
 }

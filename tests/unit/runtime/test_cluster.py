@@ -11,7 +11,7 @@ import ray
 from charmnet.errors import ClusterError
 from pipelines.runtime.cluster import connect, free_port
 
-pytestmark = pytest.mark.servers
+pytestmark = pytest.mark.servers  # a socket is opened to find a free port, or to look for a head
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])  # nothing listens there
