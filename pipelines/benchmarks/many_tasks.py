@@ -30,9 +30,9 @@ def wait_in_place_of_decoding(seconds: float) -> Callable[[], None]:
     """Return a set-up function for a worker process: every sample becomes its first one, after a pause."""
 
     def set_up() -> None:
-        from pipelines.ingest import source
+        from pipelines.ingest import sample_decoder
+        from pipelines.ingest.decoding import decode
 
-        decode = source.decode
         first: list[Any] = []
 
         def wait(*arguments: Any, **options: Any) -> Any:
@@ -41,7 +41,7 @@ def wait_in_place_of_decoding(seconds: float) -> Callable[[], None]:
             time.sleep(seconds)
             return first[0]
 
-        source.decode = wait
+        vars(sample_decoder)["decode"] = wait
 
     return set_up
 
