@@ -4,7 +4,6 @@ The package itself names the network and the version; everything else is importe
 docs/python.md shows.
 """
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,12 +15,15 @@ __all__ = ["CharmNet", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    # Processes that only read pictures or parse arguments are spared the seconds that torch takes to import.
+    # Processes that only read pictures or parse arguments do not pay for importing torch (seconds) and
+    # importlib.metadata (a tenth of a second).
     if name == "CharmNet":
-        from charmnet.networks.charmnet import CharmNet  # noqa: PLC0415 - imports torch
+        from charmnet.networks.charmnet import CharmNet  # noqa: PLC0415 - see above
 
         return CharmNet
     if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - see above
+
         try:
             return version("charmnet")
         except PackageNotFoundError:  # a checkout on the path that was not installed

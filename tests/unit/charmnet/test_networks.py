@@ -110,5 +110,5 @@ def test_statistics_per_domain_change_testing_only() -> None:
     assert norm.num_batches_tracked == norm.rendered.num_batches_tracked == 1
     shared.eval(), separate.eval()
     for domain in Domain:
-        other, own = (network(*inputs[domain], domain).harmonized for network in (shared, separate))
-        assert not torch.allclose(own, other)
+        mixed, by_domain = (network(*inputs[domain], domain).harmonized for network in (shared, separate))
+        assert not torch.allclose(by_domain, mixed)
