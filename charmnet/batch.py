@@ -56,9 +56,16 @@ def image_from_uint8(pixels: Tensor, device: torch.device | str = "cpu") -> Tens
     return normalize(_moved(pixels, device).permute(0, 3, 1, 2).float().div_(255.0))
 
 
-def mask_from_uint8(mask: Tensor, device: torch.device | str = "cpu") -> Tensor:
-    """Convert a [B,H,W] uint8 mask to [B,1,H,W] float32 on a device."""
-    return _moved(mask, device).unsqueeze(1).float()
+def mask_from_uint8(mask: Tensor, device: torch.device | str = "cpu", *, soft_mask: bool = False) -> Tensor:
+    """Convert a [B,H,W] uint8 mask to [B,1,H,W] float32 in 0..1 on a device.
+
+    Args:
+        mask: 1 = foreground, 0 = background; coverage 0 to 255 where `soft_mask` is set.
+        device: where the mask is to be.
+        soft_mask: whether the mask holds coverage.
+    """
+    values = _moved(mask, device).unsqueeze(1).float()
+    return values.div_(255.0) if soft_mask else values
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class HarmonizationBatch:
     Attributes:
         composite: [B,3,H,W] ImageNet-normalised.
         ground_truth: [B,3,H,W] ImageNet-normalised.
-        foreground_mask: [B,1,H,W], 1 = foreground, 0 = background.
+        foreground_mask: [B,1,H,W], 1 = foreground, 0 = background; in between where its edges are soft.
         composite_style: [B,10] probabilities of the capture conditions in the composite (SC1's target);
             rendered domain only.
         ground_truth_style: [B] integer class 0-9 of the ground truth (SC2's target); rendered domain only.
@@ -122,16 +129,19 @@ class HarmonizationBatch:
         composite_style: Tensor | None = None,
         ground_truth_style: Tensor | None = None,
         device: torch.device | str = "cpu",
+        *,
+        soft_mask: bool = False,
     ) -> HarmonizationBatch:
         """Convert the arrays that a worker receives to floats on its device.
 
         Args:
             composite: [B,H,W,3] uint8 RGB.
             ground_truth: [B,H,W,3] uint8 RGB.
-            foreground_mask: [B,H,W] uint8, 1 = foreground.
+            foreground_mask: [B,H,W] uint8, 1 = foreground; coverage 0 to 255 where `soft_mask` is set.
             composite_style: [B,10] float32 or None.
             ground_truth_style: [B] integers 0-9 or None.
             device: where the batch is to be.
+            soft_mask: whether the mask holds coverage.
 
         Raises:
             ValueError: shapes do not fit each other, or a class is not one of 0-9.
@@ -141,7 +151,7 @@ class HarmonizationBatch:
         return cls(
             image_from_uint8(composite, device),
             image_from_uint8(ground_truth, device),
-            mask_from_uint8(foreground_mask, device),
+            mask_from_uint8(foreground_mask, device, soft_mask=soft_mask),
             None if composite_style is None else _moved(composite_style, device).float(),
             None if ground_truth_style is None else _moved(ground_truth_style, device).long(),
         )

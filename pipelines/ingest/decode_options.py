@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from charmnet.augment import TRAINING_SIZE
+from charmnet.augment import TRAINING_SIZE, AugmentationKind, MaskEdges
 from charmnet.vocabulary import Domain
 
 Decoding = Literal["exact", "fast"]
@@ -22,9 +22,13 @@ class DecodeOptions:
         domain: domain of the stream.
         size: side of the training pictures in pixels.
         decoding: see `Decoding`.
+        augmentation: see `charmnet.augment.AugmentationKind`.
+        mask_edges: see `charmnet.augment.MaskEdges`.
     """
 
     seed: int
     domain: Domain
     size: int = TRAINING_SIZE
     decoding: Decoding = "exact"
+    augmentation: AugmentationKind = "crop_flip"
+    mask_edges: MaskEdges = "hard"

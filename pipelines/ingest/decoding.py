@@ -32,7 +32,7 @@ class Sample:
         id: see `EncodedSample`.
         composite: [S,S,3] uint8.
         ground_truth: [S,S,3] uint8.
-        foreground_mask: [S,S] uint8, 1 = foreground.
+        foreground_mask: [S,S] uint8: 0 and 1 = foreground, or with soft edges its coverage, 0 to 255.
         composite_style: [10] probabilities of the capture conditions; None in the real domain.
         ground_truth_style: capture condition 0-9; None in the real domain.
     """
@@ -68,10 +68,12 @@ def decode(sample: EncodedSample, epoch: int, options: DecodeOptions) -> Sample:
         _check_labels(sample)
         mask = (_scene_mask if sample.composite is None else decode_mask)(sample.foreground_mask)
         rng = seeded_rng("augment", options.seed, str(options.domain), epoch, sample.id)
-        augmentation = draw_augmentation(rng, mask, size)
+        augmentation = draw_augmentation(rng, mask, size, options.augmentation)
         composite, ground_truth, mask = _crops(sample, mask, augmentation, options)
     except (DataError, ValueError) as error:
         raise SampleError(sample.id, options.domain, str(error)) from error
+    if options.mask_edges == "soft":
+        mask = mask * np.uint8(255)
     return Sample(
         id=sample.id,
         composite=finish(augmentation, composite, size),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from charmnet.augment import TRAINING_SIZE
+from charmnet.augment import TRAINING_SIZE, AugmentationKind, MaskEdges
 from charmnet.vocabulary import Domain
 from pipelines.ingest.decode_options import DecodeOptions, Decoding
 from pipelines.ingest.epoch_plan import EpochPlan
@@ -28,6 +28,8 @@ class StreamSpec:
         decoding: see `Decoding`.
         pool_row_groups: how many row groups the shuffle mixes.
         timeout_seconds: how long a store that does not answer is waited for.
+        augmentation: see `charmnet.augment.AugmentationKind`.
+        mask_edges: see `charmnet.augment.MaskEdges`.
     """
 
     dataset: Dataset
@@ -38,6 +40,8 @@ class StreamSpec:
     decoding: Decoding = "exact"
     pool_row_groups: int = 4
     timeout_seconds: float = 600.0
+    augmentation: AugmentationKind = "crop_flip"
+    mask_edges: MaskEdges = "hard"
 
     @property
     def domain(self) -> Domain:
@@ -46,7 +50,14 @@ class StreamSpec:
     @property
     def decode_options(self) -> DecodeOptions:
         """How its samples are made."""
-        return DecodeOptions(seed=self.seed, domain=self.domain, size=self.size, decoding=self.decoding)
+        return DecodeOptions(
+            seed=self.seed,
+            domain=self.domain,
+            size=self.size,
+            decoding=self.decoding,
+            augmentation=self.augmentation,
+            mask_edges=self.mask_edges,
+        )
 
     @cached_property
     def plan(self) -> EpochPlan:

@@ -27,10 +27,19 @@ def read_window(
         steps_together: a block has the samples of a lane for so many steps, or what is left of the window.
 
     Yields:
-        composite, ground_truth [R,S,S,3] uint8; foreground_mask [R,S,S] uint8; id [R] str; step, lane, index
-        (in the global batch), epoch [R] int64; quarantined [R] str: a `Quarantined` as JSON where the sample
-        stands for another, else empty; for the rendered domain composite_style [R,10] float32 and
-        ground_truth_style [R] int64.
+        Arrays by name, of R samples at the training size S:
+        composite: [R,S,S,3] uint8.
+        ground_truth: [R,S,S,3] uint8.
+        foreground_mask: [R,S,S] uint8: 0 and 1 = foreground, or its coverage from 0 to 255 where the spec's
+            `mask_edges` is `soft`.
+        id: [R] str.
+        step: [R] int64, counted from 0.
+        lane: [R] int64.
+        index: [R] int64, place in the global batch.
+        epoch: [R] int64, counted from 0.
+        quarantined: [R] str: a `Quarantined` as JSON where the sample is a substitute, else empty.
+        composite_style: [R,10] float32; rendered domain only.
+        ground_truth_style: [R] int64; rendered domain only.
 
     Raises:
         DataError: neither a sample nor one of its stand-ins can be decoded; names it.

@@ -52,8 +52,21 @@ def _broadcast(coordinator: RunCoordinatorClient, rank: int, num_workers: int, n
     return coordinator.get(name)
 
 
-def to_batch(block: Block, device: torch.device) -> HarmonizationBatch:
-    """A worker's share of a global batch as float tensors on its device."""
-    names = ("composite", "ground_truth", "foreground_mask", "composite_style", "ground_truth_style")
-    tensors = {name: torch.from_numpy(block[name]) for name in names if name in block}
-    return HarmonizationBatch.from_uint8(**tensors, device=device)
+def to_batch(block: Block, device: torch.device, *, soft_mask: bool = False) -> HarmonizationBatch:
+    """Return a worker's share of a global batch as float tensors on its device.
+
+    Args:
+        block: see `pipelines.ingest.window.read_window`.
+        device: where the batch is to be.
+        soft_mask: whether the block's mask holds coverage, 0 to 255.
+    """
+    style, condition = (block.get(name) for name in ("composite_style", "ground_truth_style"))
+    return HarmonizationBatch.from_uint8(
+        composite=torch.from_numpy(block["composite"]),
+        ground_truth=torch.from_numpy(block["ground_truth"]),
+        foreground_mask=torch.from_numpy(block["foreground_mask"]),
+        composite_style=None if style is None else torch.from_numpy(style),
+        ground_truth_style=None if condition is None else torch.from_numpy(condition),
+        device=device,
+        soft_mask=soft_mask,
+    )

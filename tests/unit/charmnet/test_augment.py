@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from skimage import data
 
-from charmnet.augment import Augmentation, apply, draw_augmentation, resize
+from charmnet.augment import (
+    Augmentation,
+    AugmentationKind,
+    ResizedCrop,
+    apply,
+    draw_augmentation,
+    resize,
+)
 
 PHOTOGRAPH = data.astronaut()[:300, :400]
 
@@ -117,3 +125,59 @@ def test_resize_keeps_a_picture_of_the_right_size() -> None:
     square = PHOTOGRAPH[:256, :256]
     assert np.array_equal(resize(square), square)
     assert resize(PHOTOGRAPH, 64).shape == (64, 64, 3)
+
+
+def test_the_default_kind_is_the_released_crop_and_flip() -> None:
+    mask = mask_of(300, 400, 10, 10, 60, 60)
+    default, named = (
+        draw_augmentation(np.random.default_rng(4), mask, 64, *kind) for kind in ((), ("crop_flip",))
+    )
+    assert default == named
+    assert default.resized_crop is None
+
+
+@pytest.mark.parametrize("kind", ["flip", "none", "resize_crop"])
+def test_other_kinds_take_the_whole_picture_and_mirror_half_of_them(kind: AugmentationKind) -> None:
+    mask = mask_of(300, 400, 10, 10, 60, 60)
+    draws = [draw_augmentation(np.random.default_rng(seed), mask, 64, kind) for seed in range(400)]
+    assert {(a.top, a.left, a.height, a.width) for a in draws} == {(0, 0, 300, 400)}
+    flipped = np.mean([a.flip for a in draws])
+    assert flipped == 0 if kind == "none" else 0.4 < flipped < 0.6
+    assert draws[7] == draw_augmentation(np.random.default_rng(7), mask, 64, kind)
+
+
+def test_without_augmentation_a_picture_is_resized_as_in_evaluation() -> None:
+    whole = draw_augmentation(np.random.default_rng(0), mask_of(300, 400), 64, "none")
+    assert np.array_equal(apply(whole, PHOTOGRAPH, 64), resize(PHOTOGRAPH, 64))
+
+
+def test_resize_crop_cuts_every_square_of_the_enlarged_picture() -> None:
+    mask = mask_of(300, 400)
+    draws = [draw_augmentation(np.random.default_rng(seed), mask, 256, "resize_crop") for seed in range(400)]
+    corners = [(a.resized_crop.top, a.resized_crop.left) for a in draws if a.resized_crop]
+    assert {a.resized_crop.side for a in draws if a.resized_crop} == {286}
+    assert len(corners) == 400
+    assert (np.min(corners), np.max(corners)) == (0, 30)
+    a = Augmentation(0, 0, 300, 400, True, ResizedCrop(286, 4, 9))
+    large = np.asarray(Image.fromarray(PHOTOGRAPH).resize((286, 286), Image.Resampling.BICUBIC))
+    assert np.array_equal(apply(a, PHOTOGRAPH, 256), large[4:260, 9:265][:, ::-1])
+
+
+def test_resize_crop_keeps_pixels_enough_of_a_reduced_picture() -> None:
+    a = draw_augmentation(np.random.default_rng(0), mask_of(572, 600), 256, "resize_crop")
+    assert a.reduction(256) == 2
+    assert (
+        draw_augmentation(np.random.default_rng(0), mask_of(570, 600), 256, "resize_crop").reduction(256) == 1
+    )
+    assert a.reduced(2, 286, 300).resized_crop == a.resized_crop
+
+
+@pytest.mark.parametrize("kind", ["crop_flip", "flip", "none", "resize_crop"])
+def test_hard_masks_stay_binary_and_soft_ones_hold_coverage(kind: AugmentationKind) -> None:
+    mask = mask_of(300, 400, 40, 50, 230, 333)
+    a = draw_augmentation(np.random.default_rng(3), mask, 64, kind)
+    hard, soft = apply(a, mask, 64), apply(a, mask * np.uint8(255), 64)
+    assert set(np.unique(hard)) == {0, 1}
+    assert len(np.unique(soft)) > 2
+    assert hard[soft > 250].all()
+    assert not hard[soft < 125].any()

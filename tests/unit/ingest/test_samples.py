@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from charmnet.augment import draw_augmentation
-from charmnet.codecs import decode_mask, encode_jpeg, encode_png
+from charmnet.augment import AugmentationKind, MaskEdges, draw_augmentation, resize
+from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
 from pipelines.conversion.build import ArchiveTask, EntriesTask, Task
 from pipelines.conversion.lists import Categories, read_list
@@ -108,8 +108,16 @@ def plainly_made(sample: EncodedSample, seed: int, size: int) -> list[np.ndarray
     return made
 
 
-def arrays(sample: EncodedSample, seed: int, size: int, decoding: Decoding = "exact") -> list[np.ndarray]:
-    made = decode(sample, 0, DecodeOptions(seed, Domain.RENDERED, size, decoding))
+def arrays(
+    sample: EncodedSample,
+    seed: int,
+    size: int,
+    decoding: Decoding = "exact",
+    augmentation: AugmentationKind = "crop_flip",
+    mask_edges: MaskEdges = "hard",
+) -> list[np.ndarray]:
+    options = DecodeOptions(seed, Domain.RENDERED, size, decoding, augmentation, mask_edges)
+    made = decode(sample, 0, options)
     return [made.composite, made.ground_truth, made.foreground_mask]
 
 
@@ -140,3 +148,37 @@ def test_fast_decoding_makes_nearly_the_same_of_large_jpegs_and_the_same_of_othe
                 arrays(sample, seed, 64), arrays(sample, seed, 64, decoding="fast"), strict=True
             ):
                 np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("scene", [True, False])
+@pytest.mark.parametrize("augmentation", ["flip", "none", "resize_crop"])
+def test_other_augmentations_change_all_three_pictures_alike(
+    scene: bool, augmentation: AugmentationKind
+) -> None:
+    sample = encoded_sample((190, 251), scene)
+    made = arrays(sample, 1, 64, augmentation=augmentation)
+    for name, again in zip(made, arrays(sample, 1, 64, augmentation=augmentation), strict=True):
+        np.testing.assert_array_equal(name, again)
+    composite, ground_truth, mask = made
+    assert composite.shape == ground_truth.shape == (64, 64, 3)
+    assert set(np.unique(mask)) == {0, 1}
+    if scene:  # the exchange changes nothing outside of the foreground, but for blended edges
+        assert (composite == ground_truth).all(-1)[mask == 0].mean() > 0.9
+    if augmentation == "none":
+        np.testing.assert_array_equal(ground_truth, resize(decode_rgb(sample.ground_truth), 64))
+
+
+@pytest.mark.parametrize("scene", [True, False])
+@pytest.mark.parametrize("augmentation", ["crop_flip", "resize_crop"])
+@pytest.mark.parametrize("decoding", ["exact", "fast"])
+def test_soft_edges_change_the_mask_alone(
+    scene: bool, augmentation: AugmentationKind, decoding: Decoding
+) -> None:
+    sample = encoded_sample((301, 401), scene)
+    hard = arrays(sample, 2, 64, decoding, augmentation)
+    soft = arrays(sample, 2, 64, decoding, augmentation, "soft")
+    for mine, other in zip(hard[:2], soft[:2], strict=True):
+        np.testing.assert_array_equal(mine, other)
+    assert len(np.unique(soft[2])) > 2
+    assert hard[2][soft[2] > 250].all()
+    assert not hard[2][soft[2] < 125].any()
