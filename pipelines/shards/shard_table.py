@@ -227,7 +227,7 @@ def shard_json(shard: Shard) -> dict[str, Any]:
 def _counts(values: list[int]) -> Column:
     """Return a column in the smallest integer type that holds its largest value."""
     if not set(map(type, values)) <= {int}:
-        raise ValueError("expected counts, got something else than whole numbers")
+        raise ValueError("expected whole numbers as counts")
     if values and not 0 <= min(values) <= max(values) <= MAX_COUNT:
         raise ValueError(f"expected counts, got {min(values)} to {max(values)}")
     return np.array(values, dtype=np.min_scalar_type(max(values, default=0)))
