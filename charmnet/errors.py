@@ -1,7 +1,23 @@
-"""The errors that this project raises on purpose.
+"""Errors that a user can mend; everything else that is raised is a defect.
 
-A message names what was got, where, what was expected and the remedy. Bad configuration is a plain
-``ValueError``; everything else that a user can mend is a `CharmNetError`.
+CharmNetError                  (exit code 1 of `charmnet`)
+├── DataError                  a picture, row, list, shard or manifest
+│   ├── PictureError           pipelines.shards.rows: one picture of a row
+│   ├── SampleError            pipelines.ingest.decoding: a sample that cannot be decoded
+│   └── CrashError             pipelines.ingest.sample_decoder: a sample that crashes the decoder
+├── StorageError               a folder, bucket or server of files
+│   ├── MissingError           pipelines.runtime.storage: a file that does not exist
+│   └── SpoolInUseError        pipelines.tracking.spool: a spool that another process holds
+├── WeightsError               a checkpoint or released weights file
+├── ClusterError               a Ray cluster
+├── NonFiniteLossError         a loss or gradient
+├── WaitTimeoutError           pipelines.runtime.retry: a condition that did not hold in time
+├── TrainingFailedError        pipelines.training.fit: workers that broke down too often
+├── NoViewError                pipelines.rendering.scenes: a scene that no view shows whole
+└── QuickstartError            pipelines.commands.quickstart: a command of the quickstart
+
+A message names what was got, where, what was expected and the remedy. Options and configuration that are
+wrong are a plain `ValueError` (exit code 2).
 """
 
 

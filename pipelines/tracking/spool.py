@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
+from charmnet.errors import StorageError
 from pipelines.runtime.redaction import redact
 from pipelines.tracking.portable_entries import MOST_PENDING_BYTES, pack_lines, portable_line, unpack_entries
 from pipelines.tracking.spool_entries import SpoolState, checked_entry, first_problem
@@ -35,8 +36,8 @@ _SMALL_BYTES = 1 << 16
 _SEGMENT = re.compile(r"\d{6,18}")
 
 
-class SpoolInUseError(OSError):
-    """Raised where another live tracker owns the folder."""
+class SpoolInUseError(StorageError):
+    """A live tracker, here or in another process, owns the folder."""
 
 
 @dataclass(frozen=True, order=True)

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from charmnet.errors import CharmNetError
 from pipelines.rendering import figures
 from pipelines.rendering.description import Role, Scene, Thing
 from pipelines.rendering.scenes import field, hall, park, raceway, room, street
@@ -54,7 +55,7 @@ _USES = {
 LARGEST_SMALL_METERS = 0.6
 
 
-class NoViewError(ValueError):
+class NoViewError(CharmNetError):
     """No view of a scene shows the foreground whole; another attempt may find one."""
 
 

@@ -135,7 +135,7 @@ def test_an_unknown_kind_is_named() -> None:
 
 
 def test_what_fits_nowhere_is_refused() -> None:
-    with pytest.raises(ValueError, match="room 3: no view shows a whale whole"):
+    with pytest.raises(scenes.NoViewError, match="room 3: no view shows a whale whole"):
         scenes.describe("room", "whale", 3, 0, foreground=a_box((6, 30, 6), (0, 0, 3)))
 
 

@@ -1,0 +1,36 @@
+"""The tree of errors that charmnet/errors.py draws."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import charmnet.errors
+
+ROOT = Path(__file__).parents[2]
+INDENT = 4  # characters of the drawing that each level adds
+
+
+def _drawn() -> dict[str, tuple[str, str]]:
+    """Return (base, module) by the name of each error that is drawn."""
+    drawn: dict[str, tuple[str, str]] = {}
+    ancestors = ["Exception"]
+    for line in str(charmnet.errors.__doc__).splitlines():
+        found = re.match(r"^([│├└─ ]*)(\w+Error)\s+(?:(pipelines\.[\w.]+):)?", line)
+        if found:
+            level = 1 + len(found[1]) // INDENT
+            del ancestors[level:]
+            drawn[found[2]] = ancestors[-1], found[3] or "charmnet.errors"
+            ancestors.append(found[2])
+    return drawn
+
+
+def test_every_public_error_is_drawn_with_its_base_and_module() -> None:
+    defined = {}
+    for path in [*(ROOT / "charmnet").rglob("*.py"), *(ROOT / "pipelines").rglob("*.py")]:
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and re.fullmatch(r"[A-Z]\w*(Error|Exception)", node.name):
+                defined[node.name] = ast.unparse(node.bases[0]), module
+    assert _drawn() == defined
