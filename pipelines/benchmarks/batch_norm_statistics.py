@@ -1,6 +1,6 @@
-"""Running statistics per domain against mixed ones: the same weights scored with both kinds.
+r"""Running statistics per domain against mixed ones: the same weights scored with both kinds.
 
-  python -m pipelines.benchmarks.batch_norm_statistics --run URI --real URI --rendered URI \\
+  python -m pipelines.benchmarks.batch_norm_statistics --run URI --real URI --rendered URI \
       --select "split == 'IHD_nonhuman_train'" --split IHD_nonhuman_test --step 200 --step 400
 
 Running statistics have no part in training, so one run serves for both. Each kind is gathered anew from the

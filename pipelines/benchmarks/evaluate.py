@@ -1,7 +1,7 @@
 """`charmnet evaluate` and `charmnet harmonize` of many pictures against the network alone.
 
-Both run on a Ray cluster of this machine over a data set in a store; a picture counts from a quarter of them
-on, so that the start is told apart. Before and after, a process for each core (or GPU) makes forward passes,
+Both run on a Ray cluster of this machine over a data set in a store; pictures count from a quarter of them
+on, so that the start is left out. Before and after, a process for each core (or GPU) makes forward passes,
 with as many pictures at a time and on tensors in memory.
 """
 
@@ -14,33 +14,42 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import ray
 import torch
+from matplotlib.figure import Figure
 from rich.table import Table
 
 from charmnet.methods import CharmNetMethod, Method
 from charmnet.vocabulary import Domain
-from pipelines.benchmarks.plot import bars
+from pipelines.benchmarks.measurement import Measurement
+from pipelines.benchmarks.plot import draw_bars
 from pipelines.benchmarks.processes import CpuTimes
-from pipelines.benchmarks.report import Report
+from pipelines.benchmarks.results import Comparison
 from pipelines.benchmarks.tensors import batches_in_memory
+from pipelines.evaluation.distributed import score_dataset
+from pipelines.harmonization.distributed import harmonize_pictures
+from pipelines.runtime.cluster import connect
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import EVERYTHING
 
+_MODULE = "pipelines.benchmarks.evaluate"
 _BATCHES = {"evaluate": 8, "harmonize": 1}
 """Pictures that each command gives to the network at a time."""
 
-_WARM_SHARE, _LAST_SHARE = 0.25, 0.9  # what comes after that, not every process has part in
+_WARM_SHARE = 0.25
+_LAST_SHARE = 0.9  # not every process has part in what comes after it
 _FORWARD_SECONDS = 10.0
 _FEWEST_PICTURES = 500  # results come in lumps, and of few pictures nearly all in one
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `charmnet bench evaluate`."""
     parser.add_argument(
         "--data", metavar="URI", required=True, help=f"data set of pairs, {_FEWEST_PICTURES} or more"
     )
@@ -48,37 +57,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=int, default=64, help="of the network (default: %(default)s)")
 
 
-def measure(arguments: argparse.Namespace) -> Report:
-    from pipelines.runtime.cluster import connect
+def measure(arguments: argparse.Namespace) -> Measurement:
+    """Measure the network alone, both commands, and the network alone again.
 
-    dataset = _opened(arguments.data)
+    Raises:
+        ValueError: the data set holds scenes, or too few pictures.
+    """
+    dataset = _open_pairs(arguments.data)
     method = CharmNetMethod(width=arguments.width, seed=0)
-    before = {name: _forward_apart(arguments.width, size) for name, size in _BATCHES.items()}
+    before = {name: _measure_forward(arguments.width, size) for name, size in _BATCHES.items()}
     connect()
-    import ray
-
     scratch = Location.of(arguments.scratch) / uuid.uuid4().hex
     try:
         pairs = list(_write_pictures(dataset, scratch / "in"))
-        courses = {
-            "evaluate": course_of(_evaluated(method, dataset), len(pairs)),
-            "harmonize": course_of(_harmonized(method, scratch, pairs), len(pairs)),
+        timings = {
+            "evaluate": time_results(score_dataset(method, dataset, EVERYTHING), len(pairs)),
+            "harmonize": time_results(_harmonize(method, scratch, pairs), len(pairs)),
         }
     finally:
         ray.shutdown()
         scratch.delete()
-    after = {name: _forward_apart(arguments.width, size) for name, size in _BATCHES.items()}
+    after = {name: _measure_forward(arguments.width, size) for name, size in _BATCHES.items()}
     figures = {
-        name: evaluation_figures(courses[name], [before[name], after[name]]) | {"batch": size}
+        name: evaluation_figures(timings[name], [before[name], after[name]]) | {"batch": size}
         for name, size in _BATCHES.items()
     }
-    return Report(figures, [_table(figures, arguments.width)])
+    return Measurement(figures, [_table(figures, arguments.width)], _comparisons(figures))
 
 
-def _opened(uri: str) -> Dataset:
-    """
+def _open_pairs(uri: str) -> Dataset:
+    """Open a data set.
+
     Raises:
-        ValueError: it holds scenes, or too few pictures to tell a rate by.
+        ValueError: it holds scenes, or too few pictures for a rate.
     """
     dataset = Dataset.open(uri)
     if dataset.manifest.kind is not RowKind.PAIR:
@@ -91,151 +102,171 @@ def _opened(uri: str) -> Dataset:
     return dataset
 
 
-def _evaluated(method: Method, dataset: Dataset) -> Iterator[Any]:
-    from pipelines.evaluation.distributed import score_dataset
-
-    return score_dataset(method, dataset, EVERYTHING)
-
-
-def _harmonized(method: Method, scratch: Location, pairs: list[tuple[str, str]]) -> Iterator[Any]:
-    from pipelines.harmonization.distributed import harmonize_pictures
-
-    for outcome in harmonize_pictures(method, scratch / "in", scratch / "out", pairs):
+def _harmonize(method: Method, scratch: Location, pairs: Sequence[tuple[str, str]]) -> Iterator[Any]:
+    for outcome in harmonize_pictures(method, scratch / "in", scratch / "out", list(pairs)):
         if outcome.problem:
             raise SystemExit(f"{outcome.path}: {outcome.problem}")
         yield outcome
 
 
-def _write_pictures(dataset: Dataset, place: Location) -> Iterator[tuple[str, str]]:
-    """Composites and masks of a data set of pairs as files; their names."""
+def _write_pictures(dataset: Dataset, folder: Location) -> Iterator[tuple[str, str]]:
+    """Write composites and masks of a data set as files, and yield their names."""
     for shard, group, _ in dataset.manifest.groups():
         for number, row in enumerate(dataset.read_row_group(shard, group).to_pylist()):
             name = f"{shard}-{group}-{number}"
-            (place / f"{name}.jpg").write_bytes(row["composite"])
-            (place / f"{name}.mask.png").write_bytes(row["foreground_mask"])
+            (folder / f"{name}.jpg").write_bytes(row["composite"])
+            (folder / f"{name}.mask.png").write_bytes(row["foreground_mask"])
             yield f"{name}.jpg", f"{name}.mask.png"
 
 
 @dataclass
-class Course:
-    """How a command went.
+class PictureTimings:
+    """Times of a command over many pictures.
 
     Attributes:
-        began: in seconds. done: when each picture was.
-        cpu_seconds: of a picture, by kind of process, between the two shares of them that count.
+        started: in seconds of the clock.
+        finished: the same for each picture, in order.
+        cpu_seconds: CPU seconds a picture, by kind of process, over the pictures that count.
     """
 
-    began: float = 0.0
-    done: list[float] = field(default_factory=list)
+    started: float = 0.0
+    finished: list[float] = field(default_factory=list)
     cpu_seconds: dict[str, float] = field(default_factory=dict)
 
 
-def course_of(results: Iterable[Any], count: int) -> Course:
-    """
-    Args:
-        results: of which there are `count`, one for each picture.
-    """
-    course, first, last = Course(time.perf_counter()), *counted(count)
-    own, before = time.process_time(), CpuTimes({})
+def time_results(results: Iterable[Any], count: int) -> PictureTimings:
+    """Take all of `count` results, one for each picture, and note the times."""
+    timings = PictureTimings(started=time.perf_counter())
+    first, last = counted_range(count)
+    driver_seconds = time.process_time()
+    before = CpuTimes({})
     for number, _ in enumerate(results):
-        course.done.append(time.perf_counter())
+        timings.finished.append(time.perf_counter())
         if number == first:
-            own, before = time.process_time(), CpuTimes.now()
+            driver_seconds = time.process_time()
+            before = CpuTimes.now()
         if number == last:
-            spent = CpuTimes.now().since(before) | {"driver": time.process_time() - own}
-            course.cpu_seconds = {kind: seconds / (last - first) for kind, seconds in spent.items()}
-    return course
+            seconds_by_kind = CpuTimes.now().since(before)
+            seconds_by_kind["driver"] = time.process_time() - driver_seconds
+            timings.cpu_seconds = {
+                kind: seconds / (last - first) for kind, seconds in seconds_by_kind.items()
+            }
+    return timings
 
 
-def counted(count: int) -> tuple[int, int]:
-    """The pictures between which the rate is taken, by their numbers."""
+def counted_range(count: int) -> tuple[int, int]:
+    """Return the numbers of the first and the last picture that count."""
     return int(_WARM_SHARE * (count - 1)), int(_LAST_SHARE * (count - 1))
 
 
-def evaluation_figures(course: Course, forward: list[dict[str, float]]) -> dict[str, Any]:
-    """
+def evaluation_figures(timings: PictureTimings, forward: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Return rates and CPU times of a command and of the network alone.
+
     Args:
-        forward: what `forward` found before and after.
+        timings: of the command.
+        forward: figures of `measure_forward` before and after.
     """
-    done = course.done
-    first, last = counted(len(done))
-    rate = (last - first) / (done[last] - done[first])
-    alone, alone_cpu = (sum(each[name] for each in forward) / len(forward) for name in forward[0])
+    finished = timings.finished
+    first, last = counted_range(len(finished))
+    rate = (last - first) / (finished[last] - finished[first])
+    alone = sum(each["pictures_per_second"] for each in forward) / len(forward)
+    alone_cpu = sum(each["cpu_seconds_a_picture"] for each in forward) / len(forward)
     return {
-        "pictures": len(done),
+        "pictures": len(finished),
         "pictures_per_second": rate,
-        "forward": forward,
+        "forward": list(forward),
         "forward_pictures_per_second": alone,
         "ratio": rate / alone,
-        "cpu_seconds_a_picture": course.cpu_seconds,
-        "cpu_ratio": alone_cpu / sum(course.cpu_seconds.values()),
-        "seconds_to_the_first": done[0] - course.began,
-        "seconds": done[-1] - course.began,
+        "cpu_seconds_a_picture": timings.cpu_seconds,
+        "cpu_ratio": alone_cpu / sum(timings.cpu_seconds.values()),
+        "seconds_to_the_first": finished[0] - timings.started,
+        "seconds": finished[-1] - timings.started,
     }
 
 
-def _forward_apart(width: int, batch: int) -> dict[str, float]:
-    """`forward` of a process for each GPU or, where there is none, each core, together."""
-    command = [sys.executable, "-m", __name__, str(width), str(batch)]
+def _measure_forward(width: int, batch: int) -> dict[str, float]:
+    """Return the figures of `measure_forward` of a process for each GPU or, without one, each core."""
+    command = [sys.executable, "-m", _MODULE, str(width), str(batch)]
     devices = range(torch.cuda.device_count() or len(os.sched_getaffinity(0)))
     processes = [
         subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in devices
     ]
-    found = [json.loads(process.communicate()[0]) for process in processes]
+    figures = [json.loads(process.communicate()[0]) for process in processes]
     return {
-        "pictures_per_second": sum(each["pictures_per_second"] for each in found),
-        "cpu_seconds_a_picture": sum(each["cpu_seconds_a_picture"] for each in found) / len(found),
+        "pictures_per_second": sum(each["pictures_per_second"] for each in figures),
+        "cpu_seconds_a_picture": sum(each["cpu_seconds_a_picture"] for each in figures) / len(figures),
     }
 
 
-def forward(width: int, batch: int, number: int) -> dict[str, float]:
-    """Pictures per second, and CPU seconds of a picture, of the network alone on one thread or a GPU.
+def measure_forward(width: int, batch: int, gpu: int) -> dict[str, float]:
+    """Return pictures per second and CPU seconds of a picture, of the network on one thread or a GPU.
 
     Args:
-        number: of the GPU.
+        width: of the network.
+        batch: pictures at a time.
+        gpu: number of the GPU, where there is one.
     """
     torch.set_num_threads(1)
-    device = f"cuda:{number}" if torch.cuda.is_available() else "cpu"
-    method, given = CharmNetMethod(width=width, seed=0).to(device), batches_in_memory(batch)[Domain.REAL]
-    given = given.to(device)
-    method.harmonize(given.composite, given.foreground_mask).cpu()
-    started, spent, count = time.perf_counter(), time.process_time(), 0
+    device = f"cuda:{gpu}" if torch.cuda.is_available() else "cpu"
+    method = CharmNetMethod(width=width, seed=0).to(device)
+    pictures = batches_in_memory(batch)[Domain.REAL].to(device)
+    method.harmonize(pictures.composite, pictures.foreground_mask).cpu()
+    started = time.perf_counter()
+    cpu_started = time.process_time()
+    count = 0
     while time.perf_counter() - started < _FORWARD_SECONDS:
-        method.harmonize(given.composite, given.foreground_mask).cpu()  # a result is to leave the device
+        method.harmonize(pictures.composite, pictures.foreground_mask).cpu()
         count += batch
     return {
         "pictures_per_second": count / (time.perf_counter() - started),
-        "cpu_seconds_a_picture": (time.process_time() - spent) / count,
+        "cpu_seconds_a_picture": (time.process_time() - cpu_started) / count,
     }
 
 
-def draw(figures: dict[str, Any], axes: Any) -> None:
-    """Pictures per second of each command beside the network's alone."""
+# -- report
+
+
+def _comparisons(figures: dict[str, Any]) -> list[Comparison]:
+    return [
+        Comparison(
+            question=f"charmnet {name}, {command['pictures']:,} pictures",
+            values=(command["pictures_per_second"],),
+            unit="pictures/s",
+            beside=f"the network alone, {command['batch']} at a time",
+            beside_values=(command["forward_pictures_per_second"],),
+            ratios=(command["ratio"],),
+        )
+        for name, command in figures.items()
+    ]
+
+
+def draw(figures: dict[str, Any], figure: Figure) -> None:
+    """Draw pictures per second of each command beside the network alone."""
     rates = {}
-    for name, found in figures.items():
-        rates[f"the network, {found['batch']} at a time"] = found["forward_pictures_per_second"]
-        rates[f"charmnet {name}"] = found["pictures_per_second"]
-    bars(axes, rates, "pictures per second")
+    for name, command in figures.items():
+        rates[f"the network, {command['batch']} at a time"] = command["forward_pictures_per_second"]
+        rates[f"charmnet {name}"] = command["pictures_per_second"]
+    draw_bars(figure.subplots(), rates, "pictures per second")
 
 
 def _table(figures: dict[str, Any], width: int) -> Table:
     rates = ("pictures", "to the first, s", "pictures/s", "network alone", "ratio")
     costs = ("CPU ms a picture", "network alone", "ratio")
     table = Table("", *rates, *costs, title=f"evaluate and harmonize, width {width}")
-    for name, found in figures.items():
+    for name, command in figures.items():
         table.add_row(
             name,
-            f"{found['pictures']}",
-            f"{found['seconds_to_the_first']:.1f}",
-            f"{found['pictures_per_second']:.1f}",
-            f"{found['forward_pictures_per_second']:.1f}",
-            f"{found['ratio']:.2f}",
-            f"{1000 * sum(found['cpu_seconds_a_picture'].values()):.1f}",
-            f"{1000 * found['forward'][0]['cpu_seconds_a_picture']:.1f}",
-            f"{found['cpu_ratio']:.2f}",
+            f"{command['pictures']}",
+            f"{command['seconds_to_the_first']:.1f}",
+            f"{command['pictures_per_second']:.1f}",
+            f"{command['forward_pictures_per_second']:.1f}",
+            f"{command['ratio']:.2f}",
+            f"{1000 * sum(command['cpu_seconds_a_picture'].values()):.1f}",
+            f"{1000 * command['forward'][0]['cpu_seconds_a_picture']:.1f}",
+            f"{command['cpu_ratio']:.2f}",
         )
     return table
 
 
 if __name__ == "__main__":
-    print(json.dumps(forward(*map(int, sys.argv[1:]))))
+    print(json.dumps(measure_forward(*map(int, sys.argv[1:]))))

@@ -52,7 +52,7 @@ def stepper(variant: Variant, precision: str, batch: int) -> Callable[[int], flo
         for module in method.modules.values():
             module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     if variant.compiled:
-        method.distribute(lambda module: wrap_module(True, 1, module))
+        method.distribute(lambda module: wrap_module(compiled=True, num_workers=1, module=module))
     update = CudaGraphUpdate(method) if variant.graph else method.update
 
     def network_input(composite: torch.Tensor, foreground_mask: torch.Tensor) -> torch.Tensor:

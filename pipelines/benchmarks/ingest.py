@@ -14,16 +14,19 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import ray
 from rich.table import Table
 
 from charmnet.errors import CharmNetError
-from pipelines.benchmarks.ingest_data import JPEG_QUALITY, SHRUNK_SIDE, Data, prepare
+from pipelines.benchmarks.ingest_data import JPEG_QUALITY, SHRUNK_SIDE, IngestData, prepare
 from pipelines.benchmarks.ingest_storage import storage_figures
 from pipelines.benchmarks.ingest_stream import BATCH_SIZE
-from pipelines.benchmarks.report import Report
+from pipelines.benchmarks.measurement import Measurement
+from pipelines.benchmarks.results import Comparison
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.storage import Location
 from pipelines.services.local import ObjectStore
@@ -36,10 +39,13 @@ STREAMS = {
     "small-pairs": ("exact",),
     "small-scenes": ("exact",),
 }
-"""Shards and how they are decoded; of small pictures fast decoding makes what exact does."""
+"""Ways of decoding by shards; small pictures are decoded alike in both."""
+
+_LIMIT = "limit"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `charmnet bench ingest`."""
     parser.add_argument(
         "--real", type=Path, metavar="DIR", help="photographs to enlarge, in iHarmony4's layout"
     )
@@ -55,8 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-store", action="store_true", help="leave the object store running for others")
 
 
-def measure(arguments: argparse.Namespace) -> Report:
-    """
+def measure(arguments: argparse.Namespace) -> Measurement:
+    """Make the data where they are missing, and measure each stream on each number of cores.
+
     Raises:
         CharmNetError: the data cannot be made or a stream ends early.
     """
@@ -64,8 +71,10 @@ def measure(arguments: argparse.Namespace) -> Report:
     store.start()
     try:
         os.environ.update(store.environment())
-        data = _prepared(arguments, Location.of(f"{store.uri}/bench"))
-        streams = [found for cores in arguments.cores for found in _streams(data, cores, arguments.rows)]
+        data = _prepare(arguments, Location.of(f"{store.uri}/bench"))
+        streams = [
+            figures for cores in arguments.cores for figures in _measure_streams(data, cores, arguments.rows)
+        ]
         storage = storage_figures(data, BATCH_SIZE)
     finally:
         if not arguments.keep_store:
@@ -76,24 +85,33 @@ def measure(arguments: argparse.Namespace) -> Report:
         "streams": streams,
         "storage": storage,
     }
-    return Report(figures, [_stream_table(streams), _storage_table(storage)])
+    tables = [_stream_table(streams), _storage_table(storage)]
+    return Measurement(figures, tables, _comparisons(streams, storage))
 
 
-def _prepared(arguments: argparse.Namespace, root: Location) -> Data:
-    import ray
-
-    folder = state_folder() / "ingest-files"
+def _prepare(arguments: argparse.Namespace, root: Location) -> IngestData:
     try:
         return prepare(
-            folder, root, arguments.real, arguments.rendered, arguments.photographs, arguments.scenes
+            folder=state_folder() / "ingest-files",
+            root=root,
+            real=arguments.real,
+            rendered=arguments.rendered,
+            photographs=arguments.photographs,
+            scenes=arguments.scenes,
         )
     finally:
         ray.shutdown()  # which the sharding started; each stream has its own
 
 
-def _streams(data: Data, cores: int, rows: int) -> list[dict[str, Any]]:
-    asked = [f"{how}:{name}" for name, hows in STREAMS.items() for how in ("limit", *hows)]
-    command = [sys.executable, "-m", "pipelines.benchmarks.ingest_stream", str(data.root / "shards"), *asked]
+def _measure_streams(data: IngestData, cores: int, rows: int) -> list[dict[str, Any]]:
+    streams = [f"{how}:{name}" for name, ways in STREAMS.items() for how in (_LIMIT, *ways)]
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.benchmarks.ingest_stream",
+        str(data.root / "shards"),
+        *streams,
+    ]
     ended = subprocess.run(
         [*command, "--cores", str(cores), "--rows", str(rows)], stdout=subprocess.PIPE, text=True, check=False
     )
@@ -103,13 +121,61 @@ def _streams(data: Data, cores: int, rows: int) -> list[dict[str, Any]]:
     return [{"cores": cores, **json.loads(line)} for line in lines]
 
 
-def _stream_table(streams: list[dict[str, Any]]) -> Table:
+def _limits(streams: Sequence[dict[str, Any]]) -> dict[tuple[str, int], float]:
+    """Return the limits' CPU milliseconds per row by (shards, cores)."""
+    return {
+        (stream["shards"], stream["cores"]): stream["cpu_ms_per_row"]
+        for stream in streams
+        if stream["how"] == _LIMIT
+    }
+
+
+def _comparisons(streams: Sequence[dict[str, Any]], storage: dict[str, float]) -> list[Comparison]:
+    limits = _limits(streams)
+    comparisons = [
+        Comparison(
+            question=f"ingest of {stream['shards']}, {stream['how']} decoding, {stream['cores']} cores",
+            values=(stream["cpu_ms_per_row"],),
+            unit="CPU ms a row",
+            beside="libjpeg-turbo alone",
+            beside_values=(limits[stream["shards"], stream["cores"]],),
+            ratios=(stream["cpu_ms_per_row"] / limits[stream["shards"], stream["cores"]],),
+        )
+        for stream in streams
+        if stream["how"] != _LIMIT
+    ]
+    stored = Comparison(
+        question="storage of a possible pair in scene shards",
+        values=(storage["stored_bytes_per_possible_pair"],),
+        unit="bytes",
+        beside="composites as files",
+        beside_values=(storage["file_bytes_per_possible_pair"],),
+        ratios=(storage["stored_ratio"],),
+    )
+    read = Comparison(
+        question="bytes read for a training sample from scene shards",
+        values=(storage["read_bytes_per_sample_scenes"],),
+        unit="bytes",
+        beside="pair shards",
+        beside_values=(storage["read_bytes_per_sample_pairs"],),
+        ratios=(storage["read_ratio"],),
+    )
+    return [*comparisons, stored, read]
+
+
+def _stream_table(streams: Sequence[dict[str, Any]]) -> Table:
     table = Table("shards", "how", "cores", "rows/s", "CPU ms/row", "of the limit", title="Ingest")
-    limits = {(s["shards"], s["cores"]): s["cpu_ms_per_row"] for s in streams if s["how"] == "limit"}
-    for s in streams:
-        ratio = s["cpu_ms_per_row"] / limits[s["shards"], s["cores"]]
-        figures = f"{s['rows_per_second']:.0f}", f"{s['cpu_ms_per_row']:.2f}", f"{ratio:.2f}"
-        table.add_row(s["shards"], s["how"], str(s["cores"]), *figures)
+    limits = _limits(streams)
+    for stream in streams:
+        ratio = stream["cpu_ms_per_row"] / limits[stream["shards"], stream["cores"]]
+        table.add_row(
+            stream["shards"],
+            stream["how"],
+            str(stream["cores"]),
+            f"{stream['rows_per_second']:.0f}",
+            f"{stream['cpu_ms_per_row']:.2f}",
+            f"{ratio:.2f}",
+        )
     return table
 
 

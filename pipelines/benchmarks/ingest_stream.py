@@ -1,4 +1,4 @@
-"""Taking training batches from shards as a worker does, and what that costs: a process of `bench ingest`.
+"""Cost of taking training batches from shards as a worker does: a process of `charmnet bench ingest`.
 
   python -m pipelines.benchmarks.ingest_stream s3://BUCKET/bench/shards exact:scenes fast:scenes limit:scenes
 
@@ -8,18 +8,19 @@ process and of all that it started: Ray's servers and workers, not the object st
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import re
 import time
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal, cast
 
 import psutil
 
 from charmnet.codecs import decode_rgb
+from pipelines.benchmarks.options import benchmark_parser
+from pipelines.benchmarks.processes import ray_worker_name, read_tree
+from pipelines.ingest.lanes import LaneShard, TaskResources
 from pipelines.ingest.row_group_reader import RowGroupReader
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
@@ -27,60 +28,58 @@ from pipelines.runtime.cluster import start_here
 from pipelines.shards.reading import Dataset
 
 BATCH_SIZE = 8
+_MODULE = "pipelines.benchmarks.ingest_stream"
+_LIMIT = "limit"
 _WARM_STEPS = 8
 _LIMIT_ROWS = 64
 _STORE_BYTES = 600 << 20
 
 
-def cpu_seconds() -> Counter[str]:
-    """Of this process and all its descendants since they began, by kind of process."""
-    found: Counter[str] = Counter()
-    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
-        try:
-            words, times = process.cmdline(), process.cpu_times()
-        except psutil.Error:  # it has just ended; its parent counts it
-            continue
-        found[_kind(words)] += sum(times[:4])
-    return found
+def cpu_seconds_by_kind() -> dict[str, float]:
+    """Return CPU seconds of this process and all its descendants since they began, by kind of process."""
+    seconds: dict[str, float] = defaultdict(float)
+    for kind, process_seconds in read_tree(_kind_and_seconds):
+        seconds[kind] += process_seconds
+    return seconds
 
 
-def _kind(words: list[str]) -> str:
-    """Ray's workers by what they are, other servers of Ray's as one."""
-    name = words[0] if words else ""
-    if name.startswith("ray::"):
-        return re.split(r"[\s(:.]", name.removeprefix("ray::"))[0]
-    return "consumer" if "pipelines.benchmarks.ingest_stream" in words else "servers"
+def _kind_and_seconds(process: psutil.Process) -> tuple[str, float]:
+    """Return a worker's class or function, or one name for all servers of Ray, and CPU seconds."""
+    command_line = process.cmdline()
+    other = "consumer" if _MODULE in command_line else "servers"
+    return ray_worker_name(command_line) or other, float(sum(process.cpu_times()[:4]))
 
 
-def stream(spec: StreamSpec, cores: int, rows: int) -> dict[str, Any]:
-    """Rows per second and CPU milliseconds per row of a whole stream after a short one."""
-    from pipelines.ingest.lanes import LaneShard, TaskResources
-
-    resources = TaskResources(max_cpus=float(cores))
-    shard, steps = LaneShard(spec, rank=0, num_workers=1, resources=resources), rows // BATCH_SIZE
+def measure_stream(spec: StreamSpec, cores: int, rows: int) -> dict[str, Any]:
+    """Return rows per second and CPU milliseconds per row of a whole stream, after a short one."""
+    shard = LaneShard(spec, rank=0, num_workers=1, resources=TaskResources(max_cpus=float(cores)))
+    steps = rows // BATCH_SIZE
     for _ in shard.steps(0, _WARM_STEPS):
         pass
-    before, started = cpu_seconds(), time.perf_counter()
+    before = cpu_seconds_by_kind()
+    started = time.perf_counter()
     for block in shard.steps(_WARM_STEPS, _WARM_STEPS + steps):
         assert block["composite"].shape == (BATCH_SIZE, spec.size, spec.size, 3)
-    seconds, after = time.perf_counter() - started, cpu_seconds()
-    after.subtract(before)
-    figures = _figures(steps * BATCH_SIZE, seconds, sum(after.values()))
-    return figures | {"parts": {kind: _ms(cpu, steps * BATCH_SIZE) for kind, cpu in after.items() if cpu > 0}}
+    seconds = time.perf_counter() - started
+    after = cpu_seconds_by_kind()
+    # Of a kind that has ended the difference is negative: its parent's time holds it now.
+    spent = {kind: after.get(kind, 0.0) - before.get(kind, 0.0) for kind in after | before}
+    measured_rows = steps * BATCH_SIZE
+    parts = {kind: _milliseconds(cpu, measured_rows) for kind, cpu in spent.items() if cpu > 0}
+    return _figures(measured_rows, seconds, sum(spent.values())) | {"parts": parts}
 
 
-def stream_here(spec: StreamSpec, rows: int) -> dict[str, Any]:
-    """The work of a data task in this process, without Ray."""
+def measure_without_ray(spec: StreamSpec, rows: int) -> dict[str, Any]:
+    """Return the same figures of a data task's work alone, in this process."""
     windows = spec.windows(_WARM_STEPS, _WARM_STEPS + rows // BATCH_SIZE)
     for _ in read_window(spec, 0, _WARM_STEPS, BATCH_SIZE):
         pass
-    return _timed(
-        lambda: [None for start, stop in windows for _ in read_window(spec, start, stop, BATCH_SIZE)], rows
-    )
+    blocks = (block for start, stop in windows for block in read_window(spec, start, stop, BATCH_SIZE))
+    return _timed(lambda: deque(blocks, maxlen=0), rows)  # kept, they would cost new memory each
 
 
-def limit(spec: StreamSpec) -> dict[str, Any]:
-    """What libjpeg-turbo alone takes to decode a row's pictures in full, from memory."""
+def measure_limit(spec: StreamSpec) -> dict[str, Any]:
+    """Return the figures of libjpeg-turbo alone: a row's pictures decoded in full, from memory."""
     reader = RowGroupReader(spec)
     samples = [
         reader.samples(shard, group).sample(offset, run.epoch, spec.decode_options)
@@ -93,25 +92,27 @@ def limit(spec: StreamSpec) -> dict[str, Any]:
 
 
 def _timed(work: Callable[[], Iterable[object]], rows: int) -> dict[str, Any]:
-    started, cpu = time.perf_counter(), time.process_time()
+    started = time.perf_counter()
+    cpu_started = time.process_time()
     work()
-    return _figures(rows, time.perf_counter() - started, time.process_time() - cpu)
+    return _figures(rows, time.perf_counter() - started, time.process_time() - cpu_started)
 
 
-def _figures(rows: int, seconds: float, cpu: float) -> dict[str, Any]:
-    return {"rows_per_second": rows / seconds, "cpu_ms_per_row": _ms(cpu, rows)}
+def _figures(rows: int, seconds: float, cpu_seconds: float) -> dict[str, Any]:
+    return {"rows_per_second": rows / seconds, "cpu_ms_per_row": _milliseconds(cpu_seconds, rows)}
 
 
-def _ms(seconds: float, rows: int) -> float:
+def _milliseconds(seconds: float, rows: int) -> float:
     return round(1000 * seconds / rows, 4)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Print the figures of each stream as a line of JSON."""
+    parser = benchmark_parser(__doc__)
     parser.add_argument("shards", help="where the shards lie")
-    parser.add_argument("asked", nargs="+", metavar="HOW:NAME", help="exact, fast or limit, and which shards")
+    parser.add_argument(
+        "streams", nargs="+", metavar="HOW:NAME", help="exact, fast or limit, and which shards"
+    )
     parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--rows", type=int, default=512)
     parser.add_argument("--here", action="store_true", help="a data task's work alone, without Ray")
@@ -120,16 +121,16 @@ def main() -> None:
     if not arguments.here:
         # A CPU more than there is, for the coordinators of the splits, which wait most of the time.
         start_here(num_cpus=arguments.cores + 1, object_store_memory=_STORE_BYTES)
-    for asked in arguments.asked:
-        how, _, name = asked.partition(":")
-        decoding: Any = "exact" if how == "limit" else how
+    for stream in arguments.streams:
+        how, _, name = stream.partition(":")
+        decoding = cast(Literal["exact", "fast"], "exact" if how == _LIMIT else how)
         spec = StreamSpec(Dataset.open(f"{arguments.shards}/{name}"), BATCH_SIZE, decoding=decoding)
-        if how == "limit":
-            figures = limit(spec)
+        if how == _LIMIT:
+            figures = measure_limit(spec)
         elif arguments.here:
-            figures = stream_here(spec, arguments.rows)
+            figures = measure_without_ray(spec, arguments.rows)
         else:
-            figures = stream(spec, arguments.cores, arguments.rows)
+            figures = measure_stream(spec, arguments.cores, arguments.rows)
         print(json.dumps({"shards": name, "how": how, **figures}), flush=True)
 
 

@@ -1,7 +1,7 @@
-"""Scores of short runs with different settings: the small recipe from the same seeds in each.
+r"""Scores of short runs with different settings: the small recipe from the same seeds in each.
 
-  python -m pipelines.benchmarks.learning --real URI --rendered URI \\
-      --select "split == 'IHD_nonhuman_train'" --split IHD_nonhuman_test --split IHD_human_test \\
+  python -m pipelines.benchmarks.learning --real URI --rendered URI \
+      --select "split == 'IHD_nonhuman_train'" --split IHD_nonhuman_test --split IHD_human_test \
       precision=float32 precision=bf16 decode=fast
 
 Trains in this process on the stream that `charmnet train` would give one worker, then scores the splits.
@@ -26,8 +26,9 @@ from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.shards.reading import Dataset
 from pipelines.training.build import method_of, stream_specs
-from pipelines.training.loop import make_update, to_batch
+from pipelines.training.parallel import make_update
 from pipelines.training.schedule import learning_rate_factor
+from pipelines.training.streams import to_batch
 from pipelines.training.validation import Validation
 
 METRICS = ("fmse", "mse")

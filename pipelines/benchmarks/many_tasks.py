@@ -15,6 +15,7 @@ from typing import Any
 import ray
 
 from pipelines.benchmarks.options import benchmark_parser
+from pipelines.ingest.decoding import decode
 from pipelines.ingest.lanes import LaneShard, TaskResources
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.cluster import start_here
@@ -30,8 +31,7 @@ def wait_in_place_of_decoding(seconds: float) -> Callable[[], None]:
     """Return a set-up function for a worker process: every sample becomes its first one, after a pause."""
 
     def set_up() -> None:
-        from pipelines.ingest import sample_decoder
-        from pipelines.ingest.decoding import decode
+        from pipelines.ingest import sample_decoder  # noqa: PLC0415 - in the worker process
 
         first: list[Any] = []
 

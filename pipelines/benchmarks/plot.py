@@ -1,46 +1,48 @@
-"""Pictures of what benchmarks found, from the files that they wrote."""
+"""Plots of benchmarks' results."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
 from io import BytesIO
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
 
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipelines.benchmarks.results import load_result
 from pipelines.runtime.storage import Location
 
 _INCHES = (7.0, 3.2)
+_MODULES = {"peers": "pipelines.benchmarks.peers.plot"}  # else the module of the subject's name
 
 
-def plot(figures: str, out: str) -> None:
-    """Draws the figures of a file that `--json` wrote, as its subject has it.
+def plot(result_file: str, image_file: str) -> None:
+    """Draw a result as its subject's `draw` does; the image's format follows from its name.
 
     Raises:
-        ValueError: they are of a subject that has no picture.
-        StorageError: the file cannot be read, or the picture not written.
+        ValueError: the file is not a result, or its subject has no plot.
+        StorageError: the image cannot be written.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    value = Location.of(figures).read_json()
-    module = importlib.import_module(f"pipelines.benchmarks.{value['subject']}")
-    if not hasattr(module, "draw"):
-        raise ValueError(f"{figures}: figures of {value['subject']}, of which there is no picture")
-    figure, axes = pyplot.subplots(figsize=_INCHES, layout="constrained")
-    module.draw(value["figures"], axes)
-    axes.set_title(f"charmnet bench {value['subject']}, {value['date']}", fontsize="medium")
-    data = BytesIO()
-    figure.savefig(data, format=PurePosixPath(out).suffix[1:])
-    pyplot.close(figure)
-    Location.of(out).write_bytes(data.getvalue())
+    result = load_result(Path(result_file))
+    module_name = _MODULES.get(result.subject, f"pipelines.benchmarks.{result.subject}")
+    draw = getattr(importlib.import_module(module_name), "draw", None)
+    if draw is None:
+        raise ValueError(f"{result_file}: a result of {result.subject}, which has no plot")
+    image_format = PurePosixPath(image_file).suffix[1:]
+    figure = Figure(figsize=_INCHES, layout="constrained")
+    with mpl.rc_context({"svg.hashsalt": "charmnet"}):  # the same bytes from the same figures
+        draw(result.figures, figure)
+        figure.suptitle(f"{result.subject}, {result.date}", fontsize="medium")
+        data = BytesIO()
+        figure.savefig(data, format=image_format, metadata={"Date": None} if image_format == "svg" else None)
+    Location.of(image_file).write_bytes(data.getvalue())
 
 
-def bars(axes: Any, values: Mapping[str, float], unit: str) -> None:
-    """A bar for each value with the value beside it, from the top."""
-    drawn = axes.barh(list(values), list(values.values()))
-    axes.bar_label(drawn, fmt=" {:.2f}")
+def draw_bars(axes: Axes, values: Mapping[str, float], unit: str) -> None:
+    """Draw a bar for each value with the value beside it, from the top."""
+    bars = axes.barh(list(values), list(values.values()))
+    axes.bar_label(bars, fmt=" {:.2f}")
     axes.invert_yaxis()
     axes.set(xlabel=unit, xlim=(0, 1.12 * max(values.values())))

@@ -35,6 +35,7 @@ from pipelines.conversion.build import DatasetBuild
 from pipelines.rendering import mitsuba_renderer
 from pipelines.rendering.assets import Assets
 from pipelines.rendering.conditions import Conditions, Lighting
+from pipelines.rendering.denoising import denoise
 from pipelines.rendering.description import Scene
 from pipelines.rendering.geometry import layers_of
 from pipelines.rendering.job import RenderSettings, RenderTask, View, fit_scene, render
@@ -196,9 +197,8 @@ def render_pictures(
     """Return uint8 [conditions,H,W,3] of the noisy conditions."""
     drawn = settings.conditions.draw(view.rng("light"))
     lightings = {condition: drawn[condition] for condition in NOISY_CONDITIONS}
-    denoise = mitsuba_renderer.denoise if denoised else _keep_noise
     scene = scene_of(view, settings)
-    with patch.object(mitsuba_renderer, "denoise", denoise):
+    with patch.object(mitsuba_renderer, "denoise", denoise if denoised else _keep_noise):
         rendered = render_view(scene, lightings, settings.width, settings.height, samples, seed)
     return np.stack(rendered.images)
 

@@ -1,9 +1,9 @@
-"""What grows with a cluster or with its data and has one process to do it, at the size of a cluster.
+"""Costs that grow with a cluster or with its data and fall to one process, at the size of a cluster.
 
-Manifests of up to a hundred thousand shards are loaded, shipped and planned; a coordinator hands out the
-blocks of up to hundreds of workers, who take them and do nothing with them; and two processes average arrays
-of two sizes. With what `charmnet bench workers --json` wrote, the model of `scaling_model` is fitted to one
-and two workers; what it says of more, on other networks and with other machines, is a prediction.
+Manifests of up to a hundred thousand shards are loaded, shipped and planned; a coordinator hands out blocks
+to up to hundreds of workers, who take them and do nothing with them; and two processes average arrays of two
+sizes. With the file that `charmnet bench workers --json` wrote, the model of `scaling_model` is fitted to one
+and two workers; its figures for more of them, for other networks and other machines, are predictions.
 """
 
 from __future__ import annotations
@@ -18,31 +18,40 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import ray
 import torch
 import torch.distributed as dist
+from matplotlib.figure import Figure
 from rich.table import Table
 
-from pipelines.benchmarks.manifests import manifest_apart, manifest_table
+from pipelines.benchmarks.manifests import manifest_table, measure_manifest
+from pipelines.benchmarks.measurement import Measurement
 from pipelines.benchmarks.predictions import COUNTS, prediction_table, predictions
 from pipelines.benchmarks.processes import coordinator_cpu_seconds
-from pipelines.benchmarks.report import Report
+from pipelines.benchmarks.results import Comparison
 from pipelines.benchmarks.scaling_model import fitted_all_reduce
 from pipelines.benchmarks.synthetic_data import write_pairs
 from pipelines.ingest.lanes import TaskResources, steps_per_block, stream_dataset
 from pipelines.ingest.stream import StreamSpec
+from pipelines.runtime.cluster import connect
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 
 MEGABYTE = 1 << 20
-_TINY_ROWS = 512
-_PICTURE = 32  # pixels: blocks are counted, not looked at
-_REDUCED = (MEGABYTE, 64 * MEGABYTE)
+_MODULE = "pipelines.benchmarks.scaling"
+_ROWS = 512
+_SIDE = 32  # pixels: blocks are counted, not looked at
+_PAIRS = 2  # of a rank's step
+_FEWEST_STEPS = 8
+_WARM_SHARE = 0.1  # of the blocks, before they count
+_REDUCED_BYTES = (MEGABYTE, 64 * MEGABYTE)
 _REDUCTIONS = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `charmnet bench scaling`."""
     parser.add_argument(
         "--shards", type=_numbers, default=[1000, 10_000, 100_000], metavar="N,...", help="of manifests"
     )
@@ -57,8 +66,9 @@ def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",") if part]
 
 
-def measure(arguments: argparse.Namespace) -> Report:
-    manifests = [manifest_apart(shards) for shards in arguments.shards]
+def measure(arguments: argparse.Namespace) -> Measurement:
+    """Measure manifests, coordinators and the link; predict where the figures of workers are given."""
+    manifests = [measure_manifest(shards) for shards in arguments.shards]
     coordinators = coordinator_figures(arguments.ranks, arguments.blocks) if arguments.ranks else []
     link = _all_reduce_figures()
     figures: dict[str, Any] = {"manifests": manifests, "coordinators": coordinators, "all_reduce": link}
@@ -66,85 +76,92 @@ def measure(arguments: argparse.Namespace) -> Report:
     if arguments.workers:
         figures["predictions"] = predictions(figures, Location.of(arguments.workers).read_json()["figures"])
         tables.append(prediction_table(figures["predictions"]))
-    return Report(figures, tables)
+    return Measurement(figures, tables, _comparisons(coordinators))
 
 
 # -- the coordinator
 
 
 def coordinator_figures(ranks: Sequence[int], blocks: int) -> list[dict[str, float]]:
-    """A coordinator of a stream and so many ranks, who ask for blocks as Ray's iterators do."""
-    from pipelines.runtime.cluster import connect, prepare_environment
-
-    prepare_environment()
+    """Return the figures of a coordinator for each number of ranks, which take blocks as Ray's do."""
     connect()
-    import ray
-
     with tempfile.TemporaryDirectory() as folder:
-        dataset = Dataset.open(write_pairs(Path(folder), _TINY_ROWS, _PICTURE))
-        found = [_coordinated(dataset, count, blocks) for count in ranks]
+        dataset = Dataset.open(write_pairs(Path(folder), _ROWS, _SIDE))
+        figures = [_measure_coordinator(dataset, count, blocks) for count in ranks]
     ray.shutdown()
-    return found
+    return figures
 
 
-def _coordinated(dataset: Dataset, ranks: int, blocks: int) -> dict[str, float]:
-    """Seconds and the coordinator's CPU seconds a block, between a tenth of them and the last."""
-    steps = max(8, blocks // ranks)
-    spec = StreamSpec(dataset, batch_size=2 * ranks, size=_PICTURE)
-    execution = stream_dataset(spec, 0, steps, 2, TaskResources())
+def _measure_coordinator(dataset: Dataset, ranks: int, blocks: int) -> dict[str, float]:
+    """Return rates and the coordinator's CPU seconds a block, from a tenth of the blocks on."""
+    steps = max(_FEWEST_STEPS, blocks // ranks)
+    spec = StreamSpec(dataset, batch_size=_PAIRS * ranks, size=_SIDE)
+    execution = stream_dataset(spec, 0, steps, _PAIRS, TaskResources())
     splits = execution.streaming_split(ranks, equal=False)
-    blocks = steps // steps_per_block(spec.batch_size)  # of a rank
-    taken = _Taken(ranks * (blocks // 10 + 1))
-    threads = [threading.Thread(target=taken.take, args=(split,), daemon=True) for split in splits]
+    blocks_per_rank = steps // steps_per_block(spec.batch_size)
+    consumer = _BlockConsumer(ranks * (int(_WARM_SHARE * blocks_per_rank) + 1))
+    threads = [threading.Thread(target=consumer.take, args=(split,), daemon=True) for split in splits]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     del execution, splits
-    seconds, cpu = taken.seconds, taken.cpu_seconds
-    counted = taken.count - taken.warm
+    seconds = consumer.ended.seconds - consumer.started.seconds
+    cpu_seconds = consumer.ended.cpu_seconds - consumer.started.cpu_seconds
+    counted = consumer.count - consumer.warm
     return {
         "ranks": ranks,
         "steps": steps,
         "blocks_per_second": counted / seconds,
-        "cpu_seconds_per_block": cpu / counted,
-        "coordinator_busy": cpu / seconds,
+        "cpu_seconds_per_block": cpu_seconds / counted,
+        "coordinator_busy": cpu_seconds / seconds,
     }
 
 
-class _Taken:
-    """Counts blocks that many threads take; looks at clock and CPU when `warm` are taken, and at the end."""
+class _Instant(NamedTuple):
+    """The clock and the coordinator's CPU time."""
+
+    seconds: float
+    cpu_seconds: float
+
+    @classmethod
+    def now(cls) -> _Instant:
+        return cls(time.perf_counter(), coordinator_cpu_seconds())
+
+
+class _BlockConsumer:
+    """Counter of the blocks that many threads take.
+
+    Attributes:
+        started: when `warm` blocks had been taken.
+        ended: when the last thread had taken all of its blocks.
+    """
 
     def __init__(self, warm: int) -> None:
-        self.warm, self.count, self.lock = warm, 0, threading.Lock()
-        self.began = self.ended = (0.0, 0.0)
+        self.warm = warm
+        self.count = 0
+        self.started = _Instant(0.0, 0.0)
+        self.ended = _Instant(0.0, 0.0)
+        self._lock = threading.Lock()
 
     def take(self, split: Any) -> None:
-        """Asks for references alone: what is in the blocks is the worker's own affair."""
-        for _ in split._to_ref_bundle_iterator()[0]:
-            with self.lock:
+        """Take all of a rank's blocks, by reference only: a coordinator does not fetch what is in them."""
+        for _ in split._to_ref_bundle_iterator()[0]:  # noqa: SLF001 - Ray has no public way to do so
+            with self._lock:
                 self.count += 1
                 if self.count == self.warm:
-                    self.began = time.perf_counter(), coordinator_cpu_seconds()
-        with self.lock:
-            self.ended = time.perf_counter(), coordinator_cpu_seconds()
-
-    @property
-    def seconds(self) -> float:
-        return self.ended[0] - self.began[0]
-
-    @property
-    def cpu_seconds(self) -> float:
-        return self.ended[1] - self.began[1]
+                    self.started = _Instant.now()
+        with self._lock:
+            self.ended = _Instant.now()
 
 
 # -- the link
 
 
 def _all_reduce_figures() -> dict[str, Any]:
-    """Seconds of an all-reduce of two processes by its bytes, and the link that fits them."""
+    """Return seconds of an all-reduce of two processes by its bytes, and the link that fits them."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", __name__, folder]
+        command = [sys.executable, "-m", _MODULE, folder]
         environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
         other = subprocess.Popen([*command, "1"], env=environment, stdout=subprocess.DEVNULL)
         done = subprocess.run([*command, "0"], env=environment, stdout=subprocess.PIPE, text=True, check=True)
@@ -155,34 +172,52 @@ def _all_reduce_figures() -> dict[str, Any]:
 
 
 def reduce(folder: str, rank: str) -> dict[int, float]:
-    """The fastest of some all-reduces of each size; the other of the two processes does the same."""
+    """Return the seconds of the fastest of some all-reduces of each size, as one of the two processes."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=int(rank), world_size=2)
-    found = {}
-    for size in _REDUCED:
-        values, seconds = torch.ones(size // 4), []
+    least_seconds = {}
+    for size in _REDUCED_BYTES:
+        values = torch.ones(size // 4)
+        seconds = []
         for _ in range(_REDUCTIONS):
             dist.barrier()
             started = time.perf_counter()
             dist.all_reduce(values)
             seconds.append(time.perf_counter() - started)
-        found[size] = min(seconds)
+        least_seconds[size] = min(seconds)
     dist.destroy_process_group()
-    return found
+    return least_seconds
 
 
-# -- what is told
+# -- report
+
+
+def _comparisons(coordinators: Sequence[dict[str, float]]) -> list[Comparison]:
+    if len(coordinators) < 2:
+        return []
+    fewest = coordinators[0]
+    most = coordinators[-1]
+    return [
+        Comparison(
+            question=f"coordinator of one domain, CPU a block, {most['ranks']:.0f} ranks",
+            values=(1000 * most["cpu_seconds_per_block"],),
+            unit="ms",
+            beside=f"{fewest['ranks']:.0f} ranks",
+            beside_values=(1000 * fewest["cpu_seconds_per_block"],),
+            ratios=(most["cpu_seconds_per_block"] / fewest["cpu_seconds_per_block"],),
+        )
+    ]
 
 
 def _coordinator_table(coordinators: Sequence[dict[str, float]]) -> Table:
     columns = ("blocks/s", "its CPU ms a block", "its cores")
     table = Table("ranks", *columns, title="one domain's coordinator")
-    for found in coordinators:
+    for figures in coordinators:
         table.add_row(
-            f"{found['ranks']}",
-            f"{found['blocks_per_second']:,.0f}",
-            f"{1000 * found['cpu_seconds_per_block']:.2f}",
-            f"{found['coordinator_busy']:.2f}",
+            f"{figures['ranks']}",
+            f"{figures['blocks_per_second']:,.0f}",
+            f"{1000 * figures['cpu_seconds_per_block']:.2f}",
+            f"{figures['coordinator_busy']:.2f}",
         )
     return table
 
@@ -194,11 +229,12 @@ def _link_table(link: dict[str, Any]) -> Table:
     return table
 
 
-def draw(figures: dict[str, Any], axes: Any) -> None:
-    """Predicted throughput against workers, over one worker's."""
-    for name, found in figures["predictions"].items():
-        rates = found["pairs_per_second"]
-        axes.plot(found["workers"], [rate / rates[0] for rate in rates], "o-", label=name)
+def draw(figures: dict[str, Any], figure: Figure) -> None:
+    """Draw predicted throughput over one worker's, against the number of workers."""
+    axes = figure.subplots()
+    for name, cluster in figures["predictions"].items():
+        rates = cluster["pairs_per_second"]
+        axes.plot(cluster["workers"], [rate / rates[0] for rate in rates], "o-", label=name)
     axes.plot(COUNTS, COUNTS, ":", color="gray", label="as the workers")
     axes.set(xscale="log", yscale="log", xlabel="workers", ylabel="pairs/s over one worker's (predicted)")
     axes.legend()

@@ -1,4 +1,4 @@
-"""Batches that lie in memory, for measuring what trains on them and nothing else."""
+"""Training batches in memory, for benchmarks of the update alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from charmnet.vocabulary import NUM_CONDITIONS, Domain
 
 
 def batches_in_memory(size: int, seed: int = 0) -> dict[Domain, HarmonizationBatch]:
-    """A batch of each domain as a worker has it: made of bytes, `size` samples each."""
+    """Return a batch of `size` random samples of each domain, made of bytes as a worker's batches are."""
     random = torch.Generator().manual_seed(seed)
 
     def pixels() -> Tensor:

@@ -1,4 +1,4 @@
-"""`charmnet train` as a whole against the update alone, and where its start goes.
+"""`charmnet train` as a whole against the update alone, and the time of its start by phase.
 
 A Ray cluster of this machine trains one worker from shards in an object store, as a user would. Before and
 after, a process makes the same updates on the same device and threads, on tensors in memory. The run's rate
@@ -15,18 +15,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+import ray
 import torch
+from matplotlib.figure import Figure
 from rich.table import Table
 
+from pipelines.benchmarks.measurement import Measurement
 from pipelines.benchmarks.processes import CpuTimes, run_module
-from pipelines.benchmarks.report import Report
+from pipelines.benchmarks.results import Comparison
 from pipelines.benchmarks.tensors import batches_in_memory
 from pipelines.benchmarks.update_worker import WARM_UP_STEPS, synchronize
 from pipelines.config.recipes import RECIPES, recipe
 from pipelines.config.train_config import TrainConfig
+from pipelines.runtime.cluster import ADDRESS_VARIABLE, start_here
+from pipelines.tracking.server import connect
 from pipelines.training.build import method_of
 from pipelines.training.parallel import make_update
 from pipelines.training.startup_timer import parse
@@ -37,6 +43,7 @@ _WINDOWS = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `charmnet bench train`."""
     parser.add_argument("--real", metavar="URI", required=True, help="data set of the real domain")
     parser.add_argument("--rendered", metavar="URI", required=True, help="data set of the rendered domain")
     parser.add_argument("--recipe", default="released", help=f"{', '.join(RECIPES)} (default: released)")
@@ -45,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="field=value", help="of the configuration")
 
 
-def measure(arguments: argparse.Namespace) -> Report:
+def measure(arguments: argparse.Namespace) -> Measurement:
+    """Measure the update alone, the run, and the update alone again."""
     assignments = [
         *arguments.overrides,
         f"steps={arguments.steps}",
@@ -54,59 +62,73 @@ def measure(arguments: argparse.Namespace) -> Report:
         "sample_rows=0",
     ]
     config = recipe(arguments.recipe).override(assignments)
-    bare = [run_module(_MODULE, json.dumps(config.to_json()), arguments.bare_steps)]
-    run = _trained(arguments, assignments)
-    bare.append(run_module(_MODULE, json.dumps(config.to_json()), arguments.bare_steps))
-    figures = run_figures(run, bare, config.batch_size)
-    return Report(figures, [_rate_table(figures, config), _start_table(figures), _cpu_table(figures)])
+    bare_arguments = (json.dumps(config.to_json()), arguments.bare_steps)
+    bare_before = run_module(_MODULE, *bare_arguments)
+    timings = _train(arguments, assignments)
+    bare_after = run_module(_MODULE, *bare_arguments)
+    figures = run_figures(timings, [bare_before, bare_after], config.batch_size)
+    tables = [_rate_table(figures, config), _start_table(figures), _cpu_table(figures)]
+    return Measurement(figures, tables, _comparisons(figures, arguments.recipe, config))
 
 
 # -- the update alone
 
 
-def bare(config: TrainConfig, steps: int) -> dict[str, float]:
-    """Pairs per second, and CPU seconds of a pair, of the update on a worker's device and threads."""
+def measure_bare(config: TrainConfig, steps: int) -> dict[str, float]:
+    """Return pairs per second and CPU seconds of a pair, of the update on a worker's device and threads."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     device = "cuda" if torch.cuda.is_available() and config.accelerator != "cpu" else "cpu"
-    batches = {domain: own.to(device) for domain, own in batches_in_memory(config.batch_size).items()}
+    batches = {domain: batch.to(device) for domain, batch in batches_in_memory(config.batch_size).items()}
     update = make_update(method_of(config).to(device), torch.device(device), num_workers=1)
     for _ in range(WARM_UP_STEPS[device]):
         update(batches)
     synchronize(device)
-    started, spent = time.perf_counter(), time.process_time()
+    started = time.perf_counter()
+    cpu_started = time.process_time()
     for _ in range(steps):
         update(batches)
     synchronize(device)
     pairs = config.batch_size * steps
     return {
         "pairs_per_second": pairs / (time.perf_counter() - started),
-        "cpu_seconds_a_pair": (time.process_time() - spent) / pairs,
+        "cpu_seconds_a_pair": (time.process_time() - cpu_started) / pairs,
     }
 
 
 # -- the whole
 
 
-@dataclass
-class Run:
-    """
+class Window(NamedTuple):
+    """Some steps of the run between two reports.
+
     Attributes:
-        windows: (pairs per second, share of data wait) of each window of steps, in order.
-        start: seconds by milestone. cpu: seconds after the warm-up, by kind of process; of cpu_steps steps.
+        pairs_per_second: of the steps.
+        data_wait: share of the time that was spent on waiting for data.
     """
 
-    windows: list[tuple[float, float]] = field(default_factory=list)
-    start: dict[str, float] = field(default_factory=dict)
-    cpu: dict[str, float] = field(default_factory=dict)
+    pairs_per_second: float
+    data_wait: float
+
+
+@dataclass
+class TrainTimings:
+    """Times of a run of `charmnet train`.
+
+    Attributes:
+        windows: in order.
+        start_seconds: seconds of the start by phase.
+        cpu_seconds: CPU seconds after the warm-up by kind of process.
+        cpu_steps: the steps that these were spent on.
+    """
+
+    windows: list[Window] = field(default_factory=list)
+    start_seconds: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
     cpu_steps: int = 0
 
 
-def _trained(arguments: argparse.Namespace, assignments: list[str]) -> Run:
-    """Runs the command on a running cluster and listens to it."""
-    import ray
-
-    from pipelines.runtime.cluster import ADDRESS_VARIABLE, start_here
-
+def _train(arguments: argparse.Namespace, assignments: Sequence[str]) -> TrainTimings:
+    """Run the command on a running cluster and time it."""
     start_here()
     address = ray.get_runtime_context().gcs_address
     with tempfile.TemporaryDirectory() as folder:
@@ -117,79 +139,113 @@ def _trained(arguments: argparse.Namespace, assignments: list[str]) -> Run:
             *("--storage", folder, "--name", "bench", "--recipe", arguments.recipe, "--tracking", database),
             *assignments,
         ]
-        began = time.time()
+        started = time.time()
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env={**os.environ, ADDRESS_VARIABLE: address}
         )
-        run = _listen(process, began, int(arguments.steps * _WARM_UP_SHARE))
-        run.windows = _windows(database)
+        timings = _read_output(process, started, int(arguments.steps * _WARM_UP_SHARE))
+        timings.windows = _read_windows(database)
     ray.shutdown()
-    return run
+    return timings
 
 
-def _listen(process: subprocess.Popen[str], began: float, warm_steps: int) -> Run:
-    """
+def _read_output(process: subprocess.Popen[str], started: float, warm_steps: int) -> TrainTimings:
+    """Time a run by the lines that it prints.
+
     Raises:
-        SystemExit: the command failed; what it said was shown.
+        SystemExit: the command failed; its output was shown.
     """
     assert process.stdout is not None
-    run, before = Run(), (0, CpuTimes({}))
+    timings = TrainTimings()
+    first_step = 0
+    first_times = CpuTimes({})
     for line in process.stdout:
         print(f"  {line}", end="", file=sys.stderr, flush=True)
-        if (start := parse(line)) is not None:
-            run.start = start
-            run.start = {"interpreter": time.time() - began - sum(start.values()), **start}
-        step = re.match(r"step (\d+)/(\d+)", line)
-        if step and int(step[1]) >= warm_steps and not before[0]:
-            before = int(step[1]), CpuTimes.now()
-        elif step and before[0] and step[1] != step[2]:  # by the last one the worker may be gone
-            run.cpu, run.cpu_steps = CpuTimes.now().since(before[1]), int(step[1]) - before[0]
+        if (phases := parse(line)) is not None:
+            timings.start_seconds = {"interpreter": time.time() - started - sum(phases.values()), **phases}
+        match = re.match(r"step (\d+)/(\d+)", line)
+        if match is None:
+            continue
+        step = int(match[1])
+        if first_step and step != int(match[2]):  # by the last one the worker may be gone
+            timings.cpu_seconds = CpuTimes.now().since(first_times)
+            timings.cpu_steps = step - first_step
+        elif not first_step and step >= warm_steps:
+            first_step = step
+            first_times = CpuTimes.now()
     if process.wait():
         raise SystemExit(f"`charmnet train` ended with {process.returncode}")
-    return run
+    return timings
 
 
-def _windows(database: str) -> list[tuple[float, float]]:
-    from pipelines.tracking.server import connect
-
+def _read_windows(database: str) -> list[Window]:
     client = connect(database)
     experiment = client.get_experiment_by_name("charmnet")
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
-    names = ("pairs_per_second", "data_wait_fraction")
-    histories = [client.get_metric_history(run.info.run_id, f"throughput/{name}") for name in names]
-    values = [{entry.step: entry.value for entry in history} for history in histories]
-    return [(values[0][step], values[1][step]) for step in sorted(values[0])]
+
+    def history(name: str) -> dict[int, float]:
+        entries = client.get_metric_history(run.info.run_id, f"throughput/{name}")
+        return {entry.step: entry.value for entry in entries}
+
+    rates = history("pairs_per_second")
+    waits = history("data_wait_fraction")
+    return [Window(rates[step], waits[step]) for step in sorted(rates)]
 
 
-# -- what is told
+# -- report
 
 
-def run_figures(run: Run, bare: list[dict[str, float]], batch_size: int) -> dict[str, Any]:
-    """Rates of the windows after the warm-up, over the mean of the rates alone before and after."""
-    warm = run.windows[int(len(run.windows) * _WARM_UP_SHARE) :]
-    pairs = len(warm) / sum(1 / rate for rate, _ in warm)  # windows are of as many steps
-    alone, alone_cpu = (sum(each[name] for each in bare) / len(bare) for name in bare[0])
-    cpu = {kind: seconds / (run.cpu_steps * batch_size) for kind, seconds in run.cpu.items()}
+def run_figures(timings: TrainTimings, bare: Sequence[dict[str, float]], batch_size: int) -> dict[str, Any]:
+    """Return the rate of the windows after the warm-up, and its ratio to the mean of the rates alone.
+
+    Args:
+        timings: of the run.
+        bare: figures of `measure_bare` before and after the run.
+        batch_size: pairs of a step.
+    """
+    windows = [Window(*window) for window in timings.windows]
+    warm = windows[int(len(windows) * _WARM_UP_SHARE) :]
+    seconds_a_pair = sum(1 / window.pairs_per_second for window in warm)  # windows are of as many steps
+    alone = sum(each["pairs_per_second"] for each in bare) / len(bare)
+    alone_cpu = sum(each["cpu_seconds_a_pair"] for each in bare) / len(bare)
+    pairs = timings.cpu_steps * batch_size
+    cpu_seconds = {kind: seconds / pairs for kind, seconds in timings.cpu_seconds.items()}
+    rate = len(warm) / seconds_a_pair
+    wait = sum(window.data_wait / window.pairs_per_second for window in warm) / seconds_a_pair
     return {
-        "pairs_per_second": pairs,
-        "bare": bare,
-        "ratio": pairs / alone,
-        "cpu_seconds_a_pair": cpu,
-        "cpu_ratio": alone_cpu / sum(cpu.values()),
-        "data_wait_fraction": sum(wait / rate for rate, wait in warm) / sum(1 / rate for rate, _ in warm),
-        "windows": run.windows,
-        "start_seconds": run.start,
+        "pairs_per_second": rate,
+        "bare": list(bare),
+        "ratio": rate / alone,
+        "cpu_seconds_a_pair": cpu_seconds,
+        "cpu_ratio": alone_cpu / sum(cpu_seconds.values()),
+        "data_wait_fraction": wait,
+        "windows": windows,
+        "start_seconds": timings.start_seconds,
     }
 
 
-def draw(figures: dict[str, Any], axes: Any) -> None:
-    """Where the start goes, milestone by milestone."""
+def _comparisons(figures: dict[str, Any], recipe_name: str, config: TrainConfig) -> list[Comparison]:
+    return [
+        Comparison(
+            question=f"training, one worker, {recipe_name} recipe in {config.precision}",
+            values=(figures["pairs_per_second"],),
+            unit="pairs/s",
+            beside="the update alone, before and after",
+            beside_values=tuple(alone["pairs_per_second"] for alone in figures["bare"]),
+            ratios=(figures["ratio"],),
+        )
+    ]
+
+
+def draw(figures: dict[str, Any], figure: Figure) -> None:
+    """Draw the start, phase by phase."""
+    axes = figure.subplots()
     passed = 0.0
-    for milestone, seconds in figures["start_seconds"].items():
-        axes.barh(milestone, seconds, left=passed, color="tab:blue")
+    for phase, seconds in figures["start_seconds"].items():
+        axes.barh(phase, seconds, left=passed, color="tab:blue")
         passed += seconds
-        axes.text(passed, milestone, f" {seconds:.1f} s", va="center")
+        axes.text(passed, phase, f" {seconds:.1f} s", va="center")
     axes.invert_yaxis()
     axes.set(xlabel="seconds since the command", xlim=(0, 1.12 * passed))
 
@@ -199,17 +255,21 @@ def _rate_table(figures: dict[str, Any], config: TrainConfig) -> Table:
     table = Table("", "pairs/s", "ratio", "data wait", title=title)
     for name, alone in zip(("alone, before", "alone, after"), figures["bare"], strict=True):
         table.add_row(name, f"{alone['pairs_per_second']:.2f}", "", "")
-    rate, ratio, wait = (figures[name] for name in ("pairs_per_second", "ratio", "data_wait_fraction"))
-    table.add_row("charmnet train", f"{rate:.2f}", f"{ratio:.2f}", f"{wait:.1%}")
+    table.add_row(
+        "charmnet train",
+        f"{figures['pairs_per_second']:.2f}",
+        f"{figures['ratio']:.2f}",
+        f"{figures['data_wait_fraction']:.1%}",
+    )
     return table
 
 
 def _start_table(figures: dict[str, Any]) -> Table:
     table = Table("start", "seconds", "since the command", title="from the command to the first step's end")
     passed = 0.0
-    for milestone, seconds in figures["start_seconds"].items():
+    for phase, seconds in figures["start_seconds"].items():
         passed += seconds
-        table.add_row(milestone, f"{seconds:.1f}", f"{passed:.1f}")
+        table.add_row(phase, f"{seconds:.1f}", f"{passed:.1f}")
     return table
 
 
@@ -217,13 +277,13 @@ def _cpu_table(figures: dict[str, Any]) -> Table:
     table = Table("process", "CPU ms a pair", title="after the warm-up")
     for alone in figures["bare"]:
         table.add_row("the update alone", f"{1000 * alone['cpu_seconds_a_pair']:.1f}")
-    spent = figures["cpu_seconds_a_pair"]
-    for kind, seconds in sorted(spent.items(), key=lambda item: -item[1]):
+    cpu_seconds = figures["cpu_seconds_a_pair"]
+    for kind, seconds in sorted(cpu_seconds.items(), key=lambda item: -item[1]):
         table.add_row(kind, f"{1000 * seconds:.1f}")
-    table.add_row("all of the run", f"{1000 * sum(spent.values()):.1f}")
+    table.add_row("all of the run", f"{1000 * sum(cpu_seconds.values()):.1f}")
     table.add_row("ratio", f"{figures['cpu_ratio']:.2f}")
     return table
 
 
 if __name__ == "__main__":
-    print(json.dumps(bare(TrainConfig.from_json(json.loads(sys.argv[1])), int(sys.argv[2]))))
+    print(json.dumps(measure_bare(TrainConfig.from_json(json.loads(sys.argv[1])), int(sys.argv[2]))))

@@ -1,4 +1,4 @@
-"""A process that makes training steps when it is told to, so that updates take turns and stay apart."""
+"""Process that makes training steps on request, so that updates take turns and share no memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 
 from charmnet.methods import CharmNetMethod, CudaGraphUpdate
 from charmnet.vocabulary import Domain
-from pipelines.benchmarks.plain_update import PlainUpdate
+from pipelines.benchmarks.plain_update import PlainBatch, PlainUpdate
 from pipelines.benchmarks.processes import peak_bytes
 from pipelines.benchmarks.tensors import batches_in_memory
 
@@ -25,43 +25,63 @@ REPLAYED = ", replayed"
 WARM_UP_STEPS = {"cpu": 2, "cuda": 10}
 """By device, before steps count; on a GPU the update is recorded in them."""
 HUGE_PAGES_VARIABLE = "THP_MEM_ALLOC_ENABLE"
+_MODULE = "pipelines.benchmarks.update_worker"
 
 
 class Turn(NamedTuple):
-    """Seconds of a step on average, by the clock and of all cores of the processor."""
+    """Mean seconds of a step, by the clock and of all cores of the processor."""
 
     seconds: float
     cpu_seconds: float
 
 
 class Memory(NamedTuple):
-    """Bytes of a process at their peak, and how many came with networks, batches and steps; on a GPU its."""
+    """Memory of a process; on a GPU that of the GPU.
+
+    Attributes:
+        peak_bytes: the most that it held.
+        update_bytes: the part of it that came with networks, batches and steps.
+    """
 
     peak_bytes: int
     update_bytes: int
 
 
-class Worker:
-    """The process, seen from the one that compares.
+class UpdateWorkerOptions(NamedTuple):
+    """Update that a process makes.
 
-    Args:
+    Attributes:
         update: `PLAIN`, or the precision of this project's, perhaps with `REPLAYED`.
-        huge_pages: ask the kernel for large pages, as `charmnet train` does.
-        width, batch, threads: of the networks, in pairs, and of torch.
+        width: of the networks.
+        batch: pairs of a step.
+        threads: of torch.
         device: cpu or cuda.
     """
 
-    def __init__(
-        self, update: str, huge_pages: bool, width: int, batch: int, threads: int, device: str = "cpu"
-    ) -> None:
-        command = [sys.executable, "-m", __name__, json.dumps([update, width, batch, threads, device])]
+    update: str
+    width: int
+    batch: int
+    threads: int
+    device: str = "cpu"
+
+
+class UpdateWorker:
+    """The process, as seen from the one that compares.
+
+    Args:
+        options: the update.
+        huge_pages: ask the kernel for large pages, as `charmnet train` does.
+    """
+
+    def __init__(self, options: UpdateWorkerOptions, *, huge_pages: bool) -> None:
+        command = [sys.executable, "-m", _MODULE, json.dumps(options)]
         environment = {**os.environ, HUGE_PAGES_VARIABLE: str(int(huge_pages))}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
-    def turn(self, steps: int) -> Turn:
-        """Makes the steps."""
+    def make_steps(self, steps: int) -> Turn:
+        """Make steps and return their mean times."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(f"{steps}\n")
@@ -69,46 +89,56 @@ class Worker:
         return Turn(*json.loads(self._process.stdout.readline()))
 
     def end(self) -> Memory:
-        """Ends the process and tells its memory."""
+        """End the process and return its memory."""
         return Memory(*json.loads(self._process.communicate()[0]))
 
 
 def stepper(update: str, width: int, batch: int, device: str = "cpu") -> Callable[[], object]:
-    """One training step of the named update, ready to be made."""
-    batches = {domain: own.to(device) for domain, own in batches_in_memory(batch).items()}
+    """Return a function that makes one training step of the named update."""
+    batches = {domain: memory_batch.to(device) for domain, memory_batch in batches_in_memory(batch).items()}
     if not update.startswith(PLAIN):
         precision, replayed, _ = update.partition(REPLAYED)
         method = CharmNetMethod(width=width, precision=precision, seed=0).to(device)
-        made: Callable[..., Any] = CudaGraphUpdate(method) if replayed else method.update
-        return lambda: made(batches)
+        make_update: Callable[..., Any] = CudaGraphUpdate(method) if replayed else method.update
+        return lambda: make_update(batches)
     plain = PlainUpdate(width, device=device)
     rendered, real = (
-        (b.composite.contiguous(), b.ground_truth.contiguous(), b.foreground_mask)
-        for b in (batches[Domain.RENDERED], batches[Domain.REAL])
+        PlainBatch(
+            composite=domain_batch.composite.contiguous(),
+            ground_truth=domain_batch.ground_truth.contiguous(),
+            mask=domain_batch.foreground_mask,
+        )
+        for domain_batch in (batches[Domain.RENDERED], batches[Domain.REAL])
     )
-    styles = batches[Domain.RENDERED].composite_style, batches[Domain.RENDERED].ground_truth_style
-    return lambda: plain.update(rendered, real, styles)  # type: ignore[arg-type]
+    composite_style = batches[Domain.RENDERED].composite_style
+    ground_truth_style = batches[Domain.RENDERED].ground_truth_style
+    assert composite_style is not None
+    assert ground_truth_style is not None
+    return lambda: plain.update(rendered, real, (composite_style, ground_truth_style))
 
 
 def synchronize(device: str) -> None:
-    """Waits until a GPU has done all that it was told."""
+    """Wait until a GPU has done all its work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
-def _work(update: str, width: int, batch: int, threads: int, device: str) -> None:
-    """Answers each number of steps that it reads with a `Turn`, and the end of input with its `Memory`."""
-    torch.set_num_threads(threads)
+def serve(options: UpdateWorkerOptions) -> None:
+    """Answer each number of steps on standard input with a `Turn`, and its end with the `Memory`."""
+    torch.set_num_threads(options.threads)
     before = psutil.Process().memory_info().rss
-    step = stepper(update, width, batch, device)
+    step = stepper(options.update, options.width, options.batch, options.device)
     for line in sys.stdin:
-        started, cpu_started = time.perf_counter(), time.process_time()
-        for _ in range(int(line)):
+        steps = int(line)
+        started = time.perf_counter()
+        cpu_started = time.process_time()
+        for _ in range(steps):
             step()
-        synchronize(device)
-        passed = time.perf_counter() - started, time.process_time() - cpu_started
-        print(json.dumps([seconds / int(line) for seconds in passed]), flush=True)
-    print(json.dumps(_memory(device, before)), flush=True)
+        synchronize(options.device)
+        seconds = time.perf_counter() - started
+        cpu_seconds = time.process_time() - cpu_started
+        print(json.dumps(Turn(seconds / steps, cpu_seconds / steps)), flush=True)
+    print(json.dumps(_memory(options.device, before)), flush=True)
 
 
 def _memory(device: str, before: int) -> Memory:
@@ -120,4 +150,4 @@ def _memory(device: str, before: int) -> Memory:
 
 
 if __name__ == "__main__":
-    _work(*json.loads(sys.argv[1]))
+    serve(UpdateWorkerOptions(*json.loads(sys.argv[1])))

@@ -1,6 +1,6 @@
-"""Effect of the number of workers on training: batch norms see a worker's share of the batch, or all of it.
+r"""Effect of the number of workers on training: batch norms see a worker's share of the batch, or all of it.
 
-  python -m pipelines.benchmarks.worker_batch_norms --real URI --rendered URI --select "split == 'train'" \\
+  python -m pipelines.benchmarks.worker_batch_norms --real URI --rendered URI --select "split == 'train'" \
       --split test
 
 One process and several (gloo) learn from the same global batches and the same start. Everything but the batch
@@ -35,8 +35,8 @@ from pipelines.runtime.blocks import Block
 from pipelines.runtime.cluster import prepare_environment
 from pipelines.shards.reading import Dataset
 from pipelines.training.build import method_of, stream_specs
-from pipelines.training.loop import to_batch
 from pipelines.training.parallel import data_parallel
+from pipelines.training.streams import to_batch
 from pipelines.training.validation import Validation
 
 CPU = torch.device("cpu")

@@ -1,6 +1,6 @@
-"""The ingest beside other ways to feed a training loop: same pictures, same store, same augmentation.
+r"""The ingest beside other ways to feed a training loop: same pictures, same store, same augmentation.
 
-  python -m venv PEERS && PEERS/bin/pip install -e . albumentations boto3 litdata \\
+  python -m venv PEERS && PEERS/bin/pip install -e . albumentations boto3 litdata \
       mosaicml-streaming webdataset
   python -m pipelines.benchmarks.peers s3://BUCKET/bench --python PEERS/bin/python --json peers.json
 
@@ -13,13 +13,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+from pipelines.benchmarks.measurement import this_machine
 from pipelines.benchmarks.options import benchmark_parser
 from pipelines.benchmarks.peers.common import OWN_NAME, measure_batches
 from pipelines.benchmarks.peers.loaders import PEERS
+from pipelines.benchmarks.results import BenchmarkResult, Comparison
+
+RELEASED_WAY = "files"
+"""The peer that reads as the released code does."""
 
 OWN_STREAMS = {
     "photographs": ["limit:photographs", "exact:photographs", "exact:small-photographs"],
@@ -50,9 +60,17 @@ def main() -> None:
     if arguments.peer:
         measure_peer(arguments)
         return
-    figures = compare(arguments)
+    entries = compare(arguments)
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps(figures, indent=1))
+        result = BenchmarkResult(
+            subject="peers",
+            date=datetime.now().astimezone().date(),
+            command=shlex.join(["python", "-m", "pipelines.benchmarks.peers", *sys.argv[1:]]),
+            machine=this_machine(),
+            comparisons=tuple(comparisons(entries)),
+            figures={"entries": entries},
+        )
+        Path(arguments.json).write_text(result.model_dump_json(indent=1))
 
 
 def measure_peer(arguments: argparse.Namespace) -> None:
@@ -63,9 +81,9 @@ def measure_peer(arguments: argparse.Namespace) -> None:
     print(json.dumps(measure_batches(batches, arguments.rows)))
 
 
-def compare(arguments: argparse.Namespace) -> list[dict[str, object]]:
+def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure all ways in turns; return the figures of each turn, or its error."""
-    entries: list[dict[str, object]] = []
+    entries: list[dict[str, Any]] = []
     for turn in range(arguments.times):
         for cores in arguments.cores:
             for data in arguments.data:
@@ -75,6 +93,32 @@ def compare(arguments: argparse.Namespace) -> list[dict[str, object]]:
                         entries.append(entry)
                         print(json.dumps(entry), flush=True)
     return entries
+
+
+def comparisons(entries: Sequence[dict[str, Any]]) -> list[Comparison]:
+    """Return this project's exact streams beside torch's loader over files, the released way."""
+    by_way: dict[tuple[str, int, str], list[float]] = defaultdict(list)
+    for entry in entries:
+        released = entry["way"] == RELEASED_WAY
+        exact = (entry.get("shards"), entry.get("how")) == (entry["data"], "exact")
+        if (released or exact) and "cpu_ms_per_row" in entry:
+            by_way[entry["data"], entry["cores"], entry["way"]].append(entry["cpu_ms_per_row"])
+    rows = []
+    for (data, cores, way), values in by_way.items():
+        released_values = by_way.get((data, cores, RELEASED_WAY), [])
+        if way != OWN_NAME or len(released_values) != len(values):
+            continue
+        rows.append(
+            Comparison(
+                question=f"ingest of {data}, {cores} cores",
+                values=tuple(values),
+                unit="CPU ms a row",
+                beside="the released loader (torch's DataLoader over files)",
+                beside_values=tuple(released_values),
+                ratios=tuple(own / other for own, other in zip(values, released_values, strict=True)),
+            )
+        )
+    return rows
 
 
 def _commands(arguments: argparse.Namespace, data: str, cores: int) -> list[tuple[str, list[str]]]:
@@ -87,7 +131,7 @@ def _commands(arguments: argparse.Namespace, data: str, cores: int) -> list[tupl
     return [(name, command) for name, command in commands if name in wanted]
 
 
-def _run(command: list[str]) -> list[dict[str, object]]:
+def _run(command: list[str]) -> list[dict[str, Any]]:
     """Return the figures that a command prints, one a line, or its error in their place."""
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)

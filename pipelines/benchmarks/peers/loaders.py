@@ -84,7 +84,7 @@ def webdataset(root: str, data: str, cores: int) -> Batches:
 
     location = f"{root}/peers/webdataset/{data}"
     names = _written_once(location, lambda folder: _write_tars(folder, parquet_rows(f"{root}/shards/{data}")))
-    wds.gopen_schemes["s3"] = lambda url, mode="rb", bufsize=8192: io.BufferedReader(io.BytesIO(read(url)))
+    wds.gopen_schemes["s3"] = _open_object
 
     def batches(rows: int) -> Iterable[Any]:
         # Each worker takes its own archives and goes round; there are at least as many archives as workers.
@@ -104,6 +104,12 @@ def webdataset(root: str, data: str, cores: int) -> Batches:
         return DataLoader(dataset, BATCH_SIZE, num_workers=_workers(cores))
 
     return batches
+
+
+def _open_object(url: str, mode: str = "rb", bufsize: int = 8192) -> io.BufferedReader:
+    """Open an object in the store to be read: WebDataset calls it with all three arguments."""
+    del mode, bufsize
+    return io.BufferedReader(io.BytesIO(read(url)))
 
 
 def streaming(root: str, data: str, cores: int) -> Batches:
@@ -155,7 +161,7 @@ def litdata(root: str, data: str, cores: int) -> Batches:
     _written_once(location, write)
     options = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"]}
     # The store is on this machine, without TLS; LitData has no public option for it.
-    downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = "true"
+    downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = "true"  # noqa: SLF001 - see above
 
     class Samples(StreamingDataset):  # type: ignore[misc, unused-ignore]
         def __getitem__(self, index: Any) -> Any:

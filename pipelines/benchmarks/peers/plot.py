@@ -1,17 +1,12 @@
-"""Plot of the CPU milliseconds per row of each way on one core.
-
-python -m pipelines.benchmarks.peers.plot peers.json PICTURE.png
-"""
+"""Plot of the CPU milliseconds per row of each way on one core."""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from pathlib import Path
+from typing import Any
 
-import matplotlib as mpl
+from matplotlib.figure import Figure
 
-from pipelines.benchmarks.options import benchmark_parser
 from pipelines.benchmarks.peers.common import OWN_NAME
 
 TITLES = {"photographs": "photographs of 640x480", "pairs": "renders of 1920x1080"}
@@ -20,18 +15,16 @@ _PEER_COLOR = "#b0b0b0"
 _LIMIT_COLOR = "#e09f3e"
 
 
-def draw(source: Path, target: Path) -> None:
+def draw(figures: dict[str, Any], figure: Figure) -> None:
     """Draw the least of each way's turns, the largest at the bottom."""
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
     milliseconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for entry in json.loads(source.read_text()):
+    for entry in figures["entries"]:
         if entry["cores"] == 1 and "cpu_ms_per_row" in entry:
             way = f"{entry['shards']}, {entry['how']}" if entry["way"] == OWN_NAME else entry["way"]
             milliseconds[entry["data"]][way].append(entry["cpu_ms_per_row"])
     columns = len(milliseconds)
-    figure, axes = pyplot.subplots(1, columns, figsize=(4.5 * columns, 3.2), layout="constrained")
+    figure.set_size_inches(4.5 * columns, 3.4)
+    axes = figure.subplots(1, columns, squeeze=False)[0]
     for axis, (data, ways) in zip(axes, milliseconds.items(), strict=True):
         least = {name: min(values) for name, values in ways.items()}
         names = sorted(least, key=least.__getitem__, reverse=True)
@@ -40,23 +33,9 @@ def draw(source: Path, target: Path) -> None:
         axis.set_xlabel("CPU ms per row", fontsize=8)
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(target, dpi=110)
 
 
 def _color(way: str) -> str:
     if way.endswith(", limit"):
         return _LIMIT_COLOR
     return _OWN_COLOR if "," in way else _PEER_COLOR
-
-
-def main() -> None:
-    """Draw the figures that `--json` of the peers wrote."""
-    parser = benchmark_parser(__doc__)
-    parser.add_argument("figures", type=Path, help="that --json wrote")
-    parser.add_argument("picture", type=Path)
-    arguments = parser.parse_args()
-    draw(arguments.figures, arguments.picture)
-
-
-if __name__ == "__main__":
-    main()

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import json
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from pipelines.benchmarks.evaluate import Course, counted, evaluation_figures
+from pipelines.benchmarks.evaluate import PictureTimings, counted_range, evaluation_figures
 from pipelines.benchmarks.growth import growth_figures
 from pipelines.benchmarks.plot import plot
 from pipelines.benchmarks.processes import CpuTimes, process_kind
+from pipelines.benchmarks.results import BenchmarkResult, Machine
 from pipelines.benchmarks.synthetic_data import write_pairs
-from pipelines.benchmarks.train import Run, run_figures
+from pipelines.benchmarks.train import TrainTimings, Window, run_figures
 from pipelines.benchmarks.workers import worker_figures
 from pipelines.commands.cli import main
+
+MACHINE = Machine(processor="a processor", cores=2)
 
 
 def test_a_run_is_held_against_the_update_before_and_after_it() -> None:
     """Two of eight windows are warm-up: the rest have 4 and 2 pairs/s by turns, which is 2.67 on average."""
-    windows = [(0.1, 0.9)] * 2 + [(4.0, 0.01), (2.0, 0.04)] * 3
-    run = Run(windows, {"imports": 2.0, "first step": 1.0}, {"models": 60.0, "data tasks": 4.0}, cpu_steps=8)
+    windows = [Window(0.1, 0.9)] * 2 + [Window(4.0, 0.01), Window(2.0, 0.04)] * 3
+    run = TrainTimings(
+        windows, {"imports": 2.0, "first step": 1.0}, {"models": 60.0, "data tasks": 4.0}, cpu_steps=8
+    )
     bare = [{"pairs_per_second": rate, "cpu_seconds_a_pair": 1.8} for rate in (3.0, 3.4)]
     figures = run_figures(run, bare, batch_size=4)
     assert figures["pairs_per_second"] == pytest.approx(8 / 3)
@@ -31,10 +36,10 @@ def test_a_run_is_held_against_the_update_before_and_after_it() -> None:
 
 
 def test_pictures_count_between_a_quarter_and_nine_tenths() -> None:
-    first, last = counted(101)
+    first, last = counted_range(101)
     assert (first, last) == (25, 90)
     done = [10.0 + number / 4 for number in range(91)] + [100.0] * 10  # 4 a second, and a slow end
-    course = Course(3.0, done, {"models": 0.04, "driver": 0.01})
+    course = PictureTimings(3.0, done, {"models": 0.04, "driver": 0.01})
     forward = [{"pictures_per_second": 5.0, "cpu_seconds_a_picture": 0.045}] * 2
     figures = evaluation_figures(course, forward)
     assert figures["pictures_per_second"] == pytest.approx(4)
@@ -79,7 +84,13 @@ def test_growth_is_by_row_and_has_a_picture(tmp_path: Path) -> None:
     sizes = [{"rows": rows, "write": each, "read": each} for rows, each in spent.items()]
     figures = growth_figures(sizes)
     assert figures["grown"]["read"] == {"cpu_seconds_a_row_ratio": pytest.approx(1), "peak_ratio": 1}
-    written = {"subject": "growth", "date": "2026-01-01", "figures": figures}
-    (tmp_path / "growth.json").write_text(json.dumps(written))
+    result = BenchmarkResult(
+        subject="growth",
+        date=date(2026, 1, 1),
+        command="charmnet bench growth",
+        machine=MACHINE,
+        figures=figures,
+    )
+    (tmp_path / "growth.json").write_text(result.model_dump_json())
     plot(str(tmp_path / "growth.json"), str(tmp_path / "growth.svg"))
     assert (tmp_path / "growth.svg").read_bytes().startswith(b"<?xml")

@@ -8,7 +8,7 @@ import torch
 from charmnet.methods import CharmNetMethod
 from charmnet.methods.charmnet import RELEASED_NAMES
 from charmnet.vocabulary import Domain
-from pipelines.benchmarks.plain_update import PlainUpdate
+from pipelines.benchmarks.plain_update import PlainBatch, PlainUpdate
 from pipelines.benchmarks.update import update_figures
 from pipelines.benchmarks.update_worker import Turn
 from tests.golden_support import ruled_batches
@@ -21,7 +21,7 @@ def test_the_plain_update_is_this_projects() -> None:
         plain.networks[released].double().load_state_dict(method.modules[name].state_dict())
     batches = ruled_batches(torch.float64)
     rendered, real = (
-        (batch.composite, batch.ground_truth, batch.foreground_mask)
+        PlainBatch(batch.composite, batch.ground_truth, batch.foreground_mask)
         for batch in (batches[Domain.RENDERED], batches[Domain.REAL])
     )
     styles = batches[Domain.RENDERED].composite_style, batches[Domain.RENDERED].ground_truth_style
