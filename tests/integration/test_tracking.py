@@ -137,6 +137,18 @@ def test_what_the_server_refuses_is_isolated_and_counted(
     assert json.loads((tmp_path / "spool" / "spool.json").read_text())["dropped"] == 4
 
 
+def test_an_entry_without_its_fields_holds_up_no_other(mlflow_server: str, key: str, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    for op in ("metrics", "image", "no such kind"):
+        spool.append({"op": op})
+    spool.close()
+    tracker = open_run(mlflow_server, key, tmp_path / "spool")
+    log_steps(tracker, 1, 3)
+    assert tracker.close("FINISHED")
+    assert points(mlflow_server, key) == expected(1, 3)
+    assert json.loads((tmp_path / "spool" / "spool.json").read_text())["dropped"] == 3
+
+
 def test_steps_that_are_taken_again_do_not_double(mlflow_server: str, key: str, tmp_path: Path) -> None:
     """A node is lost with what it had not sent; the run goes on elsewhere from its checkpoint at step 50."""
     tracker = open_run(mlflow_server, key, tmp_path / "lost")
@@ -194,6 +206,7 @@ def test_a_checkpoint_that_was_removed_has_no_address_any_more(
     assert tracker.close()
     assert stored() == [uris[20], uris[30]]
     (removed,) = models("removed")
+    assert removed.name == "checkpoint-000000010"
     assert "checkpoint_uri" not in removed.tags
     assert [metric.value for metric in removed.metrics] == [10.0]
 
