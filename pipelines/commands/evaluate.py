@@ -25,7 +25,7 @@ from charmnet.errors import StorageError
 from charmnet.metrics import Protocol
 from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
 from pipelines.evaluation.per_image import FIGURES, IMAGES, per_image_parquet
-from pipelines.evaluation.report import DIMENSIONS, Report
+from pipelines.evaluation.report import DIMENSIONS, EvaluationReport
 from pipelines.runs.models import load_model, model_name
 from pipelines.runtime.console import console, progress
 from pipelines.runtime.paths import state_folder
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         for result in score_dataset(method, dataset, selection, protocol, arguments.workers):
             results.append(result)
             advance(1)
-    report = Report.over(results)
+    report = EvaluationReport.over(results)
     about = {
         "model": arguments.model,
         "data": str(dataset.location),
@@ -119,7 +119,7 @@ def _send_unsent(tracking: str) -> None:
 
 
 def figures_table(figures: Mapping[str, Any]) -> Table:
-    """What `Report.to_json` gives, for the terminal: each figure of the composites beside the harmonized."""
+    """Return a table of `EvaluationReport.to_json`: each figure of the composites beside the harmonized."""
     table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
     table.add_column("", overflow="fold")
     for heading in ("images", "MSE", "→", "fMSE", "→", "PSNR", "→"):
@@ -150,7 +150,9 @@ def _image_count(dataset: Dataset, selection: Selection) -> int | None:
     )
 
 
-def _track(tracking: str, arguments: argparse.Namespace, about: Mapping[str, str], report: Report) -> bool:
+def _track(
+    tracking: str, arguments: argparse.Namespace, about: Mapping[str, str], report: EvaluationReport
+) -> bool:
     """Records the evaluation as an MLflow run of its own; whether it arrived there."""
     run_key = uuid.uuid4().hex
     name = arguments.run_name or f"evaluate {model_name(arguments.model)}"

@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 from charmnet.errors import StorageError
 from charmnet.methods import Method
 from pipelines.commands.cli import EXIT_FAILED
-from pipelines.harmonization.files import SUFFIXES, Outcome, find_pictures, harmonize_file
+from pipelines.harmonization.files import SUFFIXES, FileResult, find_pictures, harmonize_file
 from pipelines.runs.models import load_model
 from pipelines.runtime.console import console, progress
 from pipelines.runtime.storage import Location
@@ -63,7 +63,7 @@ def _run_one(arguments: argparse.Namespace) -> int:
     if out in (composite, mask):
         raise ValueError(f"--out {out} is also what is read; choose another name")
     method = load_model(arguments.model, inference_only=True)
-    warning = harmonize_file(method, composite, mask, out, arguments.background)
+    warning = harmonize_file(method, composite, mask, out, background=arguments.background)
     if warning:
         console.print(f"warning: {mask}: {warning}", markup=False)
     console.print(f"{out}", markup=False)
@@ -83,12 +83,12 @@ def _run_many(arguments: argparse.Namespace) -> int:
     _claim(dest, {"weights_sha256": _digest(method), "background": arguments.background})
     there = set(dest.walk_files())
     pairs = [pair for pair in found.pairs if pair[0] not in there]
-    outcomes = [Outcome(path, problem=reason) for path, reason in found.incomplete]
+    outcomes = [FileResult(path, problem=reason) for path, reason in found.incomplete]
     from pipelines.harmonization.distributed import harmonize_pictures  # needs Ray, which --help does not
 
     with progress("Harmonizing", total=len(pairs)) as advance:
         for outcome in harmonize_pictures(
-            method, source, dest, pairs, arguments.background, arguments.workers
+            method, source, dest, pairs, background=arguments.background, workers=arguments.workers
         ):
             outcomes.append(outcome)
             advance(1)
@@ -118,7 +118,7 @@ def _digest(method: Method) -> str:
     return digest.hexdigest()
 
 
-def _report(dest: Location, outcomes: Iterable[Outcome], already: int) -> int:
+def _report(dest: Location, outcomes: Iterable[FileResult], already: int) -> int:
     """Says how it went, on the terminal and in failed.jsonl; returns the exit code."""
     outcomes = list(outcomes)
     failed = [outcome for outcome in outcomes if outcome.problem]

@@ -1,6 +1,7 @@
-"""Scoring spread over a cluster by Ray Data: tasks decode row groups, actors with the model score batches.
+"""Evaluation over a cluster with Ray Data: tasks decode row groups, actors with the model score batches.
 
-Errors travel as values: Ray Data wraps what a task raises beyond recognition, and stops at the first.
+Tasks return errors as values: Ray Data hides the error that a task raises among its own, and stops at the
+first.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
+import ray
+import ray.data
 
 from charmnet.arrays import Float64Array
 from charmnet.augment import TRAINING_SIZE
@@ -36,17 +39,24 @@ from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.selection import Selection
 
-Group = tuple[int, int]
+RowGroupKey = tuple[int, int]
+"""Index of a shard, and of a row group in it."""
 
-_BATCH_SIZE = 8  # of the network
-_BLOCK_BATCHES = 4  # a block costs Ray Data some ten milliseconds, whatever is in it
+_BATCH_SIZE = 8  # images that the network harmonizes at once
+_BLOCK_BATCHES = 4  # a block costs Ray Data about ten milliseconds, whatever its size
 _CPUS_PER_TASK = 0.5  # decoding and scoring share the CPUs, and a single CPU is enough for both
 _NAMED_PROBLEMS = 5
 
 _PICTURES = ("composite", "ground_truth", "foreground_mask", "scoring_mask")
 _PIXELS = np.zeros((TRAINING_SIZE, TRAINING_SIZE, 3), np.uint8)
 _BLANK = EvaluationImage(
-    "", _PIXELS, _PIXELS, _PIXELS[..., 0], _PIXELS[..., 0], Stratum(Domain.REAL, "", None, ()), 0.0
+    id="",
+    composite=_PIXELS,
+    ground_truth=_PIXELS,
+    foreground_mask=_PIXELS[..., 0],
+    scoring_mask=_PIXELS[..., 0],
+    stratum=Stratum(Domain.REAL, "", None, ()),
+    foreground_ratio=0.0,
 )
 
 
@@ -57,14 +67,18 @@ def score_dataset(
     protocol: Protocol = Protocol.STANDARD,
     workers: int | None = None,
 ) -> Iterator[ImageResult]:
-    """Every image that a selection picks, once, in the order of the shards; joins Ray or starts it.
+    """Evaluate every image that a selection picks, once, in the order of the shards; join or start Ray.
 
     Args:
-        workers: how many models are at work; by default one a GPU or, where there is none, one a CPU.
+        method: method to evaluate.
+        dataset: data set with the images.
+        selection: images to evaluate on.
+        protocol: see `charmnet.metrics.Protocol`.
+        workers: number of actors with the model; by default one per GPU, or one per CPU without GPUs.
 
     Raises:
         ValueError: the selection picks nothing.
-        DataError: rows cannot be read (names the first ones), or images were lost or doubled on the way.
+        DataError: rows cannot be read (names the first ones), or images were lost or counted twice.
     """
     groups = [
         (shard, index)
@@ -76,13 +90,13 @@ def score_dataset(
             f"--select {selection.expression!r} picks no image of {dataset.location}; it has "
             f"{dataset.manifest.selectable_names()}"
         )
-    promised: dict[Group, int] = {}
-    seen: Counter[Group] = Counter()
-    problems: dict[str, None] = {}  # in order, each once: images of one batch may share theirs
-    for block in _stream(method, (dataset, selection), protocol, groups, workers):
+    expected: dict[RowGroupKey, int] = {}
+    seen: Counter[RowGroupKey] = Counter()
+    problems: dict[str, None] = {}  # in order, each once: images of one batch may have the same
+    for block in _scored_blocks(method, dataset, selection, protocol, groups=groups, workers=workers):
         for row in _rows(block):
             group = int(row["shard"]), int(row["group"])
-            promised[group] = row["group_images"]
+            expected[group] = row["group_images"]
             seen[group] += 1
             if row["problem"]:
                 problems[str(row["problem"])] = None
@@ -93,31 +107,32 @@ def score_dataset(
             f"{dataset.location}: {len(problems)} rows or row groups cannot be evaluated: "
             f"{'; '.join(list(problems)[:_NAMED_PROBLEMS])}; `charmnet inspect --verify` checks the data"
         )
-    wrong = [group for group in groups if seen[group] != promised.get(group)]
+    wrong = [group for group in groups if seen[group] != expected.get(group)]
     if wrong:
         raise DataError(
             f"{dataset.location}: images of (shard, row group) {wrong} were lost or counted twice"
         )
 
 
-def _stream(
+def _scored_blocks(
     method: Method,
-    data: tuple[Dataset, Selection],
+    dataset: Dataset,
+    selection: Selection,
     protocol: Protocol,
-    groups: list[Group],
+    *,
+    groups: list[RowGroupKey],
     workers: int | None,
 ) -> Iterator[Block]:
     connect()
-    import ray  # reads what `connect` sets
-    import ray.data
-
     capacity = ClusterCapacity.current()
     actors = capacity.actor_count(workers, len(groups))
-    data_reference = ray.put(data)  # a manifest may be large: once for all tasks
+    data_reference = ray.put((dataset, selection))  # a manifest may be large: once for all tasks
 
     def decode(batch: Block) -> Iterator[Block]:
+        stored_dataset, stored_selection = ray.get(data_reference)
         for group in zip(batch["shard"].tolist(), batch["group"].tolist(), strict=True):
-            yield from map(pack_block, _blocks(_decoded(*ray.get(data_reference), group)))
+            images = _decoded_images(stored_dataset, stored_selection, group)
+            yield from map(pack_block, _joined(images))
 
     items = [{"shard": shard, "group": index} for shard, index in groups]
     listed = ray.data.from_items(items, override_num_blocks=len(items))
@@ -125,29 +140,30 @@ def _stream(
     scored = decoded.map_batches(
         _Scorer,
         fn_constructor_args=(ray.put(method), protocol),
-        batch_size=1,  # a block; more would have Ray Data give an actor as many row groups at once
+        batch_size=1,  # one block; with more, Ray Data would give an actor as many row groups at once
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=actors),
-        **({"num_gpus": 1} if capacity.gpus else {"num_cpus": _CPUS_PER_TASK}),  # Ray Data warns of both
+        **({"num_gpus": 1} if capacity.gpus else {"num_cpus": _CPUS_PER_TASK}),  # both: a warning
     )
-    scored.context.target_max_block_size = 1  # byte: a block is a block, and leaves when it is made
+    scored.context.target_max_block_size = 1  # byte: each block is passed on as soon as it is made
     scored.context.execution_options.preserve_order = True
     yield from map(unpack_block, scored.iter_batches(batch_size=None, batch_format="pyarrow"))
 
 
-def _blocks(blocks: Iterator[Block]) -> Iterator[Block]:
-    """As many images together as travel at once."""
-    while taken := list(islice(blocks, _BLOCK_BATCHES * _BATCH_SIZE)):
-        yield {name: np.concatenate([block[name] for block in taken]) for name in taken[0]}
+def _joined(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Join blocks of one image into blocks of as many images as are sent at once."""
+    while parts := list(islice(blocks, _BLOCK_BATCHES * _BATCH_SIZE)):
+        yield {name: np.concatenate([block[name] for block in parts]) for name in parts[0]}
 
 
-def _decoded(dataset: Dataset, selection: Selection, group: Group) -> Iterator[Block]:
-    """A row group's images, a block each; of a row that cannot be read, a block that says so."""
+def _decoded_images(dataset: Dataset, selection: Selection, group: RowGroupKey) -> Iterator[Block]:
+    """Yield a row group's images, a block each; for a row that cannot be read, a block with its problem."""
     cv2.setNumThreads(0)  # tasks are the parallelism
     try:
-        rows = list(selected_rows(dataset, selection, *group))
+        shard_index, group_index = group
+        rows = list(selected_rows(dataset, selection, shard_index, group_index))
     except CharmNetError as error:
-        yield _block(_BLANK, group, 1, str(error))
+        yield _block(_BLANK, group, 1, problem=str(error))
         return
     images = sum(map(image_count, rows))
     for row in rows:
@@ -155,17 +171,15 @@ def _decoded(dataset: Dataset, selection: Selection, group: Group) -> Iterator[B
             for image in row_images(row):
                 yield _block(image, group, images)
         except DataError as error:
-            yield _block(_BLANK, group, images, str(error))
+            yield _block(_BLANK, group, images, problem=str(error))
 
 
 class _Scorer:
-    """An actor with the model: scores blocks of images and passes on what could not be read."""
+    """Actor with the model, which scores blocks of images and passes on images that could not be read."""
 
-    def __init__(self, method_reference: Any, protocol: Protocol) -> None:
-        import ray
-
+    def __init__(self, method_reference: ray.ObjectRef[Method], protocol: Protocol) -> None:
         self.device = assigned_device()
-        self.method: Method = ray.get(method_reference).to(self.device)
+        self.method = ray.get(method_reference).to(self.device)
         self.protocol = protocol
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -187,7 +201,7 @@ class _Scorer:
         return pack_block(labels | {"problem": np.array(problems), "errors": errors})
 
 
-def _block(image: EvaluationImage, group: Group, group_images: int, problem: str = "") -> Block:
+def _block(image: EvaluationImage, group: RowGroupKey, group_images: int, problem: str = "") -> Block:
     stratum = image.stratum
     labels = {
         "id": image.id,
@@ -207,20 +221,23 @@ def _rows(block: Block) -> Iterator[dict[str, Any]]:
         yield {name: values[index] for name, values in block.items()}
 
 
-def _labels(row: Mapping[str, Any]) -> tuple[str, Stratum, float]:
+def _labels(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that `EvaluationImage` and `ImageResult` have in common."""
     domain, subset, category, splits = json.loads(row["stratum"])
-    stratum = Stratum(Domain(domain), subset, category, tuple(splits))
-    return str(row["id"]), stratum, float(row["foreground_ratio"])
+    return {
+        "id": str(row["id"]),
+        "stratum": Stratum(Domain(domain), subset, category, tuple(splits)),
+        "foreground_ratio": float(row["foreground_ratio"]),
+    }
 
 
 def _image(row: Mapping[str, Any]) -> EvaluationImage:
-    identity, stratum, foreground_ratio = _labels(row)
-    pictures = {name: row[name] for name in _PICTURES}
-    return EvaluationImage(identity, stratum=stratum, foreground_ratio=foreground_ratio, **pictures)
+    return EvaluationImage(**_labels(row), **{name: row[name] for name in _PICTURES})
 
 
 def _result(row: Mapping[str, Any]) -> ImageResult:
-    return ImageResult(*_labels(row), _errors(row["errors"][:3]), _errors(row["errors"][3:]))
+    composite, harmonized = row["errors"][:3], row["errors"][3:]
+    return ImageResult(**_labels(row), composite=_errors(composite), harmonized=_errors(harmonized))
 
 
 def _errors(values: Float64Array) -> ImageErrors:

@@ -1,8 +1,8 @@
-"""Scoring images in one process: `charmnet evaluate` spreads it over a cluster, training validates with it.
+"""Images to evaluate on, and their evaluation in one process, by validation and by `distributed`.
 
-report = Report()
-for batch in batched(evaluation_images(dataset, selection, shard_index, group_index), 8):
-    report.merge(Report.over(evaluate_images(method, batch)))
+images = list(evaluation_images(dataset, selection, shard_index, group_index))
+report = EvaluationReport.over(evaluate_images(method, images))
+report.to_json()["all"]["harmonized"]["fmse"]
 """
 
 from __future__ import annotations
@@ -40,28 +40,34 @@ from pipelines.shards.selection import Selection
 
 @dataclass(frozen=True)
 class EvaluationImage:
-    """One composite with its ground truth at the evaluation's size.
-
-    Attributes:
-        id: the row's; of a scene's composites `<id>:<background condition>:<foreground condition>`.
-        composite, ground_truth: [S,S,3] uint8.
-        foreground_mask: [S,S] uint8 as the network takes it. scoring_mask: [S,S] uint8 for fMSE.
-        foreground_ratio: of the stored picture.
-    """
+    """Composite with its ground truth, both resized to [S,S]."""
 
     id: str
+    """Id of the row; for a scene's composites `<id>:<background condition>:<foreground condition>`."""
+
     composite: UInt8Array
+    """[S,S,3] uint8 RGB."""
+
     ground_truth: UInt8Array
+    """[S,S,3] uint8 RGB."""
+
     foreground_mask: MaskArray
+    """[S,S] uint8, 0 or 1, as the network takes it."""
+
     scoring_mask: MaskArray
+    """[S,S] uint8, 0 or 1, over which fMSE is measured."""
+
     stratum: Stratum
+    """Domain, subset, category and splits of the row."""
+
     foreground_ratio: float
+    """Share of the stored picture's area that is foreground, 0 to 1."""
 
 
 def evaluation_images(
     dataset: Dataset, selection: Selection, shard_index: int, group_index: int, size: int = TRAINING_SIZE
 ) -> Iterator[EvaluationImage]:
-    """The images of one row group that a selection picks, in file order; see `row_images`."""
+    """Yield the images of one row group that a selection picks, in file order; see `row_images`."""
     for row in selected_rows(dataset, selection, shard_index, group_index):
         yield from row_images(row, size)
 
@@ -69,18 +75,22 @@ def evaluation_images(
 def selected_rows(
     dataset: Dataset, selection: Selection, shard_index: int, group_index: int
 ) -> Iterator[Row]:
-    """The rows of one row group that a selection picks: read at once, unpacked one at a time."""
+    """Yield the rows of one row group that a selection picks: read at once, unpacked one at a time."""
     table = dataset.read_row_group(shard_index, group_index)
     return (table.slice(index, 1).to_pylist()[0] for index in dataset.selected_rows(table, selection))
 
 
 def image_count(row: Row) -> int:
-    """How many images a row is evaluated as: one, or of a scene all its ordered pairs."""
+    """Return how many images a row is evaluated as: one, or for a scene the number of its ordered pairs."""
     return 1 if row_kind(row) is RowKind.PAIR else len(_ordered_pairs(row))
 
 
 def row_images(row: Row, size: int = TRAINING_SIZE) -> Iterator[EvaluationImage]:
-    """A row's images; of a scene all ordered pairs of conditions, or those that its list names.
+    """Yield a row's images; for a scene all ordered pairs of conditions, or those that its list names.
+
+    Args:
+        row: row of a data set.
+        size: S, in pixels.
 
     Raises:
         DataError: a picture is broken or sizes differ; names the row.
@@ -94,8 +104,7 @@ def row_images(row: Row, size: int = TRAINING_SIZE) -> Iterator[EvaluationImage]
             "scoring_mask": scoring_mask(row["foreground_mask"], size),
         }
         for identity, composite, ground_truth in _full_size_images(row, mask):
-            if not composite.shape == ground_truth.shape == (*mask.shape, 3):
-                raise DataError(f"sizes differ: {composite.shape}, {ground_truth.shape} and {mask.shape}")
+            _require_equal_sizes(composite, ground_truth, mask)
             yield EvaluationImage(identity, resize(composite, size), resize(ground_truth, size), **common)
     except (DataError, ValueError) as error:
         raise DataError(f"{row['id']}: {error}") from error
@@ -107,11 +116,13 @@ def evaluate_images(
     protocol: Protocol = Protocol.STANDARD,
     device: torch.device | str = "cpu",
 ) -> list[ImageResult]:
-    """Harmonizes a batch and measures it.
+    """Harmonize a batch and measure its errors.
 
     Args:
+        method: method to evaluate.
         images: one batch, all of one size.
-        device: where the method is.
+        protocol: see `charmnet.metrics.Protocol`.
+        device: device of the method.
 
     Raises:
         WeightsError: an output holds NaN or infinite values; names the images.
@@ -120,29 +131,39 @@ def evaluate_images(
     _require_finite(output, [image.id for image in images])
     results = []
     for image, harmonized in zip(images, to_uint8(output, protocol), strict=True):
-        given, truth = (
-            reference_uint8(pixels[None], protocol)[0] for pixels in (image.composite, image.ground_truth)
+        composite = reference_uint8(image.composite[None], protocol)[0]
+        ground_truth = reference_uint8(image.ground_truth[None], protocol)[0]
+        results.append(
+            ImageResult(
+                id=image.id,
+                stratum=image.stratum,
+                foreground_ratio=image.foreground_ratio,
+                composite=image_errors(composite, ground_truth, image.scoring_mask, protocol),
+                harmonized=image_errors(harmonized, ground_truth, image.scoring_mask, protocol),
+            )
         )
-        errors = (image_errors(p, truth, image.scoring_mask, protocol) for p in (given, harmonized))
-        results.append(ImageResult(image.id, image.stratum, image.foreground_ratio, *errors))
     return results
 
 
 def network_inputs(
     images: Sequence[EvaluationImage], device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
-    """[B,3,S,S] normalised composites and [B,1,S,S] foreground masks on a device."""
-    composite, mask = (
-        torch.from_numpy(np.stack([getattr(image, name) for image in images]))
-        for name in ("composite", "foreground_mask")
-    )
+    """Return [B,3,S,S] normalised composites and [B,1,S,S] foreground masks on a device."""
+    composite = torch.from_numpy(np.stack([image.composite for image in images]))
+    mask = torch.from_numpy(np.stack([image.foreground_mask for image in images]))
     return image_from_uint8(composite, device), mask_from_uint8(mask, device)
 
 
+def _require_equal_sizes(composite: UInt8Array, ground_truth: UInt8Array, mask: MaskArray) -> None:
+    if not composite.shape == ground_truth.shape == (*mask.shape, 3):
+        raise DataError(f"sizes differ: {composite.shape}, {ground_truth.shape} and {mask.shape}")
+
+
 def _require_finite(output: Tensor, ids: Sequence[str]) -> None:
-    """Whole numbers have no NaN: it would become a black pixel and a figure that looks like one."""
-    least, most = output.amin((1, 2, 3)), output.amax((1, 2, 3))  # NaN if there is any
-    finite = (least.isfinite() & most.isfinite()).tolist()
+    """Refuse NaN and infinite values, which rounding to uint8 would turn into ordinary black pixels."""
+    smallest = output.amin((1, 2, 3))  # NaN if there is any
+    largest = output.amax((1, 2, 3))
+    finite = (smallest.isfinite() & largest.isfinite()).tolist()
     bad = [identity for identity, good in zip(ids, finite, strict=True) if not good]
     if bad:
         raise WeightsError(
@@ -152,14 +173,14 @@ def _require_finite(output: Tensor, ids: Sequence[str]) -> None:
 
 
 def _ordered_pairs(row: Row) -> list[tuple[int, int]]:
-    """(background, foreground) conditions of a scene's composites, ascending."""
+    """Return (background, foreground) conditions of a scene's composites, ascending."""
     if row["pairs"] is None:
         return list(permutations(range(NUM_CONDITIONS), 2))
     return sorted((pair["background"], pair["foreground"]) for pair in row["pairs"])
 
 
 def _full_size_images(row: Row, mask: MaskArray) -> Iterator[tuple[str, UInt8Array, UInt8Array]]:
-    """(id, composite, ground truth) of each of a row's images."""
+    """Yield (id, composite, ground truth) of each of a row's images at their stored size."""
     if row_kind(row) is RowKind.PAIR:
         yield row["id"], decode_rgb(row["composite"]), decode_rgb(row["ground_truth"])
         return

@@ -10,10 +10,7 @@ import pyarrow.parquet as pq
 from pipelines.evaluation.report import ImageResult
 
 FIGURES = ("mse", "fmse", "psnr")
-
-
 IMAGES = ("composite", "harmonized")
-
 
 PER_IMAGE_SCHEMA = pa.schema(
     [
@@ -23,14 +20,14 @@ PER_IMAGE_SCHEMA = pa.schema(
         pa.field("category", pa.string()),
         pa.field("splits", pa.list_(pa.string()), nullable=False),
         pa.field("foreground_ratio", pa.float64(), nullable=False),
-        *(pa.field(f"{whose}_{figure}", pa.float64()) for whose in IMAGES for figure in FIGURES),
+        *(pa.field(f"{image}_{figure}", pa.float64()) for image in IMAGES for figure in FIGURES),
     ]
 )
-"""Of `--per-image`: one row an image; a figure that is not defined is null."""
+"""Schema of `--per-image`: one row per image; a figure that is not defined is null."""
 
 
 def per_image_parquet(results: Sequence[ImageResult]) -> bytes:
-    """A parquet file of `PER_IMAGE_SCHEMA` with a row for each result."""
+    """Return a parquet file of `PER_IMAGE_SCHEMA` with a row for each result."""
     rows = [
         {
             "id": result.id,
@@ -40,8 +37,8 @@ def per_image_parquet(results: Sequence[ImageResult]) -> bytes:
             "splits": list(result.stratum.splits),
             "foreground_ratio": result.foreground_ratio,
             **{
-                f"{whose}_{figure}": getattr(getattr(result, whose), figure)
-                for whose in IMAGES
+                f"{image}_{figure}": getattr(getattr(result, image), figure)
+                for image in IMAGES
                 for figure in FIGURES
             },
         }
@@ -49,4 +46,5 @@ def per_image_parquet(results: Sequence[ImageResult]) -> bytes:
     ]
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, PER_IMAGE_SCHEMA), sink)
-    return sink.getvalue().to_pybytes()
+    parquet: bytes = sink.getvalue().to_pybytes()
+    return parquet

@@ -1,4 +1,4 @@
-"""What was measured over images, summed by group: tables, JSON, metrics."""
+"""Figures of an evaluation: sums over images by group, as JSON and as metrics."""
 
 from __future__ import annotations
 
@@ -15,65 +15,71 @@ from charmnet.metrics import (
 from pipelines.shards.manifest import Stratum
 
 NO_NAME = "none"
-"""Stands for the category of images that have none."""
+"""Name of the group of images without a category."""
 
+DIMENSIONS = ("subset", "split", "category", "foreground_ratio")
+"""Kinds of groups; where a split has a subset's name, the metrics of that name are the split's."""
 
-DIMENSIONS = ("subset", "split", "category", "foreground_ratio")  # a split wins where a subset has its name
-
-
-_UNUSUAL = re.compile(r"[^\w\-. ]")  # what the tracking server refuses in names, and "/", which divides them
+_UNUSUAL = re.compile(r"[^\w\-. ]")  # characters that the tracking server refuses in names, and "/"
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What was measured of one image: the composite's errors and the harmonized image's."""
+    """Errors of one image, before and after harmonization."""
 
     id: str
+    """Id of the image; see `EvaluationImage`."""
+
     stratum: Stratum
+    """Domain, subset, category and splits of the image."""
+
     foreground_ratio: float
+    """Share of the stored picture's area that is foreground, 0 to 1."""
+
     composite: ImageErrors
+    """Errors of the composite."""
+
     harmonized: ImageErrors
+    """Errors of the harmonized image."""
 
 
 @dataclass
-class Report:
-    """Sums over images: of all, and by split, subset, category and foreground ratio.
-
-    Attributes:
-        sums: {(dimension, name): {"composite": ..., "harmonized": ...}}; ("all", "") is over all images.
-    """
+class EvaluationReport:
+    """Sums over images: over all, and by split, subset, category and foreground ratio."""
 
     sums: dict[tuple[str, str], dict[str, ErrorSums]] = field(default_factory=dict)
+    """{(dimension, name): {"composite": ..., "harmonized": ...}}; ("all", "") is over all images."""
 
     @classmethod
-    def over(cls, results: Iterable[ImageResult]) -> Report:
+    def over(cls, results: Iterable[ImageResult]) -> EvaluationReport:
+        """Sum up results."""
         report = cls()
         for result in results:
             report.add(result)
         return report
 
     def add(self, result: ImageResult) -> None:
-        """Counts one image in every group that it belongs to."""
+        """Count one image in every group that it belongs to."""
         sums = {"composite": ErrorSums.of(result.composite), "harmonized": ErrorSums.of(result.harmonized)}
         for group in _groups_of(result):
             self._add(group, sums)
 
-    def merge(self, other: Report) -> None:
-        """Takes in what another worker counted."""
+    def merge(self, other: EvaluationReport) -> None:
+        """Add the sums of another worker."""
         for group, sums in other.sums.items():
             self._add(group, sums)
 
     def _add(self, group: tuple[str, str], sums: dict[str, ErrorSums]) -> None:
-        mine = self.sums.get(group, {})
-        self.sums[group] = {name: mine.get(name, ErrorSums()) + value for name, value in sums.items()}
+        previous = self.sums.get(group, {})
+        self.sums[group] = {name: previous.get(name, ErrorSums()) + value for name, value in sums.items()}
 
     @property
     def count(self) -> int:
-        """Images in it."""
+        """Number of images."""
         return self.sums["all", ""]["harmonized"].count if self.sums else 0
 
     def to_json(self) -> dict[str, Any]:
-        """{"all": FIGURES, "split": {NAME: FIGURES}, and so subset, category and foreground_ratio}.
+        """Return {"all": FIGURES, "split": {NAME: FIGURES}, and so subset, category and foreground_ratio}.
 
         FIGURES are {"composite": {"mse", "fmse", "psnr"}, "harmonized": {...}, "count", "undefined"}, where
         "undefined" counts the images that have no fMSE (no foreground left) or no PSNR (no error).
@@ -87,22 +93,22 @@ class Report:
         return report
 
     def metrics(self) -> dict[str, float]:
-        """What is defined of it under the tracker's names: `eval/<group>/[composite_]{mse,fmse,psnr}`.
+        """Return the defined figures under the tracker's names: `eval/<group>/[composite_]{mse,fmse,psnr}`.
 
         A group is `all`, a split or subset by its name, `category_<name>` or `foreground_ratio_<bin>`.
         """
         metrics = {}
         for (dimension, name), sums in sorted(self.sums.items(), key=lambda item: _sort_key(item[0])):
             group = {"all": "all", "split": name, "subset": name}.get(dimension, f"{dimension}_{name}")
-            for whose, prefix in (("harmonized", ""), ("composite", "composite_")):
-                for figure, value in sums[whose].means().items():
+            for image, prefix in (("harmonized", ""), ("composite", "composite_")):
+                for figure, value in sums[image].means().items():
                     if value is not None:
                         metrics[f"eval/{metric_name(group)}/{prefix}{figure}"] = value
         return metrics
 
 
 def metric_name(name: str) -> str:
-    """A group's name as the tracking server takes it."""
+    """Return a group's name as the tracking server accepts it."""
     return _UNUSUAL.sub("_", name)
 
 

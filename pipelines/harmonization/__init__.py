@@ -1,0 +1,1 @@
+"""Harmonizing the pictures of a folder, at full size and over a cluster."""

@@ -1,4 +1,4 @@
-"""Which files of a folder belong together as composite and mask, and harmonizing one such pair."""
+"""Pairs of composite and mask among the files of a folder, and harmonization of one pair."""
 
 from __future__ import annotations
 
@@ -16,55 +16,61 @@ from pipelines.runtime.storage import Location
 
 _ENCODERS: dict[str, Callable[..., bytes]] = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
 SUFFIXES = tuple(_ENCODERS)
-"""Of pictures that are read and written: PNG without loss, JPEG of quality 95."""
+"""File name suffixes of pictures: PNG without loss, JPEG of quality 95."""
 
 MASK_ENDING = ".mask.png"
-_COMPOSITES, _MASKS, _GROUND_TRUTHS = "composite_images", "masks", "real_images"
+_COMPOSITES = "composite_images"
+_MASKS = "masks"
+_GROUND_TRUTHS = "real_images"
 
 
 @dataclass(frozen=True)
-class Found:
-    """Paths relative to the source.
-
-    Attributes:
-        pairs: (composite, mask). incomplete: (composite, what is missing).
-    """
+class PictureFiles:
+    """Composites of a source, as paths relative to it."""
 
     pairs: list[tuple[str, str]]
+    """(composite, mask)."""
+
     incomplete: list[tuple[str, str]]
+    """(composite, reason why it has no mask)."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How it went with one composite: all empty where all is well."""
+class FileResult:
+    """Result for one composite: written without remarks if problem and warning are empty."""
 
     path: str
+    """Path of the composite, relative to the source."""
+
     problem: str = ""
+    """Reason why nothing was written."""
+
     warning: str = ""
+    """Remark about the mask of a picture that was written."""
 
 
-def find_pictures(paths: Iterable[str]) -> Found:
-    """Composites and their masks among the files of a source.
+def find_pictures(paths: Iterable[str]) -> PictureFiles:
+    """Find composites and their masks among the files of a source.
 
     In a folder composite_images, NAME.jpg has its mask in the folder masks beside it: NAME.png, or NAME.png
-    without NAME's last piece after "_" (iHarmony4) or "-" (RdHarmony). Elsewhere its mask is NAME.mask.png
-    beside it. Suffixes may be in capitals. Files of folders masks and real_images and other kinds of file are
-    no composites.
+    without NAME's last part after "_" (iHarmony4) or "-" (RdHarmony). Elsewhere its mask is NAME.mask.png
+    beside it. Suffixes may be in capitals. Files of folders masks and real_images, and files of other kinds,
+    are not composites.
     """
     files = sorted(path for path in paths if PurePosixPath(path).suffix.lower() in SUFFIXES)
-    by_name = {_with_lower_suffix(path): path for path in files}  # .png comes after .PNG, and wins
+    by_name = {_with_lower_suffix(path): path for path in files}  # .png sorts after .PNG, and wins
     pairs, incomplete = [], []
     for path in files:
-        place = PurePosixPath(path)
-        if _with_lower_suffix(path).endswith(MASK_ENDING) or place.parent.name in (_MASKS, _GROUND_TRUTHS):
+        folder = PurePosixPath(path).parent.name
+        if _with_lower_suffix(path).endswith(MASK_ENDING) or folder in (_MASKS, _GROUND_TRUTHS):
             continue
-        candidates = _masks_of(place)
+        candidates = _masks_of(PurePosixPath(path))
         mask = next((by_name[candidate] for candidate in candidates if candidate in by_name), None)
         if mask is None:
             incomplete.append((path, f"no mask; expected {' or '.join(candidates)}"))
         else:
             pairs.append((path, mask))
-    return Found(pairs, incomplete)
+    return PictureFiles(pairs, incomplete)
 
 
 def _with_lower_suffix(path: str) -> str:
@@ -73,7 +79,7 @@ def _with_lower_suffix(path: str) -> str:
 
 
 def _masks_of(composite: PurePosixPath) -> list[str]:
-    """Where a composite's mask may lie, the likeliest first."""
+    """Return the paths that a composite's mask may have, the likeliest first."""
     if composite.parent.name != _COMPOSITES:
         return [str(composite.with_name(f"{composite.stem}{MASK_ENDING}"))]
     masks = composite.parent.with_name(_MASKS)
@@ -86,10 +92,19 @@ def harmonize_file(
     composite: Location,
     mask: Location,
     out: Location,
+    *,
     background: bool = False,
     device: torch.device | str = "cpu",
 ) -> str | None:
-    """Harmonizes one picture and writes the result as its suffix says.
+    """Harmonize one picture and write the result in the format of its suffix.
+
+    Args:
+        method: method that harmonizes.
+        composite: picture to read.
+        mask: mask of its foreground.
+        out: picture to write.
+        background: let the background change as well; otherwise its pixels stay.
+        device: device of the method.
 
     Returns:
         A warning about the mask, if there is one.
@@ -114,15 +129,24 @@ def harmonize_file(
 
 def try_file(
     method: Method,
-    folders: tuple[Location, Location],
+    source: Location,
+    dest: Location,
     pair: tuple[str, str],
+    *,
     background: bool,
     device: torch.device | str,
-) -> Outcome:
-    """`harmonize_file` for a pair of the source (the first folder), whose failure is an outcome too."""
-    (source, dest), (composite, mask) = folders, pair
+) -> FileResult:
+    """Harmonize a (composite, mask) of the source, and return a failure as a result; see `harmonize_file`."""
+    composite, mask = pair
     try:
-        places = (source / composite, source / mask, dest / composite)
-        return Outcome(composite, warning=harmonize_file(method, *places, background, device) or "")
+        warning = harmonize_file(
+            method,
+            source / composite,
+            source / mask,
+            dest / composite,
+            background=background,
+            device=device,
+        )
     except CharmNetError as error:
-        return Outcome(composite, problem=str(error))
+        return FileResult(composite, problem=str(error))
+    return FileResult(composite, warning=warning or "")

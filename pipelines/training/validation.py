@@ -26,7 +26,7 @@ from pipelines.evaluation.images import (
     row_images,
     selected_rows,
 )
-from pipelines.evaluation.report import Report, metric_name
+from pipelines.evaluation.report import EvaluationReport, metric_name
 from pipelines.runtime.retry import retry_storage
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.rows import Row
@@ -82,10 +82,10 @@ class Validation:
         """
         scores: dict[str, float] = {}
         for split in self.splits:
-            report, self._left_out = Report(), 0
+            report, self._left_out = EvaluationReport(), 0
             images = self.split_images(split, self.rank, self.num_workers)
             while batch := list(islice(images, _BATCH_SIZE)):
-                report.merge(Report.over(evaluate_images(method, batch, device=device)))
+                report.merge(EvaluationReport.over(evaluate_images(method, batch, device=device)))
             groups = self._groups(split)
             for (kind, name), sums in zip(groups, self._merged(report, groups, device), strict=True):
                 scores |= _named([split, name] if kind == "subset" else [split], sums)
@@ -155,7 +155,7 @@ class Validation:
         return [("all", ""), *(("subset", name) for name in sorted(subsets) if len(subsets) > 1)]
 
     def _merged(
-        self, report: Report, groups: list[tuple[str, str]], device: torch.device
+        self, report: EvaluationReport, groups: list[tuple[str, str]], device: torch.device
     ) -> list[dict[str, ErrorSums]]:
         """Each group's sums over all workers."""
         names = ("composite", "harmonized")

@@ -16,7 +16,7 @@ from charmnet.weights import save_checkpoint
 from pipelines.commands.cli import main
 from pipelines.evaluation.distributed import score_dataset
 from pipelines.evaluation.images import evaluate_images, evaluation_images
-from pipelines.evaluation.report import Report
+from pipelines.evaluation.report import EvaluationReport
 from pipelines.runs.models import load_model
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
@@ -53,7 +53,7 @@ def test_figures_are_those_of_one_process_with_every_image_once(
         for shard, group, _ in dataset.manifest.groups()
         for image in evaluation_images(dataset, selection, shard, group)
     ]
-    expected = Report.over(evaluate_images(load_model(model), images)).to_json()
+    expected = EvaluationReport.over(evaluate_images(load_model(model), images)).to_json()
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures.pop("about")["digest"] == dataset.manifest.digest
     assert set(figures) == {"all", "split", "subset", "category", "foreground_ratio"}

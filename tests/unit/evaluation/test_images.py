@@ -18,7 +18,7 @@ from charmnet.metrics import ImageErrors, Protocol
 from charmnet.vocabulary import Domain
 from pipelines.commands.evaluate import figures_table
 from pipelines.evaluation.images import evaluate_images, image_count, row_images
-from pipelines.evaluation.report import ImageResult, Report
+from pipelines.evaluation.report import EvaluationReport, ImageResult
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import Row, pair_row, scene_row
 from tests.factories import foreground, photograph
@@ -143,7 +143,9 @@ def result(mse: float, stratum: Stratum = REAL, ratio: float = 0.1, fmse: float 
 
 
 def test_the_report_counts_every_image_in_each_of_its_groups():
-    report = Report.over([result(10.0), result(20.0, ratio=0.01), result(60.0, RENDERED, 0.5, fmse=None)])
+    report = EvaluationReport.over(
+        [result(10.0), result(20.0, ratio=0.01), result(60.0, RENDERED, 0.5, fmse=None)]
+    )
     value = report.to_json()
     assert json.loads(json.dumps(value)) == value
     assert value["all"] == {
@@ -164,7 +166,7 @@ def test_the_report_counts_every_image_in_each_of_its_groups():
 
 def test_metrics_have_the_trackers_names():
     unusual = Stratum(Domain.REAL, "HCOCO", None, ("my (test)/list",))
-    metrics = Report.over([result(10.0), result(20.0, unusual)]).metrics()
+    metrics = EvaluationReport.over([result(10.0), result(20.0, unusual)]).metrics()
     assert metrics["eval/all/mse"] == 15.0
     assert metrics["eval/IHD_test/mse"] == 10.0
     assert metrics["eval/HCOCO/composite_mse"] == 30.0
@@ -175,9 +177,9 @@ def test_metrics_have_the_trackers_names():
 
 
 def test_an_empty_report_has_nulls():
-    assert Report().to_json()["all"] == {}
-    assert Report().count == 0
-    assert Report().metrics() == {}
+    assert EvaluationReport().to_json()["all"] == {}
+    assert EvaluationReport().count == 0
+    assert EvaluationReport().metrics() == {}
 
 
 RESULTS = st.builds(
@@ -192,10 +194,10 @@ RESULTS = st.builds(
 @settings(deadline=None)
 @given(st.lists(st.tuples(RESULTS, st.integers(0, 3)), min_size=1))
 def test_workers_reports_merge_to_the_whole(results):
-    whole = Report.over(r for r, _ in results)
-    merged = Report()
+    whole = EvaluationReport.over(r for r, _ in results)
+    merged = EvaluationReport()
     for worker in (2, 0, 3, 1):
-        merged.merge(pickle.loads(pickle.dumps(Report.over(r for r, w in results if w == worker))))
+        merged.merge(pickle.loads(pickle.dumps(EvaluationReport.over(r for r, w in results if w == worker))))
     assert merged.sums.keys() == whole.sums.keys()
     for group, sums in whole.sums.items():
         for name, value in sums.items():
@@ -203,7 +205,7 @@ def test_workers_reports_merge_to_the_whole(results):
 
 
 def test_the_table_shows_what_the_json_holds():
-    figures = Report.over([result(10.0), result(30.0, RENDERED, 0.5)]).to_json()
+    figures = EvaluationReport.over([result(10.0), result(30.0, RENDERED, 0.5)]).to_json()
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(figures_table(json.loads(json.dumps({**figures, "about": {"model": "x"}}))))
     lines = {words[0]: words[1:] for line in console.export_text().splitlines() if (words := line.split())}
@@ -214,5 +216,5 @@ def test_the_table_shows_what_the_json_holds():
 def test_the_table_leaves_the_released_splits_names_whole_on_a_narrow_terminal():
     base = Stratum(Domain.REAL, "HCOCO", None, ("IHD_nonhuman_train",))
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(figures_table(Report.over([result(10_000.0, base, fmse=10_000.0)]).to_json()))
+    console.print(figures_table(EvaluationReport.over([result(10_000.0, base, fmse=10_000.0)]).to_json()))
     assert "IHD_nonhuman_train " in console.export_text()

@@ -61,7 +61,9 @@ def folder(tmp_path: Path) -> Location:
 
 @pytest.mark.parametrize("background", [False, True])
 def test_the_background_stays_to_the_pixel_unless_it_is_asked_for(method, folder, background):
-    warning = harmonize_file(method, folder / "in.jpg", folder / "mask.png", folder / "out.png", background)
+    warning = harmonize_file(
+        method, folder / "in.jpg", folder / "mask.png", folder / "out.png", background=background
+    )
     assert warning is not None  # 200 is neither 0 nor 255
     before, after = (decode_rgb((folder / name).read_bytes()) for name in ("in.jpg", "out.png"))
     outside = decode_rgb((folder / "mask.png").read_bytes())[..., 0] == 0
@@ -109,7 +111,7 @@ def test_a_model_whose_output_is_not_finite_harmonizes_nothing(folder):
     with pytest.raises(WeightsError, match=r"in\.jpg .*NaN"):
         harmonize_file(broken, folder / "in.jpg", folder / "mask.png", folder / "out.png")
     pair = ("in.jpg", "mask.png")
-    outcome = try_file(broken, (folder, folder / "results"), pair, background=False, device="cpu")
+    outcome = try_file(broken, folder, folder / "results", pair, background=False, device="cpu")
     assert "NaN" in outcome.problem
 
 

@@ -13,7 +13,7 @@ from pipelines.conversion.build import EntriesTask
 from pipelines.conversion.iharmony4 import IHarmony4
 from pipelines.conversion.lists import Categories, read_list
 from pipelines.evaluation.images import evaluate_images, evaluation_images
-from pipelines.evaluation.report import Report
+from pipelines.evaluation.report import EvaluationReport
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Manifest
 from pipelines.shards.reading import Dataset
@@ -82,7 +82,7 @@ def test_scores_are_those_of_evaluation(dataset: Dataset) -> None:
         for shard, group, _ in dataset.manifest.groups()
         for image in evaluation_images(dataset, Selection("split == 'IHD_test'"), shard, group)
     ]
-    expected = Report.over(evaluate_images(method, images)).to_json()["all"]
+    expected = EvaluationReport.over(evaluate_images(method, images)).to_json()["all"]
     for figure in ("mse", "fmse", "psnr"):
         np.testing.assert_allclose(
             scores[f"eval/IHD_test/{figure}"], expected["harmonized"][figure], rtol=1e-9
