@@ -123,7 +123,7 @@ def connect(tracking_uri: str) -> MlflowClient:
     """
     for name, value in _CLIENT_DEFAULTS.items():
         os.environ.setdefault(name, value)
-    from mlflow import MlflowClient  # takes more than a second of a core: only where a server is used
+    from mlflow import MlflowClient  # noqa: PLC0415 - MLflow takes more than a second of a core to load
 
     # MLflow reads the variable when it is first imported, which may have been before it was set.
     logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())

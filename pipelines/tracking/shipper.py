@@ -142,7 +142,7 @@ class Shipper(threading.Thread):
 
     def _connect(self, entries: list[SpoolEntry]) -> RunWriter:
         client = self._client
-        from pipelines.tracking import run_writer, runs  # they load MLflow, for which only this thread waits
+        from pipelines.tracking import run_writer, runs  # noqa: PLC0415 - they load MLflow
 
         experiment_id = runs.experiment_id_of(client, self._identity.experiment)
         stored = runs.find_runs(client, experiment_id, self._identity.run_key)

@@ -1,6 +1,6 @@
-"""How busy a machine is, sampled beside a run.
+"""Load of a machine, sampled during a run.
 
-MLflow's own monitor stops for good when the server is away for a while; this one logs through the tracker.
+MLflow's own monitor stops for good when the server is unreachable for a while; this one uses the tracker.
 """
 
 from __future__ import annotations
@@ -17,9 +17,14 @@ from pipelines.tracking.tracker import Tracker
 
 
 class SystemSampler:
-    """Logs processors, memory, network and NVIDIA GPUs as `system/<node>/...` while its `with` block lasts.
+    """Context manager that logs processors, memory, network and NVIDIA GPUs as `system/<node>/...`.
 
-    One a node is enough. GPUs are seen where `pynvml` can be imported and finds a driver.
+    One sampler per node is enough. GPUs are logged if `pynvml` can be imported and finds a driver.
+
+    Args:
+        tracker: tracker to log to.
+        node: name of the machine in the metrics.
+        interval_seconds: time between two samples.
     """
 
     def __init__(self, tracker: Tracker, node: str, interval_seconds: float = 10.0) -> None:
@@ -33,7 +38,7 @@ class SystemSampler:
         self._thread = threading.Thread(target=self._run, name="system-sampler", daemon=True)
 
     def __enter__(self) -> SystemSampler:
-        psutil.cpu_percent()  # the first call only sets the mark
+        psutil.cpu_percent()  # the first call only starts the measurement
         self._thread.start()
         return self
 
@@ -45,17 +50,20 @@ class SystemSampler:
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_seconds):
-            sample = {**self._host(), **self._accelerators()}
+            sample = {**self._host_metrics(), **self._gpu_metrics()}
             self._tracker.log_metrics({f"{self._prefix}/{key}": value for key, value in sample.items()}, None)
 
-    def _host(self) -> dict[str, float]:
-        memory, network, now = psutil.virtual_memory(), psutil.net_io_counters(), time.monotonic()
+    def _host_metrics(self) -> dict[str, float]:
+        memory = psutil.virtual_memory()
+        network = psutil.net_io_counters()
+        now = time.monotonic()
         seconds = now - self._sampled_at
         rates = {
             "network_received_bytes_per_second": (network.bytes_recv - self._network.bytes_recv) / seconds,
             "network_sent_bytes_per_second": (network.bytes_sent - self._network.bytes_sent) / seconds,
         }
-        self._network, self._sampled_at = network, now
+        self._network = network
+        self._sampled_at = now
         return {
             "cpu_percent": psutil.cpu_percent(),
             "memory_percent": memory.percent,
@@ -63,7 +71,7 @@ class SystemSampler:
             **rates,
         }
 
-    def _accelerators(self) -> dict[str, float]:
+    def _gpu_metrics(self) -> dict[str, float]:
         sample = {}
         for index, gpu in enumerate(self._gpus):
             assert self._nvml is not None

@@ -108,7 +108,7 @@ class Tracker:
         """Return the records that have not reached the server, of bounded size, to store in a checkpoint."""
         return b""
 
-    def close(self, status: RunStatus | None = None, timeout_seconds: float = 60.0) -> bool:
+    def close(self, status: RunStatus | None = None, timeout_seconds: float = 60.0) -> bool:  # noqa: ARG002
         """Send all remaining records, then end the run.
 
         Args:
