@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises what `job.make_shards` raises, and ValueError; 0 when the data set is complete."""
+    """Raises what `make_shards` raises, and ValueError; 0 when the data set is complete."""
     _check(args)
     photos, masks = Location.of(args.photos), Location.of(args.masks)
     if photos == masks:

@@ -96,7 +96,7 @@ def _add_archives(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises what `job.make` raises; 0 when the data set is complete."""
+    """Raises what `build_dataset` raises; 0 when the data set is complete."""
     if args.max_size is not None and args.max_size < 1:
         raise ValueError(f"--max-size is {args.max_size}, expected at least 1")
     if not 0 <= args.max_rejected <= 1:
