@@ -225,7 +225,8 @@ def _task(
 
 
 def _released_files(scene: Row) -> dict[str, bytes]:
-    folder, name = scene["subset"], scene_name(scene)
+    folder = scene["subset"]
+    name = scene_name(scene)
     pictures = {
         f"{folder}/real_images/{name}-{condition + 1:02d}.jpg": data
         for condition, data in enumerate(scene["images"])

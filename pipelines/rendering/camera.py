@@ -60,7 +60,9 @@ class FilmCamera:
         # All layers as one mesh: the integrator's time grows with the number of shapes.
         world = {"type": "scene", "sensor": fine.sensor(1), "all": joined.shape({"type": "diffuse"})}
         seen = trace(mi.load_dict(world), {"type": "aov", "aovs": CHANNELS}, seed)
-        normals, uv, is_hit = seen[..., :3], seen[..., 3:5], seen[..., 5] > 0
+        normals = seen[..., :3]
+        uv = seen[..., 3:5]
+        is_hit = seen[..., 5] > 0
         triangle = seen[..., 6].astype(np.int64)
         albedo = np.zeros_like(normals)
         albedo[is_hit] = _albedo(layers, triangle[is_hit], uv[is_hit])

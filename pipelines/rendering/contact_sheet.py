@@ -46,7 +46,8 @@ def condition_sheet(scenes: Sequence[Row]) -> Image.Image:
     captions = [*map(_caption, CaptureCondition), "mask"]
     width = CAPTION_WIDTH + len(columns) * (TILE_WIDTH + GAP)
     sheet = Image.new("RGB", (width, CAPTION_HEIGHT + len(captions) * (height + GAP)), PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_SIZE)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(FONT_SIZE)
     for line, caption in enumerate(captions):
         middle = CAPTION_HEIGHT + line * (height + GAP) + height // 2
         draw.text((GAP, middle), caption, INK, font, anchor="lm")

@@ -70,7 +70,8 @@ def render_view(
         DataError: the scene has no foreground or more than one, or a mesh file cannot be read.
     """
     mi.set_variant(variant)
-    layers, camera = layers_of(scene), FilmCamera(scene.camera, width, height)
+    layers = layers_of(scene)
+    camera = FilmCamera(scene.camera, width, height)
     guides = camera.guides(layers, seed)
     samples = samples_per_pixel * (INDOOR_SAMPLING if scene.indoor else 1)
     world = World(layers, camera.sensor(samples), MAX_DEPTH[scene.indoor])

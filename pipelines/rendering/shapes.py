@@ -143,7 +143,8 @@ def _(shape: Lathe) -> Mesh:
 
 @to_mesh.register
 def _(shape: Extrusion) -> Mesh:
-    outline, bevel = np.array(shape.outline), shape.bevel_meters
+    outline = np.array(shape.outline)
+    bevel = shape.bevel_meters
     if not 0 <= bevel <= shape.width / 2 or shape.width <= 0:
         raise ValueError(f"{shape}: the width must be above 0 and the bevel at most half of it")
     turns = np.linspace(0, np.pi / 2, BEVEL_SEGMENTS + 1) if bevel else np.zeros(1)

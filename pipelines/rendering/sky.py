@@ -77,7 +77,8 @@ def _radiances(sky: ClearSky, toward: Float64Array, **scale: float) -> Float64Ar
     plugin = {"type": "sunsky", "sun_direction": _toward_sun(sky).tolist(), "turbidity": sky.turbidity}
     # All directions in one change of variant: Mitsuba reloads its integrators at each change.
     with mi.variant_context(_VARIANT):
-        emitter, seen = mi.load_dict({**plugin, **scale}), mi.SurfaceInteraction3f()
+        emitter = mi.load_dict({**plugin, **scale})
+        seen = mi.SurfaceInteraction3f()
         return np.array([_seen(emitter, seen, direction) for direction in toward], np.float64)
 
 

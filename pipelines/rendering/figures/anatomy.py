@@ -201,7 +201,8 @@ def stand(physique: Physique, posture: Posture) -> Body:
 
 def torso(body: Body) -> tuple[Tube, ...]:
     """Build the trunk from the shoulders to the waist, of two columns side by side."""
-    physique, size = body.physique, body.physique.height
+    physique = body.physique
+    size = body.physique.height
     thick = size * physique.girth
     middle = (body.arms[0].shoulder + body.arms[1].shoulder) / 2
     tubes = list(shoulders(body))
@@ -223,7 +224,8 @@ def shoulders(body: Body) -> tuple[Tube, ...]:
     base = shifted(body.neck, z=-0.012 * size)
     tubes = []
     for joints in body.arms:
-        nape, middle = shifted(body.neck, z=0.014 * size), body.neck + 0.62 * (joints.shoulder - body.neck)
+        nape = shifted(body.neck, z=0.014 * size)
+        middle = body.neck + 0.62 * (joints.shoulder - body.neck)
         tubes += [
             limb(base, joints.shoulder, 0.033 * size, 0.023 * body.thickness),
             limb(nape, shifted(middle, z=0.004 * size), 0.026 * size, 0.024 * body.thickness),
@@ -233,7 +235,8 @@ def shoulders(body: Body) -> tuple[Tube, ...]:
 
 def seat(body: Body) -> tuple[Tube, ...]:
     """Build the trunk from the waist to the hips, belly included."""
-    physique, size = body.physique, body.physique.height
+    physique = body.physique
+    size = body.physique.height
     thick = size * physique.girth
     hips = (0.054 + 0.004 * physique.feminine) * thick
     tubes = []
@@ -257,7 +260,8 @@ def neck(body: Body) -> tuple[Tube, ...]:
 
 def arm(body: Body, index: int, reach: float = 2.0) -> tuple[Tube, ...]:
     """Build an arm from the shoulder down to `reach`: 1 is the elbow, 2 the wrist."""
-    joints, size = body.arms[index], body.thickness * (1 - 0.12 * body.physique.feminine)
+    joints = body.arms[index]
+    size = body.thickness * (1 - 0.12 * body.physique.feminine)
     return _chain(
         (joints.shoulder, joints.elbow, joints.wrist), ((0.0275, 0.0235), (0.0245, 0.0165)), size, reach
     )
@@ -265,7 +269,8 @@ def arm(body: Body, index: int, reach: float = 2.0) -> tuple[Tube, ...]:
 
 def leg(body: Body, index: int, reach: float = 2.0) -> tuple[Tube, ...]:
     """Build a leg from the hip down to `reach`: 1 is the knee, 2 the ankle."""
-    joints, size = body.legs[index], body.thickness
+    joints = body.legs[index]
+    size = body.thickness
     chain = _chain((joints.hip, joints.knee, joints.ankle), ((0.049, 0.0325), (0.0335, 0.0215)), size, reach)
     if reach <= 1.3:
         return chain

@@ -40,7 +40,8 @@ def cake(rng: np.random.Generator) -> Thing:
     icing = Material(vary(rng, paint(pick(rng, ICINGS))), 0.35)
     filling = Material(paint(pick(rng, FILLINGS)), 0.5)
     cut = rng.uniform(35, 55) if rng.random() < 0.6 else 0.0
-    layers, layer = int(rng.integers(2, 5)), rng.uniform(0.024, 0.032)
+    layers = int(rng.integers(2, 5))
+    layer = rng.uniform(0.024, 0.032)
     plate = 0.018
     parts = [_plate(radius * 1.35)]
     for index in range(layers):

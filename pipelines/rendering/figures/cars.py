@@ -110,7 +110,8 @@ def _arch(center: float, body: _Body) -> Points:
 
 def _hull(body: _Body, coat: Material) -> list[Part]:
     """Build the body below the windows, open at the wheels, and the dark floor behind the openings."""
-    half, low = body.length / 2, body.clearance
+    half = body.length / 2
+    low = body.clearance
     foot, rear_foot = body.screen[0], body.back[1]
     outline = [
         (-half + 0.12, low),
@@ -138,7 +139,8 @@ def _hull(body: _Body, coat: Material) -> list[Part]:
 
 def _cabin(body: _Body, coat: Material) -> list[Part]:
     """Build roof and pillars in the body's colour, and the windows between them."""
-    width, rise = body.width - 0.14, body.roof_rise
+    width = body.width - 0.14
+    rise = body.roof_rise
     (foot, top), (rear_top, rear_foot) = body.screen, body.back
     base = (0.0, 0.0, body.belt)
     middle = (top + rear_top) / 2
@@ -179,7 +181,8 @@ def _side_windows(body: _Body) -> list[Points]:
     def rear(z: float) -> float:
         return rear_foot + (rear_top - rear_foot) * z / body.roof_rise - 0.13
 
-    count, post = body.side_windows, 0.05
+    count = body.side_windows
+    post = 0.05
     cuts = [front(high) + (rear(high) - front(high)) * share for share in ((0.47,), (0.38, 0.74))[count - 2]]
     lefts = [(front(low), front(high)), *((cut + post, cut + post) for cut in cuts)]
     rights = [*((cut - post, cut - post) for cut in cuts), (rear(low), rear(high))]
@@ -191,7 +194,8 @@ def _side_windows(body: _Body) -> list[Points]:
 
 def _face(rng: np.random.Generator, body: _Body) -> list[Part]:
     """Build headlamps, grille, air intake and number plate."""
-    y, level = -body.length / 2, body.bonnet - 0.15
+    y = -body.length / 2
+    level = body.bonnet - 0.15
     grille = pick(rng, ((body.width * 0.42, 0.16), (body.width * 0.5, 0.1), (body.width * 0.3, 0.2)))
     side = body.width / 2 - 0.3
     parts = [
@@ -216,7 +220,8 @@ def _face(rng: np.random.Generator, body: _Body) -> list[Part]:
 
 def _tail(rng: np.random.Generator, body: _Body) -> list[Part]:
     """Build tail lamps, number plate, bumper and exhaust."""
-    y, level = body.length / 2, body.deck - 0.2
+    y = body.length / 2
+    level = body.deck - 0.2
     tall = rng.uniform(0.13, 0.26)
     plate = Material(pick(rng, (paint("e8e8e2"), paint("d8b830"))), 0.4)
     parts = [
@@ -237,7 +242,8 @@ def _tail(rng: np.random.Generator, body: _Body) -> list[Part]:
 
 def _flanks(body: _Body, coat: Material, has_trim: bool) -> list[Part]:
     """Build door gaps and handles, sills and mirrors."""
-    half, sill = body.width / 2, body.clearance
+    half = body.width / 2
+    sill = body.clearance
     (foot, top), _ = body.screen, body.back
     gap = Material(shade(coat.color, 0.25), 0.6)
     tall = body.belt - 0.06 - sill - 0.1
@@ -285,7 +291,8 @@ def road_wheel(
 ) -> list[Part]:
     """Build a tyre on an alloy rim whose outside faces `side` (-1 or 1) along x; no spokes: a hub cap."""
     x, y, z = middle
-    half, rim = width / 2, radius * 0.68
+    half = width / 2
+    rim = radius * 0.68
     tread = ((rim, -half), (radius - 0.035, -half), (radius, -half + 0.04), (radius, half - 0.04))
     tyre = (*tread, (radius - 0.035, half), (rim, half), (rim, -half))
     ring = ((rim - 0.03, -half * 0.95), (rim, -half * 0.95), (rim, half * 0.95), (rim - 0.03, half * 0.95))

@@ -94,7 +94,8 @@ def cow(rng: np.random.Generator) -> Thing:
     coat = Material(vary(rng, breed.coat, 0.08), 0.9)
     parts = [blended(body, coat, SMOOTHING_METERS, RESOLUTION_METERS)]
     if breed.patch is not None:
-        patches, blots = Material(breed.patch, 0.85), _patches(rng)
+        patches = Material(breed.patch, 0.85)
+        blots = _patches(rng)
         parts.append(blended(grown(body, 0.007), patches, SMOOTHING_METERS, RESOLUTION_METERS, blots))
     if breed.dairy:
         teats = mirrored(limb((0.06, y, 0.6), (0.065, y, 0.49), 0.02, 0.014) for y in (0.36, 0.5))
@@ -180,7 +181,8 @@ def _face(head: Frame, breed: Breed) -> list[Part]:
 
 
 def _hooves(legs: tuple[tuple[Tube, ...], ...]) -> list[Part]:
-    horn, ground = Material(HOOF, 0.6), beyond((0, 0, 0), (0, 0, -1))
+    horn = Material(HOOF, 0.6)
+    ground = beyond((0, 0, 0), (0, 0, -1))
     hooves = []
     for chain in legs:
         x, y, _ = chain[-1].end

@@ -112,7 +112,8 @@ def _trousers(rng: np.random.Generator, body: Body, shorts: bool, belted: bool) 
     legs = [grown(leg(body, index, reach), ease + 0.012 * shorts) for index in (0, 1)]
     tubes = (*grown(seat(body), ease), *legs[0], *legs[1])
     waistband = shifted(body.waist, z=-0.015 * body.physique.height)
-    below, cuffs = beyond(waistband, (0, 0, -1)), tuple(_end_of(chain[-1]) for chain in legs)
+    below = beyond(waistband, (0, 0, -1))
+    cuffs = tuple(_end_of(chain[-1]) for chain in legs)
     parts = [blended(tubes, cloth, SMOOTHING_METERS, RESOLUTION_METERS, (below,), cuffs)]
     if belted:
         lower = beyond(shifted(waistband, z=-0.04), (0, 0, -1))
@@ -149,7 +150,8 @@ def _skirt_alone(rng: np.random.Generator, body: Body) -> Part:
 
 def _jacket(rng: np.random.Generator, body: Body) -> Part:
     """Build a jacket that is open in front, from the collar down to its buttons."""
-    size, ease = body.physique.height, 0.022
+    size = body.physique.height
+    ease = 0.022
     cloth = Material(vary(rng, pick(rng, JACKETS)), float(pick(rng, (0.5, 0.9, 0.95))))
     sleeves = [grown(arm(body, index, 1.95), ease + 0.003) for index in (0, 1)]
     covered = (*sleeves[0], *sleeves[1])

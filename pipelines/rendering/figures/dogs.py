@@ -134,11 +134,13 @@ def _legs(rng: np.random.Generator, breed: Breed) -> tuple[tuple[Tube, ...], ...
     for side, front, swing in ((1, True, 1), (-1, False, 1), (-1, True, -1), (1, False, -1)):
         step = swing * stride + rng.uniform(-0.02, 0.02)
         if front:
-            at, radii = -0.4 * breed.length, (0.1, 0.068, 0.04, 0.036, 0.042)
+            at = -0.4 * breed.length
+            radii = (0.1, 0.068, 0.04, 0.036, 0.042)
             points = ((0.1, 0, 0.66), (0.115, 0.05 + 0.2 * step, 0.47), (0.105, step * 0.7, 0.2),
                       (0.105, -0.01 + step, 0.06), (0.105, -0.055 + step, 0.036))  # fmt: skip
         else:
-            at, radii = 0.44 * breed.length, (0.13, 0.085, 0.042, 0.034, 0.041)
+            at = 0.44 * breed.length
+            radii = (0.13, 0.085, 0.042, 0.034, 0.041)
             points = ((0.085, 0, 0.7), (0.115, -0.07 + 0.3 * step, 0.46), (0.11, 0.11 + 0.8 * step, 0.24),
                       (0.11, 0.07 + step, 0.06), (0.11, 0.02 + step, 0.036))  # fmt: skip
         lift = 0.45 * (breed.legs - 1)
@@ -176,7 +178,8 @@ def _ears(breed: Breed) -> tuple[Tube, ...]:
 
 
 def _tail(rng: np.random.Generator, breed: Breed) -> tuple[Tube, ...]:
-    wag, root = float(rng.uniform(-0.1, 0.1)), 0.42 * breed.length
+    wag = float(rng.uniform(-0.1, 0.1))
+    root = 0.42 * breed.length
     lift = 0.45 * (breed.legs - 1) + 0.85
     steps = {
         "hanging": ((0.1, 0.0), (0.2, -0.08), (0.24, -0.25), (0.26, -0.4)),
@@ -199,7 +202,8 @@ def _markings(
     """Build the markings in the second colour as thin layers over body and head."""
     if breed.marking is None:
         return []
-    fur, lift = Material(vary(rng, breed.marking, 0.08), 0.9), 0.45 * (breed.legs - 1)
+    fur = Material(vary(rng, breed.marking, 0.08), 0.9)
+    lift = 0.45 * (breed.legs - 1)
     on_body, on_head = MARKINGS[breed.marked](rng, breed.length, lift)
     floor = beyond((0, 0, 0), (0, 0, -1))
     parts = [blended(grown(body, 0.006), fur, SMOOTHING, RESOLUTION, on_body, (floor,))]
@@ -252,7 +256,8 @@ MARKINGS = {"saddle": _saddle, "spots": _spots, "white": _white, "points": _poin
 
 
 def _face(rng: np.random.Generator, head: Frame, breed: Breed) -> list[Part]:
-    dark, tip = Material((0.01, 0.009, 0.008), 0.15), 0.09 + breed.muzzle
+    dark = Material((0.01, 0.009, 0.008), 0.15)
+    tip = 0.09 + breed.muzzle
     nose = (limb((0.014, tip + 0.012, -0.03), (-0.014, tip + 0.012, -0.03), 0.026),)
     eyes = mirrored((lump((0.06, 0.125, 0.03), 0.021),))
     parts = [blended(head.tubes(nose), dark, 0.01, 0.007), blended(head.tubes(eyes), dark, 0.0, 0.007)]

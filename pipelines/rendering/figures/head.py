@@ -147,7 +147,8 @@ def _hair(rng: np.random.Generator, frame: HeadFrame, hair: Material, long: bool
 
 def _combed(rng: np.random.Generator) -> tuple[Tube, ...]:
     """Build locks that run across the top of the head to one side."""
-    side, turns = pick(rng, SIDES), np.radians([-25, 15, 50, 80])
+    side = pick(rng, SIDES)
+    turns = np.radians([-25, 15, 50, 80])
     volume = rng.uniform(0.0, 0.04)
     locks = []
     for y in np.linspace(-0.3, 0.3, 7):
@@ -172,7 +173,8 @@ def _long_hair(rng: np.random.Generator, frame: HeadFrame, hair: Material, hat: 
         end = 0.12 if style == "bob" else rng.uniform(-0.6, -0.15)
         for angle in np.radians(np.linspace(-105, 105, 11)):
             out = np.array([np.sin(angle), np.cos(angle), 0])
-            wave, last = rng.uniform(-0.02, 0.03), end + rng.uniform(-0.05, 0.05)
+            wave = rng.uniform(-0.02, 0.03)
+            last = end + rng.uniform(-0.05, 0.05)
             path = [
                 shifted(0.33 * out, y=0.05, z=0.68),
                 shifted((0.37 + wave) * out, y=0.04, z=0.4),

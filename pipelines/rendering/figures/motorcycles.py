@@ -77,7 +77,9 @@ def motorcycle(rng: np.random.Generator) -> Thing:
 
 def _wheel(y: float, width: float, spoked: bool) -> list[Part]:
     """Build tyre, rim, hub, brake disc, and wire spokes or six cast ones."""
-    middle, half, rim = (0.0, y, WHEEL_RADIUS), width / 2, WHEEL_RADIUS - 0.085
+    middle = (0.0, y, WHEEL_RADIUS)
+    half = width / 2
+    rim = WHEEL_RADIUS - 0.085
     tyre = ((rim, -half * 0.8), (rim + 0.04, -half), (WHEEL_RADIUS - 0.015, -half * 0.6), (WHEEL_RADIUS, 0))
     mirrored = ((WHEEL_RADIUS - 0.015, half * 0.6), (rim + 0.04, half), (rim, half * 0.8), (rim, -half * 0.8))
     ring = ((rim - 0.025, -half * 0.7), (rim, -half * 0.75), (rim, half * 0.75), (rim - 0.025, half * 0.7))
@@ -132,7 +134,8 @@ def _mudguard(y: float, span: tuple[float, float], width: float, coat: Material)
 
 def _frame(build: _Build) -> list[Part]:
     y, z = build.head
-    rear, seat = build.wheelbase / 2, build.seat
+    rear = build.wheelbase / 2
+    seat = build.seat
     parts = [
         *bent_tube(
             ((0, y, z), (0, -0.3, 0.36), (0, -0.2, 0.24), (0, 0.2, 0.24), (0, 0.28, 0.42)), 0.026, BLACK
@@ -214,7 +217,8 @@ def _tank_and_seat(rng: np.random.Generator, build: _Build, coat: Material) -> l
 
 
 def _rear(build: _Build, coat: Material) -> list[Part]:
-    rear, seat = build.wheelbase / 2, build.seat
+    rear = build.wheelbase / 2
+    seat = build.seat
     parts = [
         _mudguard(rear, (5, 115), 0.19, coat),
         box((0.12, 0.06, 0.06), (0, rear + 0.12, seat + 0.0), TAIL_LENS, bevel=0.02),

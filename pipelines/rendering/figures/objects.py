@@ -144,7 +144,8 @@ def _label(rng: np.random.Generator, radius: float, edges: tuple[float, float], 
     low, high = edges
     paper, ink = Material(pick(rng, PAPERS), 0.6), Material(vary(rng, pick(rng, CAPS)), 0.5)
     bands = [(low, high, paper), (low + 0.02, low + 0.05, ink)]
-    middle, half = (low + high) / 2 + 0.02, rng.uniform(0.03, 0.06)
+    middle = (low + high) / 2 + 0.02
+    half = rng.uniform(0.03, 0.06)
     bands.append((middle - half, middle + half, ink))
     return [
         _scaled(

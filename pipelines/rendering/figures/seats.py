@@ -46,9 +46,13 @@ def couch(rng: np.random.Generator) -> Thing:
     seats = int(rng.integers(2, 4))
     cloth = _upholstery(rng, pick(rng, FABRICS))
     pillow = _upholstery(rng, pick(rng, FABRICS))
-    arm, seat, depth = rng.uniform(0.16, 0.26), rng.uniform(0.4, 0.46), rng.uniform(0.85, 0.95)
+    arm = rng.uniform(0.16, 0.26)
+    seat = rng.uniform(0.4, 0.46)
+    depth = rng.uniform(0.85, 0.95)
     inner = seats * rng.uniform(0.58, 0.66)
-    width, foot, back = inner + 2 * arm, rng.uniform(0.06, 0.14), rng.uniform(0.78, 0.9)
+    width = inner + 2 * arm
+    foot = rng.uniform(0.06, 0.14)
+    back = rng.uniform(0.78, 0.9)
     arm_height = rng.uniform(0.56, 0.66)
     rear = depth / 2
     parts = [
@@ -140,7 +144,9 @@ def _wooden_chair(rng: np.random.Generator) -> list[Part]:
     wood = _wood(rng)
     cover = pick(rng, (wood, _upholstery(rng, pick(rng, FABRICS))))
     wide, deep, seat, top = rng.uniform(0.4, 0.46), rng.uniform(0.4, 0.44), 0.45, rng.uniform(0.85, 1.0)
-    x, y, leg = wide / 2 - 0.025, deep / 2 - 0.025, rng.uniform(0.016, 0.022)
+    x = wide / 2 - 0.025
+    y = deep / 2 - 0.025
+    leg = rng.uniform(0.016, 0.022)
     post = (
         (y - leg, 0),
         (y + leg, 0),
@@ -238,7 +244,8 @@ def _shell_chair(rng: np.random.Generator) -> list[Part]:
 
 def _bar_stool(rng: np.random.Generator) -> list[Part]:
     """Build a high round seat with a low back, on splayed legs with a foot ring."""
-    wood, cloth = pick(rng, (_wood(rng), BLACK, STEEL)), _upholstery(rng, pick(rng, FABRICS))
+    wood = pick(rng, (_wood(rng), BLACK, STEEL))
+    cloth = _upholstery(rng, pick(rng, FABRICS))
     seat = rng.uniform(0.66, 0.76)
     cushion = (
         (0, seat - 0.04),

@@ -50,7 +50,8 @@ def land(stage: Stage, color: Color, grain_meters: float = 1.5) -> None:
     turn = rng.uniform(0, 360)
     for index in range(5):
         angle = math.radians(turn + 72 * index + rng.uniform(-25, 25))
-        distance, width = rng.uniform(260, 330), rng.uniform(70, 150)
+        distance = rng.uniform(260, 330)
+        width = rng.uniform(70, 150)
         far = shade(vary(rng, color), 0.7)
         hill = ball((width, width * 0.8, rng.uniform(9, 30)), (0, 0, -2), mingled(far, shade(far, 0.7), 9))
         at = (distance * math.cos(angle), distance * math.sin(angle), 0)
@@ -109,17 +110,20 @@ def wall(
         material: material of the wall.
         thickness: metres.
     """
-    y = thickness / 2
+
+    def stretch(left: float, right: float, bottom: float, top: float) -> Part:
+        middle = ((left + right) / 2, thickness / 2, bottom)
+        return block((right - left, thickness, top - bottom), middle, material)
+
     parts = []
     start = -length / 2
     for middle, wide, sill, tall in openings:
-        parts.append(_stretch(start, middle - wide / 2, 0, height, y, thickness, material))
-        parts.append(_stretch(middle - wide / 2, middle + wide / 2, 0, sill, y, thickness, material))
-        parts.append(
-            _stretch(middle - wide / 2, middle + wide / 2, sill + tall, height, y, thickness, material)
-        )
-        start = middle + wide / 2
-    parts.append(_stretch(start, length / 2, 0, height, y, thickness, material))
+        left, right = middle - wide / 2, middle + wide / 2
+        parts.append(stretch(start, left, bottom=0, top=height))
+        parts.append(stretch(left, right, bottom=0, top=sill))
+        parts.append(stretch(left, right, bottom=sill + tall, top=height))
+        start = right
+    parts.append(stretch(start, length / 2, bottom=0, top=height))
     return Thing("wall", Role.STRUCTURE, tuple(parts))
 
 
@@ -138,7 +142,8 @@ def grandstand(rng: np.random.Generator, length: float) -> Thing:
     concrete = mingled(paint("a8a59e"), paint("94918a"), 0.5)
     steel = Material(vary(rng, paint("8a8f94")), 0.5)
     seats = [Material(vary(rng, paint(srgb), 0.2), 0.5) for srgb in pick(rng, SEATS)]
-    rows, parts = 7, []
+    rows = 7
+    parts = []
     for row in range(rows):
         y, z = 0.9 * row, 0.9 + 0.45 * row
         parts.append(block((length, 0.9, z), (0, y, 0), concrete))
@@ -174,9 +179,3 @@ def floodlight_mast(rng: np.random.Generator) -> Thing:
 
 def _slab(name: str, size: tuple[float, float], material: Material, top: float = 0.0) -> Thing:
     return Thing(name, Role.GROUND, (block((*size, 0.5), (0, 0, top - 0.5), material),))
-
-
-def _stretch(
-    left: float, right: float, bottom: float, top: float, y: float, thickness: float, material: Material
-) -> Part:
-    return block((right - left, thickness, top - bottom), ((left + right) / 2, y, bottom), material)

@@ -26,7 +26,8 @@ def build(stage: Stage) -> None:
     rng = stage.rng
     land(stage, pick(rng, (*GRASSES, *GRASSES, *STUBBLES)), 1.0)
     woods_around(stage, 60, 130, 7)
-    soil, bend = pick(rng, SOILS), rng.uniform(-0.004, 0.004)
+    soil = pick(rng, SOILS)
+    bend = rng.uniform(-0.004, 0.004)
     line = [(float(x), bend * x * x) for x in range(-80, 81, 4)]
     stage.put(
         ribbon("track", line, rng.uniform(2.4, 3.2), mingled(soil, pick(rng, SOILS), 0.3)), (0, 0, 0.015)
@@ -45,7 +46,9 @@ def build(stage: Stage) -> None:
 def _farm(stage: Stage) -> None:
     """Put a house and a barn in the background, and two lamps."""
     rng = stage.rng
-    side, x, y = rng.choice([-1, 1]), rng.uniform(-35, 35), rng.uniform(30, 48)
+    side = rng.choice([-1, 1])
+    x = rng.uniform(-35, 35)
+    y = rng.uniform(30, 48)
     yaw = (0 if side > 0 else 180) + rng.uniform(-25, 25)
     stage.put_if_free(buildings.house(rng, 11, 8, 2, gabled=True), (x, side * y, 0), yaw)
     stage.put_if_free(buildings.house(rng, 18, 10, 1, gabled=True), (x + 19, side * (y + 3), 0), yaw + 60)
@@ -61,7 +64,8 @@ def _fences(stage: Stage) -> None:
     # The one of the fewest parts of three: mostly rails between posts.
     fence = min((street.fence(rng, 9.0) for _ in range(3)), key=lambda fence: len(fence.parts))
     for side in (-1, 1):
-        y, gap = side * rng.uniform(9, 13), int(rng.integers(5))
+        y = side * rng.uniform(9, 13)
+        gap = int(rng.integers(5))
         for index in range(5):
             if index != gap:
                 stage.put_if_free(fence, (9.1 * (index - 2), y, 0), 0 if side > 0 else 180)

@@ -135,7 +135,8 @@ def _along_walls(stage: Stage, sides: tuple[Side, ...]) -> None:
 def _lamps(stage: Stage, width: float, height: float) -> None:
     """Put pendant lamps along the middle; in some halls they burn by day."""
     rng = stage.rng
-    drop, night_only = rng.uniform(1.0, 2.0), bool(rng.random() < 0.5)
+    drop = rng.uniform(1.0, 2.0)
+    night_only = bool(rng.random() < 0.5)
     color = pick(rng, (WARM_WHITE, COOL_WHITE))
     lamp = furniture.ceiling_lamp(rng, drop)
     for x in (-width / 3, 0.0, width / 3):

@@ -61,7 +61,8 @@ class _Path:
 def _offer(stage: Stage, path: _Path) -> None:
     """Offer pieces of the path first, then lawns."""
     for x in (-9.0, -4.0, 0.0, 4.0, 9.0):
-        at, yaw = (x, path.middle(x), 0.015), path.yaw(x)
+        at = (x, path.middle(x), 0.015)
+        yaw = path.yaw(x)
         stage.offer(Use.WALKING, at, (2, path.width / 2 - 0.4), yaw)
         stage.offer(Use.DRIVING, at, (1.5, 0.2), yaw, heading=yaw + stage.rng.choice([90, 270]))
         stage.offer(Use.SITTING, at, (2, path.width / 2 - 0.4), yaw)
@@ -74,9 +75,11 @@ def _offer(stage: Stage, path: _Path) -> None:
 def _beside_path(stage: Stage, path: _Path) -> None:
     rng = stage.rng
     color = pick(rng, (WARM_WHITE, COOL_WHITE))
-    lamp, first = street.post_lamp(rng), rng.uniform(-4, 4)
+    lamp = street.post_lamp(rng)
+    first = rng.uniform(-4, 4)
     for index in range(-2, 3):
-        x, side = first + 14 * index, (-1) ** index
+        x = first + 14 * index
+        side = (-1) ** index
         at = (x, path.middle(x) + side * (path.width / 2 + 0.6), 0)
         props.put_lamp(stage, lamp, street.POST_LAMP_LIGHT, at, 0, color, 40)
     for index in range(-1, 2):
@@ -100,11 +103,13 @@ def _on_lawns(stage: Stage, path: _Path) -> None:
     trees = [nature.broadleaf_tree(rng), nature.broadleaf_tree(rng), nature.conifer(rng)]
     bushes = [nature.bush(rng), nature.bush(rng)]
     for _ in range(7):
-        x, off = rng.uniform(-40, 40), path.width / 2 + rng.uniform(3.5, 24)
+        x = rng.uniform(-40, 40)
+        off = path.width / 2 + rng.uniform(3.5, 24)
         at = (x, path.middle(x) + rng.choice([-1, 1]) * off, 0)
         stage.put_if_free(pick(rng, trees), at, rng.uniform(0, 360))
     for _ in range(4):
-        x, off = rng.uniform(-20, 20), path.width / 2 + rng.uniform(2, 12)
+        x = rng.uniform(-20, 20)
+        off = path.width / 2 + rng.uniform(2, 12)
         at = (x, path.middle(x) + rng.choice([-1, 1]) * off, 0)
         stage.put_if_free(pick(rng, bushes), at, rng.uniform(0, 360))
     for _ in range(2):

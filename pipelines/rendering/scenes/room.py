@@ -94,7 +94,8 @@ def _window_wall(stage: Stage, side: Side, height: float, color: Color) -> None:
     rng = stage.rng
     count = max(1, round(side.length / rng.uniform(2.2, 3.2)))
     pitch = side.length / count
-    wide, sill = pitch - rng.uniform(0.6, 0.9), pick(rng, (0.45, 0.8, 0.9))
+    wide = pitch - rng.uniform(0.6, 0.9)
+    sill = pick(rng, (0.45, 0.8, 0.9))
     tall = min(height - 0.3, rng.uniform(2.15, 2.35)) - sill
     spots = [pitch * (index + 0.5) - side.length / 2 for index in range(count)]
     openings = [(x, wide, sill, tall) for x in spots]
@@ -133,7 +134,8 @@ def _sitting_corner(stage: Stage, side: Side) -> None:
 def _shelves(stage: Stage, side: Side) -> None:
     """Put a bookshelf, a sideboard with things on it, and a door."""
     rng = stage.rng
-    quarter, mirror = side.length / 4, rng.choice([-1, 1])
+    quarter = side.length / 4
+    mirror = rng.choice([-1, 1])
     stage.put_if_free(buildings.inner_door(rng), side.at(mirror * quarter * 1.45, 0.16, 0.01), side.yaw)
     stage.put_if_free(furniture.bookshelf(rng), side.at(-mirror * quarter * 1.3, 0.32), side.yaw)
     board = props.sideboard(stage, rng.uniform(1.2, 1.5))

@@ -144,7 +144,8 @@ def _bounds_of_shape(
         radii, heights = zip(*shape.profile, strict=True)
         return np.array([-max(radii)] * 2 + [min(heights)]), np.array([max(radii)] * 2 + [max(heights)])
     if isinstance(shape, Extrusion):
-        points, half = np.array(shape.outline), shape.width / 2
+        points = np.array(shape.outline)
+        half = shape.width / 2
         (left, bottom), (right, top) = points.min(0), points.max(0)
         return np.array([left, -half, bottom]), np.array([right, half, top])
     vertices = to_mesh(shape).vertices

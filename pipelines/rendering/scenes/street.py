@@ -18,7 +18,8 @@ def build(stage: Stage) -> None:
     rng = stage.rng
     land(stage, pick(rng, GRASSES))
     woods_around(stage, 75, 120, 7)
-    width, walk = rng.uniform(6.2, 8), rng.uniform(2.4, 3.6)
+    width = rng.uniform(6.2, 8)
+    walk = rng.uniform(2.4, 3.6)
     stage.put(street.road(rng, LENGTH, width), (0, 0, 0))
     is_town = bool(rng.random() < 0.5)
     open_side = int(rng.choice([-1, 1, 0]))
@@ -60,7 +61,8 @@ def _row(stage: Stage, side: int, edge: float) -> None:
 def _gardens(stage: Stage, side: int, edge: float) -> None:
     """Put houses in gardens, with walls, fences or hedges in front."""
     rng = stage.rng
-    x, yaw = -BUILT_UP, 0 if side > 0 else 180
+    x = -BUILT_UP
+    yaw = 0 if side > 0 else 180
     plants = [nature.broadleaf_tree(rng), nature.bush(rng), nature.bush(rng)]
     while x < BUILT_UP:
         wide, deep, back = rng.uniform(9, 13), rng.uniform(7, 9), rng.uniform(4, 7)
@@ -99,7 +101,8 @@ def _green(stage: Stage, side: int, edge: float) -> None:
 def _furnish(stage: Stage, width: float, walk: float) -> None:
     """Put lamps and trees along the kerbs, and benches, bins and tables along the houses."""
     rng = stage.rng
-    color, first = pick(rng, (SODIUM, COOL_WHITE)), rng.uniform(-10, 0)
+    color = pick(rng, (SODIUM, COOL_WHITE))
+    first = rng.uniform(-10, 0)
     for index in range(-2, 3):
         side = (-1) ** index
         at = (first + 17 * index, side * (width / 2 + 0.5), street.KERB_TOP_METERS)

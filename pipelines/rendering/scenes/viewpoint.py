@@ -143,7 +143,8 @@ def _point_camera(standing: Thing, framing: Framing, rng: np.random.Generator) -
     azimuth = math.radians(standing.pose.yaw_degrees - 90 + angle)
     eye = None if framing.eye is None else standing.pose.position[2] + rng.uniform(*framing.eye)
     rise = math.tan(math.radians(rng.uniform(*framing.elevation)))
-    fill, field_of_view = rng.uniform(*framing.fill), rng.uniform(*framing.field_of_view)
+    fill = rng.uniform(*framing.fill)
+    field_of_view = rng.uniform(*framing.field_of_view)
     aside = rng.normal((0, -framing.lowered), (0.25, 0.08))
 
     def camera(distance: float) -> Camera:

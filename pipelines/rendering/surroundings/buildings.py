@@ -247,7 +247,8 @@ def _awning(rng: np.random.Generator, width: float, y: float, color: Color) -> P
 def _gable(rng: np.random.Generator, width: float, depth: float, height: float, dress: _Dress) -> list[Part]:
     """Build two slopes about a ridge along x, the gables' walls below them, and a chimney."""
     rise = depth / 2 * rng.uniform(0.65, 0.95)
-    eaves, thick = 0.45, 0.22
+    eaves = 0.45
+    thick = 0.22
     drop = eaves * rise / (depth / 2)
     under = ((-depth / 2, 0.0), (depth / 2, 0.0), (0.0, rise))
     reach = depth / 2 + eaves

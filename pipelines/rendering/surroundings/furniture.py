@@ -48,7 +48,9 @@ def low_table(rng: np.random.Generator, width: float = 1.0, depth: float = 0.55)
 def _table(rng: np.random.Generator, width: float, depth: float, top: float) -> Thing:
     board = pick(rng, (wooden(rng, 0.4), wooden(rng, 0.4), Material(paint("e2ded6"), 0.3)))
     legs = pick(rng, (board, Material(paint("2b2b2d"), 0.5)))
-    thick, leg, inset = 0.035, rng.uniform(0.045, 0.08), 0.06
+    thick = 0.035
+    leg = rng.uniform(0.045, 0.08)
+    inset = 0.06
     x, y = width / 2 - inset - leg / 2, depth / 2 - inset - leg / 2
     parts = [block((width, depth, thick), (0, 0, top - thick), board, bevel=0.008)]
     parts += [
@@ -71,7 +73,8 @@ def round_table(rng: np.random.Generator, radius: float = 0.4) -> Thing:
             Material(vary(rng, paint("3a3c3e")), 0.4),
         ),
     )
-    iron, top = Material(paint("2b2b2d"), 0.4), TABLE_TOP_METERS
+    iron = Material(paint("2b2b2d"), 0.4)
+    top = TABLE_TOP_METERS
     parts = (
         turned_profile(
             (
@@ -98,7 +101,9 @@ def sideboard(rng: np.random.Generator, width: float = 1.6) -> Thing:
     )
     front = Material(shade(wood.color, rng.uniform(0.8, 1.1)), 0.4)
     knob = pick(rng, (STEEL, Material(paint("c8a860"), 0.25, metallic=True), Material(paint("2b2b2d"), 0.4)))
-    top, depth, foot = SIDEBOARD_TOP_METERS, 0.42, 0.12
+    top = SIDEBOARD_TOP_METERS
+    depth = 0.42
+    foot = 0.12
     parts = [
         block((width, depth, top - foot), (0, 0, foot), wood, bevel=0.008),
         *(
@@ -108,7 +113,8 @@ def sideboard(rng: np.random.Generator, width: float = 1.6) -> Thing:
         ),
     ]
     rows, columns = pick(rng, ((1, 3), (3, 2), (2, 3), (1, 4)))
-    cell, tall = width / columns, (top - foot - 0.06) / rows
+    cell = width / columns
+    tall = (top - foot - 0.06) / rows
     for row in range(rows):
         for column in range(columns):
             x, z = (column + 0.5) * cell - width / 2, foot + 0.03 + row * tall
@@ -120,7 +126,8 @@ def sideboard(rng: np.random.Generator, width: float = 1.6) -> Thing:
 def bookshelf(rng: np.random.Generator, width: float = 1.0, height: float = 1.9) -> Thing:
     """Build a shelf with rows of books of many colours, to stand against a wall at +y."""
     wood = pick(rng, (wooden(rng, 0.5), Material(paint("e6e2da"), 0.4), Material(paint("3d342c"), 0.45)))
-    depth, board = 0.3, 0.025
+    depth = 0.3
+    board = 0.025
     shelves = max(2, round(height / 0.36))
     parts = [block((board, depth, height), (side * (width - board) / 2, 0, 0), wood) for side in (-1, 1)]
     parts.append(block((width, 0.01, height), (0, depth / 2 - 0.005, 0), Material(shade(wood.color, 0.7))))
@@ -192,7 +199,8 @@ def picture(rng: np.random.Generator, width: float = 0.8, height: float = 0.6) -
 def potted_plant(rng: np.random.Generator, height: float | None = None) -> Thing:
     """Build a pot with long leaves; 0.5 to 1.3 m high."""
     height = rng.uniform(0.5, 1.3) if height is None else height
-    pot_height, radius = 0.28 * height + 0.08, 0.14 * height + 0.06
+    pot_height = 0.28 * height + 0.08
+    radius = 0.14 * height + 0.06
     pot = Material(
         vary(rng, pick(rng, (paint("a85f3f"), paint("dcd6ca"), paint("3d4246"), paint("4a6a75")))), 0.45
     )

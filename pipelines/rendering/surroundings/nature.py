@@ -57,7 +57,8 @@ def conifer(rng: np.random.Generator, height: float | None = None) -> Thing:
     """Build a spruce: whorls of drooping sprays, each narrower than the one below; 5 to 12 m high."""
     height = rng.uniform(5, 12) if height is None else height
     green = vary(rng, pick(rng, NEEDLE_GREENS))
-    bottom, radius = height * rng.uniform(0.06, 0.14), height * rng.uniform(0.16, 0.22)
+    bottom = height * rng.uniform(0.06, 0.14)
+    radius = height * rng.uniform(0.16, 0.22)
     parts = [tube((0, 0, -0.1), (0, 0, height * 0.97), height * 0.018, _bark(rng), 0.02)]
     whorls = 12
     for index in range(whorls):
@@ -111,7 +112,8 @@ def grass_tuft(rng: np.random.Generator) -> Thing:
     green = vary(rng, pick(rng, LEAF_GREENS))
     parts = []
     for _ in range(int(rng.integers(12, 20))):
-        tall, yaw = rng.uniform(0.12, 0.35), rng.uniform(0, 360)
+        tall = rng.uniform(0.12, 0.35)
+        yaw = rng.uniform(0, 360)
         lean = tall * rng.uniform(0.1, 0.6)
         outline = (
             (-0.006, 0.0),
@@ -133,7 +135,8 @@ def round_hay_bale(rng: np.random.Generator) -> Thing:
     face = Material(
         shade(straw, 0.85), pattern=Pattern.NOISE, second_color=shade(straw, 0.5), pattern_meters=0.08
     )
-    radius, half = 0.65, 0.6
+    radius = 0.65
+    half = 0.6
     roll = (
         (0, -half),
         (radius * 0.94, -half),
