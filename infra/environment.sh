@@ -1,5 +1,5 @@
-# Sourced by the scripts beside it: goes to the checkout's root and makes or updates .venv from requirements.lock.
-# PYTHON chooses the interpreter (3.11 or newer). An environment that is current costs nothing.
+# Sourced by the scripts of this folder: changes to the checkout's root, makes or updates .venv from requirements.lock.
+# PYTHON chooses the interpreter (3.11 or newer). Does nothing where the environment is current.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts a Ray head on this machine that takes jobs: `ray job submit --working-dir . -- charmnet train ...`.
 #   ./infra/head.sh [options of `ray start`]      stop it with: .venv/bin/ray stop
-# Its jobs may use what this shell's environment names, and the quickstart's servers where those were started.
+# Jobs inherit this shell's environment, and that of the quickstart's servers where those were started.
 source "$(dirname "$0")/environment.sh"
 
 state=${CHARMNET_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/charmnet}
@@ -9,18 +9,18 @@ if [ -z "${AWS_ACCESS_KEY_ID:-}" ] && [ -f "$state/environment.sh" ]; then
   source "$state/environment.sh"
 fi
 
-# Only who has the token may submit jobs or join: Ray's control port is open on every interface.
+# Ray's control port is open on every interface: only a process that has the token may submit jobs or join.
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=${RAY_AUTH_TOKEN_PATH:-$state/ray-token}
 if [ ! -f "$RAY_AUTH_TOKEN_PATH" ]; then
   mkdir -p -m 700 "$(dirname "$RAY_AUTH_TOKEN_PATH")"
   (umask 077 && python -c 'import secrets; print(secrets.token_hex(32), end="")' >"$RAY_AUTH_TOKEN_PATH")
 fi
 
-# Huge pages for torch's tensors: without them a good part of a step on CPUs is the kernel's, clearing small ones.
+# Huge pages for torch's tensors: otherwise the kernel spends a good part of a step on CPUs clearing small pages.
 export THP_MEM_ALLOC_ENABLE=${THP_MEM_ALLOC_ENABLE:-1}
-# From the request to stop a job to its end by force: time to save a checkpoint.
+# Seconds from the request to stop a job to its end by force: time to save a checkpoint.
 export RAY_JOB_STOP_WAIT_TIME_S=${RAY_JOB_STOP_WAIT_TIME_S:-120}
-# The agent takes any free port: its usual one may be another Ray's on this machine, and jobs would find no agent.
+# The agent takes any free port: another Ray on this machine may have its default one, and jobs would find no agent.
 ray start --head --port 6379 --dashboard-host 127.0.0.1 --dashboard-agent-listen-port 0 --disable-usage-stats "$@"
 dashboard=$(grep -oP -- '--dashboard-port[= ]\K\d+' <<<"$*" || echo 8265)
 cat <<END

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Starts an MLflow server with accounts for several people, on the loopback interface: put a proxy with TLS before it.
+# Starts an MLflow server with accounts for several people, on the loopback interface: put a proxy with TLS in front of it.
 #   ALLOWED_HOSTS=mlflow.example.org ./infra/mlflow.sh --backend-store-uri postgresql://mlflow@db.example.org/mlflow \
 #       --artifacts-destination s3://bucket/mlflow [other options of `mlflow server`]
 # The store's keys and the database's password (PGPASSWORD) come from this shell's environment: clients need neither.
-# The administrator's password lies in the state folder; docs/security.md says how accounts are made.
+# The administrator's password is in the state folder; docs/security.md says how accounts are made.
 source "$(dirname "$0")/environment.sh"
 
 state=${CHARMNET_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/charmnet}/mlflow-shared

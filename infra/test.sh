@@ -5,6 +5,6 @@ ruff check .
 ruff format --check .
 mypy
 lint-imports --no-cache
-# Two at a time (TEST_WORKERS changes it), each file in one: they wait long for servers and workers to start.
-# In the order of their folders: the long ones come first, so that neither is alone for long at the end.
+# Two at a time (TEST_WORKERS changes it), each file in one process: they wait long for servers and workers to start.
+# In the order of their folders: the long ones come first, so that no process works alone for long at the end.
 exec pytest --numprocesses "${TEST_WORKERS:-2}" --dist loadfile --no-loadscope-reorder "$@"

@@ -1,4 +1,4 @@
-"""Makes an account on an MLflow server with accounts (infra/mlflow.sh); the password is asked for.
+"""Make an account on an MLflow server with accounts (infra/mlflow.sh); asks for the password.
 
   export MLFLOW_TRACKING_URI=https://mlflow.example.org MLFLOW_TRACKING_USERNAME=admin
   export MLFLOW_TRACKING_PASSWORD=$(<~/.local/state/charmnet/mlflow-shared/admin-password)
@@ -18,6 +18,7 @@ from mlflow.server import get_app_client
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

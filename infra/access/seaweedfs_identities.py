@@ -1,9 +1,9 @@
-"""Writes SeaweedFS's identities (`-s3.config`): an administrator, one who shards and one who trains.
+"""Write SeaweedFS's identities (`-s3.config`): administrator, sharder and trainer.
 
   python infra/access/seaweedfs_identities.py s3-identities.json --bucket charmnet
 
 The rights are those of the two policies beside this file: released/ is read and data/ written by the sharder,
-data/ is read and runs/ written by the trainer. Keys are generated; the file is its owner's alone.
+data/ is read and runs/ written by the trainer. Keys are generated; only the file's owner can read it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RIGHTS = {"sharder": {"released": READ, "data": WRITE}, "trainer": {"data": READ
 
 
 def identities(bucket: str) -> dict[str, Any]:
-    """The file's content with fresh keys; the administrator comes first."""
+    """Return the file's content with new keys; the administrator comes first."""
     limited = [
         _identity(
             name,
@@ -36,6 +36,7 @@ def _identity(name: str, actions: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,0 +1,1 @@
+"""The commands of `charmnet`: each parses its options, calls a library and prints."""

@@ -1,0 +1,1 @@
+"""Data that `charmnet quickstart` works on."""

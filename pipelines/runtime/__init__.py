@@ -1,0 +1,1 @@
+"""Building blocks without any knowledge of harmonization: storage, Ray, retries, the terminal."""

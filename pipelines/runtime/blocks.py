@@ -10,18 +10,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 Block = dict[str, NDArray[Any]]
-_LAYOUT = "layout"  # the column with dtype and shape of the others, as JSON
+_LAYOUT = "layout"  # column with dtype and shape of the others, as JSON
 
 
 def pack_block(block: Block) -> pa.Table:
-    """One row: the bytes of each array, not copied, and their layout."""
+    """Return a table of one row: the bytes of each array, not copied, and their layout."""
     layout = {name: [array.dtype.str, array.shape] for name, array in block.items()}
     columns = {name: _one_cell(np.ascontiguousarray(array)) for name, array in block.items()}
     return pa.table({_LAYOUT: [json.dumps(layout)], **columns})
 
 
 def unpack_block(table: pa.Table) -> Block:
-    """What was packed, as views of the table's memory."""
+    """Return the arrays of a packed block, as views of the table's memory."""
     layout = json.loads(table[_LAYOUT][0].as_py())
     return {
         name: _cell_memory(table[name].chunk(0)).view(np.dtype(dtype)).reshape(shape)
@@ -29,15 +29,15 @@ def unpack_block(table: pa.Table) -> Block:
     }
 
 
-def _one_cell(array: np.ndarray) -> pa.Array:
-    """The array's memory as the only value of an Arrow array."""
+def _one_cell(array: NDArray[Any]) -> pa.Array:
+    """Return an Arrow array whose only value is the array's memory."""
     offsets = pa.py_buffer(np.array([0, array.nbytes], np.int64))
     data = pa.py_buffer(array.reshape(-1).view(np.uint8))
     return pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, data])
 
 
-def _cell_memory(cell: pa.Array) -> np.ndarray:
-    """Bytes of the only value of an Arrow array; its scalar's would be a copy."""
+def _cell_memory(cell: pa.Array) -> NDArray[np.uint8]:
+    """Return the bytes of an Arrow array's only value, not copied as its scalar would be."""
     _, offsets, data = cell.buffers()
     start, stop = np.frombuffer(offsets, np.int64, count=2, offset=8 * cell.offset)
     return np.frombuffer(data, np.uint8, count=stop - start, offset=start)

@@ -1,4 +1,4 @@
-"""Reading ahead on threads, in order."""
+"""Mapping a function over arguments on threads, in order."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
-S = TypeVar("S")
-READ_AHEAD = 8  # rows that a task fetches and checks at the same time: a store answers late, not slowly
+READ_AHEAD = 8
+"""Calls in flight: a store takes long to answer, and can answer several requests at the same time."""
 
 
 def read_ahead(function: Callable[[S], T], arguments: Iterable[S], at_once: int = READ_AHEAD) -> Iterator[T]:
-    """`map` in order with a few calls in flight."""
+    """Yield the results of `map(function, arguments)` in order, with a few calls in flight on threads."""
     with ThreadPoolExecutor(at_once) as pool:
         running: deque[Future[T]] = deque()
         for argument in arguments:

@@ -1,4 +1,4 @@
-"""Progress of long work on the terminal, quiet where no one is looking at one."""
+"""Output on the terminal: progress, messages and results."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ from rich.progress import (
 
 console = Console(stderr=True, soft_wrap=True, emoji=False)
 results = Console(soft_wrap=True, markup=False, emoji=False)
-"""Standard output: what a command was asked for. Names are shown as they are: `:car:` is one."""
+"""Standard output, for what a command was asked for; text is shown as it is, without markup or emoji."""
 
 
 @contextmanager
 def progress(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar with counts and times on standard error; yields what advances it.
+    """Show a progress bar with counts and times on standard error; yield a function that advances it.
 
     Where standard error is no terminal (a job's log), only the final state is printed.
+
+    Args:
+        description: what is being done.
+        total: how many items there are; None where that is unknown.
     """
     columns = (
         TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""Folders for local state."""
+"""Folder for local state."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 
 
 def state_folder() -> Path:
-    """Where services keep data, logs and keys: $CHARMNET_STATE, else `charmnet` in the XDG state folder."""
+    """Return the folder for keys, logs, spools and local data.
+
+    It is $CHARMNET_STATE, else `charmnet` in the XDG state folder (~/.local/state).
+    """
     chosen = os.environ.get("CHARMNET_STATE")
     if chosen:
         return Path(chosen).expanduser().resolve()

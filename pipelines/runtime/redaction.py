@@ -1,4 +1,4 @@
-"""What is not written down: passwords in URLs and the values of the environment's secrets."""
+"""Removal of secrets from text: passwords in URLs and the values of secret environment variables."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ _SECRETS = (
     "RAY_AUTH_TOKEN",
 )
 _ENDINGS = ("PASSWORD", "PASSWD", "TOKEN", "SECRET", "SECRET_KEY", "ACCESS_KEY", "API_KEY", "PRIVATE_KEY")
-# Shorter values would blot out ordinary words.
-_SHORTEST_SECRET = 8
+_SHORTEST_SECRET = 8  # characters; shorter values are found in ordinary words
 
 
 def redact(text: str) -> str:
-    """The text without the credentials of URLs and without the values of variables that are named as secrets.
+    """Return a text with `***` for the credentials of URLs and for the values of secret variables.
 
-    Those are the keys of the store, MLflow and Ray, and whatever the process began with whose name ends in
-    TOKEN, PASSWORD, SECRET_KEY and the like.
+    Secret are the keys of the store, MLflow and Ray, and every variable that was set at the first call and
+    whose name ends in TOKEN, PASSWORD, SECRET_KEY and the like.
     """
     text = _URL_CREDENTIALS.sub("***", text)
     for name in _secret_names():

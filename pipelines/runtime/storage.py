@@ -1,4 +1,4 @@
-"""A URI and the environment give one place: s3://, file://, a plain path, and whatever else fsspec speaks.
+"""Files and folders by URI: s3://, file://, plain paths, and the other schemes that fsspec knows.
 
 Keys, endpoints and regions come from the environment alone (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
 `AWS_ENDPOINT_URL`, instance roles); a `Location` holds a URI and nothing else, so it can be pickled, logged
@@ -29,38 +29,39 @@ from charmnet.errors import StorageError
 
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
 MAX_JSON_BYTES = 16 << 20
-"""Of a JSON file, unless its reader allows more: read, it takes many times its bytes."""
-
+"""Size limit of a JSON file, unless its reader allows more: parsed, it takes many times its size."""
 
 _CANNOT_EXIST = (errno.ENAMETOOLONG, errno.ENOTDIR)
 
 
 class MissingError(StorageError):
-    """There is no such file or folder, as against a store that does not answer."""
+    """A file or folder does not exist; the store itself answers."""
 
 
 @dataclass(frozen=True)
 class Location:
-    """A file or folder somewhere.
+    """URI of a file or folder, with the operations on it.
+
+    Operations raise `StorageError`, with the URI and the remedy, where the store refuses or is unreachable.
 
     Attributes:
-        uri: `scheme://path` without a trailing slash; local places are `file:///absolute/path`. Names stand
+        uri: `scheme://path` without a trailing slash; a local one is `file:///absolute/path`. Names stand
             in it as they are: nothing is percent-encoded, and #, ?, % and blanks mean nothing.
     """
 
     uri: str
 
     @classmethod
-    def of(cls, place: str | Path | Location) -> Location:
-        """From what a user wrote; a plain path is made absolute.
+    def of(cls, uri: str | Path | Location) -> Location:
+        """Return the location that a user's URI or path names; a plain path is made absolute.
 
         Raises:
             ValueError: the URI names no bucket, another machine's file or an unknown user's home, or carries
-                a user, a password or a query, which belong into the environment.
+                a user, a password or a query, which belong in the environment.
         """
-        if isinstance(place, Location):
-            return place
-        text = os.fspath(place)
+        if isinstance(uri, Location):
+            return uri
+        text = os.fspath(uri)
         if "://" not in text:
             if re.match(r"(?!file:)[A-Za-z][\w+.-]*:/", text):
                 raise ValueError(f"{text}: expected SCHEME://..., or ./{text} for a local path")
@@ -94,10 +95,10 @@ class Location:
         return self.uri
 
     def __truediv__(self, name: str) -> Location:
-        """A place beneath this one.
+        """Return the location of a relative path beneath this one.
 
         Raises:
-            StorageError: `name` is absolute or would leave this place ("../").
+            StorageError: `name` is absolute or would leave this folder ("../").
         """
         parts = name.split("/")
         if name.startswith("/") or ".." in parts or "\0" in name or "://" in name:
@@ -106,22 +107,24 @@ class Location:
 
     @property
     def scheme(self) -> str:
+        """Scheme of the URI, such as s3 or file."""
         return self.uri.partition("://")[0]
 
     @property
     def name(self) -> str:
+        """Last part of the path."""
         return posixpath.basename(self.uri)
 
     @property
     def parent(self) -> Location:
-        """The folder around it; a bucket and the root are their own."""
+        """Folder that contains it; a bucket and the root folder contain themselves."""
         if self.scheme == "file":
             return Location(f"file://{posixpath.dirname(self._path)}")
         return Location(posixpath.dirname(self.uri)) if "/" in self._path else self
 
     @property
     def local_path(self) -> Path | None:
-        """The path on this machine, or None for a remote place."""
+        """Path on this machine; None for a remote location."""
         return Path(self._path) if self.scheme == "file" else None
 
     @property
@@ -129,10 +132,11 @@ class Location:
         return self.uri.partition("://")[2]
 
     def filesystem(self) -> Any:
-        """The fsspec filesystem; listings are never cached, since other processes write too.
+        """Return the fsspec filesystem; listings are not cached, since other processes write, too.
 
         Raises:
-            ValueError: AWS_ENDPOINT_URL is no URL. StorageError: no such scheme.
+            ValueError: AWS_ENDPOINT_URL is no URL.
+            StorageError: the scheme is unknown.
         """
         options: dict[str, Any] = {"use_listings_cache": False}
         if self.scheme == "file":
@@ -147,7 +151,7 @@ class Location:
             ) from error
 
     def arrow(self) -> tuple[pyarrow.fs.FileSystem, str]:
-        """Arrow's filesystem and the path in it: the fast way for reading shards by range."""
+        """Return Arrow's filesystem and the path in it, the fastest way to read ranges of a shard."""
         if self.scheme == "file":
             return pyarrow.fs.LocalFileSystem(), self._path
         if self.scheme == "s3":
@@ -157,28 +161,32 @@ class Location:
 
     @contextmanager
     def open(self, mode: str = "rb") -> Iterator[IO[Any]]:
-        """Opens the file; what the store says is turned into a `StorageError` that names this place."""
+        """Open the file."""
         with _named(self), self.filesystem().open(self._path, mode) as stream:
             yield stream
 
     def exists(self) -> bool:
+        """Tell whether there is a file or folder."""
         with _named(self):
             return bool(self.filesystem().exists(self._path))
 
     def size_bytes(self) -> int:
+        """Return the file's size in bytes."""
         with _named(self):
             return int(self.filesystem().size(self._path))
 
     def read_bytes(self) -> bytes:
+        """Return the file's content."""
         with _named(self):
             return bytes(self.filesystem().cat_file(self._path))
 
     def read_range(self, start: int, length: int) -> bytes:
+        """Return `length` bytes from the offset `start` on; fewer where the file ends before."""
         with _named(self):
             return bytes(self.filesystem().cat_file(self._path, start=start, end=start + length))
 
     def write_bytes(self, data: bytes) -> None:
-        """Writes the whole file or nothing: readers never see half of it."""
+        """Write the whole file or nothing: readers never see a part of it."""
         with _named(self):
             filesystem = self.filesystem()
             if self.scheme != "file":
@@ -191,9 +199,10 @@ class Location:
             temporary.replace(path)
 
     def read_json(self, limit_bytes: int = MAX_JSON_BYTES) -> Any:
-        """
+        """Return the value that a JSON file holds.
+
         Raises:
-            StorageError: it cannot be read, is no JSON, or is larger than `limit_bytes`.
+            StorageError: the file cannot be read, is no JSON, or is larger than `limit_bytes`.
         """
         with self.open("rb") as stream:
             data = stream.read(limit_bytes + 1)
@@ -205,6 +214,7 @@ class Location:
             raise StorageError(f"{self}: not valid JSON ({error})") from error
 
     def write_json(self, value: Any) -> None:
+        """Write a value as JSON: the whole file or nothing."""
         self.write_bytes(json.dumps(value, indent=1).encode())
 
     def read_jsonl(self) -> list[Any]:
@@ -223,25 +233,25 @@ class Location:
         self.write_bytes("".join(f"{json.dumps(value)}\n" for value in values).encode())
 
     def children(self) -> list[Location]:
-        """What lies directly beneath, sorted by name; nothing where the folder does not exist."""
+        """Return the files and folders directly beneath, sorted by name; none for a missing folder."""
         with _named(self):
             try:
                 paths = self.filesystem().ls(self._path, detail=False)
             except FileNotFoundError:
                 return []
-        own = self._path.rstrip("/")
-        names = sorted({posixpath.basename(p.rstrip("/")) for p in paths if p.rstrip("/") != own})
+        folder = self._path.rstrip("/")
+        names = sorted({posixpath.basename(p.rstrip("/")) for p in paths if p.rstrip("/") != folder})
         return [self / name for name in names if name]
 
     def walk_files(self) -> list[str]:
-        """Relative paths of all files beneath, sorted; empty objects that stand for folders are none."""
+        """Return the relative paths of all files beneath, sorted; markers of empty folders are left out."""
         with _named(self):
-            found = self.filesystem().find(self._path)
+            paths = self.filesystem().find(self._path)
         root = self._path.rstrip("/") + "/"
-        return sorted(p.removeprefix(root) for p in found if p.startswith(root) and not p.endswith("/"))
+        return sorted(p.removeprefix(root) for p in paths if p.startswith(root) and not p.endswith("/"))
 
     def delete(self) -> None:
-        """Removes the file or the folder with all beneath; nothing to remove is fine."""
+        """Remove the file, or the folder with all that it contains; a missing one is no error."""
         with _named(self):
             filesystem = self.filesystem()
             if filesystem.exists(self._path):
@@ -251,17 +261,17 @@ class Location:
                     raise PermissionError(f"{self} may not be deleted")
 
     def _holds_files(self, filesystem: Any) -> bool:
-        """Whether there is a file here or beneath; a store may show empty folders for a while."""
-        found = filesystem.find(self._path, detail=True)
-        return any(entry["type"] == "file" for entry in found.values())
+        """Tell whether a file is left here or beneath; a store may list empty folders for a while."""
+        entries = filesystem.find(self._path, detail=True)
+        return any(entry["type"] == "file" for entry in entries.values())
 
     def upload_folder(self, folder: Path) -> None:
-        """Copies a local folder's files to beneath this place."""
+        """Copy the files of a local folder to beneath this location."""
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             (self / path.relative_to(folder).as_posix()).write_bytes(path.read_bytes())
 
     def download_folder(self, folder: Path) -> None:
-        """Copies all files beneath this place into a local folder."""
+        """Copy all files beneath this location into a local folder."""
         for name in self.walk_files():
             target = folder / (self / name).uri.removeprefix(f"{self.uri}/")
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -270,12 +280,13 @@ class Location:
 
 @lru_cache(maxsize=4)
 def _s3(environment: tuple[tuple[str, str], ...]) -> pyarrow.fs.S3FileSystem:
-    """Arrow's client, made once for what the environment says: making one takes 12 ms of CPU."""
+    """Return Arrow's client for an environment; making one takes 12 ms of CPU."""
     return pyarrow.fs.S3FileSystem(endpoint_override=dict(environment).get(ENDPOINT_VARIABLE))
 
 
 @contextmanager
 def _named(location: Location) -> Iterator[None]:
+    """Turn errors of the store into a `StorageError` that names the location."""
     try:
         yield
     except FileNotFoundError as error:

@@ -1,7 +1,7 @@
-"""The object store and the tracking server that `charmnet quickstart` and the tests run on this machine.
+"""Object store and tracking server that `charmnet quickstart` and the tests run on this machine.
 
-Both listen on the loopback interface only. Keys are made once, lie in one file of mode 0600 and reach other
-processes through the environment, never through an argument list.
+Both listen on the loopback interface only. Keys are generated once, are kept in a file of mode 0600 and reach
+other processes through the environment, never through an argument list.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ VOLUME_SIZE_MEGABYTES = 256
 
 
 class ObjectStore(Service):
-    """SeaweedFS with its S3 gateway, one bucket, and one key pair that was generated for it."""
+    """SeaweedFS with its S3 gateway, one bucket, and one key pair that is generated for it."""
 
     name = "object-store"
     port_names = (
@@ -35,10 +35,11 @@ class ObjectStore(Service):
 
     @property
     def uri(self) -> str:
+        """URI of the bucket."""
         return f"s3://{self.bucket}"
 
     def environment(self) -> dict[str, str]:
-        """The variables that let a process use the store; the only way in which the keys travel."""
+        """Return the environment variables that a process needs to use the store, keys included."""
         access_key, secret_key = self._keys()
         return {
             "AWS_ACCESS_KEY_ID": access_key,
@@ -79,27 +80,27 @@ class ObjectStore(Service):
             *(f"-{name}.port={ports[name]}" for name in ("master", "volume", "filer", "s3")),
             *(f"-{name}.port.grpc={ports[name + '_grpc']}" for name in ("master", "volume", "filer", "s3")),
             "-filer",
-            "-filer.disableHttp",  # the S3 gateway asks for keys; the filer would not
+            "-filer.disableHttp",  # the S3 gateway asks for keys, the filer does not
             "-s3",
             f"-s3.config={self._identities}",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
-            # Relative to the folder that it runs in: a path of a socket may have 107 bytes, a home more.
+            # Relative to the folder that it runs in: a socket's path may have 107 bytes at most.
             "-s3.localSocket=data/s3.sock",
             "-filer.localSocket=data/filer.sock",
             "-master.telemetry=false",
-            "-master.resumeState=false",  # its ports may have changed; volumes report themselves again
+            "-master.resumeState=false",  # its ports may have changed; volumes register again
             f"-master.volumeSizeLimitMB={VOLUME_SIZE_MEGABYTES}",
             "-volume.max=0",  # as many as the disk has room for; nothing is preallocated
             "-volume.preStopSeconds=0",
         ]
 
     def _environment(self) -> dict[str, str]:
-        # Keys of the user's own account would be taken for a second administrator of this store.
+        # Without the user's own keys, which the store would add as a second administrator.
         return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
     def _answers(self) -> bool:
-        """True once the bucket takes a write: the gateway answers before there is a volume to write to."""
+        """Tell whether the bucket takes a write: the gateway answers before there is a volume to write to."""
         if not is_healthy(f"{self.url}/healthz"):
             return False
         access_key, secret_key = self._keys()
@@ -121,11 +122,11 @@ class ObjectStore(Service):
 
 
 class TrackingServer(Service):
-    """An MLflow server: SQLite beneath, artifacts through the server into the object store.
+    """MLflow server on a SQLite database; it stores artifacts itself, so that clients need no keys.
 
     Args:
-        folder: its own state folder.
-        store: where artifacts go, and clients need no keys to it; without one they go into the folder.
+        folder: for this server's record, log and database.
+        store: object store for artifacts; None keeps them in the folder.
     """
 
     name = "mlflow"
@@ -163,7 +164,11 @@ class TrackingServer(Service):
 
 
 class Services:
-    """The object store and the tracking server of one state folder, started and stopped together."""
+    """Object store and tracking server of one state folder, started and stopped together.
+
+    Args:
+        folder: default: the state folder.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or state_folder()
@@ -172,34 +177,39 @@ class Services:
 
     @property
     def environment_file(self) -> Path:
-        """For shells: sourcing it lets other commands use both services."""
+        """Shell script that sets the variables of `environment`."""
         return self.folder / "environment.sh"
 
     def start(self) -> None:
-        """Starts what does not run yet and writes the environment file."""
+        """Start each server that does not run yet, and write the environment file."""
         if not self.store.running():
-            self.tracking.stop()  # it may know the store by an address of before
+            self.tracking.stop()  # it may have been started with an earlier address of the store
         self.store.start()
         self.tracking.start()
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self.environment().items()]
         write_private(self.environment_file, "".join(lines))
 
     def stop(self) -> None:
+        """End both servers; keep their data."""
         self.tracking.stop()
         self.store.stop()
 
     def environment(self) -> dict[str, str]:
-        """What a process needs to use both."""
+        """Return the environment variables that a process needs to use both servers."""
         return {**self.store.environment(), "MLFLOW_TRACKING_URI": self.tracking.url}
 
 
 def _executable(name: str, package: str) -> str:
-    """A program that a pip package installed beside this interpreter, or one on the PATH."""
+    """Return the path of a program that a package installed beside this interpreter, or of one on PATH.
+
+    Raises:
+        StorageError: there is none.
+    """
     beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
+    program = str(beside) if beside.exists() else shutil.which(name)
+    if program is None:
         raise StorageError(
             f"the program {name!r} is not installed; expected it from the package {package}: "
             "pip install 'charmnet[quickstart]'"
         )
-    return found
+    return program

@@ -1,7 +1,7 @@
-"""A server process in the background that outlives the command that started it.
+"""Server process in the background that outlives the command that started it.
 
-It is found again through a record in its state folder: process id and start time (so that a process id that
-was given to someone else is never signalled) and ports (so that links stay valid over a restart).
+A record in its state folder identifies it: process id and start time (a process id that the system gave to
+another process is never signalled) and ports (links stay valid over a restart).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pipelines.runtime.ports import free_ports
 from pipelines.runtime.retry import WaitTimeoutError, wait_until
 
 LOOPBACK = "127.0.0.1"
-START_TIMEOUT_SECONDS = 180.0  # MLflow takes 8 s as a rule, and minutes where others use the machine
+START_TIMEOUT_SECONDS = 180.0  # MLflow takes 8 s as a rule, and minutes on a busy machine
 STOP_GRACE_SECONDS = 20.0  # SeaweedFS waits up to 15 s for idle connections
 
 
 def write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner can read, whole or not at all."""
+    """Write a file that only its owner can read: the whole file or nothing."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
         stream.write(text)
@@ -37,10 +37,10 @@ def write_private(path: Path, text: str) -> None:
 
 
 class Service(ABC):
-    """What all background servers have in common; a subclass says how to start one and how to ask it.
+    """Background server; a subclass says how to start it and how to see that it answers.
 
     Args:
-        folder: its own state folder; made with mode 0700.
+        folder: for this server's record, log and data; made with mode 0700.
     """
 
     name: str
@@ -48,33 +48,39 @@ class Service(ABC):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._child: subprocess.Popen[bytes] | None = None  # when this very process started it
+        self._child: subprocess.Popen[bytes] | None = None  # set where this process started it
 
     @property
     def log(self) -> Path:
+        """File with the server's output."""
         return self.folder / f"{self.name}.log"
 
     @property
     def url(self) -> str:
-        """Where it answers.
+        """Address of the server.
 
         Raises:
-            StorageError: it was never started.
+            StorageError: the server was never started.
         """
         return f"http://{LOOPBACK}:{self.ports()[self.port_names[0]]}"
 
     def ports(self) -> dict[str, int]:
-        """The recorded ports by name."""
+        """Return the recorded ports by name.
+
+        Raises:
+            StorageError: the server was never started.
+        """
         record = self._record()
         if not record:
             raise StorageError(f"{self.name} was never started in {self.folder}; start it first")
         return {name: int(port) for name, port in record["ports"].items()}
 
     def running(self) -> bool:
+        """Tell whether the recorded process is alive."""
         return self._process() is not None
 
     def start(self) -> None:
-        """Starts it and waits until it answers; does nothing where it runs already.
+        """Start the server and wait until it answers; do nothing where it runs already.
 
         Raises:
             StorageError: it ended or did not answer in time; the message has the end of its log.
@@ -103,7 +109,7 @@ class Service(ABC):
                 raise
 
     def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
-        """Ends it and its children, by force after the grace; its data and ports are kept."""
+        """End the server and its child processes, by force after `grace_seconds`; keep its data and ports."""
         if self.folder.exists():
             with self._locked():
                 self._end(grace_seconds)
@@ -118,7 +124,7 @@ class Service(ABC):
     def _answers(self) -> bool: ...
 
     def _prepare(self) -> None:  # noqa: B027 - not every service needs it
-        """What must exist before the process starts."""
+        """Create what must exist before the process starts."""
 
     @property
     def _record_path(self) -> Path:
@@ -167,7 +173,7 @@ class Service(ABC):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Two commands that start the same service at once take turns."""
+        """Hold the folder's lock, so that two commands do not start the same server twice."""
         with (self.folder / f"{self.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -191,7 +197,7 @@ class Service(ABC):
 
 
 def is_healthy(url: str) -> bool:
-    """Whether a GET of an address on this machine gives 200."""
+    """Tell whether a GET of an address on this machine is answered with 200."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not reach loopback
     try:
         with opener.open(url, timeout=5) as response:
