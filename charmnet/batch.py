@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from charmnet.vocabulary import NUM_CONDITIONS
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+ValueRange = Literal["imagenet", "unit", "symmetric"]
+"""Numbers that pictures are given to networks in: ImageNet-normalised, 0..1 or -1..1."""
+
 
 def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
     """Return [1,3,1,1] values, built on the device: a host-to-device copy would synchronize."""
@@ -20,13 +24,21 @@ def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
     return torch.stack(filled).view(1, 3, 1, 1)
 
 
-def normalize(image: Tensor) -> Tensor:
-    """Map [B,3,H,W] in 0..1 to ImageNet-normalised values, which every network here works in."""
+def normalize(image: Tensor, value_range: ValueRange = "imagenet") -> Tensor:
+    """Return [B,3,H,W] in 0..1 in another value range."""
+    if value_range == "unit":
+        return image
+    if value_range == "symmetric":
+        return image * 2 - 1
     return (image - _channels(IMAGENET_MEAN, image)).div_(_channels(IMAGENET_STD, image))
 
 
-def denormalize(image: Tensor) -> Tensor:
-    """Map [B,3,H,W] ImageNet-normalised values back to 0..1 (not clipped)."""
+def denormalize(image: Tensor, value_range: ValueRange = "imagenet") -> Tensor:
+    """Return [B,3,H,W] of a value range in 0..1 (not clipped)."""
+    if value_range == "unit":
+        return image
+    if value_range == "symmetric":
+        return (image + 1) / 2
     return image * _channels(IMAGENET_STD, image) + _channels(IMAGENET_MEAN, image)
 
 
@@ -51,9 +63,11 @@ def _moved(tensor: Tensor, device: torch.device | str) -> Tensor:
     return tensor.to(device)
 
 
-def image_from_uint8(pixels: Tensor, device: torch.device | str = "cpu") -> Tensor:
-    """Convert [B,H,W,3] uint8 RGB to [B,3,H,W] ImageNet-normalised float32 on a device."""
-    return normalize(_moved(pixels, device).permute(0, 3, 1, 2).float().div_(255.0))
+def image_from_uint8(
+    pixels: Tensor, device: torch.device | str = "cpu", value_range: ValueRange = "imagenet"
+) -> Tensor:
+    """Return [B,H,W,3] uint8 RGB as [B,3,H,W] float32 in a value range, on a device."""
+    return normalize(_moved(pixels, device).permute(0, 3, 1, 2).float().div_(255.0), value_range)
 
 
 def mask_from_uint8(mask: Tensor, device: torch.device | str = "cpu", *, soft_mask: bool = False) -> Tensor:
@@ -115,13 +129,17 @@ class HarmonizationBatch:
         """Return the batch with `change` applied to each of its tensors."""
         return replace(self, **{name: change(tensor) for name, tensor in self.tensors().items()})
 
+    def sliced(self, start: int, stop: int) -> HarmonizationBatch:
+        """Return the samples from `start` up to `stop`, as views."""
+        return self.map(lambda tensor: tensor[start:stop])
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors that are not None, by name, always in the same order."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
-    def from_uint8(
+    def from_uint8(  # noqa: PLR0913 - the arrays of a block by name
         cls,
         composite: Tensor,
         ground_truth: Tensor,
@@ -130,6 +148,7 @@ class HarmonizationBatch:
         ground_truth_style: Tensor | None = None,
         device: torch.device | str = "cpu",
         *,
+        value_range: ValueRange = "imagenet",
         soft_mask: bool = False,
     ) -> HarmonizationBatch:
         """Convert the arrays that a worker receives to floats on its device.
@@ -142,6 +161,7 @@ class HarmonizationBatch:
             ground_truth_style: [B] integers 0-9 or None.
             device: where the batch is to be.
             soft_mask: whether the mask holds coverage.
+            value_range: numbers that pictures are given in.
 
         Raises:
             ValueError: shapes do not fit each other, or a class is not one of 0-9.
@@ -149,8 +169,8 @@ class HarmonizationBatch:
         _check_classes(ground_truth_style)
 
         return cls(
-            image_from_uint8(composite, device),
-            image_from_uint8(ground_truth, device),
+            image_from_uint8(composite, device, value_range),
+            image_from_uint8(ground_truth, device, value_range),
             mask_from_uint8(foreground_mask, device, soft_mask=soft_mask),
             None if composite_style is None else _moved(composite_style, device).float(),
             None if ground_truth_style is None else _moved(ground_truth_style, device).long(),

@@ -6,14 +6,13 @@ import torch
 
 from charmnet.arrays import Float32Array, MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE, resize
-from charmnet.batch import denormalize, image_from_uint8, mask_from_uint8
 from charmnet.color_transfer import transfer_color_change
 from charmnet.errors import DataError, WeightsError
-from charmnet.methods import Method
+from charmnet.methods import HarmonizationMethod
 
 
 def harmonize_full_size(
-    method: Method,
+    method: HarmonizationMethod,
     composite: UInt8Array,
     foreground_mask: MaskArray,
     background: bool = False,
@@ -57,14 +56,14 @@ def harmonize_full_size(
 
 
 def _network(
-    method: Method, composite: UInt8Array, foreground_mask: MaskArray, device: torch.device | str
+    method: HarmonizationMethod, composite: UInt8Array, foreground_mask: MaskArray, device: torch.device | str
 ) -> Float32Array:
     """Return the network's output, [S,S,3] float32 on the scale 0-255, neither rounded nor clipped."""
     pixels, mask = (torch.from_numpy(array)[None] for array in (composite, foreground_mask))
-    output = method.harmonize(image_from_uint8(pixels, device), mask_from_uint8(mask, device))
+    output = method.harmonize(*method.network_inputs(pixels, mask, device))
     if not output.isfinite().all():
         raise WeightsError(
             "the model's output holds NaN or infinite values: its weights are damaged, or its training "
             "diverged; choose another checkpoint"
         )
-    return denormalize(output.float())[0].mul(255).permute(1, 2, 0).cpu().numpy()
+    return method.to_unit_range(output)[0].mul(255).permute(1, 2, 0).cpu().numpy()

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE
-from charmnet.batch import denormalize, image_from_uint8
+from charmnet.batch import ValueRange, denormalize, image_from_uint8
 from charmnet.errors import DataError
 from charmnet.image_limits import open_header
 
@@ -159,9 +159,11 @@ def _squared_error(image: UInt8Array, other: UInt8Array, mask: MaskArray | None 
     return round(cv2.norm(image, other, cv2.NORM_L2SQR, mask))
 
 
-def to_uint8(normalized: Tensor, protocol: Protocol = Protocol.STANDARD) -> UInt8Array:
-    """Convert a network's output, [B,3,H,W] normalised, to [B,H,W,3] uint8 as it is scored."""
-    values = denormalize(normalized.float()).mul(255.0).clamp(0.0, 255.0)
+def to_uint8(
+    normalized: Tensor, protocol: Protocol = Protocol.STANDARD, value_range: ValueRange = "imagenet"
+) -> UInt8Array:
+    """Convert a network's output, [B,3,H,W] in a value range, to [B,H,W,3] uint8 as it is scored."""
+    values = denormalize(normalized.float(), value_range).mul(255.0).clamp(0.0, 255.0)
     if protocol is Protocol.STANDARD:
         values = values.round()
     return values.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()

@@ -1,17 +1,17 @@
-"""Weights on disk: the released `.pth` layout and the project's own checkpoints, both read strictly.
+"""Checkpoints: a method with its networks and optimizers in a folder, read strictly.
 
 A checkpoint is a folder: `model.safetensors` (all networks), `optimizer.safetensors` (the tensors of the
-optimisers' states) and `checkpoint.json` (the method and its options, the optimisers' other values, metadata,
-and the size and SHA-256 of the other two). Nothing in it is pickled, and it is read back to the bit.
+optimizers' states), where there are such `average.safetensors` (the moving average of the networks) and
+`state.safetensors` (what a method keeps beside both, for each worker), and `checkpoint.json` (the method and
+its options, the optimizers' other values, metadata, and the size and SHA-256 of the other files). Nothing is
+pickled, and it comes back to the bit. What loads a model to apply it gets the average where there is one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,48 +21,18 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from charmnet.averaging import WeightAverage, method_state
 from charmnet.errors import WeightsError
-from charmnet.methods import METHODS, CharmNetMethod, Method, build_method
-from charmnet.methods.charmnet import RELEASED_NAMES, check_released
+from charmnet.methods import METHODS, Method, build_method
 
 MODEL_FILE = "model.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
+AVERAGE_FILE = "average.safetensors"
+STATE_FILE = "state.safetensors"
 CHECKPOINT_FILE = "checkpoint.json"
 FORMAT = 1
 MAX_DESCRIPTION_BYTES = 16 << 20
 _FIELDS = {"format": int, "method": str, "options": dict, "optimizers": dict, "metadata": dict, "files": dict}
-
-
-def load_released(source: Path | Mapping[str, Path], epoch: str = "latest") -> dict[str, dict[str, Tensor]]:
-    """Read released weights for `CharmNetMethod.from_released`.
-
-    Args:
-        source: the folder with `<epoch>_net_{G,D,SC1,SC2}.pth`, or the file of each of G, D, SC1 and SC2.
-        epoch: the first part of the files' names (a number, `latest` or `iter_<n>`).
-
-    Returns:
-        The state dict of each of G, D, SC1 and SC2.
-
-    Raises:
-        WeightsError: a file is missing, is not a state dict or does not fit; with the file and the keys.
-    """
-    paths = source if isinstance(source, Mapping) else released_paths(source, epoch)
-    states = {name: read_pth(path) for name, path in paths.items()}
-    check_released(states, {name: str(path) for name, path in paths.items()})
-    return states
-
-
-def save_released(method: CharmNetMethod, folder: Path, epoch: str = "latest") -> None:
-    """Write `<epoch>_net_{G,D,SC1,SC2}.pth` as the released code does: bare state dicts on the CPU."""
-    folder.mkdir(parents=True, exist_ok=True)
-    states = method.released_state_dicts()
-    for name, path in released_paths(folder, epoch).items():
-        torch.save(states[name], path)
-
-
-def released_paths(folder: Path, epoch: str = "latest") -> dict[str, Path]:
-    """Return the files in which the released code keeps its four networks, by network."""
-    return {name: folder / f"{epoch}_net_{name}.pth" for name in RELEASED_NAMES}
 
 
 @dataclass(frozen=True)
@@ -91,31 +61,40 @@ class Snapshot:
         yield CHECKPOINT_FILE, f"{text}\n".encode()
 
 
-def snapshot(method: Method, metadata: Mapping[str, Any], into: Snapshot | None = None) -> Snapshot:
-    """Copy a method's networks and optimisers, which may go on changing.
+def snapshot(
+    method: Method,
+    metadata: Mapping[str, Any],
+    into: Snapshot | None = None,
+    *,
+    average: WeightAverage | None = None,
+    worker_states: Sequence[Mapping[str, Tensor]] = (),
+) -> Snapshot:
+    """Copy a method's networks and optimizers, which may go on changing.
 
     Args:
         method: the method to copy.
         metadata: values to keep with it (step, seed, configuration), of types that JSON can hold.
         into: a snapshot of the same method that is no longer needed; its memory is used again, which is
             several times faster.
+        average: moving average of the networks, which is kept beside them.
+        worker_states: extra state of each worker, by rank.
     """
-    before = into.tensors if into else {MODEL_FILE: {}, OPTIMIZER_FILE: {}}
-    model = {
-        f"{module}.{key}": tensor
-        for module, network in method.modules.items()
-        for key, tensor in network.state_dict().items()
-    }
-    tensors, scalars = _split_optimizers(method)
+    optimizer_tensors, scalars = _split_optimizers(method)
+    files = {MODEL_FILE: method_state(method), OPTIMIZER_FILE: optimizer_tensors}
+    if average is not None:
+        files[AVERAGE_FILE] = average.state()
+    if any(worker_states):
+        states = enumerate(worker_states)
+        files[STATE_FILE] = {f"{rank}.{key}": t for rank, state in states for key, t in state.items()}
     description = {
         "format": FORMAT,
         "method": method.name,
-        "options": method.options,
+        "options": method.arguments,
         "optimizers": scalars,
         "metadata": dict(metadata),
     }
-    copies = {MODEL_FILE: _copy_to_cpu(model, before[MODEL_FILE])}
-    copies[OPTIMIZER_FILE] = _copy_to_cpu(tensors, before[OPTIMIZER_FILE])
+    before = into.tensors if into else {}
+    copies = {name: _copy_to_cpu(tensors, before.get(name, {})) for name, tensors in files.items()}
     return Snapshot(description, copies)
 
 
@@ -149,30 +128,58 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[M
         method = build_method(description["method"], **description["options"]).to(device)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # torch's own is a RuntimeError
         raise WeightsError(f"{folder / CHECKPOINT_FILE}: the options do not build it: {error}") from error
-    return method, _load(folder, description, method)
+    model_file = AVERAGE_FILE if AVERAGE_FILE in description["files"] else MODEL_FILE
+    return method, _load(folder, description, method, model_file)
 
 
-def load_into(folder: Path, method: Method) -> dict[str, Any]:
-    """Load a checkpoint's state into a method of the same kind; return the metadata.
+def load_into(
+    folder: Path, method: Method, *, average: WeightAverage | None = None, worker: int = 0
+) -> dict[str, Any]:
+    """Give a method, and its average, the state of a checkpoint to go on from; return the metadata.
+
+    Args:
+        folder: folder of the checkpoint.
+        method: method of the checkpoint's kind.
+        average: average of its weights; a checkpoint without one starts it anew from the weights.
+        worker: rank whose extra state the method gets; ranks that the checkpoint lacks share those it has.
 
     Raises:
-        WeightsError: the checkpoint is of another method, or as for `load_checkpoint`.
+        WeightsError: a file is missing, torn or changed since, or does not fit; names it and the reason.
     """
     description = _read_description(folder)
     if description["method"] != method.name:
         raise WeightsError(f"{folder} is a checkpoint of {description['method']}, not of {method.name}")
-    return _load(folder, description, method)
+    files = description["files"]
+    metadata = _load(folder, description, method, MODEL_FILE)
+    try:
+        if average is not None:
+            name = AVERAGE_FILE if AVERAGE_FILE in files else MODEL_FILE
+            average.load_state(_read_tensors(folder, name, description))
+        if STATE_FILE in files:
+            method.load_extra_state(_state_of(worker, _read_tensors(folder, STATE_FILE, description)))
+    except WeightsError as error:
+        raise WeightsError(f"{folder}: {error}") from error
+    return metadata
 
 
-def _load(folder: Path, description: Mapping[str, Any], method: Method) -> dict[str, Any]:
-    model = _read_tensors(folder, MODEL_FILE, description)
+def _state_of(worker: int, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a worker's extra state out of all workers' by `rank.key`."""
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        rank, _, name = key.partition(".")
+        states.setdefault(int(rank), {})[name] = tensor
+    return states[sorted(states)[worker % len(states)]]
+
+
+def _load(folder: Path, description: Mapping[str, Any], method: Method, model_file: str) -> dict[str, Any]:
+    model = _read_tensors(folder, model_file, description)
     tensors = _read_tensors(folder, OPTIMIZER_FILE, description)
     modules: dict[str, dict[str, Tensor]] = {}
     for key, tensor in model.items():
         module, _, name = key.partition(".")
         modules.setdefault(module, {})[name] = tensor
     if modules.keys() - method.modules.keys():
-        raise WeightsError(f"{folder / MODEL_FILE}: unexpected networks {sorted(modules)}")
+        raise WeightsError(f"{folder / model_file}: unexpected networks {sorted(modules)}")
     optimizers = _join_optimizers(tensors, description["optimizers"])
     try:
         method.load_state_dict({"modules": modules, "optimizers": optimizers})
@@ -260,7 +267,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if description["format"] != FORMAT:
         raise WeightsError(f"{path} has format {description['format']}, this version reads {FORMAT}")
     _require_fields(description["files"], dict.fromkeys((MODEL_FILE, OPTIMIZER_FILE), dict), f"{path}: files")
-    for name in (MODEL_FILE, OPTIMIZER_FILE):
+    for name in description["files"]:
         _require_fields(description["files"][name], {"bytes": int, "sha256": str}, f"{path}: files: {name}")
     for name, groups in description["optimizers"].items():
         if not isinstance(groups, list) or not all(map(_is_group, groups)):
@@ -287,43 +294,3 @@ def _read_bytes(path: Path, limit_bytes: int | None = None) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _reason(error: Exception) -> str:
-    """Return the error's first sentence, without torch's advice to run the file's content."""
-    text = re.sub(r"(?s).*WeightsUnpickler error: ", "", str(error))
-    return re.split(r"\n|\. ", text)[0] or type(error).__name__
-
-
-def read_pth(path: Path) -> dict[str, Tensor]:
-    """Read a bare state dict, of any network, from a `.pth` file; nothing in it is run.
-
-    Raises:
-        WeightsError: the file cannot be read or holds anything but tensors by name; with the file's name.
-    """
-    _refuse_compressed(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # the unpickler has no errors of its own: data that is no pickle raises any
-        raise WeightsError(f"{path} is not a weights file that is safe to read: {_reason(error)}") from error
-    if not isinstance(state, Mapping):
-        raise WeightsError(f"{path}: expected a mapping of names to tensors, got {type(state).__name__}")
-    for key, value in state.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise WeightsError(
-                f"{path}: expected a mapping of names to tensors, got {type(value).__name__} at {key!r}"
-            )
-    return dict(state)
-
-
-def _refuse_compressed(path: Path) -> None:
-    """Refuse a `.pth` with compressed members, which could hold a thousand times its size."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            compressed = [m.filename for m in archive.infolist() if m.compress_type != zipfile.ZIP_STORED]
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-        return  # the old format, or nothing that `torch.load` takes either
-    if compressed:
-        raise WeightsError(f"{path} is not a weights file: its member {compressed[0]} is compressed")

@@ -1,34 +1,53 @@
-"""The methods that can be trained, by name."""
+"""Methods that can be trained, by name."""
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
-from charmnet.methods.base import Method, metric_path
+from charmnet.methods.base import Method, MethodOptions, Requirements, metric_path
 from charmnet.methods.charmnet import CharmNetMethod
 from charmnet.methods.cuda_graph import CudaGraphUpdate
+from charmnet.methods.harmonization import HarmonizationMethod
 from charmnet.methods.idih import IDIHMethod
+from charmnet.methods.translation import TranslationMethod
 
 __all__ = [
     "METHODS",
     "CharmNetMethod",
     "CudaGraphUpdate",
+    "HarmonizationMethod",
     "IDIHMethod",
     "Method",
+    "MethodOptions",
+    "Requirements",
+    "TranslationMethod",
     "build_method",
     "metric_path",
 ]
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in (CharmNetMethod, IDIHMethod)}
+"""Methods by name; a new one is a class and its entry here."""
 
 
-def build_method(name: str, **options: Any) -> Method:
-    """A fresh method by its name; ValueError names what is unknown."""
+def method_class(name: str) -> type[Method]:
+    """Return a method's class.
+
+    Raises:
+        ValueError: there is no method of this name; lists those that there are.
+    """
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}, expected one of {', '.join(METHODS)}")
-    known = inspect.signature(METHODS[name]).parameters
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise ValueError(f"method {name} has no option {', '.join(unknown)}; it has {', '.join(known)}")
-    return METHODS[name](**options)
+    return METHODS[name]
+
+
+def build_method(name: str, /, **arguments: Any) -> Method:
+    """Return a fresh method by its name.
+
+    Args:
+        name: key of `METHODS`.
+        arguments: `seed`, and fields of the method's options.
+
+    Raises:
+        ValueError: the name, an option or a value is unknown; says which are known.
+    """
+    return method_class(name)(**arguments)

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from charmnet.batch import HarmonizationBatch
-from charmnet.errors import WeightsError
 from charmnet.losses import (
     discriminator_hinge,
     foreground_normalized_mse,
     soft_cross_entropy,
     style_aggregation,
 )
-from charmnet.methods.base import Method, Wrap, require_batches
-from charmnet.methods.generator import (
-    GeneratorMethod,
-    adam,
-    at_least_float32,
-    cpu_copy,
-    gradient_norm,
-    precision_of,
-    seeded,
-    unsynchronized,
+from charmnet.methods.base import Method, MethodOptions, Requirements, Wrap, mean_metrics, require_batches
+from charmnet.methods.charmnet_networks import (
+    RELEASED_NAMES,
+    Classify,
+    Discriminate,
+    build_networks,
+    check_released,
 )
+from charmnet.methods.gradients import adam, at_least_float32, gradient_norm, unsynchronized
+from charmnet.methods.harmonization import GeneratorMethod
 from charmnet.methods.idih import IDIHMethod
-from charmnet.networks.blocks import split_channels
-from charmnet.networks.charmnet import BOTH_DOMAINS, CharmNet, network_input, released_shape
-from charmnet.networks.discriminator import FeatureDiscriminator
+from charmnet.networks.batch_norm import frozen_statistics
+from charmnet.networks.charmnet import BOTH_DOMAINS, network_input, released_shape
 from charmnet.networks.idih import idih_names, rename
-from charmnet.networks.state import check_state, load_strictly
-from charmnet.networks.style_classifier import StyleClassifier
+from charmnet.networks.state import cpu_copy, load_strictly, precision_of
+from charmnet.options import Flag
 from charmnet.vocabulary import Domain
 
 FOREGROUND_WEIGHT = 10.0
@@ -44,66 +43,54 @@ STYLE_WEIGHTS = {
     "style_consistency_real": 0.5,
     "style_margin_real": 0.5,
 }
-"""Of the losses that make up `style`."""
+"""Weights of the losses that make up `style`."""
 OTHER_LOSSES = ("foreground_mse_rendered", "foreground_mse_real", "adversarial")
-"""What `total` is made of beside `style`."""
+"""Losses that `total` is made of beside `style`."""
 
-RELEASED_NAMES = {
-    "G": "generator",
-    "D": "discriminator",
-    "SC1": "style_classifier_before",
-    "SC2": "style_classifier_after",
-}
-"""The released code's names of the networks, and this project's."""
+Encoded = dict[Domain, list[Tensor]]
+"""Features of an encoder's layers by domain."""
+
+
+class CharmNetOptions(MethodOptions):
+    """Options of CharmNet."""
+
+    name: Literal["charmnet"] = "charmnet"
+    """Name of the method."""
+    learning_rate: float = Field(1e-4, gt=0)
+    """Adam's learning rate of all four networks, before the schedule's factor."""
+    width: int = Field(64, ge=4, multiple_of=4)
+    """Channels of the first layers (the released ngf and ndf), a multiple of 4."""
+    unshared_layers: int = Field(4, ge=2, le=5)
+    """Layers of each encoder and decoder that a domain has to itself (released: 4)."""
+    domain_statistics: Flag = False
+    """Keep the shared batch norms' running statistics per domain (not as released)."""
+    attention_bias: float = 0.0
+    """Bias of the attention heads at the start (released: 0; 1 starts near the identity)."""
 
 
 class CharmNetMethod(GeneratorMethod):
-    """CharmNet's networks, two optimisers and update.
-
-    Args:
-        learning_rate: Adam's, of all four networks.
-        width: channels of the first layers (the released ngf and ndf), a multiple of 4.
-        precision: float32, bf16 (autocast in the update) or float64.
-        unshared_layers: layers of each encoder and decoder that a domain has to itself, 2 to 5.
-        domain_statistics: keep the shared batch norms' running statistics per domain (not as released).
-        attention_bias: what the attention heads' biases start at (released: 0; 1 starts near the identity).
-        seed: of the initialisation; None draws from torch's global generator.
-    """
+    """CharmNet's networks, two optimizers and update; see `CharmNetOptions`."""
 
     name = "charmnet"
-    domains = frozenset(Domain)
+    Options = CharmNetOptions
+    requirements = Requirements(smallest_batch=2)
+    options: CharmNetOptions
 
-    def __init__(
-        self,
-        learning_rate: float = 1e-4,
-        width: int = 64,
-        precision: str = "float32",
-        unshared_layers: int = 4,
-        domain_statistics: bool = False,
-        attention_bias: float = 0.0,
-        seed: int | None = None,
-    ) -> None:
-        self.options = {
-            "learning_rate": learning_rate,
-            "width": width,
-            "precision": precision,
-            "unshared_layers": unshared_layers,
-            "domain_statistics": domain_statistics,
-            "attention_bias": attention_bias,
-            "seed": seed,
-        }
-        with seeded(seed):
-            networks = _networks(width, unshared_layers, domain_statistics, attention_bias)
-        super().__init__(networks, precision)
-        self.distribute(lambda module: module)
+    def build(self) -> dict[str, nn.Module]:
+        """Return the generator, the discriminator and the two style classifiers."""
+        options = self.options
+        return build_networks(
+            options.width, options.unshared_layers, options.domain_statistics, options.attention_bias
+        )
 
     def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        discriminator, before, after = (
-            self.modules[RELEASED_NAMES[name]].parameters() for name in ("D", "SC1", "SC2")
-        )
-        joint = [{"params": group} for group in (self.generator.parameters(), after, before)]
-        rate = self.options["learning_rate"]
-        return {"discriminator": adam(discriminator, rate), "joint": adam(joint, rate)}
+        """Return the discriminator's optimizer and the joint one of all other networks."""
+        joint = [{"params": self.modules[RELEASED_NAMES[name]].parameters()} for name in ("G", "SC2", "SC1")]
+        rate = self.options.learning_rate
+        return {
+            "discriminator": adam(self.modules["discriminator"].parameters(), rate),
+            "joint": adam(joint, rate),
+        }
 
     @classmethod
     def from_released(
@@ -112,14 +99,21 @@ class CharmNetMethod(GeneratorMethod):
         dtype: torch.dtype = torch.float32,
         learning_rate: float = 1e-4,
     ) -> CharmNetMethod:
-        """From the released state dicts of G, D, SC1 and SC2; their shapes tell width and unshared layers.
+        """Return a method with the released state dicts of G, D, SC1 and SC2.
+
+        Their shapes tell width and unshared layers.
 
         Raises:
             WeightsError: a network or key is missing, unexpected or of another shape.
         """
         check_released(states)
         width, unshared_layers = released_shape(states["G"])
-        method = cls(learning_rate, width, precision_of(dtype), unshared_layers)
+        method = cls(
+            learning_rate=learning_rate,
+            width=width,
+            precision=precision_of(dtype),
+            unshared_layers=unshared_layers,
+        )
         for released, name in RELEASED_NAMES.items():
             load_strictly(method.modules[name], states[released], f"released {released}")
         return method
@@ -128,7 +122,7 @@ class CharmNetMethod(GeneratorMethod):
     def from_released_generator(
         cls, state: Mapping[str, Tensor], source: str = "released G"
     ) -> CharmNetMethod:
-        """From the released state dict of G alone: for `harmonize`, not for going on with training.
+        """Return a method with the released state dict of G alone: to harmonize, not to go on training.
 
         The other networks are as initialised.
 
@@ -141,7 +135,7 @@ class CharmNetMethod(GeneratorMethod):
         return method
 
     def released_state_dicts(self) -> dict[str, dict[str, Tensor]]:
-        """Copies of the weights on the CPU in the released layout, by the released names of the networks.
+        """Return copies of the weights on the CPU in the released layout, by the networks' released names.
 
         With `domain_statistics` the shared batch norms have the real domain's statistics, that being the path
         that the released code tests; those of the rendered domain have no place there.
@@ -153,83 +147,132 @@ class CharmNetMethod(GeneratorMethod):
         return states
 
     def warm_start(self, source: Method) -> None:
-        """Begins with all networks of another CharmNet, or with iDIH's weights in the real path.
+        """Take over all networks of another CharmNet, or iDIH's weights in the real path.
 
         In the second case the shared blocks are iDIH's too, and what belongs to the rendered domain alone
         stays as initialised.
         """
         if not isinstance(source, IDIHMethod):
             return super().warm_start(source)
-        own_names = idih_names(self.options["unshared_layers"])
+        own_names = idih_names(self.options.unshared_layers)
         real_path = rename(source.released_state_dict(), own_names)
         complete = {**self.generator.state_dict(), **real_path}
         return load_strictly(self.generator, complete, "iDIH as the real path")
 
     def distribute(self, wrap: Wrap) -> None:
-        """Wraps each part of the networks that a backward pass goes through whole."""
+        """Wrap each part of the networks that a backward pass goes through whole."""
         generator = self.generator
         discriminator, before, after = (self.modules[RELEASED_NAMES[name]] for name in ("D", "SC1", "SC2"))
         self._encode = {domain: wrap(generator.encoder(domain)) for domain in BOTH_DOMAINS}
         self._shared = wrap(generator.shared())
         self._decode = {domain: wrap(generator.decoder(domain)) for domain in BOTH_DOMAINS}
-        self._discriminate = wrap(_Discriminate(discriminator))
-        self._classify = wrap(_Classify(before, after))
+        self._discriminate = wrap(Discriminate(discriminator))
+        self._classify = wrap(Classify(before, after))
 
-    def update(self, batches: Mapping[Domain, HarmonizationBatch], share: float = 1.0) -> dict[str, Tensor]:
-        """One step: the discriminator's, then the joint one of generator and style classifiers.
+    def update(
+        self, batches: Mapping[Domain, HarmonizationBatch], gradient_weight: float = 1.0
+    ) -> dict[str, Tensor]:
+        """Make one step: the discriminator's, then the joint one of generator and style classifiers.
 
         Losses are scaled as the released code logs them: `foreground_mse_*` by 10, the rest by 1; `style` and
         `total` are the weighted sums. docs/departures.md has the table of names.
 
-        The discriminator needs what both encoders make, and nothing of what comes after them; so the rest is
-        done and differentiated a domain at a time, rendered first, and only one domain's features are kept.
-
         Raises:
-            ValueError: a domain is missing or has a batch of one, or the rendered batch has no styles.
+            ValueError: a domain is missing or has too few samples, or the rendered batch has no styles.
         """
-        batches = require_batches(batches, self.domains)
-        rendered, real = batches[Domain.RENDERED], batches[Domain.REAL]
-        if rendered.composite_style is None or rendered.ground_truth_style is None:
+        rendered = batches.get(Domain.RENDERED)
+        if rendered is not None and (rendered.composite_style is None or rendered.ground_truth_style is None):
             raise ValueError("the rendered batch needs composite_style and ground_truth_style")
-        encoded = {domain: self._encoded(batches[domain], domain) for domain in BOTH_DOMAINS}
-        rendered_features, real_features = (features[-1].detach() for features in encoded.values())
-        metrics = self._update_discriminator(rendered_features, real_features, share)
-        optimizer = self.optimizers["joint"]
-        optimizer.zero_grad()
-        with unsynchronized(self._shared, self._classify):
-            losses = self._learn_rendered(rendered, encoded.pop(Domain.RENDERED), share)
-        losses |= self._learn_real(real, encoded.pop(Domain.REAL), share)
-        optimizer.step()
-        losses["style"] = _weighted_sum({name: losses[name] for name in STYLE_WEIGHTS})
-        losses["total"] = losses["style"] + sum(losses[name] for name in OTHER_LOSSES)
-        trained = ("generator", "style_classifier_before", "style_classifier_after")
-        norms = {f"grad_norm_{name}": gradient_norm(self.modules[name]) for name in trained}
-        return metrics | losses | norms
+        encoded = self._encoded(batches) if self.accumulation == 1 else None  # for both halves of the step
+        metrics = self._update_discriminator(batches, encoded, gradient_weight)
+        return metrics | self._update_jointly(batches, encoded, gradient_weight)
 
-    def _encoded(self, batch: HarmonizationBatch, domain: Domain) -> list[Tensor]:
+    def _encoded(self, batches: Mapping[Domain, HarmonizationBatch]) -> Encoded:
+        """Return the features of both domains' encoders."""
+        batches = require_batches(batches, self.domains, self.requirements.smallest_batch)
         with self.autocast():
-            return self._encode[domain](network_input(batch.composite, batch.foreground_mask), domain)
+            return {
+                domain: self._encode[domain](
+                    network_input(batches[domain].composite, batches[domain].foreground_mask), domain
+                )
+                for domain in BOTH_DOMAINS
+            }
 
-    def _update_discriminator(self, rendered: Tensor, real: Tensor, share: float) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def _encoded_again(self, batches: Mapping[Domain, HarmonizationBatch]) -> Encoded:
+        """Return `_encoded`'s features without gradients, for a discriminator's step of several parts.
+
+        Running statistics are left alone, since the joint step updates them by the same samples.
+        """
+        with frozen_statistics(self.generator):
+            return self._encoded(batches)
+
+    def _update_discriminator(
+        self,
+        batches: Mapping[Domain, HarmonizationBatch],
+        encoded: Encoded | None,
+        gradient_weight: float,
+    ) -> dict[str, Tensor]:
+        self.optimizers["discriminator"].zero_grad()
+        metrics = []
+        for part, share in self.parts(batches, self._discriminate):
+            features = encoded or self._encoded_again(part)
+            losses, values = self._discriminator_losses(features)
+            (gradient_weight * share * losses).backward()
+            metrics.append((values, share))
+        norm = gradient_norm(self.modules["discriminator"])
+        self.step("discriminator")
+        return mean_metrics(metrics) | {"grad_norm_discriminator": norm}
+
+    def _discriminator_losses(self, features: Encoded) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the discriminator's loss, and detached metrics."""
+        last = (features[domain][-1].detach() for domain in (Domain.RENDERED, Domain.REAL))
         with self.autocast():
-            rendered_logits, real_logits = map(at_least_float32, self._discriminate(rendered, real))
+            rendered_logits, real_logits = map(at_least_float32, self._discriminate(*last))
         rendered_loss, real_loss = discriminator_hinge(rendered_logits, real_logits)
         loss = rendered_loss + real_loss
-        optimizer = self.optimizers["discriminator"]
-        optimizer.zero_grad()
-        (share * loss).backward()
-        optimizer.step()
         metrics = {
             "discriminator_rendered": rendered_loss,
             "discriminator_real": real_loss,
             "discriminator": loss,
-            "grad_norm_discriminator": gradient_norm(self.modules["discriminator"]),
             **_discriminator_accuracy(rendered_logits < 0, real_logits > 0),
         }
-        return {name: value.detach() for name, value in metrics.items()}
+        return loss, {name: value.detach() for name, value in metrics.items()}
+
+    def _update_jointly(
+        self,
+        batches: Mapping[Domain, HarmonizationBatch],
+        encoded: Encoded | None,
+        gradient_weight: float,
+    ) -> dict[str, Tensor]:
+        """Step generator and style classifiers.
+
+        The losses are differentiated a domain at a time, rendered first, and only one domain's features are
+        kept meanwhile.
+        """
+        self.optimizers["joint"].zero_grad()
+        wrapped = (*self._encode.values(), self._shared, *self._decode.values(), self._classify)
+        metrics = []
+        for part, share in self.parts(batches, *wrapped):
+            features = encoded or self._encoded(part)
+            weight = gradient_weight * share
+            with unsynchronized(self._shared, self._classify):
+                losses = self._learn_rendered(part[Domain.RENDERED], features.pop(Domain.RENDERED), weight)
+            losses |= self._learn_real(part[Domain.REAL], features.pop(Domain.REAL), gradient_weight, share)
+            metrics.append((losses, share))
+        trained = ("generator", "style_classifier_before", "style_classifier_after")
+        norms = {f"grad_norm_{name}": gradient_norm(self.modules[name]) for name in trained}
+        self.step("joint")
+        means = mean_metrics(metrics)
+        means["style"] = _weighted_sum({name: means[name] for name in STYLE_WEIGHTS})
+        means["total"] = means["style"] + sum(means[name] for name in OTHER_LOSSES)
+        return means | norms
 
     def _adversarial_loss(self, rendered_features: Tensor) -> Tensor:
-        """The updated discriminator on rendered features; past its wrapper and without gradients to it."""
+        """Return the loss of rendered features under the updated discriminator.
+
+        It is called past its wrapper, and gets no gradients.
+        """
         discriminator = self.modules["discriminator"]
         frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
         with self.autocast():
@@ -237,9 +280,9 @@ class CharmNetMethod(GeneratorMethod):
         return -at_least_float32(logits).mean()
 
     def _learn_rendered(
-        self, batch: HarmonizationBatch, encoded: list[Tensor], share: float
+        self, batch: HarmonizationBatch, encoded: list[Tensor], weight: float
     ) -> dict[str, Tensor]:
-        """Adds the gradients of the rendered domain; returns detached metrics."""
+        """Add the rendered domain's gradients and return detached metrics."""
         assert batch.composite_style is not None
         assert batch.ground_truth_style is not None
         adversarial = self._adversarial_loss(encoded[-1])
@@ -250,7 +293,7 @@ class CharmNetMethod(GeneratorMethod):
             "style_before_rendered": soft_cross_entropy(before, batch.composite_style.to(before.dtype)),
             "style_after_rendered": F.cross_entropy(after, batch.ground_truth_style.to(torch.int64)),
         }
-        (share * _weighted_sum(losses)).backward()
+        (weight * _weighted_sum(losses)).backward()
         metrics = losses | {
             "style_accuracy_before": _agreement(before.argmax(1), batch.composite_style.argmax(1)),
             "style_accuracy_after": _agreement(after.argmax(1), batch.ground_truth_style),
@@ -258,23 +301,23 @@ class CharmNetMethod(GeneratorMethod):
         return {name: value.detach() for name, value in metrics.items()}
 
     def _learn_real(
-        self, batch: HarmonizationBatch, encoded: list[Tensor], share: float
+        self, batch: HarmonizationBatch, encoded: list[Tensor], gradient_weight: float, share: float
     ) -> dict[str, Tensor]:
-        """The same for the real domain."""
+        """Add the real domain's gradients and return detached metrics."""
         foreground, before, after = self._finish(batch, encoded, Domain.REAL)
-        consistency, margin = style_aggregation(before, after, share=share)
+        consistency, margin = style_aggregation(before, after, share=gradient_weight)
         losses = {
             "foreground_mse_real": foreground,
             "style_consistency_real": consistency,
             "style_margin_real": margin,
         }
-        (share * _weighted_sum(losses)).backward()
+        (gradient_weight * share * _weighted_sum(losses)).backward()
         return {name: value.detach() for name, value in losses.items()}
 
     def _finish(
         self, batch: HarmonizationBatch, encoded: list[Tensor], domain: Domain
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """From encoded features to the weighted foreground loss and the logits of SC1 and SC2."""
+        """Return the weighted foreground loss and the logits of SC1 and SC2 from encoded features."""
         *skips, features_before = encoded
         with self.autocast():
             features_after = self._shared(features_before, domain)
@@ -282,34 +325,6 @@ class CharmNetMethod(GeneratorMethod):
             before, after = self._classify(features_before, features_after)
         loss = foreground_normalized_mse(harmonized, batch.ground_truth, batch.foreground_mask).mean()
         return FOREGROUND_WEIGHT * loss, at_least_float32(before), at_least_float32(after)
-
-
-def check_released(
-    states: Mapping[str, Mapping[str, Tensor]], sources: Mapping[str, str] | None = None
-) -> None:
-    """Raises WeightsError unless there are exactly G, D, SC1 and SC2 in the released layout and of one shape.
-
-    `sources` names where each came from.
-    """
-    if set(states) != set(RELEASED_NAMES):
-        raise WeightsError(f"got weights of {sorted(states)}, expected those of {sorted(RELEASED_NAMES)}")
-    sources = {released: f"released {released}" for released in RELEASED_NAMES} | dict(sources or {})
-    with torch.device("meta"):
-        expected = _networks(*released_shape(states["G"], sources["G"]))
-    for released, name in RELEASED_NAMES.items():
-        check_state(states[released], expected[name], sources[released])
-
-
-def _networks(
-    width: int, unshared_layers: int, domain_statistics: bool = False, attention_bias: float = 0.0
-) -> dict[str, nn.Module]:
-    channels = split_channels(width, unshared_layers)
-    return {
-        "generator": CharmNet(width, unshared_layers, domain_statistics, attention_bias),
-        "discriminator": FeatureDiscriminator(channels, width),
-        "style_classifier_before": StyleClassifier(channels, width),
-        "style_classifier_after": StyleClassifier(channels, width),
-    }
 
 
 def _weighted_sum(losses: Mapping[str, Tensor]) -> Tensor:
@@ -327,23 +342,3 @@ def _discriminator_accuracy(rendered_right: Tensor, real_right: Tensor) -> dict[
 
 def _agreement(predicted: Tensor, expected: Tensor) -> Tensor:
     return (predicted == expected).float().mean()
-
-
-class _Discriminate(nn.Module):
-    def __init__(self, discriminator: nn.Module) -> None:
-        super().__init__()
-        self.discriminator = discriminator
-
-    def forward(self, rendered: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        return self.discriminator(rendered), self.discriminator(real)
-
-
-class _Classify(nn.Module):
-    """Both classifiers, each on its features."""
-
-    def __init__(self, before: nn.Module, after: nn.Module) -> None:
-        super().__init__()
-        self.before, self.after = before, after
-
-    def forward(self, features_before: Tensor, features_after: Tensor) -> tuple[Tensor, Tensor]:
-        return self.before(features_before), self.after(features_after)

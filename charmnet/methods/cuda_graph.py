@@ -1,4 +1,4 @@
-"""An update that a GPU repeats from a recording, so that none of its small kernels waits to be launched."""
+"""An update recorded as a CUDA graph, so that a GPU does not wait for its small kernels to be launched."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from charmnet.methods.base import Method
 from charmnet.vocabulary import Domain
 
 UPDATES_BEFORE_RECORDING = 3
-"""Made as they are: in the first ones torch's libraries choose their kernels and Adam makes its state."""
+"""Eager updates before the recording: torch's libraries choose their kernels and Adam makes its state."""
 
 
 class CudaGraphUpdate:
     """`Method.update` of one process on a GPU, from the fourth call on as one CUDA graph.
 
-    The method is to have its weights and its optimisers' state before the first call, and to keep them: the
-    graph knows where they lie. Learning rates may change.
+    The graph refers to the memory of weights and optimizer state: both must exist before the first call and
+    stay where they are. Learning rates may change.
     """
 
     def __init__(self, method: Method) -> None:
@@ -32,14 +32,18 @@ class CudaGraphUpdate:
         self._names: list[str] = []
         self._values = torch.empty(0)
 
-    def __call__(self, batches: Mapping[Domain, HarmonizationBatch], share: float = 1.0) -> dict[str, Tensor]:
-        """Does what `Method.update` does, and returns what it does.
+    def __call__(
+        self, batches: Mapping[Domain, HarmonizationBatch], gradient_weight: float = 1.0
+    ) -> dict[str, Tensor]:
+        """Run the first updates eagerly, then record one as a CUDA graph and replay it; return its metrics.
 
         Raises:
-            ValueError: a batch has other shapes than the recorded one, or the share is another than 1.
+            ValueError: a batch has other shapes than the recorded one, or the gradient weight is not 1.
         """
-        if share != 1.0:
-            raise ValueError(f"share is {share}, expected 1: a replayed update has the whole batch")
+        if gradient_weight != 1.0:
+            raise ValueError(
+                f"gradient_weight is {gradient_weight}, expected 1: a recorded update has the whole batch"
+            )
         self._updates += 1
         if self._updates <= UPDATES_BEFORE_RECORDING:
             return self._update_beside(batches)
@@ -57,7 +61,7 @@ class CudaGraphUpdate:
         return dict(zip(self._names, self._values.clone().unbind(), strict=True))
 
     def _update_beside(self, batches: Mapping[Domain, HarmonizationBatch]) -> dict[str, Tensor]:
-        """On a stream of its own: what is recorded later must not hang on the default one."""
+        """Update on a separate stream: what is recorded later must not depend on the default one."""
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -66,7 +70,7 @@ class CudaGraphUpdate:
         return metrics
 
     def _record(self, batches: Mapping[Domain, HarmonizationBatch]) -> None:
-        """Nothing is computed by it."""
+        """Record an update, which computes nothing."""
         self._inputs = {domain: batches[domain].map(torch.clone) for domain in sorted(self._method.domains)}
         self._graph = torch.cuda.CUDAGraph()
         # Other threads (of the tracker, of uploads) may use the GPU meanwhile.
@@ -80,7 +84,7 @@ class CudaGraphUpdate:
 
     @contextmanager
     def _rates_on_device(self) -> Iterator[None]:
-        """Inside, learning rates are tensors, which a replay reads; else numbers, as in checkpoints."""
+        """Inside, learning rates are tensors, which a replay reads; outside numbers, as in checkpoints."""
         device = next(_tensors(self._inputs)).device
         before = [(group["lr"], group["capturable"]) for group in self._groups()]
         self._rates = [torch.full((), rate, device=device) for rate, _ in before]
@@ -98,6 +102,6 @@ class CudaGraphUpdate:
 
 
 def _tensors(batches: Mapping[Domain, HarmonizationBatch]) -> Iterator[Tensor]:
-    """Of all domains, always in the same order."""
+    """Yield the tensors of all domains, always in the same order."""
     for domain in sorted(batches):
         yield from batches[domain].tensors().values()

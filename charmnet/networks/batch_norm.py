@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from charmnet.losses import mean_over_workers
 from charmnet.vocabulary import Domain
 
 
@@ -110,3 +114,37 @@ class _SumOverWorkers(torch.autograd.Function):
 def _sum_over_workers(value: Tensor) -> Tensor:
     total: Tensor = _SumOverWorkers.apply(value)  # type: ignore[no-untyped-call]
     return total
+
+
+def statistics_names(network: nn.Module) -> list[str]:
+    """Return the names of all batch norms' running means and variances in a network."""
+    return [
+        f"{name}.{buffer}" if name else buffer
+        for name, module in network.named_modules()
+        if isinstance(module, _BatchNorm)
+        for buffer in ("running_mean", "running_var")
+        if getattr(module, buffer) is not None
+    ]
+
+
+def synchronize(tensors: Sequence[Tensor]) -> None:
+    """Replace tensors by their means over all workers; with one process nothing happens."""
+    if not tensors:
+        return
+    mean = mean_over_workers(torch.cat([tensor.flatten() for tensor in tensors]))
+    for tensor, values in zip(tensors, mean.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(values.view_as(tensor))
+
+
+@contextmanager
+def frozen_statistics(network: nn.Module) -> Iterator[None]:
+    """Inside, batch norms in training leave their running statistics as they are."""
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from charmnet.errors import WeightsError
@@ -58,3 +59,18 @@ def _listing(kind: str, entries: list[str]) -> list[str]:
         return []
     more = f" and {len(entries) - _LISTED} more" if len(entries) > _LISTED else ""
     return [f"{kind}: {', '.join(entries[:_LISTED])}{more}"]
+
+
+def cpu_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state dict detached from the network, on the CPU, its tensors contiguous."""
+    contiguous = torch.contiguous_format
+    return {
+        name: tensor.detach().to("cpu", copy=True, memory_format=contiguous) for name, tensor in state.items()
+    }
+
+
+def precision_of(dtype: torch.dtype) -> str:
+    """Return the `precision` of a method whose parameters have the dtype."""
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype is {dtype}, expected torch.float32 or torch.float64")
+    return "float64" if dtype == torch.float64 else "float32"

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from charmnet.errors import DataError, StorageError
-from charmnet.weights import CHECKPOINT_FILE
+from charmnet.errors import DataError
 from pipelines.runs.attempts import Attempt
-from pipelines.runs.delivery_log import AUDIT_FOLDER, AUDIT_SCHEMA
+from pipelines.runs.delivery_log import AUDIT_SCHEMA
+from pipelines.runs.run_folder import AUDIT_FOLDER
 from pipelines.runtime.storage import Location
 
 
@@ -62,22 +62,6 @@ def log_files(run_folder: Location) -> dict[int, list[LogFile]]:
             raise DataError(f"{place}: not the name of a log (ATTEMPT-RANK-STEP.parquet)") from None
         files.setdefault(attempt, []).append(LogFile(place, attempt, rank, first_step))
     return {number: sorted(of, key=lambda f: (f.rank, f.first_step)) for number, of in files.items()}
-
-
-def last_checkpoint(run_folder: Location) -> tuple[int, int | None]:
-    """(step, attempt) of the last checkpoint that is whole; attempt None where it does not say.
-
-    Raises:
-        DataError: there is none.
-    """
-    names = [place.name for place in run_folder.children() if place.name.startswith("checkpoint-")]
-    for name in sorted(names, reverse=True):
-        try:
-            metadata = (run_folder / name / CHECKPOINT_FILE).read_json()["metadata"]
-            return metadata["step"], metadata.get("attempt")
-        except (StorageError, KeyError, TypeError):
-            continue
-    raise DataError(f"{run_folder}: no checkpoint there; expected the folder of a run (STORAGE/NAME)")
 
 
 def history(attempts: Mapping[int, Attempt], step: int, number: int | None) -> list[Span]:

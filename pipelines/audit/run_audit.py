@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +12,6 @@ from charmnet.vocabulary import Domain
 from pipelines.audit.domain_audit import DomainAudit, DomainReport
 from pipelines.audit.logs import (
     history,
-    last_checkpoint,
     log_files,
     rows_of,
     superseded_steps,
@@ -20,6 +19,7 @@ from pipelines.audit.logs import (
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runs.attempts import Attempt, read_attempts
+from pipelines.runs.checkpoints import newest_metadata
 from pipelines.runs.delivery_log import read_quarantine
 from pipelines.runs.run_folder import RunFolder, RunRecord
 from pipelines.runtime.console import progress
@@ -55,8 +55,12 @@ def audit(folder: Location) -> Report:
         StorageError: something cannot be read.
     """
     attempts, files = read_attempts(folder), log_files(folder)
-    step, number = last_checkpoint(folder)
-    spans = history(attempts, step, number)
+    newest = newest_metadata(folder)
+    if newest is None:
+        raise DataError(f"{folder}: no checkpoint there; expected the folder of a run (STORAGE/NAME)")
+    _, metadata = newest
+    step = metadata["step"]
+    spans = history(attempts, step, metadata.get("attempt"))
     quarantined = {entry.id for entry in read_quarantine(folder)}
     specs = _specs(RunFolder(folder).record(), attempts[spans[-1].attempt])
     audits = {domain: DomainAudit(spec, quarantined) for domain, spec in specs.items()}
@@ -79,16 +83,16 @@ def _specs(record: RunRecord, attempt: Attempt) -> dict[str, StreamSpec]:
     Raises:
         DataError: a data set is not the one that the run was started with.
     """
-    from pipelines.training.build import method_of, stream_specs
+    from pipelines.training.build import configured_method, stream_specs
 
-    config = replace(TrainConfig.from_json(record.config), init=None)
+    config = TrainConfig.from_json(record.config).replaced(init=None)
     datasets = {Domain(domain): Dataset.open(uri) for domain, uri in attempt.datasets.items()}
     for domain, dataset in datasets.items():
         if dataset.manifest.digest != record.digests.get(domain):
             raise DataError(
                 f"{dataset.location}: another data set than the run's by now; the plan cannot be known"
             )
-    return stream_specs(config, datasets, method_of(config).domains)
+    return stream_specs(config, datasets, configured_method(config))
 
 
 def _refuse_strangers(domains: pa.ChunkedArray, known: list[str]) -> None:

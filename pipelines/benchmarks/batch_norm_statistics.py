@@ -21,10 +21,11 @@ from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.runs.models import load_model
+from pipelines.runs.run_folder import checkpoint_name
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
+from pipelines.training.build import make_validation
 from pipelines.training.streams import to_batch
-from pipelines.training.validation import Validation
 
 BATCHES = 50
 BATCH_SIZE = 8
@@ -34,12 +35,15 @@ CPU = torch.device("cpu")
 def stream_batches(uri: str, select: str) -> Iterator[HarmonizationBatch]:
     """Yield the first `BATCHES` batches of a data set's training stream."""
     spec = StreamSpec(Dataset.open(uri), BATCH_SIZE, selection=Selection(select))
-    return (to_batch(block, CPU) for block in read_window(spec, 0, BATCHES, BATCH_SIZE))
+    return (
+        to_batch(block, CPU, CharmNetMethod.requirements)
+        for block in read_window(spec, 0, BATCHES, BATCH_SIZE)
+    )
 
 
 def with_statistics(method: Method, domain_statistics: bool) -> CharmNetMethod:
     """Return a method with the same weights and running statistics of the given kind, not yet gathered."""
-    twin = CharmNetMethod(**{**method.options, "domain_statistics": domain_statistics})
+    twin = CharmNetMethod(**{**method.arguments, "domain_statistics": domain_statistics})
     weights = method.modules["generator"].state_dict()
     state = twin.generator.state_dict()
     twin.generator.load_state_dict({**state, **{key: weights[key] for key in state if key in weights}})
@@ -65,16 +69,16 @@ def main() -> None:
     parser.add_argument("--split", action="append", required=True)
     parser.add_argument("--step", type=int, action="append", required=True)
     arguments = parser.parse_args()
-    config = TrainConfig(validate=tuple(arguments.split))
-    validation = Validation.of(config, {Domain.REAL: Dataset.open(arguments.real)}, 0, 1)
+    config = TrainConfig(validate_splits=tuple(arguments.split))
+    datasets = {Domain.REAL: Dataset.open(arguments.real)}
     print("step  statistics  " + "  ".join(f"{split} fMSE MSE" for split in arguments.split))
     for step in arguments.step:
-        method = load_model(f"{arguments.run}/checkpoint-{step:09d}")
+        method = load_model(f"{arguments.run}/{checkpoint_name(step)}")
         for per_domain in (False, True):
             model = with_statistics(method, per_domain)
             rendered = stream_batches(arguments.rendered, "")
             gather_statistics(model, rendered, stream_batches(arguments.real, arguments.select))
-            scores = validation.score(model, CPU)
+            scores = make_validation(model, config, datasets).score(CPU)
             figures = [
                 f"{scores[f'eval/{split}/fmse']:.0f} {scores[f'eval/{split}/mse']:.1f}"
                 for split in arguments.split

@@ -24,7 +24,8 @@ import torch
 from charmnet.methods import METHODS, Method, build_method
 from charmnet.weights import Snapshot, snapshot
 from pipelines.benchmarks.options import benchmark_parser
-from pipelines.runs.checkpoints import Uploader, checkpoint_name, collect_checkpoints, register_checkpoint
+from pipelines.runs.checkpoints import Uploader, collect_checkpoints, register_checkpoint
+from pipelines.runs.run_folder import checkpoint_name
 from pipelines.runtime.storage import Location
 from pipelines.services.local import ObjectStore
 
@@ -89,7 +90,7 @@ def report(method: Method, storage: Location, times: int) -> None:
     quiet = longest_pause(lambda: time.perf_counter() < deadline)
     figures = measure(method, storage, times)
     print(
-        f"{method.name} of width {method.options['width']}: {size / MEGABYTE:,.0f} MiB, {times} checkpoints"
+        f"{method.name} of width {method.arguments['width']}: {size / MEGABYTE:,.0f} MiB, {times} checkpoints"
     )
     print(f"  {'the loop stands still the first time':37} {figures[0, 0]:.3f} s")
     names = ("the loop stands still after that", "upload behind it", "longest pause meanwhile")

@@ -23,7 +23,7 @@ import torch
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from charmnet.methods import CharmNetMethod, Method
+from charmnet.methods import CharmNetMethod, HarmonizationMethod
 from charmnet.vocabulary import Domain
 from pipelines.benchmarks.measurement import Measurement
 from pipelines.benchmarks.plot import draw_bars
@@ -102,7 +102,9 @@ def _open_pairs(uri: str) -> Dataset:
     return dataset
 
 
-def _harmonize(method: Method, scratch: Location, pairs: Sequence[tuple[str, str]]) -> Iterator[Any]:
+def _harmonize(
+    method: HarmonizationMethod, scratch: Location, pairs: Sequence[tuple[str, str]]
+) -> Iterator[Any]:
     for outcome in harmonize_pictures(method, scratch / "in", scratch / "out", list(pairs)):
         if outcome.problem:
             raise SystemExit(f"{outcome.path}: {outcome.problem}")

@@ -12,12 +12,11 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 import torch
 
 from charmnet.batch import HarmonizationBatch
-from charmnet.methods import Method
+from charmnet.methods import Method, Requirements
 from charmnet.vocabulary import Domain
 from pipelines.benchmarks.options import benchmark_parser
 from pipelines.config.recipes import recipe
@@ -25,31 +24,34 @@ from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.shards.reading import Dataset
-from pipelines.training.build import method_of, stream_specs
+from pipelines.training.build import configured_method, make_validation, resolve, stream_specs
 from pipelines.training.parallel import make_update
-from pipelines.training.schedule import learning_rate_factor
 from pipelines.training.streams import to_batch
-from pipelines.training.validation import Validation
 
 METRICS = ("fmse", "mse")
 
 
-def stream_batches(spec: StreamSpec, steps: int, device: torch.device) -> Iterator[HarmonizationBatch]:
+def stream_batches(
+    spec: StreamSpec, steps: int, device: torch.device, requirements: Requirements
+) -> Iterator[HarmonizationBatch]:
     """Yield the batches of a stream's first steps."""
     for start, stop in spec.windows(0, steps):
         for block in read_window(spec, start, stop, spec.batch_size):
-            yield to_batch(block, device)
+            yield to_batch(block, device, requirements)
 
 
 def train(config: TrainConfig, datasets: Mapping[Domain, Dataset], device: torch.device) -> Method:
     """Train a new method in this process and return it."""
-    method = method_of(config).to(device)
-    steps = config.steps or 0
+    method = configured_method(config).to(device)
     update = make_update(method, device, num_workers=1)
-    specs = stream_specs(config, datasets, frozenset(datasets))
-    streams = {Domain(domain): stream_batches(spec, steps, device) for domain, spec in specs.items()}
-    for step in range(steps):
-        method.scale_learning_rates(learning_rate_factor(config.schedule, step, steps))
+    specs = stream_specs(config, datasets, method)
+    plan = resolve(config, specs)
+    streams = {
+        Domain(domain): stream_batches(spec, plan.steps, device, method.requirements)
+        for domain, spec in specs.items()
+    }
+    for step in range(plan.steps):
+        method.scale_learning_rates(plan.schedule.factor(step))
         update({domain: next(stream) for domain, stream in streams.items()})
     return method
 
@@ -71,21 +73,20 @@ def main() -> None:
         Domain.REAL: Dataset.open(arguments.real),
         Domain.RENDERED: Dataset.open(arguments.rendered),
     }
-    base = replace(
-        recipe("small"),
+    base = recipe("small").replaced(
         steps=arguments.steps,
         batch_size=arguments.batch,
         real_select=arguments.select,
-        validate=tuple(arguments.split),
+        validate_splits=tuple(arguments.split),
         sample_rows=0,
     )
     device = torch.device(arguments.device)
-    validation = Validation.of(base, datasets, 0, 1)
     scores_by_setting = defaultdict(list)
     for seed in range(arguments.seeds):
         for setting in arguments.settings:
-            config = replace(base, seed=seed).override(setting.split(","))
-            scores = validation.score(train(config, datasets, device), device)
+            config = base.replaced(seed=seed).override(setting.split(","))
+            trained = train(config, datasets, device)
+            scores = make_validation(trained, config, datasets).score(device)
             for split in arguments.split:
                 for metric in METRICS:
                     score = scores[f"eval/{split}/{metric}"]

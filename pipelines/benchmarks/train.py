@@ -29,11 +29,11 @@ from pipelines.benchmarks.processes import CpuTimes, run_module
 from pipelines.benchmarks.results import Comparison
 from pipelines.benchmarks.tensors import batches_in_memory
 from pipelines.benchmarks.update_worker import WARM_UP_STEPS, synchronize
-from pipelines.config.recipes import RECIPES, recipe
-from pipelines.config.train_config import TrainConfig
+from pipelines.config.recipes import recipe, recipe_names
+from pipelines.config.train_config import TrainConfig, flat
 from pipelines.runtime.cluster import ADDRESS_VARIABLE, start_here
 from pipelines.tracking.server import connect
-from pipelines.training.build import method_of
+from pipelines.training.build import configured_method
 from pipelines.training.parallel import make_update
 from pipelines.training.startup_timer import parse
 
@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `charmnet bench train`."""
     parser.add_argument("--real", metavar="URI", required=True, help="data set of the real domain")
     parser.add_argument("--rendered", metavar="URI", required=True, help="data set of the rendered domain")
-    parser.add_argument("--recipe", default="released", help=f"{', '.join(RECIPES)} (default: released)")
+    parser.add_argument(
+        "--recipe", default="released", help=f"{', '.join(recipe_names())} (default: released)"
+    )
     parser.add_argument("--steps", type=int, default=40, help="of the run (default: %(default)s)")
     parser.add_argument("--bare-steps", type=int, default=8, help="of the update alone, twice (default: 8)")
     parser.add_argument("overrides", nargs="*", metavar="field=value", help="of the configuration")
@@ -79,7 +81,7 @@ def measure_bare(config: TrainConfig, steps: int) -> dict[str, float]:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     device = "cuda" if torch.cuda.is_available() and config.accelerator != "cpu" else "cpu"
     batches = {domain: batch.to(device) for domain, batch in batches_in_memory(config.batch_size).items()}
-    update = make_update(method_of(config).to(device), torch.device(device), num_workers=1)
+    update = make_update(configured_method(config).to(device), torch.device(device), num_workers=1)
     for _ in range(WARM_UP_STEPS[device]):
         update(batches)
     synchronize(device)
@@ -228,7 +230,7 @@ def run_figures(timings: TrainTimings, bare: Sequence[dict[str, float]], batch_s
 def _comparisons(figures: dict[str, Any], recipe_name: str, config: TrainConfig) -> list[Comparison]:
     return [
         Comparison(
-            question=f"training, one worker, {recipe_name} recipe in {config.precision}",
+            question=f"training, one worker, {recipe_name} recipe in {config.method.precision}",
             values=(figures["pairs_per_second"],),
             unit="pairs/s",
             beside="the update alone, before and after",
@@ -251,7 +253,10 @@ def draw(figures: dict[str, Any], figure: Figure) -> None:
 
 
 def _rate_table(figures: dict[str, Any], config: TrainConfig) -> Table:
-    title = f"train: width {config.width}, {config.precision}, {config.batch_size} pairs a step, 1 worker"
+    values = flat(config.to_json())
+    title = (
+        f"train: width {values['width']}, {values['precision']}, {config.batch_size} pairs a step, 1 worker"
+    )
     table = Table("", "pairs/s", "ratio", "data wait", title=title)
     for name, alone in zip(("alone, before", "alone, after"), figures["bare"], strict=True):
         table.add_row(name, f"{alone['pairs_per_second']:.2f}", "", "")

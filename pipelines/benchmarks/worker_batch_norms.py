@@ -13,7 +13,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,10 +34,9 @@ from pipelines.ingest.window import read_window
 from pipelines.runtime.blocks import Block
 from pipelines.runtime.cluster import prepare_environment
 from pipelines.shards.reading import Dataset
-from pipelines.training.build import method_of, stream_specs
+from pipelines.training.build import configured_method, make_validation, stream_specs
 from pipelines.training.parallel import data_parallel
 from pipelines.training.streams import to_batch
-from pipelines.training.validation import Validation
 
 CPU = torch.device("cpu")
 _CORES = 2
@@ -91,17 +90,19 @@ VARIANTS = (
 
 
 def worker_batches(
-    config: TrainConfig, datasets: dict[Domain, Dataset], rank: int, workers: int
+    config: TrainConfig, datasets: dict[Domain, Dataset], method: Method, rank: int, workers: int
 ) -> Iterator[dict[Domain, HarmonizationBatch]]:
     """Yield a worker's share of every global batch, by domain."""
-    specs = stream_specs(config, datasets, frozenset(datasets))
+    specs = stream_specs(config, datasets, method)
     steps = config.steps or 0
     streams = {Domain(domain): read_window(spec, 0, steps, spec.batch_size) for domain, spec in specs.items()}
     share = slice(rank * config.batch_size // workers, (rank + 1) * config.batch_size // workers)
     for _ in range(steps):
         blocks: dict[Domain, Block] = {domain: next(stream) for domain, stream in streams.items()}
         yield {
-            domain: to_batch({name: values[share] for name, values in block.items()}, CPU)
+            domain: to_batch(
+                {name: values[share] for name, values in block.items()}, CPU, method.requirements
+            )
             for domain, block in blocks.items()
         }
 
@@ -119,7 +120,7 @@ def learn(rank: int, variant: Variant, config: TrainConfig, uris: dict[Domain, s
         rendezvous = f"file://{folder}/rendezvous"
         dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=variant.workers)
     datasets = {domain: Dataset.open(uri) for domain, uri in uris.items()}
-    method = method_of(replace(config, seed=variant.seed))
+    method = configured_method(config.replaced(seed=variant.seed))
     if variant.workers > 1:
         method.distribute(data_parallel)
     if variant.sync_batch_norm:
@@ -127,14 +128,14 @@ def learn(rank: int, variant: Variant, config: TrainConfig, uris: dict[Domain, s
     losses = []
     step_seconds = []
     first_gradient = torch.zeros(0)
-    for batches in worker_batches(config, datasets, rank, variant.workers):
+    for batches in worker_batches(config, datasets, method, rank, variant.workers):
         started = time.perf_counter()
         losses.append(method.update(batches)["total"])
         step_seconds.append(time.perf_counter() - started)
         if len(losses) == 1:
             first_gradient = generator_gradient(method)
     method.synchronize_statistics()
-    scores = Validation.of(config, datasets, rank, variant.workers).score(method, CPU)
+    scores = make_validation(method, config, datasets, rank=rank, num_workers=variant.workers).score(CPU)
     last_losses = losses[-max(1, int(len(losses) * _LAST_SHARE)) :]
     loss = mean_over_workers(torch.stack(last_losses).mean()).item()
     if rank == 0:
@@ -162,12 +163,14 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=16)
     arguments = parser.parse_args()
     prepare_environment()  # before torch first needs memory, as in `charmnet train`
-    config = replace(
-        recipe("small"),
-        width=arguments.width,
-        steps=arguments.steps,
-        real_select=arguments.select,
-        validate=(arguments.split,),
+    config = (
+        recipe("small")
+        .override([f"width={arguments.width}"])
+        .replaced(
+            steps=arguments.steps,
+            real_select=arguments.select,
+            validate_splits=(arguments.split,),
+        )
     )
     uris = {Domain.REAL: arguments.real, Domain.RENDERED: arguments.rendered}
     print("workers  batch norm        seed  first gradient differs by  loss   fMSE     s a step")

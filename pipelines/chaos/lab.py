@@ -101,15 +101,12 @@ class Lab:
 
         client = answer_of_head(lambda: JobSubmissionClient(self.cluster.dashboard))
         config = self.config.override(fields)
-        own = TrainConfig()
-        said = [
-            f"{key}={_text(value)}" for key, value in config.to_json().items() if value != own.to_json()[key]
-        ]
+        fields_set = config.assignments(TrainConfig())
         command = [
             *(sys.executable, *DRIVER.split(), "--storage", str(self.storage / "runs"), "--name", name),
             *("--real", str((real or self.data[Domain.REAL]).location)),
             *("--rendered", str(self.data[Domain.RENDERED].location)),
-            *("--tracking", self.tracking.url, "--experiment", self.experiment, *said),
+            *("--tracking", self.tracking.url, "--experiment", self.experiment, *fields_set),
         ]
         self.last_run = Run(client, name, command, self.cluster.driver_logs, variables or {})
         self.last_run.submit()

@@ -26,7 +26,7 @@ from charmnet.metrics import Protocol
 from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
 from pipelines.evaluation.per_image import FIGURES, IMAGES, per_image_parquet
 from pipelines.evaluation.report import DIMENSIONS, EvaluationReport
-from pipelines.runs.models import load_model, model_name
+from pipelines.runs.models import load_harmonization_model, model_name
 from pipelines.runtime.console import console, progress
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.redaction import redact
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     if tracking:
         _send_unsent(tracking)
     dataset = Dataset.open(arguments.data)
-    method = load_model(arguments.model, tracking, inference_only=True)
+    method = load_harmonization_model(arguments.model, tracking)
     from pipelines.evaluation.distributed import score_dataset  # needs Ray, which --help does not
 
     with progress("Evaluating", total=_image_count(dataset, selection)) as advance:

@@ -18,10 +18,10 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from charmnet.errors import StorageError
-from charmnet.methods import Method
+from charmnet.methods import HarmonizationMethod
 from pipelines.commands.cli import EXIT_FAILED
 from pipelines.harmonization.files import SUFFIXES, FileResult, find_pictures, harmonize_file
-from pipelines.runs.models import load_model
+from pipelines.runs.models import load_harmonization_model
 from pipelines.runtime.console import console, progress
 from pipelines.runtime.storage import Location
 
@@ -62,7 +62,7 @@ def _run_one(arguments: argparse.Namespace) -> int:
     composite, mask = Location.of(arguments.composite), Location.of(arguments.mask)
     if out in (composite, mask):
         raise ValueError(f"--out {out} is also what is read; choose another name")
-    method = load_model(arguments.model, inference_only=True)
+    method = load_harmonization_model(arguments.model)
     warning = harmonize_file(method, composite, mask, out, background=arguments.background)
     if warning:
         console.print(f"warning: {mask}: {warning}", markup=False)
@@ -79,7 +79,7 @@ def _run_many(arguments: argparse.Namespace) -> int:
         raise StorageError(
             f"{source}: no picture there that could be harmonized; see `charmnet harmonize --help`"
         )
-    method = load_model(arguments.model, inference_only=True)
+    method = load_harmonization_model(arguments.model)
     _claim(dest, {"weights_sha256": _digest(method), "background": arguments.background})
     there = set(dest.walk_files())
     pairs = [pair for pair in found.pairs if pair[0] not in there]
@@ -109,7 +109,7 @@ def _claim(dest: Location, record: dict[str, object]) -> None:
         place.write_json(record)
 
 
-def _digest(method: Method) -> str:
+def _digest(method: HarmonizationMethod) -> str:
     digest = hashlib.sha256()
     for name, module in sorted(method.modules.items()):
         for key, tensor in module.state_dict().items():

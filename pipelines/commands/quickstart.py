@@ -216,7 +216,7 @@ def _seconds_per_update() -> float:
 
     from charmnet.augment import TRAINING_SIZE
     from charmnet.batch import HarmonizationBatch
-    from charmnet.methods import CharmNetMethod
+    from charmnet.methods import build_method
     from charmnet.vocabulary import NUM_CONDITIONS, Domain
     from pipelines.config.recipes import recipe
 
@@ -228,7 +228,7 @@ def _seconds_per_update() -> float:
         Domain.REAL: HarmonizationBatch(image, image, mask),
         Domain.RENDERED: HarmonizationBatch(image, image, mask, *styles),
     }
-    method = CharmNetMethod(width=config.width)
+    method = build_method(config.method.name, **config.method.model_dump())
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     method.update(batches)  # the first is slower

@@ -1,41 +1,47 @@
 """Train a method from data sets in object storage, tracked in MLflow.
 
   charmnet train --real s3://bucket/real --rendered s3://bucket/rendered --storage s3://bucket/runs \\
-      --recipe small --workers 2 steps=400 validate=IHD_nonhuman_test
+      --recipe small --workers 2 steps=400 validate_splits=IHD_nonhuman_test
+  charmnet train --config run.toml --storage s3://bucket/runs
 
-Any field of the configuration is set as field=value; `--help-fields` lists them. The same --storage and
---name resume a run at the step after its last checkpoint. Keys of the object store and of MLflow come
-from the environment of the cluster's nodes.
+Any field of the configuration is set as field=value; `--help-fields` lists them and the method's options.
+`--config` starts from a file in place of a recipe: every run writes the one that repeats it, and
+`--print-config` prints it. The same --storage and --name resume a run at the step after its last checkpoint.
+Keys of the object store and of MLflow come from the environment of the cluster's nodes.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import inspect
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
+from charmnet.methods import METHODS
 from charmnet.vocabulary import Domain
 from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
-from pipelines.config.recipes import RECIPES, recipe
+from pipelines.config.recipes import parse_toml, recipe, recipe_names, to_toml
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined
+from pipelines.runtime.storage import Location
 from pipelines.training.startup_timer import StartupTimer
 
 EXIT_STOPPED = 143
 """The run was asked to stop and saved a checkpoint."""
 
+_DEFAULT_RECIPE = "released"
 _NAMED = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument("--real", metavar="URI", help="data set of the real domain, from `charmnet shard`")
     parser.add_argument("--rendered", metavar="URI", help="data set of the rendered domain")
     parser.add_argument("--storage", metavar="URI", help="where runs keep their checkpoints")
     parser.add_argument("--name", help="of the run; the same name resumes it (default: recipe and time)")
-    parser.add_argument("--recipe", default="released", help=f"{', '.join(RECIPES)} (default: released)")
-    parser.add_argument("--method", help="charmnet or idih")
+    parser.add_argument("--recipe", help=f"{', '.join(recipe_names())} (default: {_DEFAULT_RECIPE})")
+    parser.add_argument("--config", metavar="FILE", help="TOML file to start from in place of a recipe")
+    parser.add_argument("--method", help=f"{', '.join(METHODS)} (default: the recipe's)")
     parser.add_argument("--workers", metavar="N|MIN:MAX", help="how many training workers")
     parser.add_argument(
         "--max-quarantined", metavar="SHARE|N", help="how many samples of a domain may be undecodable (0.01)"
@@ -45,26 +51,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_tracking_options(parser)
     parser.add_argument("--register", metavar="NAME", help="register the best model under this name")
     parser.add_argument("--help-fields", action="store_true", help="list the fields and their values")
+    parser.add_argument("--print-config", action="store_true", help="print the configuration as TOML and end")
     parser.add_argument("overrides", nargs="*", metavar="field=value", help="of the configuration")
 
 
-def configuration(arguments: argparse.Namespace) -> TrainConfig:
-    """The recipe with everything that the command line says about it.
+def configuration(arguments: argparse.Namespace) -> tuple[TrainConfig, dict[Domain, str]]:
+    """Return the configuration, and the URIs of the data sets by domain.
+
+    The command line wins over the file or the recipe.
 
     Raises:
         ValueError: names the field that is wrong.
+        StorageError: the file cannot be read.
     """
+    if arguments.config and arguments.recipe:
+        raise ValueError("--config and --recipe: choose one, the configuration starts from either")
+    if arguments.config:
+        config, data = parse_toml(_read_text(Location.of(arguments.config)), arguments.config)
+    else:
+        config, data = recipe(arguments.recipe or _DEFAULT_RECIPE), {}
     flags = ("method", "workers", "init", "max_quarantined", "audit")
     chosen = [f"{flag}={getattr(arguments, flag)}" for flag in flags if getattr(arguments, flag)]
-    return recipe(arguments.recipe).override([*chosen, *arguments.overrides])
+    given = {"real": arguments.real, "rendered": arguments.rendered}
+    uris = {**data, **{domain: uri for domain, uri in given.items() if uri}}
+    return config.override([*chosen, *arguments.overrides]), {Domain(d): uri for d, uri in uris.items()}
 
 
 def run(arguments: argparse.Namespace) -> int:
-    config = configuration(arguments)
+    """Run the command and return its exit status."""
+    config, uris = configuration(arguments)
     if arguments.help_fields:
-        print(f"{inspect.getdoc(TrainConfig)}\n\nHere:")
-        for field in dataclasses.fields(config):
-            print(f"{field.name}={getattr(config, field.name)!r}  ({field.type})")
+        _print_fields(config)
+        return 0
+    if arguments.print_config:
+        print(to_toml(config, {domain.value: uri for domain, uri in uris.items()}), end="")
         return 0
     if not arguments.storage:
         raise ValueError(
@@ -76,11 +96,11 @@ def run(arguments: argparse.Namespace) -> int:
     tracking = tracking_uri(arguments)
     if arguments.register and tracking is None:
         raise ValueError("--register needs an MLflow server, and --tracking is none")
-    name = arguments.name or f"{arguments.recipe}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    uris = {Domain.REAL: arguments.real, Domain.RENDERED: arguments.rendered}
+    origin = arguments.recipe or (Path(arguments.config).stem if arguments.config else _DEFAULT_RECIPE)
+    name = arguments.name or f"{origin}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     result = train(
         config,
-        {domain: uri for domain, uri in uris.items() if uri},
+        uris,
         arguments.storage,
         name,
         tracking,
@@ -98,9 +118,25 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if result.status == "FINISHED" else EXIT_STOPPED
 
 
+def _read_text(location: Location) -> str:
+    try:
+        return location.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{location}: not a text in UTF-8 ({error})") from error
+
+
+def _print_fields(config: TrainConfig) -> None:
+    print("Fields of the run, with their values here:\n")
+    for line in TrainConfig.describe_fields(config):
+        print(line)
+    print(f"\nOptions of the method {config.method.name} (also as method.field=value):\n")
+    for line in type(config.method).describe_fields(config.method):
+        print(line)
+
+
 def quarantine_report(entries: Sequence[Quarantined], run_folder: str) -> str:
-    """The samples that others stood for, named with their reasons (the first of them)."""
+    """Return the samples that were replaced, the first of them named with their reasons."""
     lines = [f"  {entry.domain} {entry.id}: {entry.reason}" for entry in entries[:_NAMED]]
     more = [f"  and {len(entries) - _NAMED} more"] if len(entries) > _NAMED else []
-    head = f"{len(entries)} samples could not be decoded; others stood for them ({run_folder}/quarantine):"
+    head = f"{len(entries)} samples could not be decoded; others replaced them ({run_folder}/quarantine):"
     return "\n".join([head, *lines, *more])

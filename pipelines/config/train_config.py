@@ -1,17 +1,23 @@
-"""The configuration of a training run: a flat, typed record that recipes fill and `field=value` overrides."""
+"""Configuration of a training run: a typed record that recipes fill and `field=value` overrides."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import types
-import typing
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-Schedule = Literal["constant", "linear"]
-Precision = Literal["float32", "bf16"]
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
+
+from charmnet.methods import MethodOptions, method_class
+from charmnet.methods.charmnet import CharmNetOptions
+from charmnet.options import Flag, Options
+
+RENAMED = {
+    "storage_patience_seconds": "storage_timeout_seconds",
+    "idih_domain": "method.domain",
+    "validate": "validate_splits",
+}
+"""Present names by those that earlier versions wrote to run records and took on the command line."""
 
 MAY_CHANGE = frozenset(
     {
@@ -27,173 +33,245 @@ MAY_CHANGE = frozenset(
         "audit",
     }
 )
-"""What a resumed run may change: how far it goes, where it runs and what it bears."""
+"""Fields that a resumed run may change: how far it goes, where it runs, and its failure limits."""
+
+_DURATION = re.compile(r"\d+( epochs?)?|\d+(\.\d+)? epochs?")
 
 
-RENAMED = {"storage_patience_seconds": "storage_timeout_seconds"}
-"""Fields by names that earlier versions wrote to run records and took on the command line."""
+def _check_duration(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and not _DURATION.fullmatch(value):
+        raise ValueError("expected a number of steps such as 2000, or of epochs such as '20 epochs'")
+    return value
 
 
-@dataclass(frozen=True)
-class TrainConfig:
+Duration = Annotated[str, BeforeValidator(_check_duration)]
+"""A length of training: a number of steps, or of epochs of the smaller data set (`20 epochs`)."""
+
+Schedule = Literal["constant", "linear", "milestones", "cosine"]
+
+
+class TrainConfig(Options):
     """Everything that decides what a run computes, and where it runs.
 
-    Attributes:
-        method: `charmnet` or `idih`. idih_domain: the domain that iDIH is trained on.
-        width: channels of the first layer (the released ngf and ndf).
-        precision: of the forward and backward passes; weights and losses stay in float32.
-        compile: have torch.compile make kernels for the networks, which pays after a minute's wait.
-        domain_statistics: running statistics of the shared batch norms kept per domain.
-        sync_batch_norm: batch norms take their statistics over the global batch, not over a worker's share.
-        attention_bias: of the attention heads at the start; 1 starts training near the identity.
-        init: a model (URI) whose weights the run starts from.
-        learning_rate: of Adam. schedule: `constant`, or `linear`: constant for half of the steps, then
-            falling linearly towards 0 (the released default policy, counted in steps).
-        batch_size: pairs of one global step, over all workers; a pair is one sample of each domain.
-        steps: length of the run; None is 200 times the smaller domain's batches, as released.
-        seed: of the weights, the order and the augmentation.
-        real_select, rendered_select: which part of the data sets is trained on.
-        pool_row_groups: how many row groups the shuffle mixes.
-        decode: of training pictures: `exact` as released, or `fast`: large JPEGs at a reduced scale where the
-            crop allows.
-        validate: names of the splits of the real data set to validate on.
-        validate_every, checkpoint_every, log_every: in steps; with 0 there is no validation, and
-            a checkpoint at the end only.
-        validate_images: at most so many of a split (0 is all of them).
-        best_metric: of validation, decides which checkpoint is the best.
-        keep_checkpoints: how many of the last to keep (the best is kept beside them).
-        sample_rows: pictures in a sample grid; 0 is none.
-        workers: how many, or MIN:MAX. accelerator: `auto` takes GPUs where the cluster has them.
-        cpus_per_worker, data_cpus_per_task: CPUs that Ray sets aside; 0 is what suits the cluster.
-        max_failures: how often a broken worker group is started again before the run fails.
-        max_quarantined: how many samples of a domain may be replaced by others since they cannot be decoded:
-            below 1 a share of them (one at least), from 1 on a number; 0 bears none.
-        storage_timeout_seconds: how long a store that does not answer is waited for.
-        audit: log every sample that is delivered, for `charmnet audit`.
+    Options of the method may be given beside the run's own fields: `TrainConfig(width=32)` is
+    `TrainConfig(method={"name": "charmnet", "width": 32})`.
     """
 
-    method: Literal["charmnet", "idih"] = "charmnet"
-    idih_domain: Literal["real", "rendered"] = "real"
-    width: int = 64
-    precision: Precision = "float32"
-    compile: bool = False
-    domain_statistics: bool = False
-    sync_batch_norm: bool = False
-    attention_bias: float = 0.0
-    init: str | None = None
-    learning_rate: float = 1e-4
-    schedule: Schedule = "constant"
-    batch_size: int = 8
-    steps: int | None = None
+    method: SerializeAsAny[MethodOptions] = Field(default_factory=CharmNetOptions)
+    """Method that is trained, and its options (`method.width=32`, or `width=32`)."""
+
+    if TYPE_CHECKING:  # options of the method may be given, too
+
+        def __init__(self, **values: Any) -> None: ...
+
     seed: int = 0
+    """Seed of the weights, the order of the samples, their augmentation and what an update draws."""
+    steps: int | None = Field(None, ge=1)
+    """Length of the run in steps; none is 200 epochs of the smaller data set, as released."""
+    batch_size: int = Field(8, ge=1)
+    """Pairs of one global step, over all workers; a pair is one sample of each domain."""
+    gradient_accumulation: int = Field(1, ge=1)
+    """Backward passes of an update, among which a worker's samples are divided to save memory."""
+    max_gradient_norm: float = Field(0.0, ge=0)
+    """L2 norm that the gradients of each optimizer are scaled down to; 0 leaves them as they are."""
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    """Decay of the weights' moving average per step, such as 0.999; 0 keeps none.
+
+    Where there is one, validation, the best model and everything that loads a model use the average.
+    """
+    init: str | None = None
+    """URI of a model whose weights the run starts from."""
+
+    schedule: Schedule = "constant"
+    """Learning rate over the run: constant; linear: constant, then falling in equal amounts to 0; milestones:
+    times a factor at each milestone; cosine: rising in the warm-up, then falling to 0 along a cosine."""
+    constant_for: Duration | None = None
+    """Of linear, how long the rate is constant, in steps or epochs; none is half of the run."""
+    decay_for: Duration | None = None
+    """Of linear, how long the rate falls, in steps or epochs; none is the rest of the run."""
+    milestones: tuple[Duration, ...] = ()
+    """Of milestones, when the rate is multiplied, in steps or epochs from the start, ascending."""
+    milestone_factor: float = Field(0.1, gt=0)
+    """Of milestones, what the rate is multiplied with at each."""
+    warmup: Duration | None = None
+    """Of cosine, how long the rate rises, in steps or epochs; none is not at all."""
+
     real_select: str = ""
+    """Part of the real data set that is trained on, such as "split == 'IHD_train'"; empty is all of it."""
     rendered_select: str = ""
-    pool_row_groups: int = 4
+    """Part of the rendered data set that is trained on; empty is all of it."""
+    real_limit: int = Field(0, ge=0)
+    """Samples of the real selection that are trained on, the first by hash; 0 is all."""
+    rendered_limit: int = Field(0, ge=0)
+    """Samples of the rendered selection that are trained on, the first by hash; 0 is all."""
+    pool_row_groups: int = Field(4, ge=1)
+    """Row groups that a shuffle pool mixes."""
     decode: Literal["exact", "fast"] = "exact"
-    validate: tuple[str, ...] = ()
-    validate_every: int = 1000
-    validate_images: int = 0
+    """Decoding of training pictures: exact as released; fast reads large JPEGs at a reduced scale where the
+    crop allows it."""
+
+    validate_splits: tuple[str, ...] = ()
+    """Splits of the real data set to validate on (of a translator: of its source domain's)."""
+    validate_every: int = Field(1000, ge=0)
+    """Steps between validations; 0 is none."""
+    validate_images: int = Field(0, ge=0)
+    """Images of each split that are validated on at most; 0 is all."""
     best_metric: Literal["fmse", "mse", "psnr"] = "fmse"
-    checkpoint_every: int = 1000
-    keep_checkpoints: int = 3
-    log_every: int = 20
-    sample_rows: int = 3
+    """Metric of validation by which a checkpoint is the best; translators are judged by `color_distance`."""
+    checkpoint_every: int = Field(1000, ge=0)
+    """Steps between checkpoints; 0 is one at the end only."""
+    keep_checkpoints: int = Field(3, ge=1)
+    """Last checkpoints that are kept; the best is kept beside them."""
+    log_every: int = Field(20, ge=1)
+    """Steps that a logged mean is over."""
+    sample_rows: int = Field(3, ge=0)
+    """Pictures in a sample grid; 0 logs none."""
+
     workers: str = "1"
+    """Number of training workers, or MIN:MAX for a group that grows and shrinks with the cluster."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    cpus_per_worker: float = 0.0
-    data_cpus_per_task: float = 0.0
-    max_failures: int = 3
-    max_quarantined: float = 0.01
-    storage_timeout_seconds: float = 600.0
-    audit: bool = False
+    """Processor of the workers; auto takes GPUs where the cluster has them."""
+    compile: Flag = False
+    """Have torch.compile make kernels for the networks, which pays after a minute's wait."""
+    sync_batch_norm: Flag = False
+    """Take batch norms' statistics over the global batch, not over a worker's samples."""
+    cpus_per_worker: float = Field(0.0, ge=0)
+    """CPUs that Ray sets aside for a worker; 0 is a number that suits the cluster."""
+    data_cpus_per_task: float = Field(0.0, ge=0)
+    """CPUs that Ray sets aside for a data task; 0 is a number that suits the cluster."""
+    max_failures: int = Field(3, ge=0)
+    """Restarts of a broken worker group before the run fails."""
+    max_quarantined: float = Field(0.01, ge=0)
+    """Samples of a domain that may be replaced since they cannot be decoded: below 1 a share of them (one at
+    least), from 1 on a number; 0 allows none."""
+    storage_timeout_seconds: float = Field(600.0, ge=0)
+    """Seconds that a store which does not answer is waited for."""
+    audit: Flag = False
+    """Log every sample that is delivered, for `charmnet audit`."""
 
-    def __post_init__(self) -> None:
-        for name in ("width", "batch_size", "log_every", "keep_checkpoints", "pool_row_groups"):
-            self._at_least(name, 1)
-        for name in ("validate_every", "checkpoint_every", "validate_images", "sample_rows", "max_failures"):
-            self._at_least(name, 0)
-        if self.steps is not None:
-            self._at_least("steps", 1)
-        for name in ("cpus_per_worker", "data_cpus_per_task", "max_quarantined", "storage_timeout_seconds"):
-            self._at_least(name, 0)
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate={self.learning_rate}: expected a number above 0")
-        if not math.isfinite(self.attention_bias):
-            raise ValueError(f"attention_bias={self.attention_bias}: expected a number")
-        self.worker_range  # noqa: B018 - raises where it is malformed
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_method(cls, values: Any) -> Any:
+        """Move options of the method that stand beside the run's fields into `method`."""
+        values = {RENAMED.get(name, name): value for name, value in values.items()}
+        method = values.pop("method", "charmnet")
+        if isinstance(method, MethodOptions):
+            method = {**method.explicit(), "name": method.name}
+        elif isinstance(method, str):
+            method = {"name": method}
+        fields = method_class(str(method.get("name"))).Options.model_fields
+        options = fields.keys() - cls.model_fields
+        beside = [name for name in values if name.removeprefix("method.") in options]
+        method |= {name.removeprefix("method."): values.pop(name) for name in beside}
+        return {**values, "method": method}
 
-    def _at_least(self, name: str, least: int) -> None:
-        if not getattr(self, name) >= least:
-            raise ValueError(f"{name}={getattr(self, name)}: expected at least {least}")
+    @field_validator("method", mode="before")
+    @classmethod
+    def _build_method(cls, value: Any) -> MethodOptions:
+        return method_class(value["name"]).Options(**value)
+
+    @field_validator("workers")
+    @classmethod
+    def _check_workers(cls, value: str) -> str:
+        _worker_range(value)
+        return value
 
     @property
     def worker_range(self) -> tuple[int, int]:
         """(fewest, most) workers."""
-        try:
-            numbers = [int(part) for part in self.workers.split(":")]
-        except ValueError:
-            numbers = []
-        if len(numbers) not in (1, 2) or numbers[0] < 1 or numbers[-1] < numbers[0]:
-            raise ValueError(f"workers={self.workers!r}: expected a number such as 2, or MIN:MAX such as 1:4")
-        return numbers[0], numbers[-1]
+        return _worker_range(self.workers)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields in values that JSON can hold."""
-        return {**dataclasses.asdict(self), "validate": list(self.validate)}
+        """Return all fields in values that JSON can hold."""
+        return self.model_dump(mode="json")
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> TrainConfig:
-        values = {RENAMED.get(name, name): item for name, item in value.items()}
-        return cls(**{**values, "validate": tuple(values["validate"])})
+    def from_json(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """Return the configuration of a run's record, also of one that an earlier version wrote.
+
+        Raises:
+            ValueError: it is not a configuration; names the field.
+        """
+        if isinstance(values.get("method"), str):  # options of all methods stood beside the run's fields
+            known = {*cls.model_fields, *method_class(values["method"]).Options.model_fields}
+            names = {name: RENAMED.get(name, name).removeprefix("method.") for name in values}
+            values = {name: value for name, value in values.items() if names[name] in known}
+        return cls(**values)
 
     def override(self, assignments: Iterable[str]) -> TrainConfig:
-        """The configuration with `field=value` texts applied.
+        """Return the configuration with `field=value` texts applied.
+
+        Where `method=NAME` chooses another method, options that were set and that it has, too, are kept.
 
         Raises:
             ValueError: names the field that is unknown, or the value that does not fit with what would.
         """
-        hints = typing.get_type_hints(TrainConfig)
+        split = [_split(assignment) for assignment in assignments]
+        names = [text for name, text in split if name in ("method", "method.name")]
+        options = method_class(names[-1] if names else self.method.name).Options
+        kept = {name: value for name, value in self.method.explicit().items() if name in options.model_fields}
+        method: dict[str, Any] = {**kept, "name": options.model_fields["name"].default}
         changes: dict[str, Any] = {}
-        for assignment in assignments:
-            name, separator, text = assignment.partition("=")
-            name = RENAMED.get(name, name)
-            if not separator or name not in hints:
-                raise ValueError(
-                    f"{assignment!r}: expected field=value with one of {', '.join(sorted(hints))}"
-                )
-            changes[name] = _parse(name, text, hints[name])
-        return dataclasses.replace(self, **changes)
+        for name, text in split:
+            option = name.removeprefix("method.")
+            if name in ("method", "method.name"):
+                continue
+            if name in type(self).model_fields:
+                changes[name] = self.value_from_text(name, text)
+            elif option in options.model_fields:
+                method[option] = options.value_from_text(option, text)
+            else:
+                fields = sorted({*type(self).model_fields, *options.model_fields})
+                raise ValueError(f"'{name}={text}': expected field=value with one of {', '.join(fields)}")
+        return self.replaced(**changes, method=method)
+
+    def assignments(self, base: TrainConfig) -> list[str]:
+        """Return the `field=value` texts that make this configuration from another of the same method."""
+        own = flat(self.to_json())
+        other = flat(base.to_json())
+        return [f"{name}={_text(value)}" for name, value in own.items() if value != other[name]]
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
-        """Fields that a resumed run may not change and that differ: `name: there -> here`."""
-        renamed = {RENAMED.get(name, name): value for name, value in other.items()}
-        mine, theirs = self.to_json(), {**TrainConfig().to_json(), **renamed}  # fields newer than the run
+        """Return the fields that a resumed run may not change and that differ: `name: there -> here`.
+
+        Args:
+            other: configuration of the run's record.
+        """
+        own = flat(self.to_json())
+        recorded = flat(type(self).from_json(other).to_json())  # with defaults of fields newer than the run
         return [
-            f"{name}: {theirs[name]!r} -> {mine[name]!r}"
-            for name in mine
-            if name not in MAY_CHANGE and theirs[name] != mine[name]
+            f"{name}: {recorded.get(name)!r} -> {own.get(name)!r}"
+            for name in own | recorded
+            if name not in MAY_CHANGE and recorded.get(name) != own.get(name)
         ]
 
 
-def _parse(name: str, text: str, hint: Any) -> Any:
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):  # X | None
-        if text.lower() in ("none", ""):
-            return None
-        hint = next(part for part in typing.get_args(hint) if part is not type(None))
-    if typing.get_origin(hint) is Literal:
-        choices = typing.get_args(hint)
-        if text not in choices:
-            raise ValueError(f"{name}={text}: expected one of {', '.join(choices)}")
-        return text
-    if typing.get_origin(hint) is tuple:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    if hint is bool:
-        if text.lower() not in ("true", "false"):
-            raise ValueError(f"{name}={text}: expected true or false")
-        return text.lower() == "true"
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration's JSON with the method's options beside the run's fields, `method` its name."""
+    options = dict(values["method"])
+    return {"method": options.pop("name"), **options, **{k: v for k, v in values.items() if k != "method"}}
+
+
+def _split(assignment: str) -> tuple[str, str]:
+    name, separator, text = assignment.partition("=")
+    if not separator:
+        raise ValueError(f"{assignment!r}: expected field=value, such as steps=400")
+    return RENAMED.get(name, name), text
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _worker_range(text: str) -> tuple[int, int]:
     try:
-        return hint(text)
+        numbers = [int(part) for part in text.split(":")]
     except ValueError:
-        raise ValueError(
-            f"{name}={text}: expected {'a whole number' if hint is int else 'a number'}"
-        ) from None
+        numbers = []
+    if len(numbers) not in (1, 2) or numbers[0] < 1 or numbers[-1] < numbers[0]:
+        raise ValueError("expected a number such as 2, or MIN:MAX such as 1:4")
+    return numbers[0], numbers[-1]

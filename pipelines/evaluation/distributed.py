@@ -22,7 +22,7 @@ import ray.data
 from charmnet.arrays import Float64Array
 from charmnet.augment import TRAINING_SIZE
 from charmnet.errors import CharmNetError, DataError, WeightsError
-from charmnet.methods import Method
+from charmnet.methods import HarmonizationMethod
 from charmnet.metrics import ImageErrors, Protocol
 from charmnet.vocabulary import Domain
 from pipelines.evaluation.images import (
@@ -61,7 +61,7 @@ _BLANK = EvaluationImage(
 
 
 def score_dataset(
-    method: Method,
+    method: HarmonizationMethod,
     dataset: Dataset,
     selection: Selection,
     protocol: Protocol = Protocol.STANDARD,
@@ -115,7 +115,7 @@ def score_dataset(
 
 
 def _scored_blocks(
-    method: Method,
+    method: HarmonizationMethod,
     dataset: Dataset,
     selection: Selection,
     protocol: Protocol,
@@ -177,7 +177,7 @@ def _decoded_images(dataset: Dataset, selection: Selection, group: RowGroupKey) 
 class _Scorer:
     """Actor with the model, which scores blocks of images and passes on images that could not be read."""
 
-    def __init__(self, method_reference: ray.ObjectRef[Method], protocol: Protocol) -> None:
+    def __init__(self, method_reference: ray.ObjectRef[HarmonizationMethod], protocol: Protocol) -> None:
         self.device = assigned_device()
         self.method = ray.get(method_reference).to(self.device)
         self.protocol = protocol

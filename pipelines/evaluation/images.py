@@ -17,11 +17,10 @@ from torch import Tensor
 
 from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE, resize
-from charmnet.batch import image_from_uint8, mask_from_uint8
 from charmnet.codecs import decode_mask, decode_rgb
 from charmnet.composition import exchange_foreground
 from charmnet.errors import DataError, WeightsError
-from charmnet.methods import Method
+from charmnet.methods import HarmonizationMethod
 from charmnet.metrics import (
     Protocol,
     image_errors,
@@ -110,8 +109,22 @@ def row_images(row: Row, size: int = TRAINING_SIZE) -> Iterator[EvaluationImage]
         raise DataError(f"{row['id']}: {error}") from error
 
 
+def row_pictures(row: Row, size: int = TRAINING_SIZE) -> Iterator[UInt8Array]:
+    """Yield a row's ground truths, of a scene one for each capture condition, as [S,S,3] uint8.
+
+    Raises:
+        DataError: a picture is broken; names the row.
+    """
+    try:
+        pictures = [row["ground_truth"]] if row_kind(row) is RowKind.PAIR else row["images"]
+        for data in pictures:
+            yield resize(decode_rgb(data), size)
+    except (DataError, ValueError) as error:
+        raise DataError(f"{row['id']}: {error}") from error
+
+
 def evaluate_images(
-    method: Method,
+    method: HarmonizationMethod,
     images: Sequence[EvaluationImage],
     protocol: Protocol = Protocol.STANDARD,
     device: torch.device | str = "cpu",
@@ -127,10 +140,11 @@ def evaluate_images(
     Raises:
         WeightsError: an output holds NaN or infinite values; names the images.
     """
-    output = method.harmonize(*network_inputs(images, device))
+    output = method.harmonize(*network_inputs(method, images, device))
     _require_finite(output, [image.id for image in images])
+    pixels = to_uint8(output, protocol, method.requirements.value_range)
     results = []
-    for image, harmonized in zip(images, to_uint8(output, protocol), strict=True):
+    for image, harmonized in zip(images, pixels, strict=True):
         composite = reference_uint8(image.composite[None], protocol)[0]
         ground_truth = reference_uint8(image.ground_truth[None], protocol)[0]
         results.append(
@@ -146,12 +160,12 @@ def evaluate_images(
 
 
 def network_inputs(
-    images: Sequence[EvaluationImage], device: torch.device | str = "cpu"
+    method: HarmonizationMethod, images: Sequence[EvaluationImage], device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
-    """Return [B,3,S,S] normalised composites and [B,1,S,S] foreground masks on a device."""
+    """Return composites [B,3,S,S] and foreground masks [B,1,S,S] as the method takes them, on a device."""
     composite = torch.from_numpy(np.stack([image.composite for image in images]))
     mask = torch.from_numpy(np.stack([image.foreground_mask for image in images]))
-    return image_from_uint8(composite, device), mask_from_uint8(mask, device)
+    return method.network_inputs(composite, mask, device)
 
 
 def _require_equal_sizes(composite: UInt8Array, ground_truth: UInt8Array, mask: MaskArray) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import ray
 import ray.data
 
-from charmnet.methods import Method
+from charmnet.methods import HarmonizationMethod
 from pipelines.harmonization.files import FileResult, try_file
 from pipelines.runtime.blocks import Block
 from pipelines.runtime.cluster import ClusterCapacity, assigned_device, connect
@@ -25,7 +25,7 @@ _MOST_THREADS = 4
 
 
 def harmonize_pictures(
-    method: Method,
+    method: HarmonizationMethod,
     source: Location,
     dest: Location,
     pairs: list[tuple[str, str]],
@@ -71,7 +71,7 @@ class _HarmonizeActor:
 
     def __init__(
         self,
-        method_reference: ray.ObjectRef[Method],
+        method_reference: ray.ObjectRef[HarmonizationMethod],
         source: Location,
         dest: Location,
         *,

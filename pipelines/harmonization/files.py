@@ -11,7 +11,7 @@ import torch
 from charmnet.codecs import color_profile, decode_rgb, decode_user_mask, encode_jpeg, encode_png
 from charmnet.errors import CharmNetError, DataError, WeightsError
 from charmnet.full_size import harmonize_full_size
-from charmnet.methods import Method
+from charmnet.methods import HarmonizationMethod
 from pipelines.runtime.storage import Location
 
 _ENCODERS: dict[str, Callable[..., bytes]] = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
@@ -88,7 +88,7 @@ def _masks_of(composite: PurePosixPath) -> list[str]:
 
 
 def harmonize_file(
-    method: Method,
+    method: HarmonizationMethod,
     composite: Location,
     mask: Location,
     out: Location,
@@ -128,7 +128,7 @@ def harmonize_file(
 
 
 def try_file(
-    method: Method,
+    method: HarmonizationMethod,
     source: Location,
     dest: Location,
     pair: tuple[str, str],

@@ -33,9 +33,6 @@ from pipelines.ingest.throttle import IdleThrottle
 from pipelines.ingest.window import read_window
 from pipelines.runtime.blocks import Block, pack_block, unpack_block
 
-MIN_PAIRS_PER_WORKER = 2
-"""The bottleneck is 1x1, and batch statistics over a single value do not exist."""
-
 _BLOCK_SAMPLES = 64  # of all lanes in blocks of one size: a task holds as many decoded samples
 _MAX_POOLS = 512  # of one execution; making the list of its windows costs about a millisecond each
 _PREFETCHED_BLOCKS = 2
@@ -46,20 +43,19 @@ _TASKS_SHARE_AHEAD = 0.75  # of a limit on memory; Ray Data keeps the rest for b
 _BYTES_PER_PIXEL = 7  # composite, ground truth, mask
 
 
-def lane_rows(batch_size: int, num_workers: int) -> int:
-    """Samples of one lane: the largest divisor of the batch that gives every worker its share.
+def lane_rows(batch_size: int, num_workers: int, smallest_share: int = 2) -> int:
+    """Return the samples of one lane: the largest divisor of the batch that gives every worker its share.
 
     Raises:
-        ValueError: some worker would get fewer than 2 pairs; says which numbers would work.
+        ValueError: some worker would get fewer than `smallest_share`; says which numbers would work.
     """
     for rows in range(batch_size // num_workers, 0, -1):
-        if batch_size % rows == 0 and (batch_size // rows) // num_workers * rows >= MIN_PAIRS_PER_WORKER:
+        if batch_size % rows == 0 and (batch_size // rows) // num_workers * rows >= smallest_share:
             return rows
     raise ValueError(
-        f"batch_size={batch_size} over {num_workers} workers leaves a worker fewer than "
-        f"{MIN_PAIRS_PER_WORKER} pairs, which batch normalisation needs; use at most "
-        f"{max(1, batch_size // MIN_PAIRS_PER_WORKER)} workers or "
-        f"batch_size={num_workers * MIN_PAIRS_PER_WORKER} and more"
+        f"batch_size={batch_size} over {num_workers} workers leaves a worker fewer than {smallest_share} "
+        f"pairs, which the method needs; use at most {max(1, batch_size // smallest_share)} workers or "
+        f"batch_size={num_workers * smallest_share} and more"
     )
 
 
@@ -259,7 +255,7 @@ class LaneShard:
             return iter(())
         splits = None
         if self.rank == 0:
-            block_rows = lane_rows(self.spec.batch_size, self.num_workers)
+            block_rows = lane_rows(self.spec.batch_size, self.num_workers, self.spec.smallest_share)
             end = self._segment_end(start_step, stop_step)
             dataset = stream_dataset(
                 self.spec,
@@ -276,7 +272,7 @@ class LaneShard:
         return iter(batches)
 
     def _segment(self, start_step: int, stop_step: int, tables: Iterator[pa.Table]) -> Iterator[Block]:
-        rows = lane_rows(self.spec.batch_size, self.num_workers)
+        rows = lane_rows(self.spec.batch_size, self.num_workers, self.spec.smallest_share)
         lanes = self.spec.batch_size // rows
         step, first = start_step, 0  # the step that blocks begin with, and the number of its first one
         index = self.rank  # of this rank's next block since the segment's start

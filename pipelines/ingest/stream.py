@@ -30,6 +30,7 @@ class StreamSpec:
         timeout_seconds: how long a store that does not answer is waited for.
         augmentation: see `charmnet.augment.AugmentationKind`.
         mask_edges: see `charmnet.augment.MaskEdges`.
+        smallest_share: fewest samples of a step that a worker may get.
     """
 
     dataset: Dataset
@@ -42,6 +43,7 @@ class StreamSpec:
     timeout_seconds: float = 600.0
     augmentation: AugmentationKind = "crop_flip"
     mask_edges: MaskEdges = "hard"
+    smallest_share: int = 2
 
     @property
     def domain(self) -> Domain:
@@ -62,6 +64,10 @@ class StreamSpec:
     @cached_property
     def plan(self) -> EpochPlan:
         return EpochPlan(self.dataset.manifest, self.selection, self.seed, self.pool_row_groups)
+
+    def check_not_empty(self) -> None:
+        """Check that the selection picks a sample; ValueError where it does not."""
+        _ = self.plan
 
     @property
     def pool_steps(self) -> int:

@@ -1,9 +1,7 @@
-"""A run's checkpoints: written while training goes on, found whole or not at all.
-
-STORAGE/NAME/checkpoint-000000400/     `charmnet.weights`' files, and what the tracker had not sent
+"""Checkpoints of a run: written while training goes on, found whole or not at all.
 
 `checkpoint.json` is uploaded last and holds the checksums of the rest: a folder with it is *registered*, one
-without is what a killed worker left. Nothing else keeps a list of them, so that there is none to go wrong.
+without is what a killed worker left. No list of them is kept elsewhere, which could disagree.
 """
 
 from __future__ import annotations
@@ -15,22 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charmnet.errors import WeightsError
+from charmnet.averaging import WeightAverage
+from charmnet.errors import StorageError, WeightsError
 from charmnet.methods import Method
 from charmnet.weights import CHECKPOINT_FILE, Snapshot, load_into
+from pipelines.runs.run_folder import is_checkpoint_name
 from pipelines.runtime.storage import Location
 
 SPOOL_FILE = "tracker-spool.bin"
 
-_PREFIX = "checkpoint-"
-
 
 @dataclass(frozen=True)
 class Restored:
-    """
+    """A checkpoint that a method has taken its state from.
+
     Attributes:
-        name: of the checkpoint. metadata: what it was saved with.
-        pending: what the tracker had not sent when it was saved.
+        name: name of the checkpoint.
+        metadata: metadata that it was saved with.
+        pending: metrics that the tracker had not sent when it was saved.
     """
 
     name: str
@@ -38,38 +38,55 @@ class Restored:
     pending: bytes
 
 
-def checkpoint_name(step: int) -> str:
-    """Names sort by step."""
-    return f"{_PREFIX}{step:09d}"
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything of a worker that a checkpoint gives its state to.
+
+    Attributes:
+        method: networks and optimizers.
+        average: moving average of the networks, if the run keeps one.
+        worker: rank of the worker.
+    """
+
+    method: Method
+    average: WeightAverage | None = None
+    worker: int = 0
 
 
 def registered_checkpoints(run_folder: Location) -> list[str]:
-    """Names of those that were uploaded to their end, oldest first."""
+    """Return the names of checkpoints that were uploaded to their end, oldest first."""
     return [name for name in _folders(run_folder) if (run_folder / name / CHECKPOINT_FILE).exists()]
 
 
 def _folders(run_folder: Location) -> list[str]:
-    return [place.name for place in run_folder.children() if place.name.startswith(_PREFIX)]
+    return [path.name for path in run_folder.children() if is_checkpoint_name(path.name)]
 
 
 def register_checkpoint(run_folder: Location, name: str, snapshot: Snapshot, pending: bytes = b"") -> None:
-    """Writes a checkpoint of this name; readers see all of it or nothing.
+    """Write a checkpoint of this name; readers see all of it or nothing.
 
     Args:
-        pending: what the tracker had not sent.
+        run_folder: folder of the run.
+        name: see `checkpoint_name`.
+        snapshot: copy of the training state.
+        pending: metrics that the tracker had not sent.
     """
-    place = run_folder / name
-    (place / CHECKPOINT_FILE).delete()  # of a step that is run again: its files are about to change
-    (place / SPOOL_FILE).write_bytes(pending)
+    folder = run_folder / name
+    (folder / CHECKPOINT_FILE).delete()  # of a step that is run again: its files are about to change
+    (folder / SPOOL_FILE).write_bytes(pending)
     for file, data in snapshot.files():
-        (place / file).write_bytes(data)
+        (folder / file).write_bytes(data)
 
 
-def restore_newest(run_folder: Location, method: Method, tell: Callable[[str], object]) -> Restored | None:
-    """Gives a method the state of the newest checkpoint that is whole; None where none is registered.
+def restore_newest(
+    run_folder: Location, state: TrainingState, notify: Callable[[str], object]
+) -> Restored | None:
+    """Restore the newest checkpoint that is whole; None where none is registered.
 
     Args:
-        tell: is told of those that are torn.
+        run_folder: folder of the run.
+        state: state that the checkpoint is read into.
+        notify: called with a message about each that is torn.
 
     Raises:
         WeightsError: there are checkpoints, and none of them is whole.
@@ -78,10 +95,10 @@ def restore_newest(run_folder: Location, method: Method, tell: Callable[[str], o
     first_problem: WeightsError | None = None
     for name in reversed(registered_checkpoints(run_folder)):
         try:
-            return restore(run_folder, name, method)
+            return restore(run_folder, name, state)
         except WeightsError as error:
             first_problem = first_problem or error
-            tell(f"{name} cannot be used, going on from the one before it: {error}")
+            notify(f"{name} cannot be used, going on from the one before it: {error}")
     if first_problem is not None:
         raise WeightsError(
             f"{run_folder}: none of the run's checkpoints can be used; remove them to begin anew "
@@ -90,26 +107,27 @@ def restore_newest(run_folder: Location, method: Method, tell: Callable[[str], o
     return None
 
 
-def restore(run_folder: Location, name: str, method: Method) -> Restored:
-    """Gives a method the state of a checkpoint.
+def restore(run_folder: Location, name: str, state: TrainingState) -> Restored:
+    """Restore a checkpoint.
 
     Raises:
-        WeightsError: it is torn, changed or does not fit. StorageError: the store does not answer.
+        WeightsError: it is torn, changed or does not fit.
+        StorageError: the store does not answer.
     """
-    place = run_folder / name
+    source = run_folder / name
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        place.download_folder(folder)
+        source.download_folder(folder)
         try:
-            metadata = load_into(folder, method)
+            metadata = load_into(folder, state.method, average=state.average, worker=state.worker)
         except WeightsError as error:
-            raise WeightsError(str(error).replace(temporary, str(place))) from error
+            raise WeightsError(str(error).replace(temporary, str(source))) from error
         spool = folder / SPOOL_FILE
         return Restored(name, metadata, spool.read_bytes() if spool.exists() else b"")
 
 
 def collect_checkpoints(run_folder: Location, newest: str | None, keep: int) -> list[str]:
-    """Removes those before the last `keep`, those that were never registered, and all after `newest`.
+    """Remove those before the last `keep`, those that were never registered, and all after `newest`.
 
     Returns:
         The names of those that stay, oldest first.
@@ -123,31 +141,35 @@ def collect_checkpoints(run_folder: Location, newest: str | None, keep: int) -> 
 
 
 def newest_metadata(run_folder: Location) -> tuple[str, dict[str, Any]] | None:
-    """(name, metadata) of the newest registered checkpoint, if there is one."""
-    names = registered_checkpoints(run_folder)
-    if not names:
-        return None
-    return names[-1], (run_folder / names[-1] / CHECKPOINT_FILE).read_json()["metadata"]
+    """Return (name, metadata) of the newest checkpoint whose description can be read, if there is one."""
+    for name in reversed(registered_checkpoints(run_folder)):
+        try:
+            metadata: dict[str, Any] = (run_folder / name / CHECKPOINT_FILE).read_json()["metadata"]
+        except (StorageError, KeyError, TypeError):
+            continue
+        return name, metadata
+    return None
 
 
 class Uploader:
-    """Does uploads in a thread of its own, one after the other, while training goes on."""
+    """A thread that uploads one thing after the other while training goes on."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="upload")
-        self._waiting: Future[None] | None = None
+        self._pending: Future[None] | None = None
 
     def submit(self, upload: Callable[[], None]) -> None:
-        """Has something uploaded, and waits for the one before: each holds a copy of the networks.
+        """Start an upload once the one before is done: each holds a copy of the networks.
 
         Raises:
             StorageError: the upload before failed.
         """
         self.wait()
-        self._waiting = self._thread.submit(upload)
+        self._pending = self._thread.submit(upload)
 
     def wait(self) -> None:
-        """Returns when all is uploaded; errors as above."""
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.result()
+        """Wait until all is uploaded; errors as above."""
+        pending = self._pending
+        self._pending = None
+        if pending is not None:
+            pending.result()

@@ -1,8 +1,4 @@
-"""What a worker was given, written to the run's folder before the checkpoint that learned from it.
-
-STORAGE/NAME/audit/000002-001-000000300.parquet         attempt 2, rank 1, from step 300 on (with `audit`)
-STORAGE/NAME/quarantine/000002-001-000000300.jsonl      samples that others stood for
-"""
+"""Log of the samples that a worker was given, written before the checkpoint that learned from them."""
 
 from __future__ import annotations
 
@@ -19,6 +15,7 @@ import pyarrow.parquet as pq
 from charmnet.errors import StorageError
 from charmnet.vocabulary import Domain
 from pipelines.ingest.quarantine import Quarantined
+from pipelines.runs.run_folder import AUDIT_FOLDER, QUARANTINE_FOLDER, log_name
 from pipelines.runtime.blocks import Block
 from pipelines.runtime.retry import retry_storage
 from pipelines.runtime.storage import Location
@@ -26,19 +23,16 @@ from pipelines.runtime.storage import Location
 if TYPE_CHECKING:
     from pipelines.ingest.quarantine_client import QuarantineClient
 
-AUDIT_FOLDER = "audit"
-QUARANTINE_FOLDER = "quarantine"
-
 AUDIT_SCHEMA = pa.schema(
     [
         pa.field("attempt", pa.int32(), nullable=False),
         pa.field("step", pa.int64(), nullable=False),  # from 1, as in MLflow
         pa.field("domain", pa.string(), nullable=False),
         pa.field("epoch", pa.int64(), nullable=False),
-        pa.field("index", pa.int32(), nullable=False),  # place in the global batch
+        pa.field("index", pa.int32(), nullable=False),  # path in the global batch
         pa.field("id", pa.string(), nullable=False),
         pa.field("substitute_for", pa.string()),  # the planned sample's id; null where it is that one
-        pa.field("tries", pa.int32(), nullable=False),  # which stand-in of the plan this is; 0 is none
+        pa.field("tries", pa.int32(), nullable=False),  # which substitute of the plan this is; 0 is none
     ]
 )
 
@@ -47,7 +41,7 @@ _MOST_ROWS = 1 << 16  # held in memory
 
 @dataclass
 class DeliveryLog:
-    """One worker's; every step costs it a few references to arrays.
+    """Log of one worker's deliveries; every step costs it a few references to arrays.
 
     Args:
         audited: whether deliveries are logged; quarantined samples always are.
@@ -66,7 +60,7 @@ class DeliveryLog:
     _quarantined: list[Quarantined] = field(default_factory=list)
 
     def add(self, step: int, blocks: Mapping[Domain, Block]) -> None:
-        """What step `step` (from 1) was made of."""
+        """Record the blocks of step `step`, counted from 1."""
         for domain, block in blocks.items():
             found = [Quarantined.from_json(text) for text in block["quarantined"].tolist() if text]
             if found:
@@ -80,7 +74,7 @@ class DeliveryLog:
             self._flush_audit()
 
     def flush(self) -> None:
-        """Writes all; to be called by every worker before a checkpoint is registered.
+        """Write everything; every worker calls it before a checkpoint is registered.
 
         Raises:
             StorageError: the store did not answer for as long as it is waited for.
@@ -104,7 +98,7 @@ class DeliveryLog:
         self._blocks, self._rows = [], 0
 
     def _name(self, first_step: int) -> str:
-        return f"{self.attempt:06d}-{self.rank:03d}-{first_step:09d}"
+        return log_name(self.attempt, self.rank, first_step)
 
     def _retry(self, write: Callable[[], None]) -> None:
         retry_storage(write, self.timeout_seconds, self.quarantine.notify)
@@ -113,7 +107,7 @@ class DeliveryLog:
 def _table(attempt: int, blocks: list[tuple[int, Domain, Block]]) -> pa.Table:
     rows = [len(block["id"]) for _, _, block in blocks]
     block = {name: np.concatenate([part[name] for _, _, part in blocks]) for name in blocks[0][2]}
-    stood_for = [Quarantined.from_json(text) if text else None for text in block["quarantined"].tolist()]
+    replaced = [Quarantined.from_json(text) if text else None for text in block["quarantined"].tolist()]
     columns = {
         "attempt": np.full(sum(rows), attempt),
         "step": np.repeat([step for step, _, _ in blocks], rows),
@@ -121,22 +115,22 @@ def _table(attempt: int, blocks: list[tuple[int, Domain, Block]]) -> pa.Table:
         "epoch": block["epoch"],
         "index": block["index"],
         "id": block["id"].tolist(),
-        "substitute_for": [entry.id if entry else None for entry in stood_for],
-        "tries": [entry.tries if entry else 0 for entry in stood_for],
+        "substitute_for": [entry.id if entry else None for entry in replaced],
+        "tries": [entry.tries if entry else 0 for entry in replaced],
     }
     return pa.table(columns, schema=AUDIT_SCHEMA)
 
 
 def read_quarantine(run_folder: Location) -> list[Quarantined]:
-    """Every sample that the run's workers wrote down as quarantined, each time that it was.
+    """Return every sample that the run's workers wrote down as quarantined, each time that it was.
 
     Raises:
         StorageError: a file holds something else, or cannot be read.
     """
     entries = []
-    for place in (run_folder / QUARANTINE_FOLDER).children():
+    for path in (run_folder / QUARANTINE_FOLDER).children():
         try:
-            entries += [Quarantined(**value) for value in place.read_jsonl()]
+            entries += [Quarantined(**value) for value in path.read_jsonl()]
         except TypeError as error:
-            raise StorageError(f"{place}: no list of quarantined samples ({error})") from error
+            raise StorageError(f"{path}: no list of quarantined samples ({error})") from error
     return entries

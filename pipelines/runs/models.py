@@ -6,27 +6,28 @@ import tempfile
 from pathlib import Path
 
 from charmnet.errors import StorageError, WeightsError
-from charmnet.methods import CharmNetMethod, IDIHMethod, Method
-from charmnet.methods.charmnet import RELEASED_NAMES
-from charmnet.weights import CHECKPOINT_FILE, load_checkpoint, load_released, read_pth
+from charmnet.methods import CharmNetMethod, HarmonizationMethod, IDIHMethod, Method
+from charmnet.methods.charmnet_networks import RELEASED_NAMES
+from charmnet.released_weights import load_released, read_pth
+from charmnet.weights import CHECKPOINT_FILE, load_checkpoint
+from pipelines.runs.run_folder import BEST_FILE
 from pipelines.runtime.storage import Location
 from pipelines.tracking.server import default_tracking_uri
 
 _REGISTRY_SCHEME = "models:/"
 _PTH_SUFFIX = ".pth"
 _RELEASED_SUFFIX = f"_net_G{_PTH_SUFFIX}"
-_BEST_FILE = "best.json"
 
 
-def load_model(uri: str, tracking_uri: str | None = None, inference_only: bool = False) -> Method:
-    """The method that `uri` names, on the CPU.
+def load_model(uri: str, tracking_uri: str | None = None, generator_alone: bool = False) -> Method:
+    """Return the method that `uri` names, on the CPU.
 
     Args:
         uri: a training run's folder (its best checkpoint, else its latest), a checkpoint's folder,
             `models:/NAME/VERSION` and its like, a folder with released `*_net_{G,D,SC1,SC2}.pth`, what
             stands before `_net_G.pth`, or another `.pth` file, which holds iDIH's weights.
         tracking_uri: the server that knows `models:/`; by default the one that training uses.
-        inference_only: of CharmNet's released files read G alone, which is all that `harmonize` needs.
+        generator_alone: read only G of CharmNet's released files, which is all that harmonizing needs.
 
     Raises:
         StorageError: there is no such place, or no model in it.
@@ -35,7 +36,7 @@ def load_model(uri: str, tracking_uri: str | None = None, inference_only: bool =
     """
     with tempfile.TemporaryDirectory() as temporary:
         try:
-            return _loaded(uri, tracking_uri or default_tracking_uri(), Path(temporary), inference_only)
+            return _loaded(uri, tracking_uri or default_tracking_uri(), Path(temporary), generator_alone)
         except WeightsError as error:
             told = str(error)
             if temporary in told:  # copies are named by what they are of
@@ -43,7 +44,7 @@ def load_model(uri: str, tracking_uri: str | None = None, inference_only: bool =
             raise WeightsError(told) from error
 
 
-def _loaded(uri: str, tracking_uri: str, folder: Path, inference_only: bool) -> Method:
+def _loaded(uri: str, tracking_uri: str, folder: Path, generator_alone: bool) -> Method:
     """`load_model` with a local folder for what has to be fetched."""
     if uri.startswith(_REGISTRY_SCHEME):
         from pipelines.tracking.logged_models import resolve_model  # loads MLflow: only for registered models
@@ -54,11 +55,23 @@ def _loaded(uri: str, tracking_uri: str, folder: Path, inference_only: bool) -> 
         return IDIHMethod.from_released(read_pth(_fetched(place, folder)), source=str(place))
     released = _released_prefix(place)
     if released is not None:
-        return _released_charmnet(released, folder, inference_only)
+        return _released_charmnet(released, folder, generator_alone)
     checkpoint = checkpoint_of(uri)
     if checkpoint.local_path is None:
         checkpoint.download_folder(folder)
     return load_checkpoint(checkpoint.local_path or folder)[0]
+
+
+def load_harmonization_model(uri: str, tracking_uri: str | None = None) -> HarmonizationMethod:
+    """Return the method that `uri` names, for harmonizing alone; arguments and errors are `load_model`'s.
+
+    Raises:
+        ValueError: the model translates between domains and does not harmonize.
+    """
+    method = load_model(uri, tracking_uri, generator_alone=True)
+    if not isinstance(method, HarmonizationMethod):
+        raise ValueError(f"{uri}: a model of {method.name}, which does not harmonize; choose another model")
+    return method
 
 
 def model_name(uri: str) -> str:
@@ -76,7 +89,7 @@ def checkpoint_of(uri: str) -> Location:
     place = Location.of(uri)
     if (place / CHECKPOINT_FILE).exists():
         return place
-    if (place / _BEST_FILE).exists():
+    if (place / BEST_FILE).exists():
         return _best_of(place)
     suffix = f"/{CHECKPOINT_FILE}"
     found = [path.removesuffix(suffix) for path in place.walk_files() if path.endswith(suffix)]
@@ -89,7 +102,7 @@ def checkpoint_of(uri: str) -> Location:
 
 
 def _best_of(run_folder: Location) -> Location:
-    best = run_folder / _BEST_FILE
+    best = run_folder / BEST_FILE
     value = best.read_json()
     name = value.get("checkpoint") if isinstance(value, dict) else None
     if not isinstance(name, str) or not name:
@@ -117,9 +130,9 @@ def _released_prefix(place: Location) -> Location | None:
     return place / ("latest" if "latest" in epochs else epochs[0])
 
 
-def _released_charmnet(prefix: Location, folder: Path, inference_only: bool) -> CharmNetMethod:
+def _released_charmnet(prefix: Location, folder: Path, generator_alone: bool) -> CharmNetMethod:
     places = {name: Location(f"{prefix.uri}_net_{name}{_PTH_SUFFIX}") for name in RELEASED_NAMES}
-    if inference_only:
+    if generator_alone:
         state = read_pth(_fetched(places["G"], folder))
         return CharmNetMethod.from_released_generator(state, str(places["G"]))
     return CharmNetMethod.from_released(

@@ -9,7 +9,7 @@ import numpy as np
 
 from charmnet.arrays import UInt8Array
 
-COLUMNS = ("composite", "mask", "harmonized", "ground_truth", "attention")
+COLUMNS = ("composite", "mask", "harmonized", "ground_truth", "attention", "source", "translated")
 _HEADER_PIXELS = 20
 _GAP_PIXELS = 2
 _BACKGROUND = 255

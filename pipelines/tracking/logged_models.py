@@ -22,7 +22,7 @@ from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 
 from charmnet.errors import StorageError
-from charmnet.methods.base import Method
+from charmnet.methods import HarmonizationMethod
 from charmnet.weights import save_checkpoint
 from pipelines.runtime.redaction import redact
 from pipelines.tracking.server import connect
@@ -36,7 +36,7 @@ _EXAMPLE_BATCH_SIZE = 2  # a batch of one would be exported as a fixed size
 
 def log_model(
     tracker: Tracker,
-    method: Method,
+    method: HarmonizationMethod,
     name: str,
     metrics: Mapping[str, float],
     *,
@@ -68,11 +68,13 @@ def log_model(
         )
 
 
-def save_model(method: Method, folder: Path, metadata: Mapping[str, Any], image_size: int = 256) -> None:
+def save_model(
+    method: HarmonizationMethod, folder: Path, metadata: Mapping[str, Any], image_size: int = 256
+) -> None:
     """Write an MLflow model, which `mlflow.pytorch.load_model` loads as a module for any number of pairs.
 
-    The module's inputs are those of `Method.harmonize`, composite [B,3,S,S] and foreground mask [B,1,S,S],
-    normalised; its output is the harmonized image [B,3,S,S], normalised.
+    The module's inputs are those of `HarmonizationMethod.harmonize`, composite [B,3,S,S] and
+    foreground mask [B,1,S,S], in the method's value range, as is its output, the harmonized image [B,3,S,S].
 
     Args:
         method: method to write.
@@ -141,9 +143,9 @@ def _artifact_location(client: MlflowClient, uri: str) -> str:
 
 
 class _HarmonizeModule(nn.Module):
-    """`Method.harmonize` as a module that holds the networks which it calls."""
+    """`HarmonizationMethod.harmonize` as a module that holds the networks which it calls."""
 
-    def __init__(self, method: Method, composite: Tensor, foreground_mask: Tensor) -> None:
+    def __init__(self, method: HarmonizationMethod, composite: Tensor, foreground_mask: Tensor) -> None:
         super().__init__()
         self._method = method
         self.networks = nn.ModuleDict(_called_networks(method, composite, foreground_mask))
@@ -152,7 +154,9 @@ class _HarmonizeModule(nn.Module):
         return self._method.harmonize(composite, foreground_mask)
 
 
-def _called_networks(method: Method, composite: Tensor, foreground_mask: Tensor) -> dict[str, nn.Module]:
+def _called_networks(
+    method: HarmonizationMethod, composite: Tensor, foreground_mask: Tensor
+) -> dict[str, nn.Module]:
     """Return the networks that take part in `harmonize`, without discriminators and the like."""
     called: set[str] = set()
     hooks = [

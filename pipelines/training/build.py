@@ -1,24 +1,55 @@
-"""From a configuration and opened data sets to the method and the streams of a run."""
+"""The method, the streams and the plan of a run, from its configuration and its data sets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from charmnet.methods import Method, build_method
+from charmnet.methods import HarmonizationMethod, Method, TranslationMethod, build_method
 from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.stream import StreamSpec
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
+from pipelines.training.schedule import LearningRateSchedule
+from pipelines.training.split_reader import SplitReader
+from pipelines.training.translation_validation import TranslationValidation
+from pipelines.training.validation import HarmonizationValidation, Validation, validated_domain
 
 RELEASED_EPOCHS = 200
 
 
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A run as it is carried out.
+
+    Attributes:
+        config: configuration of the run, its length included.
+        steps: length of the run.
+        schedule: learning rates over the run.
+    """
+
+    config: TrainConfig
+    steps: int
+    schedule: LearningRateSchedule
+
+
+def configured_method(config: TrainConfig) -> Method:
+    """Return the method that a configuration describes, freshly initialised from its seed."""
+    method = build_method(config.method.name, **config.method.model_dump(mode="json"), seed=config.seed)
+    method.configure_updates(config.gradient_accumulation, config.max_gradient_norm)
+    return method
+
+
+def smallest_batch(config: TrainConfig, method: Method) -> int:
+    """Return the fewest samples of a step that a worker may get."""
+    return config.gradient_accumulation * method.requirements.smallest_batch
+
+
 def stream_specs(
-    config: TrainConfig, datasets: Mapping[Domain, Dataset], domains: frozenset[Domain]
+    config: TrainConfig, datasets: Mapping[Domain, Dataset], method: Method
 ) -> dict[str, StreamSpec]:
-    """What of each domain is streamed, by the domain's name.
+    """Return the streams that a method is trained on, by the domain's name.
 
     Raises:
         ValueError: a selection picks nothing.
@@ -33,30 +64,48 @@ def stream_specs(
             decoding=config.decode,
             pool_row_groups=config.pool_row_groups,
             timeout_seconds=config.storage_timeout_seconds,
+            augmentation=method.requirements.augmentation,
+            mask_edges=method.requirements.mask_edges,
+            smallest_share=smallest_batch(config, method),
         )
-        for domain in sorted(domains)
+        for domain in sorted(method.domains)
     }
     for spec in specs.values():
-        _ = spec.plan  # refuses an empty selection here and not in a worker
+        spec.check_not_empty()  # here and not in a worker
     return specs
 
 
-def released_steps(specs: Mapping[str, StreamSpec]) -> int:
-    """200 epochs, of which each has as many batches as the smaller domain."""
-    return RELEASED_EPOCHS * min(-(-s.plan.num_samples // s.batch_size) for s in specs.values())
+def resolve(config: TrainConfig, specs: Mapping[str, StreamSpec]) -> TrainingPlan:
+    """Return the plan of a run, whose length is as released where the configuration names none.
+
+    Raises:
+        ValueError: the schedule does not fit.
+    """
+    epoch_steps = min(-(-spec.plan.num_samples // spec.batch_size) for spec in specs.values())
+    steps = config.steps or RELEASED_EPOCHS * epoch_steps
+    return TrainingPlan(
+        config.replaced(steps=steps), steps, LearningRateSchedule.of(config, steps, epoch_steps)
+    )
 
 
-def method_of(config: TrainConfig) -> Method:
-    """The method that a configuration describes, freshly initialised from its seed."""
-    options: dict[str, Any] = {
-        "learning_rate": config.learning_rate,
-        "width": config.width,
-        "precision": config.precision,
-        "attention_bias": config.attention_bias,
-        "seed": config.seed,
+def make_validation(
+    method: Method,
+    config: TrainConfig,
+    datasets: Mapping[Domain, Dataset],
+    *,
+    rank: int = 0,
+    num_workers: int = 1,
+    notify: Callable[[str], object] | None = None,
+) -> Validation:
+    """Return the validation that suits a method."""
+    readers = {
+        domain: SplitReader(dataset, config.validate_images, config.storage_timeout_seconds, notify)
+        for domain, dataset in datasets.items()
     }
-    if config.method == "charmnet":
-        options["domain_statistics"] = config.domain_statistics
-    else:
-        options["domain"] = config.idih_domain
-    return build_method(config.method, **options)
+    reader = readers.get(validated_domain(method))
+    options = {"sample_rows": config.sample_rows, "rank": rank, "num_workers": num_workers}
+    if isinstance(method, TranslationMethod):
+        (target,) = set(Domain) - {method.source}
+        return TranslationValidation(method, config.validate_splits, reader, readers.get(target), **options)
+    assert isinstance(method, HarmonizationMethod)
+    return HarmonizationValidation(method, config.validate_splits, reader, **options)

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from charmnet.methods import Method
 from charmnet.vocabulary import Domain
+from pipelines.config.recipes import to_toml
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined, quarantine_limit
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runs.delivery_log import read_quarantine
 from pipelines.runs.models import load_model
-from pipelines.runs.run_folder import RunFolder
+from pipelines.runs.run_folder import CONFIG_FILE, RunFolder
 from pipelines.runtime.cluster import connect
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.tracking import RunStatus, Tracker
-from pipelines.training.build import method_of, released_steps, stream_specs
+from pipelines.training.build import configured_method, resolve, smallest_batch, stream_specs
 from pipelines.training.fit import StopRequest, build_trainer, fit, stopping_on_signals
 from pipelines.training.job import RunTracking, TrainingJob
 from pipelines.training.placement import Placement, place
 from pipelines.training.record import reconcile_previous_runs, record_models, record_run
 from pipelines.training.startup_timer import StartupTimer
+from pipelines.training.validation import check_validation
 
 if TYPE_CHECKING:
     from pipelines.training.coordinator import RunCoordinatorClient
@@ -87,26 +89,27 @@ def train(
         os.environ.setdefault(setting, value)
     timer = timer or StartupTimer()
     timer.mark("imports")
-    method = method_of(config)
+    method = configured_method(config)
     datasets = _open_datasets(uris, method.domains)
-    config = replace(config, init=_checked_init(config, method, tracking_uri))
-    specs = stream_specs(config, datasets, method.domains)
-    config = replace(config, steps=config.steps or released_steps(specs))
-    _check_validation(config, datasets)
+    config = config.replaced(init=_checked_init(config, method, tracking_uri))
+    specs = stream_specs(config, datasets, method)
+    plan = resolve(config, specs)
+    check_validation(method, config, datasets)
     timer.mark("data sets")
     if connect():
         os.environ.setdefault(_PREEMPTION_WATCHER, "0")
     timer.mark("cluster")
     with stopping_on_signals() as stop:  # after Ray, which takes SIGTERM for itself when it starts
-        placement = _place(config, len(specs))
+        placement = _place(config, method, len(specs))
         folder = RunFolder.of(storage, name)
         digests = {domain.value: dataset.manifest.digest for domain, dataset in datasets.items()}
-        record = folder.claim(name, config, digests, experiment)
+        record = folder.claim(name, plan.config, digests, experiment)
+        _write_configuration(folder, plan.config, datasets)
         tracking = RunTracking(tracking_uri, experiment, record.run_key, name) if tracking_uri else None
         timer.mark("record")
         coordinator = _start_coordinator(config, specs, folder, timer)
         job = TrainingJob(
-            config, folder.location, record.run_key, datasets, specs, placement, tracking, coordinator
+            plan, folder.location, record.run_key, datasets, specs, placement, tracking, coordinator
         )
         return _tracked_run(job, name, registered_name, stop)
 
@@ -166,29 +169,18 @@ def _open_datasets(uris: Mapping[Domain, str], domains: frozenset[Domain]) -> di
     return datasets
 
 
-def _check_validation(config: TrainConfig, datasets: Mapping[Domain, Dataset]) -> None:
-    """
-    Raises:
-        ValueError: a split to validate on is not in the real data set; lists those that are.
-    """
-    if config.validate and Domain.REAL not in datasets:
-        raise ValueError(
-            f"validate={','.join(config.validate)}: the splits are those of --real, which is missing"
-        )
-    splits = datasets[Domain.REAL].manifest.totals()["split"] if Domain.REAL in datasets else {}
-    unknown = sorted(set(config.validate) - set(splits))
-    if unknown:
-        raise ValueError(
-            f"validate={','.join(unknown)}: --real has no such split; it has {', '.join(splits)}"
-        )
+def _write_configuration(folder: RunFolder, config: TrainConfig, datasets: Mapping[Domain, Dataset]) -> None:
+    """Write the file that repeats the run with `charmnet train --config`."""
+    data = {domain.value: str(dataset.location) for domain, dataset in datasets.items()}
+    (folder.location / CONFIG_FILE).write_bytes(to_toml(config, data).encode())
 
 
-def _place(config: TrainConfig, num_domains: int) -> Placement:
+def _place(config: TrainConfig, method: Method, num_domains: int) -> Placement:
     import ray
 
     resources = ray.cluster_resources()
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
-    placement = place(config, num_domains, cpus, gpus)
+    placement = place(config, num_domains, cpus, gpus, smallest_batch(config, method))
     fewest, _ = config.worker_range
     if placement.use_gpu and gpus < fewest:
         print(

@@ -1,4 +1,4 @@
-"""What the driver hands to every worker of a run."""
+"""Job of a run, which the driver hands to every worker."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pipelines.runtime.paths import state_folder
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.tracking import RunIdentity, Tracker, open_tracker
+from pipelines.training.build import TrainingPlan
 from pipelines.training.placement import Placement
 
 if TYPE_CHECKING:  # it needs Ray, which may be imported only once the environment is set
@@ -21,11 +22,13 @@ if TYPE_CHECKING:  # it needs Ray, which may be imported only once the environme
 
 @dataclass(frozen=True)
 class RunTracking:
-    """Which MLflow run a training run is told to, from whichever process.
+    """MLflow run that a training run is recorded in, from any process.
 
     Attributes:
-        tracking_uri: without user and password, which come from the environment of the process.
-        run_key: names the run for good.
+        tracking_uri: address of the server, without user and password, which come from the environment.
+        experiment: name of the MLflow experiment.
+        run_key: id of the run.
+        run_name: name of the MLflow run.
     """
 
     tracking_uri: str
@@ -38,7 +41,7 @@ class RunTracking:
         return self._open("driver", "driver", before_first_send=before_first_send)
 
     def open_for_worker(self, rank: int, pending: bytes | None, resume_step: int) -> Tracker:
-        """For the first worker of a node; that of rank 0 takes up what a lost node had not sent."""
+        """Open the tracker of a node's first worker; rank 0 takes up what a lost node had not sent."""
         resumption = {"pending": pending, "resume_step": resume_step} if rank == 0 else {}
         return self._open("worker", f"worker-{rank}", **resumption)
 
@@ -50,16 +53,20 @@ class RunTracking:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Holds no secrets: Ray shows it to whoever may see the cluster.
+    """Everything that a worker of a run needs, without secrets: Ray shows it to all who see the cluster.
 
     Attributes:
-        config: with `steps` resolved. datasets: by domain.
-        specs: what of each domain is streamed, by the domain's name. placement: of workers and data tasks.
-        tracking: None records nothing.
+        plan: configuration, length and schedule of the run.
+        run_folder: folder of the run in storage.
+        run_key: id of the run.
+        datasets: data sets by domain.
+        specs: streams that are trained on, by the domain's name.
+        placement: resources of workers and data tasks.
+        tracking: MLflow run that the run is recorded in; None records nothing.
         coordinator: client of the run-wide state.
     """
 
-    config: TrainConfig
+    plan: TrainingPlan
     run_folder: Location
     run_key: str
     datasets: dict[Domain, Dataset]
@@ -69,6 +76,11 @@ class TrainingJob:
     coordinator: RunCoordinatorClient
 
     @property
+    def config(self) -> TrainConfig:
+        """Configuration of the run."""
+        return self.plan.config
+
+    @property
     def steps(self) -> int:
-        assert self.config.steps is not None
-        return self.config.steps
+        """Length of the run in steps."""
+        return self.plan.steps

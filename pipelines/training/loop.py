@@ -2,119 +2,156 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-import ray
-import ray.train
-import ray.train.collective
-import ray.train.torch
 import torch
-import torch.distributed as dist
+from torch import Tensor
 
-from charmnet.errors import NonFiniteLossError, WeightsError
-from charmnet.losses import mean_over_workers
-from charmnet.methods import metric_path
-from charmnet.weights import Snapshot, snapshot
-from pipelines.evaluation.report import metric_name
-from pipelines.runs.attempts import begin_attempt
-from pipelines.runs.checkpoints import (
-    Restored,
-    Uploader,
-    checkpoint_name,
-    collect_checkpoints,
-    register_checkpoint,
-    restore,
-    restore_newest,
-)
+from charmnet.averaging import WeightAverage
+from charmnet.errors import NonFiniteLossError
+from charmnet.methods import Method, metric_path
+from charmnet.methods.seeding import seed_update
+from charmnet.vocabulary import Domain
+from pipelines.runs.checkpoints import TrainingState
 from pipelines.runs.delivery_log import DeliveryLog
-from pipelines.runs.models import load_model
 from pipelines.runs.run_folder import RunFolder
+from pipelines.runtime.blocks import Block
 from pipelines.runtime.retry import retry_storage
 from pipelines.tracking import SystemSampler, Tracker
-from pipelines.training.build import method_of
+from pipelines.training.build import configured_method, make_validation
+from pipelines.training.checkpoint_writer import BestModel, CheckpointWriter
 from pipelines.training.job import TrainingJob
 from pipelines.training.metric_window import MetricWindow
 from pipelines.training.parallel import make_update, wrap_module
-from pipelines.training.schedule import learning_rate_factor
+from pipelines.training.start import begin
 from pipelines.training.startup_timer import FIRST_STEP
 from pipelines.training.streams import open_streams, to_batch
 from pipelines.training.validation import Validation
+from pipelines.training.worker import Worker
 
 # How often the workers ask each other whether to stop, which waits for the device and for two actors.
 _STOP_CHECK_SECONDS = 1.0
 _FIRST_STOP_CHECK_STEPS = 5  # until it is known how long a step takes
 
-T = TypeVar("T")
+Update = Callable[..., dict[str, Tensor]]
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
-    """Entry point of a Ray Train worker; `loop_config["job"]` is a `TrainingJob`."""
-    workers_here = ray.train.get_context().get_local_world_size()
-    torch.set_num_threads(threads_of_worker(ray.train.torch.get_device(), workers_here))
+    """Train as a worker of a Ray Train group; `loop_config["job"]` is a `TrainingJob`."""
     job: TrainingJob = loop_config["job"]
+    worker = Worker.current()
+    torch.set_num_threads(worker.num_threads)
     job.coordinator.mark_phase("workers")
     if job.coordinator.failure() is None:  # else the group before this one found it out
-        _TrainingLoop(job).run()
+        build_loop(job, worker).run()
 
 
-def threads_of_worker(device: torch.device, workers_here: int) -> int:
-    """Torch's: a worker's share of the machine's cores where it computes on them.
+def build_loop(job: TrainingJob, worker: Worker) -> TrainingLoop:
+    """Return the loop of a worker, with everything that it needs; all workers of a group call it at once."""
+    config = job.config
+    method = configured_method(config).to(worker.device)
+    average = WeightAverage(method, config.ema_decay) if config.ema_decay else None
+    state = TrainingState(method, average, worker.rank)
+    start = begin(job, worker, state)
+    # The streams start while everything else gets ready.
+    streams = open_streams(job, method.domains, worker.rank, worker.num_workers, start.step)
+    method.create_optimizers()
+    if worker.num_workers > 1 or config.compile:
+        method.distribute(partial(wrap_module, config.compile, worker.num_workers))
+    if worker.num_workers > 1 and config.sync_batch_norm:
+        method.normalize_over_workers()
+    node_tracker: Tracker = Tracker()
+    if job.tracking and worker.local_rank == 0:
+        node_tracker = job.tracking.open_for_worker(worker.rank, start.pending, start.step)
+    tracker = node_tracker if worker.is_first else Tracker()
+    deliveries = DeliveryLog(
+        job.run_folder,
+        start.attempt,
+        worker.rank,
+        audited=config.audit,
+        quarantine=job.coordinator,
+        timeout_seconds=config.storage_timeout_seconds,
+    )
+    return TrainingLoop(
+        job,
+        worker,
+        state,
+        update=make_update(method, worker.device, worker.num_workers),
+        streams=streams,
+        deliveries=deliveries,
+        validation=make_validation(
+            method,
+            config,
+            job.datasets,
+            rank=worker.rank,
+            num_workers=worker.num_workers,
+            notify=job.coordinator.notify,
+        ),
+        checkpoints=CheckpointWriter(job, worker, state, tracker, _best_so_far(job, worker)),
+        tracker=tracker,
+        node_tracker=node_tracker,
+        step=start.step,
+    )
 
-    Beside a GPU it copies batches and no more: threads that wait for the next copy, spinning, would take the
-    cores from the readers.
+
+@dataclass
+class TrainingLoop:
+    """Steps, validations and checkpoints of one worker.
+
+    Attributes:
+        job: job of the run.
+        worker: this worker.
+        state: networks, optimizers and their average.
+        update: makes one step of the method.
+        streams: this worker's blocks of every global batch, by domain.
+        deliveries: log of the samples that were delivered.
+        validation: validation of the method.
+        checkpoints: writer of checkpoints and of the best model.
+        tracker: tracker of the run on the first worker, else one that records nothing.
+        node_tracker: tracker of the node on its first worker, else one that records nothing.
+        step: number of finished steps.
     """
-    return 1 if device.type == "cuda" else max(1, len(os.sched_getaffinity(0)) // workers_here)
 
+    job: TrainingJob
+    worker: Worker
+    state: TrainingState
+    update: Update
+    streams: Mapping[Domain, Iterator[Block]]
+    deliveries: DeliveryLog
+    validation: Validation
+    checkpoints: CheckpointWriter
+    tracker: Tracker
+    node_tracker: Tracker
+    step: int
+    window: MetricWindow = field(init=False)
+    starting: bool = True
+    stop_check_steps: int = _FIRST_STOP_CHECK_STEPS  # the same on all workers, who meet for it
+    leaving_nodes: frozenset[str] = frozenset()  # for which a checkpoint was saved
 
-class _TrainingLoop:
-    def __init__(self, job: TrainingJob) -> None:
-        context = ray.train.get_context()
-        self.job, self.config = job, job.config
-        self.rank, self.num_workers = context.get_world_rank(), context.get_world_size()
-        self.device = ray.train.torch.get_device()
-        self.method = method_of(job.config).to(self.device)
-        self.step, self.starting = 0, True
-        self.stop_check_steps = _FIRST_STOP_CHECK_STEPS  # the same on all workers, who meet for it
-        self.notify = job.coordinator.notify
-        self.uploader = Uploader()
-        self.state: Snapshot | None = None  # what was last given to it
-        restored, self.deliveries = self._begin()
-        # They start while all else gets ready.
-        self.streams = open_streams(job, self.method.domains, self.rank, self.num_workers, self.step)
-        _ = self.method.optimizers  # which torch takes its time to make
-        if self.num_workers > 1 or job.config.compile:
-            self.method.distribute(partial(wrap_module, job.config.compile, self.num_workers))
-        if self.num_workers > 1 and job.config.sync_batch_norm:
-            self.method.normalize_over_workers()
-        self.update = make_update(self.method, self.device, self.num_workers)
-        self.node_tracker = Tracker()  # of the first worker of every node
-        if job.tracking and context.get_local_rank() == 0:
-            self.node_tracker = job.tracking.open_for_worker(
-                self.rank, restored.pending if restored else None, self.step
-            )
-        self.tracker = self.node_tracker if self.rank == 0 else Tracker()
-        self.validation = Validation.of(
-            job.config, job.datasets, self.rank, self.num_workers, notify=self.notify
-        )
-        self.best = self._retry_storage(RunFolder(job.run_folder).best) if self.rank == 0 else None
-        self.draining: list[str] = []  # nodes that go, for which a checkpoint was saved
-        self.window = MetricWindow(job.config.batch_size)
+    def __post_init__(self) -> None:
+        self.window = MetricWindow(self.job.config.batch_size)
+
+    @property
+    def method(self) -> Method:
+        """The method that is trained."""
+        return self.state.method
 
     def run(self) -> None:
-        node = f"node-{ray.train.get_context().get_node_rank()}"
+        """Train to the last step, or to where the run is asked to stop."""
         try:
-            with SystemSampler(self.node_tracker, node):
+            with SystemSampler(self.node_tracker, f"node-{self.worker.node_rank}"):
                 try:
                     self._train()
                 except NonFiniteLossError as error:
                     # Known to all workers at once, and starting again would end the same way.
                     self.job.coordinator.fail(str(error))
                 finally:
-                    self.uploader.wait()
+                    self.checkpoints.wait()
         finally:
             self.node_tracker.close()
 
@@ -122,55 +159,65 @@ class _TrainingLoop:
         if self._stop_requested():
             return
         self._mark_phase("state")
-        if self.rank == 0 and self.step == 0:
+        if self.worker.is_first and self.step == 0:
             self._log_samples()  # the pages begin their sliders at step 0
         self.window.restart()
         while self.step < self.job.steps:
-            self._update()
+            self._make_step()
             if self._finish_step():
                 return
 
-    def _update(self) -> None:
+    def _make_step(self) -> None:
         started = time.perf_counter()
         blocks = {domain: next(stream) for domain, stream in self.streams.items()}
         self._mark_phase("first batch")
         waited_seconds = time.perf_counter() - started
-        batches = {domain: to_batch(block, self.device) for domain, block in blocks.items()}
-        self.method.scale_learning_rates(
-            learning_rate_factor(self.config.schedule, self.step, self.job.steps)
-        )
-        share = len(next(iter(batches.values()))) * self.num_workers / self.config.batch_size
-        metrics = self.update(batches, share)
+        batches = {
+            domain: to_batch(block, self.worker.device, self.method.requirements)
+            for domain, block in blocks.items()
+        }
+        self.method.scale_learning_rates(self.job.plan.schedule.factor(self.step))
+        samples = len(next(iter(batches.values())))
+        gradient_weight = samples * self.worker.num_workers / self.job.config.batch_size
+        seed_update(self.job.config.seed, self.step, self.worker.rank)
+        metrics = self.update(batches, gradient_weight)
+        if self.state.average is not None:
+            self.state.average.update(self.step)
         self._mark_phase(FIRST_STEP)
         self.step += 1
         self.deliveries.add(self.step, blocks)
         sample_ids = [str(sample_id) for block in blocks.values() for sample_id in block["id"]]
-        self.window.add(metrics, sample_ids, waited_seconds, share)
+        self.window.add(metrics, sample_ids, waited_seconds, gradient_weight)
 
     def _mark_phase(self, phase: str) -> None:
-        """Tells how far the run's start has come."""
-        if self.rank == 0 and self.starting:
+        """Report how far the start of the run has come."""
+        if self.worker.is_first and self.starting:
             self.job.coordinator.mark_phase(phase)
             self.starting = phase != FIRST_STEP
 
     def _finish_step(self) -> bool:
-        """Logs, validates and saves as is due after a step; True where the run is to stop early."""
+        """Log, validate and save as is due after a step; return True where the run is to stop early."""
+        config = self.job.config
         last = self.step == self.job.steps
-        looking = not last and self.step % self.stop_check_steps == 0
-        stopping = looking and self._stop_requested()
+        checking = not last and self.step % self.stop_check_steps == 0
+        stopping = checking and self._stop_requested()
         validating = (
-            bool(self.validation.splits and self.config.validate_every)
+            bool(config.validate_splits and config.validate_every)
             and not stopping
-            and (last or self._due(self.config.validate_every))
+            and (last or self._due(config.validate_every))
         )
-        leaving = looking and self._node_is_leaving()
-        saving = stopping or leaving or last or self._due(self.config.checkpoint_every)
-        if validating or saving or self._due(self.config.log_every):
+        leaving = checking and self._node_is_leaving()
+        saving = stopping or leaving or last or self._due(config.checkpoint_every)
+        if validating or saving or self._due(config.log_every):
             self._log_window()
         if validating or saving:
             self.method.synchronize_statistics()
+            if self.state.average is not None:
+                self.state.average.synchronize_statistics()
             scores = self._validate() if validating else {}
-            self._store(scores, self._new_best(scores), saving)
+            if saving:
+                self.deliveries.flush()
+            self.checkpoints.save(self.step, self._metadata(scores), scores, register=saving)
             self.window.restart()
         return stopping
 
@@ -178,30 +225,29 @@ class _TrainingLoop:
         return every > 0 and self.step % every == 0
 
     def _stop_requested(self) -> bool:
-        asked = float(self.job.coordinator.stop_requested()) if self.rank == 0 else 0.0
-        return bool(mean_over_workers(torch.tensor(asked, device=self.device)).item() > 0)
+        return self.worker.any_of_group(self.worker.is_first and self.job.coordinator.stop_requested())
 
     def _node_is_leaving(self) -> bool:
-        """Whether a worker's node was given notice (a drained or preempted one); true once for each."""
-        notice = ray.train.get_preemption_info()  # all workers meet
-        nodes = notice.preempted_node_ids if notice else []
-        news, self.draining = set(nodes) - set(self.draining), nodes
-        return bool(news)
+        """Return True, once for each, where a worker's node was drained or is to be preempted."""
+        nodes = self.worker.preempted_nodes()
+        new = nodes - self.leaving_nodes
+        self.leaving_nodes = nodes
+        return bool(new)
 
     def _log_window(self) -> None:
         means = self.window.close(self.step)
         throughput = {name: means.pop(name) for name in ("pairs_per_second", "data_wait_fraction") if means}
         if throughput:
-            steps_per_second = throughput["pairs_per_second"] / self.config.batch_size
+            steps_per_second = throughput["pairs_per_second"] / self.job.config.batch_size
             self.stop_check_steps = max(1, round(_STOP_CHECK_SECONDS * steps_per_second))
         metrics = {metric_path(name): value for name, value in means.items()}
         metrics |= {f"throughput/{name}": value for name, value in throughput.items()}
         metrics["optim/lr"] = max(self.method.learning_rates.values())
-        if self.rank == 0:
+        if self.worker.is_first:
             quarantined = self.job.coordinator.quarantined_counts()
             metrics |= {f"data/quarantined/{domain}": float(count) for domain, count in quarantined.items()}
         self.tracker.log_metrics(metrics, self.step)
-        if self.rank == 0 and throughput:
+        if self.worker.is_first and throughput:
             status = (
                 f"loss {means['total']:.3f}  {throughput['pairs_per_second']:.1f} pairs/s  "
                 f"data wait {throughput['data_wait_fraction']:.0%}"
@@ -209,128 +255,38 @@ class _TrainingLoop:
             self.job.coordinator.report_step(self.step, status)
 
     def _validate(self) -> dict[str, float]:
-        scores = self.validation.score(self.method, self.device)
-        self.tracker.log_metrics(scores, self.step)
-        if self.rank == 0:
-            self._log_samples()
+        """Return the scores of the model that is saved and applied: the average where there is one."""
+        with self.state.average.applied() if self.state.average else nullcontext():
+            scores = self.validation.score(self.worker.device)
+            self.tracker.log_metrics(scores, self.step)
+            if self.worker.is_first:
+                self._log_samples()
         return scores
 
     def _log_samples(self) -> None:
-        for key, grid in self.validation.grids(self.method, self.device).items():
+        for key, grid in self.validation.grids(self.worker.device).items():
             self.tracker.log_image(grid, key, self.step)
 
-    def _new_best(self, scores: dict[str, float]) -> dict[str, Any] | None:
-        """What is noted of the model if it is better than the best so far, by the first validation split."""
-        metric = f"eval/{metric_name((*self.validation.splits, '')[0])}/{self.config.best_metric}"
-        if self.rank > 0 or metric not in scores:
-            return None
-        sign = -1.0 if self.config.best_metric == "psnr" else 1.0
-        if self.best is not None and sign * scores[metric] >= sign * self.best["value"]:
-            return None
-        self.best = {"step": self.step, "metric": metric, "value": scores[metric]}
-        return self.best
-
     def _metadata(self, scores: dict[str, float]) -> dict[str, Any]:
-        seen = self.step * self.config.batch_size
+        config = self.job.config
+        seen = self.step * config.batch_size
         return {
             "step": self.step,
             "attempt": self.deliveries.attempt,
-            "epochs": {
-                domain.value: seen / self.job.specs[domain.value].plan.num_samples
-                for domain in sorted(self.method.domains)
-            },
-            "seed": self.config.seed,
+            "epochs": {name: seen / spec.plan.num_samples for name, spec in self.job.specs.items()},
+            "seed": config.seed,
             "run_key": self.job.run_key,
             "mlflow_run_id": self.tracker.run_id,
-            "workers": self.num_workers,
+            "workers": self.worker.num_workers,
             "metrics": scores,
-            "config": self.config.to_json(),
+            "config": config.to_json(),
         }
 
-    def _store(self, scores: dict[str, float], best: dict[str, Any] | None, saving: bool) -> None:
-        """Has the state as it is now written while training goes on; for a checkpoint all workers meet."""
-        started = time.perf_counter()
-        if saving:
-            self.deliveries.flush()
-            if self.num_workers > 1:
-                dist.barrier()  # none is registered before every worker's log is written
-        if self.rank == 0 and (saving or best):
-            self.uploader.wait()  # for the copy's memory
-            self.state = snapshot(self.method, self._metadata(scores), into=self.state)
-            register = partial(self._register, self.state, self.tracker.pending(), self.step, scores)
-            self.uploader.submit(partial(self._upload, self.state, register if saving else None, best))
-        seconds = time.perf_counter() - started
-        self.tracker.log_metrics({"throughput/checkpoint_seconds": seconds}, self.step)
 
-    def _upload(
-        self, state: Snapshot, register: Callable[[], None] | None, best: dict[str, Any] | None
-    ) -> None:
-        """What the uploader does with a state: a checkpoint is the more urgent."""
-        if register is not None:
-            register()
-        if best is not None:
-            self._retry_storage(partial(RunFolder(self.job.run_folder).save_best, state, **best))
-
-    def _register(self, state: Snapshot, pending: bytes, step: int, scores: dict[str, float]) -> None:
-        run_folder, name = self.job.run_folder, checkpoint_name(step)
-        self._retry_storage(partial(register_checkpoint, run_folder, name, state, pending))
-        self.tracker.log_checkpoint(f"{run_folder}/{name}", step, scores)
-        kept = self._retry_storage(
-            partial(collect_checkpoints, run_folder, name, self.config.keep_checkpoints)
-        )
-        self.tracker.log_kept_checkpoints([f"{run_folder}/{name}" for name in kept], step)
-
-    def _begin(self) -> tuple[Restored | None, DeliveryLog]:
-        """Goes on from the checkpoint that the first worker finds, or from `init`; a new attempt."""
-        restored, attempt = self._begin_attempt() if self.rank == 0 else (None, None)
-        chosen = (restored.name if restored else None, attempt)
-        name, number = ray.train.collective.broadcast_from_rank_zero(chosen)
-        if self.rank > 0 and name:
-            restored = self._retry_storage(partial(restore, self.job.run_folder, name, self.method))
-        if restored:
-            self.step = restored.metadata["step"]
-        elif self.config.init:
-            tracking_uri = self.job.tracking.tracking_uri if self.job.tracking else None
-            init = self._retry_storage(partial(load_model, self.config.init, tracking_uri))
-            self.method.warm_start(init)
-        deliveries = DeliveryLog(
-            self.job.run_folder,
-            number,
-            self.rank,
-            audited=self.config.audit,
-            quarantine=self.job.coordinator,
-            timeout_seconds=self.config.storage_timeout_seconds,
-        )
-        return restored, deliveries
-
-    def _begin_attempt(self) -> tuple[Restored | None, int]:
-        """What the first worker does before the others: finds the checkpoint, tidies up, takes a number.
-
-        Raises:
-            WeightsError: there are checkpoints and none is whole, which starting again would not mend.
-        """
-        folder, keep = self.job.run_folder, self.config.keep_checkpoints
-        try:
-            restored = self._retry_storage(partial(restore_newest, folder, self.method, self.notify))
-        except WeightsError as error:
-            self.job.coordinator.fail(str(error))
-            raise
-        self._retry_storage(partial(collect_checkpoints, folder, restored.name if restored else None, keep))
-        step, parent = (
-            (restored.metadata["step"], restored.metadata.get("attempt")) if restored else (0, None)
-        )
-        attempt = self._retry_storage(
-            partial(
-                begin_attempt,
-                folder,
-                step,
-                parent=parent,
-                workers=self.num_workers,
-                audited=self.config.audit,
-                datasets=self.job.datasets,
-            )
-        )
-        return restored, attempt.number
-
-    def _retry_storage(self, action: Callable[[], T]) -> T:
-        return retry_storage(action, self.config.storage_timeout_seconds, self.notify)
+def _best_so_far(job: TrainingJob, worker: Worker) -> BestModel | None:
+    if not worker.is_first:
+        return None
+    folder = RunFolder(job.run_folder)
+    timeout_seconds = job.config.storage_timeout_seconds
+    best = retry_storage(folder.best, timeout_seconds, job.coordinator.notify)
+    return BestModel(best["step"], best["metric"], best["value"]) if best else None

@@ -54,5 +54,6 @@ def wrap_module(compiled: bool, num_workers: int, module: nn.Module) -> nn.Modul
 
 
 def make_update(method: Method, device: torch.device, num_workers: int) -> Callable[..., dict[str, Tensor]]:
-    """How the method's updates are made: recorded and replayed on a GPU that has no others to wait for."""
-    return CudaGraphUpdate(method) if device.type == "cuda" and num_workers == 1 else method.update
+    """Return the method's update; on a single GPU recorded and replayed, where the method allows it."""
+    recorded = device.type == "cuda" and num_workers == 1 and method.accumulation == 1
+    return CudaGraphUpdate(method) if recorded and method.requirements.capturable else method.update

@@ -25,8 +25,10 @@ class Placement:
     cpus_per_domain: float | None
 
 
-def place(config: TrainConfig, num_domains: int, cluster_cpus: float, cluster_gpus: float) -> Placement:
-    """Fits a run to a cluster: workers leave at least a CPU (half of them on a single one) to the data.
+def place(
+    config: TrainConfig, num_domains: int, cluster_cpus: float, cluster_gpus: float, smallest: int = 2
+) -> Placement:
+    """Fit a run to a cluster: workers leave at least a CPU (half of them on a single one) to the data.
 
     An elastic group on CPUs takes every CPU that Ray counts as free, now and on nodes that come later. So its
     data tasks ask for none, for which they might wait for ever: they share what the workers run on.
@@ -37,7 +39,7 @@ def place(config: TrainConfig, num_domains: int, cluster_cpus: float, cluster_gp
     """
     fewest, most = config.worker_range
     for workers in (fewest, most):
-        lane_rows(config.batch_size, workers)
+        lane_rows(config.batch_size, workers, smallest)
     use_gpu = config.accelerator == "gpu" or (config.accelerator == "auto" and cluster_gpus >= 1)
     if use_gpu and cluster_gpus < fewest and config.accelerator == "auto":
         raise ValueError(

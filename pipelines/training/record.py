@@ -13,7 +13,10 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from charmnet.methods import HarmonizationMethod
 from charmnet.weights import load_checkpoint
+from pipelines.config.recipes import to_toml
+from pipelines.config.train_config import flat
 from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.redaction import redact
@@ -45,8 +48,11 @@ def reconcile_previous_runs(tracking: RunTracking) -> None:
 def record_run(tracker: Tracker, job: TrainingJob) -> None:
     """Configuration, manifests and environment as files, data sets as inputs, commit and job as tags."""
     config = job.config.to_json()
-    tracker.log_params({name: config[name] for name in _PARAMS})
+    values = flat(config)
+    tracker.log_params({name: values[name] for name in _PARAMS if name in values})
     tracker.log_text(json.dumps(config, indent=1), artifact_path="config/config.json")
+    data = {domain.value: str(dataset.location) for domain, dataset in job.datasets.items()}
+    tracker.log_text(to_toml(job.config, data), artifact_path="config/config.toml")
     tracker.log_text(json.dumps(environment(), indent=1), artifact_path="config/environment.json")
     tags: dict[str, Any] = {
         "run_folder": job.run_folder,
@@ -126,6 +132,8 @@ def _record_model(
     with tempfile.TemporaryDirectory() as temporary:
         checkpoint.download_folder(Path(temporary))
         method, metadata = load_checkpoint(Path(temporary))
+    if not isinstance(method, HarmonizationMethod):
+        return  # its checkpoint is logged; MLflow's models here take a composite and a mask
     from pipelines.tracking.logged_models import log_model  # loads MLflow: not before the run is over
 
     log_model(

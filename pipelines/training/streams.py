@@ -13,6 +13,7 @@ import ray.train.torch
 import torch
 
 from charmnet.batch import HarmonizationBatch
+from charmnet.methods import Requirements
 from charmnet.vocabulary import Domain
 from pipelines.ingest.lanes import LaneShard, TaskResources
 from pipelines.runtime.blocks import Block
@@ -52,13 +53,13 @@ def _broadcast(coordinator: RunCoordinatorClient, rank: int, num_workers: int, n
     return coordinator.get(name)
 
 
-def to_batch(block: Block, device: torch.device, *, soft_mask: bool = False) -> HarmonizationBatch:
+def to_batch(block: Block, device: torch.device, requirements: Requirements) -> HarmonizationBatch:
     """Return a worker's share of a global batch as float tensors on its device.
 
     Args:
         block: see `pipelines.ingest.window.read_window`.
         device: where the batch is to be.
-        soft_mask: whether the block's mask holds coverage, 0 to 255.
+        requirements: requirements of the method that takes it.
     """
     style, condition = (block.get(name) for name in ("composite_style", "ground_truth_style"))
     return HarmonizationBatch.from_uint8(
@@ -68,5 +69,6 @@ def to_batch(block: Block, device: torch.device, *, soft_mask: bool = False) -> 
         composite_style=None if style is None else torch.from_numpy(style),
         ground_truth_style=None if condition is None else torch.from_numpy(condition),
         device=device,
-        soft_mask=soft_mask,
+        value_range=requirements.value_range,
+        soft_mask=requirements.mask_edges == "soft",
     )

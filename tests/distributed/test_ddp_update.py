@@ -62,7 +62,7 @@ def update(method: Method, rank: int | None) -> dict[str, torch.Tensor]:
     """One with a worker's share of the batches, and its metrics."""
     first, last = (0, BATCH) if rank is None else SHARES[rank]
     batches = {domain: global_batch(domain, first, last) for domain in method.domains}
-    return method.update(batches, share=weight(rank, SHARES))
+    return method.update(batches, gradient_weight=weight(rank, SHARES))
 
 
 def weight(rank: int | None, shares: list[tuple[int, int]]) -> float:

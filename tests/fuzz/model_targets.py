@@ -16,14 +16,8 @@ import torch
 
 from charmnet.errors import WeightsError
 from charmnet.methods import IDIHMethod
-from charmnet.weights import (
-    CHECKPOINT_FILE,
-    MODEL_FILE,
-    load_checkpoint,
-    load_into,
-    read_pth,
-    save_checkpoint,
-)
+from charmnet.released_weights import read_pth
+from charmnet.weights import CHECKPOINT_FILE, MODEL_FILE, load_checkpoint, load_into, save_checkpoint
 from pipelines.runs.models import checkpoint_of
 from pipelines.tracking.identity import read_identity
 from pipelines.tracking.spool import Spool

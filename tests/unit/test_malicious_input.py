@@ -24,8 +24,9 @@ from charmnet.codecs import decode_rgb, decode_user_mask, encode_jpeg, encode_pn
 from charmnet.errors import CharmNetError, DataError, StorageError, WeightsError
 from charmnet.image_limits import MAX_JPEG_SCANS
 from charmnet.methods import IDIHMethod
+from charmnet.released_weights import read_pth
 from charmnet.vocabulary import Domain
-from charmnet.weights import CHECKPOINT_FILE, load_checkpoint, read_pth, save_checkpoint
+from charmnet.weights import CHECKPOINT_FILE, load_checkpoint, save_checkpoint
 from pipelines.conversion.iharmony4 import IHarmony4
 from pipelines.conversion.lists import Categories, read_list
 from pipelines.runs.models import checkpoint_of

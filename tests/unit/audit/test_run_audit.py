@@ -20,7 +20,7 @@ from pipelines.runs.attempts import Attempt
 from pipelines.runs.delivery_log import AUDIT_SCHEMA, DeliveryLog
 from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.storage import Location
-from pipelines.training.build import stream_specs
+from pipelines.training.build import configured_method, stream_specs
 from pipelines.training.coordinator import RunCoordinator
 from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
 
@@ -41,7 +41,7 @@ class Run:
             Domain.RENDERED: write_dataset(folder / "rendered", rendered, rows_per_shard=1),
         }
         config = TrainConfig(batch_size=BATCH, width=8, pool_row_groups=2, seed=3, steps=STEPS, audit=True)
-        specs = stream_specs(config, self.datasets, frozenset(self.datasets))
+        specs = stream_specs(config, self.datasets, configured_method(config))
         digests = {domain.value: dataset.manifest.digest for domain, dataset in self.datasets.items()}
         RunFolder(self.folder).claim("run", config, digests)
         self.coordinator = RunCoordinator({"real": 1, "rendered": 1})

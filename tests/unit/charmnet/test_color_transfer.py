@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import cv2
 import numpy as np
 import pytest
@@ -12,13 +10,11 @@ from torch import Tensor
 
 from charmnet import color_transfer
 from charmnet.augment import resize
-from charmnet.batch import HarmonizationBatch, denormalize, normalize
+from charmnet.batch import denormalize, normalize
 from charmnet.color_transfer import transfer_color_change
 from charmnet.errors import DataError
 from charmnet.full_size import harmonize_full_size
-from charmnet.methods import Method
-from charmnet.methods.base import Wrap
-from charmnet.vocabulary import Domain
+from tests.toy_methods import Untrained
 
 PHOTOGRAPH = data.coffee()  # 400x600
 
@@ -116,23 +112,10 @@ def test_a_region_of_one_colour_is_shifted() -> None:
     assert np.all(result[mask == 1] == 120)
 
 
-class Brighten(Method):
-    """A method that adds 20 grey levels everywhere."""
+class Brighten(Untrained):
+    """Adds 20 grey levels everywhere."""
 
-    name = "brighten"
-
-    def __init__(self) -> None:
-        self.modules = {}
-
-    def update(self, batches: Mapping[Domain, HarmonizationBatch], share: float = 1.0) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-    def distribute(self, wrap: Wrap) -> None:
-        raise NotImplementedError
-
-    def harmonize_with_attention(
-        self, composite: Tensor, foreground_mask: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
+    def infer(self, composite: Tensor, foreground_mask: Tensor) -> tuple[Tensor, None]:
         return normalize(denormalize(composite) + 20 / 255), None
 
 

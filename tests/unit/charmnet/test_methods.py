@@ -26,7 +26,7 @@ def batches() -> dict:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_learns_and_harmonizes_through_the_same_seam(name: str, batches: dict) -> None:
     method = build_method(name, width=8, learning_rate=1e-2, seed=0)
-    assert build_method(name, **method.options).options == method.options
+    assert build_method(name, **method.arguments).options == method.options
     before = {key: tensor.clone() for key, tensor in method.modules["generator"].state_dict().items()}
     metrics = method.update({domain: batches[domain] for domain in method.domains})
     assert all(value.ndim == 0 and not value.requires_grad and value.isfinite() for value in metrics.values())
@@ -154,7 +154,7 @@ def first_sample(batch: HarmonizationBatch) -> HarmonizationBatch:
     ("name", "options", "message"),
     [
         ("charmnot", {}, "charmnet, idih"),
-        ("idih", {"domain_statistics": True}, "no option domain_statistics"),
+        ("idih", {"domain_statistics": True}, "no field domain_statistics"),
         ("charmnet", {"precision": "fp8"}, "float32, bf16"),
         ("idih", {"domain": "painted"}, "painted"),
     ],
@@ -189,7 +189,7 @@ def test_a_start_that_does_not_fit_is_refused() -> None:
 def test_released_weights_tell_their_width_and_are_checked() -> None:
     small = CharmNetMethod(width=8, unshared_layers=3, domain_statistics=True).released_state_dicts()
     again = CharmNetMethod.from_released(small)
-    assert (again.options["width"], again.options["unshared_layers"]) == (8, 3)
+    assert (again.options.width, again.options.unshared_layers) == (8, 3)
     assert again.released_state_dicts().keys() == small.keys()
     states = ruled_charmnet()
     states["SC1"] = {key: tensor for key, tensor in states["SC1"].items() if key != "net.1.running_var"}

@@ -11,15 +11,14 @@ import torch
 
 from charmnet.errors import WeightsError
 from charmnet.methods import CharmNetMethod, IDIHMethod
+from charmnet.released_weights import load_released, save_released
 from charmnet.weights import (
     CHECKPOINT_FILE,
     MODEL_FILE,
     OPTIMIZER_FILE,
     load_checkpoint,
     load_into,
-    load_released,
     save_checkpoint,
-    save_released,
 )
 from tests.golden_support import ruled_batches
 
@@ -68,7 +67,7 @@ def test_a_checkpoint_goes_on_to_the_bit(trained: CharmNetMethod, saved: Path) -
     assert again.options == trained.options
     assert_same(again.state_dict(), trained.state_dict())
     batches = ruled_batches(torch.float32)
-    twin = CharmNetMethod(**trained.options)
+    twin = CharmNetMethod(**trained.arguments)
     load_into(saved, twin)
     never_saved = deepcopy(trained)
     expected = never_saved.update(batches)
@@ -111,7 +110,7 @@ def test_a_checkpoint_is_refused_by_what_it_does_not_fit(saved: Path, copy: Path
     description = json.loads((copy / CHECKPOINT_FILE).read_text())
     description["options"]["depth"] = 3
     (copy / CHECKPOINT_FILE).write_text(json.dumps(description))
-    with pytest.raises(WeightsError, match=r"checkpoint\.json.*no option depth"):
+    with pytest.raises(WeightsError, match=r"checkpoint\.json.*no field depth"):
         load_checkpoint(copy)
 
 

@@ -8,12 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from torch import Tensor
 
 from charmnet.augment import resize
 from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.errors import DataError, WeightsError
-from charmnet.methods import Method
 from charmnet.metrics import ImageErrors, Protocol
 from charmnet.vocabulary import Domain
 from pipelines.commands.evaluate import figures_table
@@ -22,27 +20,10 @@ from pipelines.evaluation.report import EvaluationReport, ImageResult
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import Row, pair_row, scene_row
 from tests.factories import foreground, photograph
+from tests.toy_methods import Keep
 
 REAL = Stratum(Domain.REAL, "HCOCO", "car", ("IHD_test", "IHD_nonhuman_test"))
 RENDERED = Stratum(Domain.RENDERED, "SHuman", "human", ())
-
-
-class Keep(Method):
-    """Gives the composite back."""
-
-    name = "keep"
-
-    def __init__(self) -> None:
-        self.modules = {}
-
-    def update(self, batches):
-        raise NotImplementedError
-
-    def distribute(self, wrap):
-        raise NotImplementedError
-
-    def harmonize_with_attention(self, composite: Tensor, foreground_mask: Tensor) -> tuple[Tensor, None]:
-        return composite, None
 
 
 def pictures(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,14 +13,15 @@ from charmnet.errors import StorageError, WeightsError
 from charmnet.methods import CharmNetMethod
 from charmnet.weights import CHECKPOINT_FILE, MODEL_FILE, snapshot
 from pipelines.runs.checkpoints import (
+    TrainingState,
     Uploader,
-    checkpoint_name,
     collect_checkpoints,
     newest_metadata,
     register_checkpoint,
     registered_checkpoints,
     restore_newest,
 )
+from pipelines.runs.run_folder import checkpoint_name
 from pipelines.runtime.storage import Location
 
 
@@ -48,7 +49,7 @@ def test_the_newest_whole_checkpoint_is_restored_and_torn_ones_are_named(run: Lo
     cut_short(run / checkpoint_name(15) / MODEL_FILE)
     (run / checkpoint_name(10) / CHECKPOINT_FILE).write_bytes(b"{")
     method = CharmNetMethod(width=8, seed=1)
-    restored = restore_newest(run, method, told.append)
+    restored = restore_newest(run, TrainingState(method), told.append)
     assert restored is not None
     assert (restored.name, restored.metadata["step"]) == (checkpoint_name(5), 5)
     assert restored.pending == b"unsent at 5"
@@ -63,8 +64,11 @@ def test_where_none_is_whole_nothing_begins_anew_by_itself(run: Location) -> Non
     for step in (5, 10, 15):
         cut_short(run / checkpoint_name(step) / MODEL_FILE)
     with pytest.raises(WeightsError, match=r"none of the run's checkpoints.*checkpoint-000000015"):
-        restore_newest(run, CharmNetMethod(width=8), lambda text: None)
-    assert restore_newest(run.parent / "empty", CharmNetMethod(width=8), lambda text: None) is None
+        restore_newest(run, TrainingState(CharmNetMethod(width=8)), lambda text: None)
+    assert (
+        restore_newest(run.parent / "empty", TrainingState(CharmNetMethod(width=8)), lambda text: None)
+        is None
+    )
 
 
 def test_what_is_of_no_use_is_collected(run: Location) -> None:

@@ -1,5 +1,7 @@
 """Validation in training: every image of a split is measured by exactly one worker."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -20,8 +22,11 @@ from pipelines.shards.reading import Dataset
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
-from pipelines.training.validation import Validation
+from pipelines.training.build import make_validation
+from pipelines.training.translation_validation import TranslationValidation
+from pipelines.training.validation import HarmonizationValidation, check_validation, judged_by
 from tests.factories import make_iharmony4
+from tests.toy_methods import ToyTranslator
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +47,20 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return Dataset.open(source / "shards")
 
 
-def validation(dataset: Dataset, rank: int, workers: int, **options: object) -> Validation:
-    config = TrainConfig(validate=("IHD_test",), **options)  # type: ignore[arg-type]
-    return Validation.of(config, {Domain.REAL: dataset}, rank, workers)
+def validation(
+    dataset: Dataset,
+    rank: int,
+    workers: int,
+    notify: Callable[[str], object] | None = None,
+    **options: object,
+) -> HarmonizationValidation:
+    config = TrainConfig(validate_splits=("IHD_test",), **options)
+    datasets = {Domain.REAL: dataset}
+    made = make_validation(
+        CharmNetMethod(width=8, seed=0), config, datasets, rank=rank, num_workers=workers, notify=notify
+    )
+    assert isinstance(made, HarmonizationValidation)
+    return made
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -76,7 +92,7 @@ def test_a_worker_reads_only_the_row_groups_of_its_share(
 
 def test_scores_are_those_of_evaluation(dataset: Dataset) -> None:
     method = CharmNetMethod(width=8, seed=0)
-    scores = validation(dataset, 0, 1).score(method, torch.device("cpu"))
+    scores = validation(dataset, 0, 1).score(torch.device("cpu"))
     images = [
         image
         for shard, group, _ in dataset.manifest.groups()
@@ -98,47 +114,64 @@ def test_a_limit_takes_the_first_images_over_all_workers(dataset: Dataset) -> No
 def test_what_cannot_be_decoded_is_left_out_counted_and_named(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     whole = Dataset.read_row_group
 
     def damaged(self: Dataset, shard: int, group: int) -> pa.Table:
         table = whole(self, shard, group)
-        if "IHD_test" not in table["splits"][0].as_py() or told:
+        if "IHD_test" not in table["splits"][0].as_py() or messages:
             return table
         cut = pa.array([data[:-30] for data in table["composite"].to_pylist()], pa.binary())
         return table.set_column(table.schema.get_field_index("composite"), "composite", cut)
 
     monkeypatch.setattr(Dataset, "read_row_group", damaged)
-    config = TrainConfig(validate=("IHD_test",))
-    scores = Validation.of(config, {Domain.REAL: dataset}, 0, 1, told.append).score(
-        CharmNetMethod(width=8, seed=0), torch.device("cpu")
-    )
+    scores = validation(dataset, 0, 1, messages.append).score(torch.device("cpu"))
     assert scores["eval/IHD_test/left_out"] == 1
-    assert len(told) == 1
-    assert "left out of validation: HCOCO/" in told[0]
+    assert len(messages) == 1
+    assert "left out of validation: HCOCO/" in messages[0]
 
 
 def test_a_store_that_does_not_answer_is_waited_for(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     whole = Dataset.read_row_group
 
     def away(self: Dataset, shard: int, group: int) -> pa.Table:
-        if not told:
+        if not messages:
             raise StorageError("connection refused")
         return whole(self, shard, group)
 
     monkeypatch.setattr(Dataset, "read_row_group", away)
-    config = TrainConfig(validate=("IHD_test",))
-    waiting = Validation.of(config, {Domain.REAL: dataset}, 0, 1, told.append)
+    waiting = validation(dataset, 0, 1, messages.append)
     assert len(list(waiting.split_images("IHD_test", 0, 1))) == 4
-    assert told == ["waiting: connection refused"]
+    assert messages == ["waiting: connection refused"]
 
 
 def test_grids_show_what_went_in_and_what_came_out(dataset: Dataset) -> None:
-    grids = validation(dataset, 0, 1, sample_rows=2).grids(CharmNetMethod(width=8), torch.device("cpu"))
+    grids = validation(dataset, 0, 1, sample_rows=2).grids(torch.device("cpu"))
     (grid,) = grids.values()
     assert list(grids) == ["samples/IHD_test"]
     assert grid.shape[1] > 5 * 256
     assert grid.dtype == np.uint8
+
+
+def test_a_translator_has_scores_and_grids_of_its_own(dataset: Dataset) -> None:
+    method = ToyTranslator(seed=0)
+    config = TrainConfig(validate_splits=("IHD_test",), method="charmnet")
+    datasets = {Domain.RENDERED: dataset, Domain.REAL: dataset}
+    made = make_validation(method, config, datasets)
+    assert isinstance(made, TranslationValidation)
+    before = made.score(torch.device("cpu"))
+    assert before["eval/IHD_test/change"] == 0
+    with torch.no_grad():
+        method.modules["translator"].bias[:] = -0.5
+    after = made.score(torch.device("cpu"))
+    assert after["eval/IHD_test/change"] > 20
+    assert after["eval/IHD_test/color_distance"] > before["eval/IHD_test/color_distance"]
+    (grid,) = made.grids(torch.device("cpu")).values()
+    assert grid.shape[1] > 2 * 256
+    assert judged_by(method, config) == ("color_distance", 1.0)
+    assert judged_by(CharmNetMethod(width=4), config.override(["best_metric=psnr"])) == ("psnr", -1.0)
+    with pytest.raises(ValueError, match="the splits are those of --rendered, which is missing"):
+        check_validation(method, config, {Domain.REAL: dataset})

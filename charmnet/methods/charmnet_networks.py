@@ -1,0 +1,82 @@
+"""CharmNet's four networks, their released names, and the parts of them that are wrapped together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from charmnet.errors import WeightsError
+from charmnet.networks.blocks import split_channels
+from charmnet.networks.charmnet import CharmNet, released_shape
+from charmnet.networks.discriminator import FeatureDiscriminator
+from charmnet.networks.state import check_state
+from charmnet.networks.style_classifier import StyleClassifier
+
+RELEASED_NAMES = {
+    "G": "generator",
+    "D": "discriminator",
+    "SC1": "style_classifier_before",
+    "SC2": "style_classifier_after",
+}
+"""The released code's names of the networks, and this project's."""
+
+
+def build_networks(
+    width: int, unshared_layers: int, domain_statistics: bool = False, attention_bias: float = 0.0
+) -> dict[str, nn.Module]:
+    """Return freshly initialised networks by name; arguments are fields of `CharmNetOptions`."""
+    channels = split_channels(width, unshared_layers)
+    return {
+        "generator": CharmNet(width, unshared_layers, domain_statistics, attention_bias),
+        "discriminator": FeatureDiscriminator(channels, width),
+        "style_classifier_before": StyleClassifier(channels, width),
+        "style_classifier_after": StyleClassifier(channels, width),
+    }
+
+
+def check_released(
+    states: Mapping[str, Mapping[str, Tensor]], sources: Mapping[str, str] | None = None
+) -> None:
+    """Check that there are exactly G, D, SC1 and SC2 in the released layout and of one shape.
+
+    Args:
+        states: state dicts by released name.
+        sources: file that each was read from, for messages.
+
+    Raises:
+        WeightsError: they are not; names what is missing, unexpected or of another shape.
+    """
+    if set(states) != set(RELEASED_NAMES):
+        raise WeightsError(f"got weights of {sorted(states)}, expected those of {sorted(RELEASED_NAMES)}")
+    sources = {released: f"released {released}" for released in RELEASED_NAMES} | dict(sources or {})
+    with torch.device("meta"):
+        expected = build_networks(*released_shape(states["G"], sources["G"]))
+    for released, name in RELEASED_NAMES.items():
+        check_state(states[released], expected[name], sources[released])
+
+
+class Discriminate(nn.Module):
+    """The discriminator on the features of both domains in one call."""
+
+    def __init__(self, discriminator: nn.Module) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+
+    def forward(self, rendered: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits [B,1,h,w] of rendered and of real features [B,C,H,W]."""
+        return self.discriminator(rendered), self.discriminator(real)
+
+
+class Classify(nn.Module):
+    """Both style classifiers in one call, each on its features."""
+
+    def __init__(self, before: nn.Module, after: nn.Module) -> None:
+        super().__init__()
+        self.before = before
+        self.after = after
+
+    def forward(self, features_before: Tensor, features_after: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits [B,10] of features [B,C,H,W] before and after the shared blocks."""
+        return self.before(features_before), self.after(features_after)
