@@ -140,3 +140,15 @@ def test_a_worker_with_nothing_to_tell_does_not_even_load_the_client(tmp_path: P
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_commands_and_the_driver_are_imported_without_mlflow() -> None:
+    """MLflow takes more than a second to load: `--help`, and a run until its server is needed, go without."""
+    script = (
+        "import sys; import pipelines.commands.train, pipelines.commands.evaluate;"
+        "import pipelines.commands.harmonize, pipelines.training.driver;"
+        "assert 'mlflow' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
