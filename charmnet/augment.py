@@ -186,6 +186,11 @@ def resize(image: UInt8Array, size: int = TRAINING_SIZE) -> UInt8Array:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
 
 
+def resize_mask(mask: MaskArray, size: int = TRAINING_SIZE, edges: MaskEdges = "hard") -> MaskArray:
+    """Resize a mask of 0 and 1 for a network: [H,W] uint8 to [size,size] uint8 as `edges` says."""
+    return resize(mask * np.uint8(255) if edges == "soft" else mask, size)
+
+
 def _draw(rng: np.random.Generator, image_height: int, image_width: int) -> Augmentation:
     for _ in range(_CROP_TRIES):
         area = rng.uniform(*_AREA_SCALE) * image_height * image_width

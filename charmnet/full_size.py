@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from charmnet.arrays import Float32Array, MaskArray, UInt8Array
-from charmnet.augment import TRAINING_SIZE, resize
+from charmnet.augment import TRAINING_SIZE, resize, resize_mask
 from charmnet.color_transfer import transfer_color_change
 from charmnet.errors import DataError, WeightsError
 from charmnet.methods import HarmonizationMethod
@@ -47,7 +47,8 @@ def harmonize_full_size(
             f"a foreground of {int(foreground_mask.sum()):,} pixels, of which none is left at "
             f"{TRAINING_SIZE}x{TRAINING_SIZE}; crop the picture closer to its foreground"
         )
-    small_harmonized = _network(method, small, small_mask, device)
+    network_mask = resize_mask(foreground_mask, edges=method.requirements.mask_edges)
+    small_harmonized = _network(method, small, network_mask, device)
     harmonized = transfer_color_change(composite, foreground_mask, small, small_harmonized, small_mask)
     if background and not small_mask.all():
         outside, small_outside = 1 - foreground_mask, 1 - small_mask

@@ -66,7 +66,7 @@ class ToyHarmonizer(HarmonizationMethod):
     def distribute(self, wrap: Wrap) -> None:
         """Wrap both networks."""
         self._generate = wrap(self.modules["generator"])
-        self._criticize = wrap(self.modules["critic"])
+        self.criticize = wrap(self.modules["critic"])
 
     def infer(self, composite: Tensor, foreground_mask: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the generator's output."""
@@ -108,7 +108,7 @@ class ToyHarmonizer(HarmonizationMethod):
         ]
         real = nn.functional.adaptive_avg_pool2d(batch.ground_truth, 4)
         self.optimizers["critic"].zero_grad()
-        loss = self._criticize(self.pool).mean() - self._criticize(real).mean()
+        loss = self.criticize(self.pool).mean() - self.criticize(real).mean()
         if self.options.penalty:
             mixing = torch.rand(len(real), 1, 1, 1).to(real)
             loss = loss + self.options.penalty * self.gradient_penalty(mixing * real + (1 - mixing) * fresh)
@@ -119,7 +119,7 @@ class ToyHarmonizer(HarmonizationMethod):
     def gradient_penalty(self, pictures: Tensor) -> Tensor:
         """Return WGAN-GP's penalty of the critic's gradient at [B,3,4,4] pictures."""
         pictures = pictures.requires_grad_()
-        values = self._criticize(pictures).sum()
+        values = self.criticize(pictures).sum()
         (gradient,) = torch.autograd.grad(values, pictures, create_graph=True)
         return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 

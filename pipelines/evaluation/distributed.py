@@ -20,7 +20,7 @@ import ray
 import ray.data
 
 from charmnet.arrays import Float64Array
-from charmnet.augment import TRAINING_SIZE
+from charmnet.augment import TRAINING_SIZE, MaskEdges
 from charmnet.errors import CharmNetError, DataError, WeightsError
 from charmnet.methods import HarmonizationMethod
 from charmnet.metrics import ImageErrors, Protocol
@@ -126,12 +126,13 @@ def _scored_blocks(
     connect()
     capacity = ClusterCapacity.current()
     actors = capacity.actor_count(workers, len(groups))
+    mask_edges = method.requirements.mask_edges
     data_reference = ray.put((dataset, selection))  # a manifest may be large: once for all tasks
 
     def decode(batch: Block) -> Iterator[Block]:
         stored_dataset, stored_selection = ray.get(data_reference)
         for group in zip(batch["shard"].tolist(), batch["group"].tolist(), strict=True):
-            images = _decoded_images(stored_dataset, stored_selection, group)
+            images = _decoded_images(stored_dataset, stored_selection, group, mask_edges)
             yield from map(pack_block, _joined(images))
 
     items = [{"shard": shard, "group": index} for shard, index in groups]
@@ -156,7 +157,9 @@ def _joined(blocks: Iterator[Block]) -> Iterator[Block]:
         yield {name: np.concatenate([block[name] for block in parts]) for name in parts[0]}
 
 
-def _decoded_images(dataset: Dataset, selection: Selection, group: RowGroupKey) -> Iterator[Block]:
+def _decoded_images(
+    dataset: Dataset, selection: Selection, group: RowGroupKey, mask_edges: MaskEdges
+) -> Iterator[Block]:
     """Yield a row group's images, a block each; for a row that cannot be read, a block with its problem."""
     cv2.setNumThreads(0)  # tasks are the parallelism
     try:
@@ -168,7 +171,7 @@ def _decoded_images(dataset: Dataset, selection: Selection, group: RowGroupKey) 
     images = sum(map(image_count, rows))
     for row in rows:
         try:
-            for image in row_images(row):
+            for image in row_images(row, mask_edges=mask_edges):
                 yield _block(image, group, images)
         except DataError as error:
             yield _block(_BLANK, group, images, problem=str(error))

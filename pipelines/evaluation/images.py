@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from charmnet.arrays import MaskArray, UInt8Array
-from charmnet.augment import TRAINING_SIZE, resize
+from charmnet.augment import TRAINING_SIZE, MaskEdges, resize, resize_mask
 from charmnet.codecs import decode_mask, decode_rgb
 from charmnet.composition import exchange_foreground
 from charmnet.errors import DataError, WeightsError
@@ -51,7 +51,7 @@ class EvaluationImage:
     """[S,S,3] uint8 RGB."""
 
     foreground_mask: MaskArray
-    """[S,S] uint8, 0 or 1, as the network takes it."""
+    """[S,S] uint8 as the network takes it: 0 or 1, or with soft edges 0 to 255."""
 
     scoring_mask: MaskArray
     """[S,S] uint8, 0 or 1, over which fMSE is measured."""
@@ -84,12 +84,15 @@ def image_count(row: Row) -> int:
     return 1 if row_kind(row) is RowKind.PAIR else len(_ordered_pairs(row))
 
 
-def row_images(row: Row, size: int = TRAINING_SIZE) -> Iterator[EvaluationImage]:
+def row_images(
+    row: Row, size: int = TRAINING_SIZE, mask_edges: MaskEdges = "hard"
+) -> Iterator[EvaluationImage]:
     """Yield a row's images; for a scene all ordered pairs of conditions, or those that its list names.
 
     Args:
         row: row of a data set.
         size: S, in pixels.
+        mask_edges: edges of the foreground mask that the network gets.
 
     Raises:
         DataError: a picture is broken or sizes differ; names the row.
@@ -99,7 +102,7 @@ def row_images(row: Row, size: int = TRAINING_SIZE) -> Iterator[EvaluationImage]
         common = {
             "stratum": stratum_of(row),
             "foreground_ratio": row["foreground_ratio"],
-            "foreground_mask": resize(mask, size),
+            "foreground_mask": resize_mask(mask, size, mask_edges),
             "scoring_mask": scoring_mask(row["foreground_mask"], size),
         }
         for identity, composite, ground_truth in _full_size_images(row, mask):

@@ -127,7 +127,8 @@ class HarmonizationValidation(Validation):
     def split_images(self, split: str, worker: int = 0, num_workers: int = 1) -> Iterator[EvaluationImage]:
         """Yield a worker's share of the split's images, in file order."""
         assert self.reader is not None
-        decode = partial(row_images, size=self.size)
+        mask_edges = self.method.requirements.mask_edges
+        decode = partial(row_images, size=self.size, mask_edges=mask_edges)
         return self.reader.read(split_selection(split), decode, worker, num_workers)
 
     def _groups(self, split: str) -> list[tuple[str, str]]:
@@ -153,11 +154,12 @@ class HarmonizationValidation(Validation):
         composite, mask = network_inputs(self.method, images, device)
         harmonized, attention = self.method.harmonize_with_attention(composite, mask)
         pixels = to_uint8(harmonized, value_range=self.method.requirements.value_range)
+        soft = self.method.requirements.mask_edges == "soft"
         rows = []
         for index, (image, output) in enumerate(zip(images, pixels, strict=True)):
             row = {
                 "composite": image.composite,
-                "mask": image.foreground_mask * 255,
+                "mask": image.foreground_mask * (1 if soft else 255),
                 "harmonized": output,
                 "ground_truth": image.ground_truth,
             }

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from charmnet.averaging import WeightAverage
 from charmnet.batch import HarmonizationBatch, denormalize, normalize
+from charmnet.codecs import encode_png
 from charmnet.errors import WeightsError
-from charmnet.methods import METHODS, CharmNetMethod, IDIHMethod, build_method
+from charmnet.full_size import harmonize_full_size
+from charmnet.methods import METHODS, CharmNetMethod, IDIHMethod, Requirements, build_method
 from charmnet.methods.seeding import seed_update
 from charmnet.vocabulary import Domain
 from charmnet.weights import AVERAGE_FILE, STATE_FILE, load_checkpoint, load_into, save_checkpoint, snapshot
+from pipelines.evaluation.images import network_inputs, row_images
 from tests.golden_support import ruled_batches
-from tests.toy_methods import POOL_SIZE, ToyHarmonizer, ToyTranslator
+from tests.synthetic_datasets import pair_rows
+from tests.toy_methods import POOL_SIZE, ToyHarmonizer, ToyTranslator, Untrained
 
 SIDE = 16
 
@@ -208,3 +213,35 @@ def test_a_translator_translates_and_learns() -> None:
         method.update(batches)
     translated = method.to_unit_range(method.translate(method.network_inputs(grey)))
     torch.testing.assert_close(translated, red.permute(0, 3, 1, 2) / 255, atol=0.02, rtol=0)
+
+
+class _ShowMask(Untrained):
+    """A method that paints the mask that it gets over the composite."""
+
+    requirements = Requirements(value_range="unit", mask_edges="soft")
+
+    def infer(self, composite: torch.Tensor, foreground_mask: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Return the mask in every channel."""
+        return foreground_mask.expand_as(composite), None
+
+
+def test_soft_edges_reach_a_network_in_evaluation_too(tmp_path: Path) -> None:
+    (row,) = pair_rows(1)
+    mask = np.zeros((200, 300), np.uint8)
+    mask[50:150, 100:201] = 255
+    row |= {"foreground_mask": encode_png(mask), **_pictures(mask.shape)}
+    (image,) = row_images(row, mask_edges="soft")
+    assert image.foreground_mask.max() == 255
+    inner = set(np.unique(image.foreground_mask)) - {0, 255}
+    assert inner, "edges are soft"
+    _, soft = network_inputs(_ShowMask(), [image])
+    assert soft.max() == 1
+    (hard,) = row_images(row)
+    assert set(np.unique(hard.foreground_mask)) == {0, 1}
+    picture = np.full((*mask.shape, 3), 90, np.uint8)
+    assert harmonize_full_size(_ShowMask(), picture, mask // 255).max() > 200
+
+
+def _pictures(size: tuple[int, int]) -> dict[str, bytes]:
+    picture = encode_png(np.full((*size, 3), 90, np.uint8))
+    return {"composite": picture, "ground_truth": picture}

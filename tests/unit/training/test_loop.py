@@ -1,0 +1,199 @@
+"""The training loop in this process, with a toy method: what it steps, validates, saves and resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from charmnet.averaging import WeightAverage
+from charmnet.methods import METHODS
+from charmnet.vocabulary import Domain
+from charmnet.weights import load_checkpoint
+from pipelines.config.train_config import TrainConfig
+from pipelines.ingest.window import read_window
+from pipelines.runs.checkpoints import TrainingState, newest_metadata
+from pipelines.runs.delivery_log import DeliveryLog
+from pipelines.runs.models import checkpoint_of
+from pipelines.runtime.blocks import Block
+from pipelines.runtime.storage import Location
+from pipelines.shards.reading import Dataset
+from pipelines.tracking import Tracker
+from pipelines.training.build import configured_method, make_validation, resolve, stream_specs
+from pipelines.training.checkpoint_writer import CheckpointWriter
+from pipelines.training.coordinator import RunCoordinator, RunCoordinatorClient
+from pipelines.training.job import TrainingJob
+from pipelines.training.loop import TrainingLoop
+from pipelines.training.placement import Placement
+from pipelines.training.start import begin
+from pipelines.training.worker import Worker
+from tests.synthetic_datasets import pair_rows, write_dataset
+from tests.toy_methods import ToyHarmonizer, ToyTranslator
+
+CPU = torch.device("cpu")
+FIELDS = (
+    *(
+        "steps=6",
+        "batch_size=4",
+        "checkpoint_every=2",
+        "keep_checkpoints=9",
+        "validate_every=2",
+        "log_every=1",
+    ),
+    *("validate=train", "validate_images=2", "sample_rows=1", "pool_row_groups=2", "seed=3"),
+)
+
+
+class AloneWorker(Worker):
+    """A worker without a Ray Train group."""
+
+    def preempted_nodes(self) -> frozenset[str]:
+        """Return no node."""
+        return frozenset()
+
+
+@dataclass
+class Recorder(Tracker):
+    """A tracker that keeps what is logged."""
+
+    metrics: dict[int, dict[str, float]] = field(default_factory=dict)
+    images: list[str] = field(default_factory=list)
+
+    def log_metrics(self, metrics: Any, step: int) -> None:
+        """Keep metrics by step."""
+        self.metrics.setdefault(step, {}).update(metrics)
+
+    def log_image(self, image: np.ndarray, key: str, step: int) -> None:
+        """Keep the key of an image."""
+        self.images.append(f"{key}@{step}")
+
+
+@pytest.fixture
+def datasets(tmp_path: Path) -> dict[Domain, Dataset]:
+    return {Domain.REAL: write_dataset(Location.of(tmp_path / "real"), pair_rows(9), rows_per_shard=3)}
+
+
+def run_loop(
+    folder: Path, datasets: dict[Domain, Dataset], *fields: str, stop_after: int | None = None
+) -> tuple[TrainingLoop, Recorder]:
+    """Train as the only worker from where the run stands; end without a word after some steps."""
+    config = TrainConfig().override([*FIELDS, *fields])
+    worker = AloneWorker(0, 1, 0, 1, 0, CPU)
+    method = configured_method(config)
+    specs = stream_specs(config, datasets, method)
+    coordinator = RunCoordinator(dict.fromkeys(specs, 3))
+    job = TrainingJob(
+        resolve(config, specs),
+        Location.of(folder),
+        "key",
+        datasets,
+        specs,
+        Placement(False, 1.0, 1.0, 1.0),
+        tracking=None,
+        coordinator=cast(RunCoordinatorClient, coordinator),
+    )
+    average = WeightAverage(method, config.ema_decay) if config.ema_decay else None
+    state = TrainingState(method, average)
+    start = begin(job, worker, state)
+    tracker = Recorder()
+
+    def blocks(name: str) -> Iterator[Block]:
+        for step in range(start.step, stop_after or job.steps):
+            yield from read_window(specs[name], step, step + 1, config.batch_size)
+
+    loop = TrainingLoop(
+        job,
+        worker,
+        state,
+        update=method.update,
+        streams={Domain(name): blocks(name) for name in specs},
+        deliveries=DeliveryLog(job.run_folder, start.attempt, 0, False, job.coordinator, 1.0),
+        validation=make_validation(method, config, datasets),
+        checkpoints=CheckpointWriter(job, worker, state, tracker, None),
+        tracker=tracker,
+        node_tracker=Tracker(),
+        step=start.step,
+    )
+    if stop_after:
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            _run(loop)
+    else:
+        loop.run()
+    return loop, tracker
+
+
+def _run(loop: TrainingLoop) -> None:
+    try:
+        loop.run()
+    except StopIteration as error:
+        raise RuntimeError("StopIteration") from error
+
+
+def tensors(loop: TrainingLoop) -> dict[str, Tensor]:
+    state = {f"module.{k}": t for m in loop.method.modules.values() for k, t in m.state_dict().items()}
+    average = loop.state.average.state() if loop.state.average else {}
+    return {**state, **loop.method.extra_state(), **{f"average.{key}": t for key, t in average.items()}}
+
+
+def test_a_killed_run_of_a_method_with_state_and_noise_ends_with_the_same_bits(
+    tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
+    fields = ("method=toy", "penalty=1", "ema_decay=0.9", "gradient_accumulation=2", "max_gradient_norm=1")
+    whole, _ = run_loop(tmp_path / "whole", datasets, *fields)
+    cut, _ = run_loop(tmp_path / "cut", datasets, *fields, stop_after=5)
+    assert newest_metadata(Location.of(tmp_path / "cut"))[1]["step"] == 4
+    again, tracker = run_loop(tmp_path / "cut", datasets, *fields)
+    assert (cut.step, again.step) == (5, 6)
+    assert sorted(tracker.metrics) == [5, 6]
+    expected = tensors(whole)
+    assert {"pool", "average.generator.0.weight"} <= expected.keys()
+    for name, tensor in tensors(again).items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_the_average_is_validated_and_the_best_and_the_weights_go_on(
+    tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
+    plain, plain_tracker = run_loop(tmp_path / "plain", datasets, "method=toy")
+    averaged, tracker = run_loop(tmp_path / "averaged", datasets, "method=toy", "ema_decay=0.99")
+    for name, module in plain.method.modules.items():
+        for a, b in zip(
+            module.state_dict().values(), averaged.method.modules[name].state_dict().values(), strict=True
+        ):
+            assert torch.equal(a, b), "an average changes nothing of what is trained"
+    score = "eval/train/fmse"
+    assert tracker.metrics[6][score] != plain_tracker.metrics[6][score]
+    best, metadata = load_checkpoint(Path(str(checkpoint_of(str(tmp_path / "averaged")).local_path)))
+    assert metadata["metrics"][score] == min(m[score] for m in tracker.metrics.values() if score in m)
+    assert isinstance(best, ToyHarmonizer)
+
+
+def test_a_translator_is_trained_and_shown(
+    tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "toy-translator", ToyTranslator)
+    both = {**datasets, Domain.RENDERED: datasets[Domain.REAL]}
+    loop, tracker = run_loop(tmp_path / "run", both, "method=toy-translator")
+    assert loop.step == 6
+    assert {"eval/train/change", "eval/train/color_distance"} <= tracker.metrics[6].keys()
+    assert tracker.images[:2] == ["samples/train@0", "samples/train@2"]
+    assert (tmp_path / "run" / "best.json").exists()
+
+
+def test_rates_follow_the_schedule_across_a_restart(
+    tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
+    fields = ("method=toy", "learning_rate=0.5", "schedule=milestones", "milestones=2,5")
+    run_loop(tmp_path / "run", datasets, *fields, stop_after=3)
+    _, tracker = run_loop(tmp_path / "run", datasets, *fields)
+    rates = {step: metrics["optim/lr"] for step, metrics in tracker.metrics.items()}
+    assert rates == pytest.approx({3: 0.05, 4: 0.05, 5: 0.05, 6: 0.005})
