@@ -10,17 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    Strict,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, PlainValidator, StrictBool, ValidationError, model_validator
 
 from charmnet.errors import DataError
 from charmnet.vocabulary import CaptureCondition
@@ -30,6 +20,7 @@ BUILT_IN = "conditions.toml"
 
 Range = tuple[float, float]
 
+_TYPES = {"bool_type": "true or false", "dict_type": "a table", "string_type": "a string"}
 _CONDITIONS = {condition.name.lower(): condition for condition in CaptureCondition}
 
 
@@ -85,42 +76,34 @@ def _table(value: Any, names: Collection[str]) -> dict[str, Any]:
     return value
 
 
-def _expected(text: str) -> WrapValidator:
-    """Return a validator that says for any wrong value what is expected in its place."""
+def _within(lowest: float, highest: float) -> PlainValidator:
+    """Return a validator that reads a number or [low, high] and refuses what is out of bounds."""
 
-    def validate(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return inner(value)
-        except ValidationError:
-            raise ValueError(f"got {value!r:.60}; expected {text}") from None
+    def read(value: Any) -> Range:
+        ends = value if isinstance(value, list) else [value, value]
+        if len(ends) != 2 or not {type(end) for end in ends} <= {int, float}:
+            raise ValueError(f"got {value!r:.60}; expected a number or [low, high]")
+        low, high = map(float, ends)
+        if low > high:
+            raise ValueError(f"the range {value} is upside down; expected [low, high]")
+        if not lowest <= low <= high <= highest:
+            raise ValueError(f"got {value}; expected within {lowest:g} to {highest:g}")
+        return low, high
 
-    return WrapValidator(validate)
-
-
-def _within(lowest: float, highest: float) -> AfterValidator:
-    """Return a validator that refuses ranges that are upside down or out of bounds."""
-
-    def validate(ends: Range) -> Range:
-        if ends[0] > ends[1]:
-            raise ValueError(f"the range {list(ends)} is upside down; expected [low, high]")
-        if not lowest <= ends[0] <= ends[1] <= highest:
-            raise ValueError(f"got {list(ends)}; expected within {lowest:g} to {highest:g}")
-        return ends
-
-    return AfterValidator(validate)
+    return PlainValidator(read)
 
 
-_Number = Annotated[float, Strict()]
-_Numbers = Annotated[
-    tuple[_Number, _Number],
-    BeforeValidator(lambda value: value if isinstance(value, list) else [value, value]),
-    _expected("a number or [low, high]"),
-]
-_Share = Annotated[_Numbers, _within(0, 1)]
-_Kilolux = Annotated[_Numbers, _within(0, 1000)]
-_WhiteKilolux = Annotated[_Numbers, _within(1e-6, 1000)]
-_Channel = Annotated[_Number, Field(ge=0, le=1)]
-_LinearColor = tuple[_Channel, _Channel, _Channel]
+def _read_colors(value: Any) -> tuple[Color, Color]:
+    array = np.array(value, dtype=object)
+    if array.shape != (2, 3) or not all(type(item) in (int, float) and 0 <= item <= 1 for item in array.flat):
+        raise ValueError(f"got {value!r:.60}; expected two colours [r, g, b] of 0 to 1")
+    first, second = ((float(red), float(green), float(blue)) for red, green, blue in value)
+    return first, second
+
+
+_Share = Annotated[Range, _within(0, 1)]
+_Kilolux = Annotated[Range, _within(0, 1000)]
+_WhiteKilolux = Annotated[Range, _within(1e-6, 1000)]
 
 
 class _Table(BaseModel):
@@ -131,9 +114,9 @@ class _Table(BaseModel):
 
 
 class _SunTable(_Table):
-    sun_elevation_degrees: Annotated[_Numbers, _within(0.5, 90)]
-    sun_azimuth_degrees: Annotated[_Numbers, _within(0, 180)]
-    turbidity: Annotated[_Numbers, _within(1, 10)]
+    sun_elevation_degrees: Annotated[Range, _within(0.5, 90)]
+    sun_azimuth_degrees: Annotated[Range, _within(0, 180)]
+    turbidity: Annotated[Range, _within(1, 10)]
 
 
 class _LightTable(_Table):
@@ -150,8 +133,8 @@ class _LightTable(_Table):
 
 class _ConditionTable(_LightTable):
     time: str
-    night: Annotated[bool, Strict(), _expected("true or false")]
-    cloud_color: Annotated[tuple[_LinearColor, _LinearColor], _expected("two colours [r, g, b] of 0 to 1")]
+    night: StrictBool
+    cloud_color: Annotated[tuple[Color, Color], PlainValidator(_read_colors)]
 
 
 class _File(_Table):
@@ -192,6 +175,8 @@ class Conditions:
             first = error.errors()[0]
             location = ".".join(map(str, first["loc"]))
             message = first["msg"].removeprefix("Value error, ")
+            if expected := _TYPES.get(first["type"]):
+                message = f"got {first['input']!r:.60}; expected {expected}"
             raise DataError(": ".join(filter(None, (f"conditions {name}", location, message)))) from None
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise DataError(f"conditions {name}: {error}; expected a file like {BUILT_IN}") from None

@@ -191,7 +191,9 @@ def fit_scene(view: View, settings: RenderSettings) -> Scene | Rejection:
         if COVERAGE[0] <= coverage <= COVERAGE[1]:
             return scene
         reason = f"its foreground covers {coverage:.1%}, expected {COVERAGE[0]:.0%} to {COVERAGE[1]:.0%}"
-    return Rejection(view.id, view.id, f"foreground: drawn {ATTEMPTS} times, at last: {reason}")
+    return Rejection(
+        view.id, view.id, f"foreground: none of {ATTEMPTS} draws was accepted; the last one: {reason}"
+    )
 
 
 def render(

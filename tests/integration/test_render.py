@@ -160,7 +160,7 @@ def test_a_foreground_that_cannot_be_fit_is_rejected_by_name(monkeypatch) -> Non
     found = fit_scene(View("park", "dog", 3, 1), settings)
     assert isinstance(found, Rejection)
     assert found.id == "SDog/park0003v01"
-    assert "drawn 2 times, at last: its foreground covers 70.0%" in found.reason
+    assert "none of 2 draws was accepted; the last one: its foreground covers 70.0%" in found.reason
 
 
 def flat(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Scene descriptions go to JSON and back, and name what is wrong with one."""
+"""Scene descriptions to JSON and back, and errors that name the wrong field."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""People, cows and dogs: on their feet, of a plausible size, no two alike."""
+"""People, cows and dogs: they stand, have a plausible size, and differ."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_colours_are_reflectances(category: str) -> None:
 
 
 @pytest.mark.parametrize("category", LIVING)
-def test_flesh_and_cloth_are_closed(category: str) -> None:
+def test_bodies_and_clothes_are_closed(category: str) -> None:
     parts = build(category, np.random.default_rng(3)).parts
     for shape in {part.shape for part in parts if isinstance(part.shape, Blend)}:
         mesh = to_mesh(shape)

@@ -1,4 +1,4 @@
-"""Cars, motorcycles, furniture, food and what stands around them: sound shapes at real-world size."""
+"""Cars, motorcycles, furniture, food and surroundings: valid shapes at real-world size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.rendering.surroundings import buildings, furniture, nature, stree
 
 Builder = Callable[[np.random.Generator], Thing]
 
-# Least and greatest width, depth and height in metres, whichever way a thing is turned about z.
+# Least and greatest width, depth and height in metres, for any turn about z.
 SIZES = {
     "bottle": ((0.05, 0.05, 0.17), (0.13, 0.13, 0.36)),
     "cake": ((0.2, 0.2, 0.08), (0.4, 0.4, 0.3)),
@@ -68,7 +68,7 @@ def _bounds(thing: Thing) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _is_closed(part: Part) -> bool:
-    """Every edge is shared by as many faces in one direction as in the other."""
+    """Tell whether every edge is shared by as many faces in one direction as in the other."""
     mesh = _mesh(part.shape)
     _, merged = np.unique(np.round(mesh.vertices, 6), axis=0, return_inverse=True)
     faces = merged.reshape(-1)[mesh.faces].astype(np.int64)
@@ -85,7 +85,7 @@ def _outlines(thing: Thing) -> Iterator[np.ndarray]:
 
 
 def _crosses_itself(outline: np.ndarray) -> bool:
-    """Whether two edges that are no neighbours cut each other."""
+    """Tell whether two edges that are not neighbours intersect."""
     start, end = outline, np.roll(outline, -1, axis=0)
 
     def side(a: np.ndarray, b: np.ndarray, point: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Sun, sky, clouds, their mix and a camera's tone: known amounts and directions of light."""
+"""Amounts and directions of light of sun, sky and clouds, their mix, and a camera's tone curve."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def test_a_clear_sky_is_blue_and_brightest_about_its_sun() -> None:
     assert aside.sum(1).argmax() in (*range(3), *range(253, 256))
 
 
-def test_the_sky_is_the_same_whatever_variant_traces_the_scene() -> None:
-    """And is made in one change of variant, for which Mitsuba loads its integrators anew."""
+def test_the_sky_does_not_depend_on_the_variant() -> None:
+    """Mitsuba reloads its integrators at each change of variant, so there must be one change only."""
     clear = ClearSky(33, 3)
     sun, radiance = clear.sun_kilolux(), clear.radiance()
     for kept in (sky._sun_kilolux, sky._clear_radiance):

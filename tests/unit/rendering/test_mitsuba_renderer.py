@@ -1,4 +1,4 @@
-"""What is rendered of scenes that one can reckon with: boxes on a floor."""
+"""Renders of simple scenes whose look is known: boxes on a floor."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from charmnet.errors import DataError
 from charmnet.vocabulary import CaptureCondition
 from pipelines.benchmarks.separate_renders import render_separately
+from pipelines.rendering.camera import stratified
 from pipelines.rendering.conditions import Conditions, Lighting
 from pipelines.rendering.description import Box, Camera, Lamp, Material, Part, Pose, Role, Scene, Thing
 from pipelines.rendering.mitsuba_renderer import RenderedView, foreground_coverage, render_view
@@ -65,8 +66,8 @@ def test_the_mask_is_where_the_foreground_is_and_nowhere_else(view: RenderedView
 
 def test_what_hides_the_foreground_is_not_in_its_mask(view: RenderedView, lightings: Lightings) -> None:
     fence = a_box(Role.PROP, (5, 0.1, 0.8), (0, -1, 0.4))
-    some = {CaptureCondition.NOON_CLOUDY: lightings[CaptureCondition.NOON_CLOUDY]}
-    behind = render_view(a_scene(POST, fence), some, 48, 32, 1).foreground_mask
+    cloudy = {CaptureCondition.NOON_CLOUDY: lightings[CaptureCondition.NOON_CLOUDY]}
+    behind = render_view(a_scene(POST, fence), cloudy, 48, 32, 1).foreground_mask
     assert (behind <= view.foreground_mask).all()
     assert 0.2 < behind.sum() / view.foreground_mask.sum() < 0.7
     assert behind[: np.nonzero(view.foreground_mask)[0].min() + 3].any()
@@ -83,14 +84,14 @@ def test_shadows_fall_away_from_the_sun(lightings: Lightings) -> None:
     )
     for azimuth in (90.0, -90.0):
         lit = {CaptureCondition.OTHER_TIMES_CLEAR: replace(clear, sun_azimuth_degrees=azimuth)}
-        made = render_view(a_scene(POST), lit, 48, 32, 16)
-        foot = np.nonzero(made.foreground_mask)[0].max() - 1
-        left, right = made.images[0][foot, 12:20].mean(), made.images[0][foot, 28:36].mean()
+        rendered = render_view(a_scene(POST), lit, 48, 32, 16)
+        foot = np.nonzero(rendered.foreground_mask)[0].max() - 1
+        left, right = rendered.images[0][foot, 12:20].mean(), rendered.images[0][foot, 28:36].mean()
         darker, brighter = (left, right) if azimuth > 0 else (right, left)
         assert darker < 0.75 * brighter
 
 
-def test_conditions_look_as_they_are_called(view: RenderedView) -> None:
+def test_conditions_differ_in_brightness_shadows_and_warmth(view: RenderedView) -> None:
     mean = [image.reshape(-1, 3).mean(0) for image in view.images]
     warmth = [red / blue for red, _, blue in mean]
     assert min(range(10), key=lambda condition: mean[condition].sum()) == CaptureCondition.NIGHT
@@ -126,7 +127,7 @@ def test_mixed_light_agrees_with_light_that_is_rendered_together(
 
 
 @pytest.mark.usefixtures("_threads_restored")
-def test_the_same_seed_is_the_same_bytes_whatever_the_threads(
+def test_the_bytes_depend_on_the_seed_and_not_on_the_threads(
     view: RenderedView, lightings: Lightings
 ) -> None:
     scene = a_scene(POST, lamps=(LAMP,))
@@ -139,9 +140,9 @@ def test_the_same_seed_is_the_same_bytes_whatever_the_threads(
     assert any((a != b).any() for a, b in zip(other.images, view.images, strict=True))
 
 
-def test_only_what_is_asked_for_is_rendered(view: RenderedView, lightings: Lightings) -> None:
-    some = {CaptureCondition.NOON_CLEAR: lightings[CaptureCondition.NOON_CLEAR]}
-    (image,) = render_view(a_scene(POST, lamps=(LAMP,)), some, 48, 32, 16).images
+def test_only_the_given_conditions_are_rendered(view: RenderedView, lightings: Lightings) -> None:
+    clear = {CaptureCondition.NOON_CLEAR: lightings[CaptureCondition.NOON_CLEAR]}
+    (image,) = render_view(a_scene(POST, lamps=(LAMP,)), clear, 48, 32, 16).images
     assert (image == view.images[CaptureCondition.NOON_CLEAR]).all()
 
 
@@ -152,8 +153,6 @@ def test_a_scene_has_one_foreground(lightings: Lightings) -> None:
 
 
 def test_samples_are_those_that_the_sampler_takes() -> None:
-    from pipelines.rendering.camera import stratified
-
-    for asked in (1, 2, 3, 8, 16, 32, 33, 100):
-        sampler = mi.load_dict({"type": "multijitter", "sample_count": stratified(asked)})
-        assert sampler.sample_count() == stratified(asked) >= asked
+    for samples in (1, 2, 3, 8, 16, 32, 33, 100):
+        sampler = mi.load_dict({"type": "multijitter", "sample_count": stratified(samples)})
+        assert sampler.sample_count() == stratified(samples) >= samples

@@ -1,4 +1,4 @@
-"""Scenes are drawn by seed, and their views show one foreground, whole and in nobody's way."""
+"""Scenes are drawn by seed; their views show one foreground whole, and it collides with nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_scene_survives_json(scene: Scene) -> None:
     assert Scene.from_json(json.loads(json.dumps(scene.to_json()))) == scene
 
 
-def test_the_foreground_is_in_nobodys_way(scene: Scene) -> None:
+def test_the_foreground_collides_with_nothing(scene: Scene) -> None:
     foreground = scene.foreground
     x, y, z = foreground.pose.position
     raised = replace(foreground, pose=replace(foreground.pose, position=(x, y, z + 0.02)))
@@ -48,7 +48,7 @@ def test_the_foreground_is_in_nobodys_way(scene: Scene) -> None:
 
 
 def test_the_foreground_stands_on_something(scene: Scene) -> None:
-    """A hair's breadth below it there is ground, a floor or a top: it does not hover."""
+    """There is ground, a floor or a top just below it."""
     foreground = scene.foreground
     rest = Solids.join(solids_of(thing) for thing in scene.things if thing is not foreground)
     lowest, highest = bounding_box(foreground).bounds()
@@ -115,17 +115,17 @@ def test_no_two_seeds_are_alike(kind: str) -> None:
 
 
 @pytest.mark.parametrize("category", RDHARMONY_CATEGORIES)
-def test_every_category_is_at_home_somewhere(category: str) -> None:
+def test_every_category_has_kinds_of_scene(category: str) -> None:
     kinds = scenes.kinds_for(category)
     assert set(kinds) <= set(scenes.KINDS)
     assert len(set(kinds) - set(scenes.INDOOR_KINDS)) >= 2
 
 
-def test_an_own_foreground_takes_the_place_of_one_that_is_built() -> None:
-    own = replace(a_box((0.5, 0.5, 1.5), (0, 0, 0)), category="robot")
-    own = replace(own, parts=(replace(own.parts[0], pose=Pose((0, 0, 0.75))),))
-    foreground = scenes.describe("park", "robot", 3, 0, foreground=own).foreground
-    assert foreground.parts == own.parts
+def test_a_given_foreground_is_used_in_place_of_a_built_one() -> None:
+    robot = replace(a_box((0.5, 0.5, 1.5), (0, 0, 0)), category="robot")
+    robot = replace(robot, parts=(replace(robot.parts[0], pose=Pose((0, 0, 0.75))),))
+    foreground = scenes.describe("park", "robot", 3, 0, foreground=robot).foreground
+    assert foreground.parts == robot.parts
     assert foreground.role is Role.FOREGROUND
 
 
@@ -134,7 +134,7 @@ def test_an_unknown_kind_is_named() -> None:
         scenes.describe("jungle", "human", 0, 0)
 
 
-def test_what_fits_nowhere_is_refused() -> None:
+def test_a_foreground_that_fits_nowhere_is_refused() -> None:
     with pytest.raises(scenes.NoViewError, match="room 3: no view shows a whale whole"):
         scenes.describe("room", "whale", 3, 0, foreground=a_box((6, 30, 6), (0, 0, 3)))
 

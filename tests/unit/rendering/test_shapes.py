@@ -1,4 +1,4 @@
-"""Meshes of shapes: closed, outward, of the right volume; meshes of the user's own refused by name."""
+"""Meshes of shapes are closed, face outward and have the right volume; unusable mesh files are named."""
 
 from pathlib import Path
 
@@ -169,7 +169,7 @@ def test_a_mesh_that_stays_open_is_refused(tmp_path: Path) -> None:
         ("chair.stp", "ISO-10303-21;", "cannot be read"),
     ],
 )
-def test_an_unfit_mesh_file_is_named(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_an_unusable_mesh_file_is_named(tmp_path: Path, name: str, content: str, message: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=message) as caught:
         to_mesh(MeshFile(str(tmp_path / name), 1.0))
