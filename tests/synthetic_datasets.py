@@ -9,10 +9,11 @@ import numpy as np
 from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Manifest, Stratum
+from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, pair_row, scene_row
 from pipelines.shards.schema import RowKind
+from pipelines.shards.shard_table import RowGroup, Shard
 from pipelines.shards.writer import write_parquet
 from tests.factories import foreground, photograph
 
@@ -57,3 +58,30 @@ def write_dataset(folder: Location, rows: Sequence[Row], rows_per_shard: int) ->
     assert [part.rejected for part in parts] == [[] for _ in parts]
     Manifest.merged([part.manifest for part in parts], {}).save(folder)
     return Dataset.open(folder)
+
+
+def manifest_of(shards: Sequence[Sequence[int]], sha256: str = "0" * 64) -> Manifest:
+    """Manifest of shards that there are not, whose row groups have these numbers of samples.
+
+    About half of a row group's samples stand in split a alone, the others in splits a and b.
+
+    Args:
+        shards: number of samples of each row group, by shard.
+        sha256: checksum of every shard.
+    """
+    strata = (Stratum(Domain.REAL, "S", None, ("a",)), Stratum(Domain.REAL, "S", None, ("a", "b")))
+    return Manifest(
+        RowKind.PAIR,
+        Container.PARQUET,
+        Domain.REAL,
+        strata,
+        tuple(
+            Shard(
+                f"{i}.parquet",
+                0,
+                sha256,
+                tuple(RowGroup(n, n, 0, {0: (n - n // 2, n - n // 2), 1: (n // 2, n // 2)}) for n in groups),
+            )
+            for i, groups in enumerate(shards)
+        ),
+    )

@@ -15,6 +15,7 @@ from rich.table import Table
 from charmnet.vocabulary import Domain
 from pipelines.benchmarks.processes import peak_bytes, run_module
 from pipelines.ingest.epoch_plan import EpochPlan
+from pipelines.ingest.sample_table import SampleTable
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.schema import SCHEMA_VERSION, RowKind
@@ -66,7 +67,7 @@ def manifest_figures(folder: str) -> dict[str, float]:
     started = time.process_time()
     manifest = Manifest.load(location)
     loaded = time.process_time()
-    plan = EpochPlan(manifest)
+    plan = EpochPlan(SampleTable([manifest]), manifest.domain)
     planned = time.process_time()
     pickled = pickle.dumps(manifest)
     (location / "pickled").write_bytes(pickled)
@@ -100,7 +101,7 @@ def unpickle_figures(folder: str) -> dict[str, float]:
     started = time.process_time()
     manifest: Manifest = pickle.loads(data)  # noqa: S301 - this benchmark wrote it
     unpickled = time.process_time()
-    plan = EpochPlan(manifest)
+    plan = EpochPlan(SampleTable([manifest]), manifest.domain)
     assert plan.num_samples
     return {
         "unpickle_seconds": unpickled - started,

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
-from pipelines.ingest.epoch_plan import Reference
+from pipelines.ingest.samples import Reference
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.reading import Dataset

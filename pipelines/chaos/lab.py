@@ -23,7 +23,7 @@ from pipelines.chaos.runs import Run, answer_of_head
 from pipelines.chaos.store_proxy import Behaviour, StoreProxy
 from pipelines.config.recipes import recipe
 from pipelines.config.train_config import TrainConfig
-from pipelines.ingest.epoch_plan import Reference
+from pipelines.ingest.samples import Reference
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.console import console
 from pipelines.runtime.storage import Location

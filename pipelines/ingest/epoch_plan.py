@@ -23,29 +23,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from charmnet.vocabulary import Domain
 from pipelines.ingest.permutation import Permutation
+from pipelines.ingest.sample_table import SampleTable
+from pipelines.ingest.samples import Reference
 from pipelines.runtime.randomness import seeded_rng
-from pipelines.shards.manifest import Manifest
-from pipelines.shards.selection import EVERYTHING, Selection
-
-Reference = tuple[int, int, int]
-"""(shard index, row group index, offset among the row group's selected samples): one sample of the plan."""
 
 MAX_SUBSTITUTES = 1000
 """Substitutes that are tried for a sample that cannot be decoded; so many broken ones are no accident."""
-
-
-@dataclass(frozen=True)
-class SizeClass:
-    """The row groups that give the same number of samples.
-
-    Attributes:
-        samples: of each of them.
-        row_groups: [G_c, 2] (shard index, row group index), in file order.
-    """
-
-    samples: int
-    row_groups: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -66,29 +51,20 @@ class EpochPlan:
     """The endless stream of a domain's samples: its epochs, one after the other.
 
     Args:
-        manifest: of the data set.
-        selection: which strata take part.
-        seed: of the run.
-        pool_row_groups: how many row groups are mixed (a larger pool shuffles better and holds more memory).
-
-    Raises:
-        ValueError: the selection picks nothing.
+        samples: the samples of an epoch.
+        domain: domain of the stream.
+        seed: seed of the run.
+        pool_row_groups: number of row groups that are mixed; a larger pool shuffles better and takes more
+            memory.
     """
 
-    def __init__(
-        self, manifest: Manifest, selection: Selection = EVERYTHING, seed: int = 0, pool_row_groups: int = 4
-    ) -> None:
+    def __init__(self, samples: SampleTable, domain: Domain, seed: int = 0, pool_row_groups: int = 4) -> None:
         if pool_row_groups < 1:
             raise ValueError(f"pool_row_groups is {pool_row_groups}, expected at least 1")
-        self.domain = manifest.domain
+        self.domain = domain
         self.seed = seed
-        self.classes = _size_classes(manifest, selection)
-        if not self.classes:
-            raise ValueError(
-                f"{selection.expression!r} picks nothing of the {manifest.domain} data set; it has "
-                f"{manifest.selectable_names()}"
-            )
-        self.num_samples = sum(c.samples * len(c.row_groups) for c in self.classes)
+        self.classes = samples.size_classes()
+        self.num_samples = samples.num_samples
         num_row_groups = sum(len(c.row_groups) for c in self.classes)
         self.num_pools = -(-num_row_groups // pool_row_groups)
 
@@ -189,14 +165,6 @@ class _Epoch:
             taken = np.arange(self._taken(i, pool), self._taken(i, pool + 1), dtype=np.int64)
             if not len(taken):
                 continue
-            groups = np.repeat(size_class.row_groups[self.orders[i](taken)], size_class.samples, axis=0)
-            offsets = np.tile(np.arange(size_class.samples, dtype=np.int32), len(taken))
-            parts.append(np.column_stack([groups, offsets]))
+            parts.append(size_class.references(self.orders[i](taken)))
         samples = np.concatenate(parts)
         return samples[seeded_rng("pool", *self.key, pool).permutation(len(samples))]
-
-
-def _size_classes(manifest: Manifest, selection: Selection) -> list[SizeClass]:
-    samples = manifest.table.selected_samples([selection(stratum) for stratum in manifest.strata])
-    places = manifest.table.group_indices()
-    return [SizeClass(size, places[samples == size]) for size in np.unique(samples).tolist() if size]

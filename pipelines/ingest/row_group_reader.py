@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from charmnet.errors import DataError, StorageError
-from pipelines.ingest.epoch_plan import Reference
-from pipelines.ingest.samples import RowGroupSamples
+from pipelines.ingest.samples import Reference, RowGroupSamples
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.retry import retry_storage
 
@@ -55,7 +54,7 @@ class RowGroupReader:
                 return self._read(shard, group, ids_only=True).id(offset)
             return self.samples(shard, group).id(offset)
         except DataError:
-            return reference_name(self._spec, reference)
+            return self._spec.union.reference_name(reference)
 
     def drop(self, shard: int, group: int) -> None:
         """Free a row group's memory; it is read again if it is needed for a substitute."""
@@ -75,24 +74,17 @@ class RowGroupReader:
     def _read(self, shard: int, group: int, *, ids_only: bool = False) -> RowGroupSamples:
         spec = self._spec
         return retry_storage(
-            lambda: RowGroupSamples(spec.dataset, spec.selection, shard, group, ids_only=ids_only),
+            lambda: spec.union.read_row_group(shard, group, spec.selection, ids_only=ids_only),
             spec.timeout_seconds,
             self._notify,
         )
 
     def _check_bytes(self, shard_index: int) -> None:
         """Refuse a file that has another size than the manifest says."""
-        shard = self._spec.dataset.manifest.shards[shard_index]
-        location = self._spec.dataset.location / shard.path
-        size_bytes = retry_storage(location.size_bytes, self._spec.timeout_seconds, self._notify)
-        if size_bytes != shard.bytes:
+        shard = self._spec.union.shard(shard_index)
+        size_bytes = retry_storage(shard.location.size_bytes, self._spec.timeout_seconds, self._notify)
+        if size_bytes != shard.entry.bytes:
             raise StorageError(
-                f"{location}: {size_bytes:,} bytes, the manifest says {shard.bytes:,}: not the shard that it "
-                "was; restore it or shard the data again"
+                f"{shard.location}: {size_bytes:,} bytes, the manifest says {shard.entry.bytes:,}: not the "
+                "shard that it was; restore it or shard the data again"
             )
-
-
-def reference_name(spec: StreamSpec, reference: Reference) -> str:
-    """Return a name for a sample whose id cannot be read: `SHARD#ROW_GROUP:OFFSET`."""
-    shard, group, offset = reference
-    return f"{spec.dataset.manifest.shards[shard].path}#{group}:{offset}"

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from charmnet.errors import DataError
 from pipelines.ingest.decoding import Sample, SampleError
-from pipelines.ingest.epoch_plan import Reference
 from pipelines.ingest.quarantine import Quarantined
 from pipelines.ingest.row_group_reader import RowGroupReader
 from pipelines.ingest.sample_decoder import CrashError, SampleDecoder
+from pipelines.ingest.samples import Reference
 from pipelines.ingest.stream import StreamSpec
 
 
@@ -83,7 +83,7 @@ class SampleFetcher:
         shard, group, offset = reference
         return Quarantined(
             domain=str(self._spec.domain),
-            shard=self._spec.dataset.manifest.shards[shard].path,
+            shard=self._spec.union.shard(shard).name,
             row_group=group,
             offset=offset,
             id=self.reader.sample_id(reference),

@@ -12,12 +12,18 @@ import pyarrow as pa
 
 from charmnet.arrays import Float32Array
 from charmnet.composition import soft_style_label
-from charmnet.vocabulary import NUM_CONDITIONS
+from charmnet.errors import DataError
+from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.ingest.decode_options import DecodeOptions
 from pipelines.runtime.randomness import seeded_rng
 from pipelines.shards.reading import STRATUM_COLUMNS, Dataset
 from pipelines.shards.schema import RowKind, ground_truth_conditions
 from pipelines.shards.selection import Selection
+
+Reference = tuple[int, int, int]
+"""(shard index, row group index, offset among the row group's selected samples): one sample of a stream.
+
+The shard index counts the shards of all members of a union, one member after the other."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class RowGroupSamples:
         shard_index: index of the shard in the manifest.
         group_index: index of the row group in the shard.
         ids_only: read no pictures; only `id` may be called.
+        id_prefix: text that every sample's id begins with.
 
     Raises:
         DataError, StorageError: see `Dataset.read_row_group`.
@@ -66,8 +73,11 @@ class RowGroupSamples:
         group_index: int,
         *,
         ids_only: bool = False,
+        id_prefix: str = "",
     ) -> None:
+        self._id_prefix = id_prefix
         self._kind = dataset.manifest.kind
+        self._needs_styles = dataset.manifest.domain is Domain.RENDERED
         columns = id_columns(self._kind) if ids_only else None
         self._table: pa.Table = dataset.read_row_group(shard_index, group_index, columns)
         self._rows = dataset.selected_rows(self._table, selection)
@@ -83,18 +93,24 @@ class RowGroupSamples:
         """Return the sample at an offset of the plan.
 
         A scene's foreground condition is drawn here from (seed, domain, epoch, sample id).
+
+        Raises:
+            DataError: a rendered pair lacks the labels of its capture conditions.
         """
         if self._kind is RowKind.PAIR:
-            return _pair(self._row(self._rows[offset]))
+            pair = _pair(self._row(self._rows[offset]))
+            if self._needs_styles and (pair.composite_style is None or pair.ground_truth_style is None):
+                raise DataError("composite_style or ground_truth_style is missing")
+            return pair
         index, background = self._scene(offset)
         return _exchange(self._row(self._rows[index]), background, epoch, options)
 
     def id(self, offset: int) -> str:
         """Return the id of the sample at an offset of the plan."""
         if self._kind is RowKind.PAIR:
-            return str(self._table["id"][self._rows[offset]].as_py())
+            return self._id_prefix + str(self._table["id"][self._rows[offset]].as_py())
         index, background = self._scene(offset)
-        return scene_sample_id(self._table["id"][self._rows[index]].as_py(), background)
+        return self._id_prefix + scene_sample_id(self._table["id"][self._rows[index]].as_py(), background)
 
     def _scene(self, offset: int) -> tuple[int, int]:
         """Return (index among the selected rows, condition of the ground truth)."""
@@ -105,6 +121,7 @@ class RowGroupSamples:
     def _row(self, row: int) -> dict[str, Any]:
         """Return a row's columns; a scene's pictures stay Arrow's, since a sample takes two of them."""
         fields: dict[str, Any] = self._small.slice(row, 1).to_pylist()[0]
+        fields["id"] = self._id_prefix + fields["id"]
         if self._kind is RowKind.PAIR:
             return fields
         return fields | {"images": self._table["images"][row].values}

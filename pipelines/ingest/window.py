@@ -38,8 +38,8 @@ def read_window(
         index: [R] int64, place in the global batch.
         epoch: [R] int64, counted from 0.
         quarantined: [R] str: a `Quarantined` as JSON where the sample is a substitute, else empty.
-        composite_style: [R,10] float32; rendered domain only.
-        ground_truth_style: [R] int64; rendered domain only.
+        composite_style: [R,10] float32; only where all data sets of the stream are rendered.
+        ground_truth_style: [R] int64; only where all data sets of the stream are rendered.
 
     Raises:
         DataError: neither a sample nor one of its stand-ins can be decoded; names it.
@@ -64,13 +64,13 @@ def read_window(
             fetcher.reader.drop(*reference[:2])
         last_step = step + 1 == stop_step or (step + 1 - start_step) % steps_together == 0
         if last_step and (index + 1) % block_rows == 0:
-            yield _block(waiting[lane], lane, spec.batch_size)
+            yield _block(waiting[lane], lane, spec)
             waiting[lane] = []
 
 
-def _block(positioned: list[tuple[int, FetchedSample]], lane: int, batch_size: int) -> Block:
+def _block(positioned: list[tuple[int, FetchedSample]], lane: int, spec: StreamSpec) -> Block:
     """Stack samples, given with their positions in the stream."""
-    steps, indices = np.divmod([position for position, _ in positioned], batch_size)
+    steps, indices = np.divmod([position for position, _ in positioned], spec.batch_size)
     fetched = [sample for _, sample in positioned]
     samples = [entry.sample for entry in fetched]
     block: Block = {
@@ -84,8 +84,8 @@ def _block(positioned: list[tuple[int, FetchedSample]], lane: int, batch_size: i
         "index": indices,
         "quarantined": np.array([e.quarantined.to_json() if e.quarantined else "" for e in fetched]),
     }
-    styles = [s.composite_style for s in samples if s.composite_style is not None]
-    if styles:
+    if spec.union.has_styles:
+        styles = [s.composite_style for s in samples if s.composite_style is not None]
         block["composite_style"] = np.stack(styles)
         block["ground_truth_style"] = np.array([s.ground_truth_style for s in samples])
     return block

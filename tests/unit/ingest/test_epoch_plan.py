@@ -17,35 +17,20 @@ from pipelines.ingest.lanes import lane_rows
 from pipelines.ingest.permutation import Permutation
 from pipelines.ingest.row_group_reader import RowGroupReader
 from pipelines.ingest.sample_fetcher import SampleFetcher
+from pipelines.ingest.sample_table import SampleTable
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind
-from pipelines.shards.selection import Selection
+from pipelines.shards.selection import EVERYTHING, Selection
 from pipelines.shards.shard_table import RowGroup, Shard
-from tests.synthetic_datasets import pair_rows, write_dataset
+from tests.synthetic_datasets import manifest_of, pair_rows, write_dataset
 
 
-def manifest_of(shards: list[list[int]]) -> Manifest:
-    """Shards with row groups of these many samples, alternately of split a and of splits a and b."""
-    strata = (Stratum(Domain.REAL, "S", None, ("a",)), Stratum(Domain.REAL, "S", None, ("a", "b")))
-    return Manifest(
-        RowKind.PAIR,
-        Container.PARQUET,
-        Domain.REAL,
-        strata,
-        tuple(
-            Shard(
-                f"{i}.parquet",
-                0,
-                "0" * 64,
-                tuple(RowGroup(n, n, 0, {0: (n - n // 2, n - n // 2), 1: (n // 2, n // 2)}) for n in groups),
-            )
-            for i, groups in enumerate(shards)
-        ),
-    )
+def plan_of(manifest: Manifest, selection: Selection = EVERYTHING, seed: int = 0, pool: int = 4) -> EpochPlan:
+    return EpochPlan(SampleTable([manifest], selection), manifest.domain, seed, pool)
 
 
 def stream(plan: EpochPlan, start: int, stop: int) -> list[tuple[int, ...]]:
@@ -67,7 +52,7 @@ def test_permutation_reaches_every_element_once(size: int, key: int) -> None:
 def test_every_epoch_delivers_every_sample_once(
     shards: list[list[int]], seed: int, epoch: int, pool: int
 ) -> None:
-    plan = EpochPlan(manifest_of(shards), seed=seed, pool_row_groups=pool)
+    plan = plan_of(manifest_of(shards), seed=seed, pool=pool)
     n = plan.num_samples
     got = stream(plan, epoch * n, (epoch + 1) * n)
     expected = {
@@ -84,7 +69,7 @@ def test_every_epoch_delivers_every_sample_once(
 @given(shard_sizes, st.integers(0, 99), st.lists(st.integers(0, 400), min_size=2, max_size=6))
 @settings(max_examples=100)
 def test_any_cut_gives_the_same_stream(shards: list[list[int]], seed: int, cuts: list[int]) -> None:
-    plan = EpochPlan(manifest_of(shards), seed=seed)
+    plan = plan_of(manifest_of(shards), seed=seed)
     cuts = sorted(cuts)
     pieces = [sample for a, b in itertools.pairwise(cuts) for sample in stream(plan, a, b)]
     assert pieces == stream(plan, cuts[0], cuts[-1])
@@ -96,7 +81,7 @@ def test_workers_get_disjoint_lanes_of_the_same_batches(
     shards: list[list[int]], seed: int, batch_size: int, workers: int
 ) -> None:
     assume(any(batch_size % rows == 0 and batch_size // rows // workers * rows >= 2 for rows in range(1, 25)))
-    plan = EpochPlan(manifest_of(shards), seed=seed)
+    plan = plan_of(manifest_of(shards), seed=seed)
     steps = 2 * plan.num_samples // batch_size + 1
     rows = lane_rows(batch_size, workers)
     whole = stream(plan, 0, steps * batch_size)
@@ -114,7 +99,7 @@ def test_workers_get_disjoint_lanes_of_the_same_batches(
 def test_every_other_sample_of_the_epoch_may_stand_in(
     shards: list[list[int]], seed: int, position: int, distance: int
 ) -> None:
-    plan = EpochPlan(manifest_of(shards), seed=seed)
+    plan = plan_of(manifest_of(shards), seed=seed)
     substitutes = list(plan.substitutes(position, distance))
     n = plan.num_samples
     start = position - position % n
@@ -126,7 +111,7 @@ def test_every_other_sample_of_the_epoch_may_stand_in(
 @given(shard_sizes.filter(lambda shards: sum(map(sum, shards)) > 20), st.integers(0, 99))
 @settings(max_examples=30)
 def test_a_selection_is_planned_from_the_manifest_alone(shards: list[list[int]], seed: int) -> None:
-    plan = EpochPlan(manifest_of(shards), Selection("split == 'b'"), seed)
+    plan = plan_of(manifest_of(shards), Selection("split == 'b'"), seed)
     assert plan.num_samples == sum(n // 2 for groups in shards for n in groups)
     assert len(set(stream(plan, 0, plan.num_samples))) == plan.num_samples
 
@@ -168,17 +153,17 @@ def test_a_window_forgets_row_groups_that_it_is_done_with(tmp_path: Path) -> Non
 
 def test_epochs_and_seeds_differ() -> None:
     manifest = manifest_of([[64] * 20])
-    one = EpochPlan(manifest, seed=1)
+    one = plan_of(manifest, seed=1)
     n = one.num_samples
     first, second = stream(one, 0, n), stream(one, n, 2 * n)
     assert [ref[1:] for ref in first] != [ref[1:] for ref in second]
-    assert first != stream(EpochPlan(manifest, seed=2), 0, n)
-    assert first == stream(EpochPlan(manifest, seed=1), 0, n)
+    assert first != stream(plan_of(manifest, seed=2), 0, n)
+    assert first == stream(plan_of(manifest, seed=1), 0, n)
 
 
 def test_the_order_of_an_epoch_is_pinned() -> None:
     """Resuming a run with a newer release must go on with the same order: a change here is a breaking one."""
-    plan = EpochPlan(manifest_of([[3, 3, 2], [3, 1]]), seed=7, pool_row_groups=2)
+    plan = plan_of(manifest_of([[3, 3, 2], [3, 1]]), seed=7, pool=2)
     assert [ref[1:] for ref in stream(plan, 12, 20)] == [
         (0, 0, 1),
         (0, 0, 2),
@@ -195,7 +180,7 @@ def test_rare_row_groups_do_not_always_stand_at_the_end() -> None:
     shards = [[8] * 30 + [3]]
     places = []
     for epoch in range(40):
-        plan = EpochPlan(manifest_of(shards), seed=3)
+        plan = plan_of(manifest_of(shards), seed=3)
         n = plan.num_samples
         epoch_stream = stream(plan, epoch * n, (epoch + 1) * n)
         places.append(next(i for i, ref in enumerate(epoch_stream) if ref[2] == 30) / n)
@@ -205,7 +190,7 @@ def test_rare_row_groups_do_not_always_stand_at_the_end() -> None:
 
 def test_nothing_selected_is_refused_with_what_there_is() -> None:
     with pytest.raises(ValueError, match=r"picks nothing.*; it has .*split a"):
-        EpochPlan(manifest_of([[4]]), Selection("split == 'c'"))
+        plan_of(manifest_of([[4]]), Selection("split == 'c'"))
 
 
 @pytest.mark.slow
@@ -215,7 +200,7 @@ def test_a_window_costs_the_same_in_a_hundred_million_samples(monkeypatch: pytes
     tail = RowGroup(17, 17, 0, {0: (17, 17)})
     strata = (Stratum(Domain.REAL, "S", None, ("a",)),)
     shards = tuple(Shard(f"{i}", 0, "0" * 64, (group,) * 399 + (tail,)) for i in range(4000))
-    plan = EpochPlan(Manifest(RowKind.PAIR, Container.PARQUET, Domain.REAL, strata, shards))
+    plan = plan_of(Manifest(RowKind.PAIR, Container.PARQUET, Domain.REAL, strata, shards))
     assert plan.num_samples > 100_000_000
     position = 12_345 * plan.num_samples + 67_890_123
     permuted: list[int] = []
