@@ -15,7 +15,14 @@ from pipelines.benchmarks.results import load_result
 from pipelines.runtime.storage import Location
 
 _INCHES = (7.0, 3.2)
-_MODULES = {"peers": "pipelines.benchmarks.peers.plot"}  # else the module of the subject's name
+_MODULES = {
+    **{
+        subject: f"pipelines.benchmarks.{subject}"
+        for subject in ("evaluate", "growth", "scaling", "train", "update", "workers")
+    },
+    "peers": "pipelines.benchmarks.peers.plot",
+}
+"""Modules with a function `draw`, by subject."""
 
 
 def plot(result_file: str, image_file: str) -> None:
@@ -26,10 +33,11 @@ def plot(result_file: str, image_file: str) -> None:
         StorageError: the image cannot be written.
     """
     result = load_result(Path(result_file))
-    module_name = _MODULES.get(result.subject, f"pipelines.benchmarks.{result.subject}")
-    draw = getattr(importlib.import_module(module_name), "draw", None)
-    if draw is None:
-        raise ValueError(f"{result_file}: a result of {result.subject}, which has no plot")
+    if result.subject not in _MODULES:
+        raise ValueError(
+            f"{result_file}: a result of {result.subject}; expected one of {', '.join(_MODULES)}"
+        )
+    draw = importlib.import_module(_MODULES[result.subject]).draw
     image_format = PurePosixPath(image_file).suffix[1:]
     figure = Figure(figsize=_INCHES, layout="constrained")
     with mpl.rc_context({"svg.hashsalt": "charmnet"}):  # the same bytes from the same figures

@@ -18,6 +18,27 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 START_MARKER = "<!-- results: made by `charmnet bench table --write`, do not edit -->"
 END_MARKER = "<!-- end of results -->"
 
+SUBJECT_ORDER = (
+    "quickstart",
+    "update",
+    "train",
+    "workers",
+    "worker_batch_norms",
+    "peers",
+    "ingest",
+    "many_tasks",
+    "stalled_consumer",
+    "checkpoints",
+    "memory",
+    "growth",
+    "scaling",
+    "evaluate",
+    "color_transfer",
+    "rendering",
+    "chaos",
+)
+"""Subjects in the order of the table; others follow."""
+
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^|\n]+$")]
 """A cell of a Markdown table."""
 
@@ -106,7 +127,7 @@ def load_result(path: Path) -> BenchmarkResult:
 
 
 def load_results(folder: Path) -> list[BenchmarkResult]:
-    """Read all results of a folder, in the order of their names.
+    """Read all results of a folder, in the order of `SUBJECT_ORDER`, then of their names.
 
     Raises:
         ValueError: there is none, or a file is not a result.
@@ -114,7 +135,13 @@ def load_results(folder: Path) -> list[BenchmarkResult]:
     paths = sorted(folder.glob("*.json"))
     if not paths:
         raise ValueError(f"{folder}: no results there; expected files that `charmnet bench X --json` wrote")
-    return [load_result(path) for path in paths]
+    return sorted(map(load_result, paths), key=_position)
+
+
+def _position(result: BenchmarkResult) -> int:
+    if result.subject in SUBJECT_ORDER:
+        return SUBJECT_ORDER.index(result.subject)
+    return len(SUBJECT_ORDER)
 
 
 def markdown_table(results: Iterable[BenchmarkResult]) -> str:
