@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from pipelines.chaos.poison import deadly_decoder
+from pipelines.chaos.crashing_decoder import install_crashing_decoder
 from pipelines.runtime.cluster import start_here
 from pipelines.services.local import ObjectStore
 
@@ -82,12 +82,12 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStoreForTests
 def ray_cluster(s3: ObjectStoreForTests, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A local Ray of four logical CPUs, started after the store so that its workers know the store.
 
-    A picture that was `poisoned` kills its workers.
+    A picture that is marked to crash kills its workers.
     """
     import ray
 
     hook = tmp_path_factory.mktemp("hook")
-    deadly_decoder(hook)
+    install_crashing_decoder(hook)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(hook), prepend=os.pathsep)
         start_here(num_cpus=4, object_store_memory=500_000_000, logging_level="ERROR")

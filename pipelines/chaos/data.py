@@ -1,4 +1,4 @@
-"""The data that scenarios train on: a copy of the user's shards or pictures made here; and damage to it."""
+"""Data sets that scenarios train on, copied from the user's or made here, and damage to them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ from pipelines.shards.schema import RowKind
 from pipelines.shards.writer import write_parquet
 
 MOST_BYTES = 256 << 20
-"""Of a user's data set so much is copied, in whole shards."""
+"""At most so much of a user's data set is copied, in whole shards."""
 
 _SIZE = (64, 96)  # of pictures made here: (height, width)
-_PAIRS, _SCENES, _SHARDS = 48, 4, 2
+_PAIRS = 48
+_SCENES = 4
+_SHARDS = 2
 _FLIPPED_BYTES = 16
 
 
-def copied(uri: str, domain: Domain, folder: Location) -> Dataset:
-    """The first shards of a user's data set, copied to `folder`.
+def copy_first_shards(uri: str, domain: Domain, folder: Location) -> Dataset:
+    """Copy the first shards of a user's data set to `folder`, up to `MOST_BYTES`.
 
     Raises:
         ValueError: it is of the other domain, or its shards are archives: scenarios rewrite rows.
-        DataError, StorageError: it cannot be read.
+        DataError: its manifest is damaged.
+        StorageError: it cannot be read.
     """
     dataset = Dataset.open(uri)
     manifest = dataset.manifest
@@ -41,12 +44,12 @@ def copied(uri: str, domain: Domain, folder: Location) -> Dataset:
             f"parquet shards of the {domain} domain, as `charmnet shard` makes them"
         )
     sizes = np.cumsum([shard.bytes for shard in manifest.shards])
-    taken = max(1, int(np.searchsorted(sizes, MOST_BYTES, side="right")))
-    return publish(dataset.select_shards(range(taken)), folder)
+    count = max(1, int(np.searchsorted(sizes, MOST_BYTES, side="right")))
+    return copy_dataset(dataset.select_shards(range(count)), folder)
 
 
-def made(domain: Domain, folder: Location, seed: int = 0) -> Dataset:
-    """A small data set of smooth random pictures."""
+def make_dataset(domain: Domain, folder: Location, seed: int = 0) -> Dataset:
+    """Write a small data set of smooth random pictures."""
     rng = np.random.default_rng(seed)
     rows = list(_pairs(rng) if domain is Domain.REAL else _scenes(rng))
     kind = RowKind.PAIR if domain is Domain.REAL else RowKind.SCENE
@@ -58,8 +61,8 @@ def made(domain: Domain, folder: Location, seed: int = 0) -> Dataset:
     return Dataset.open(folder)
 
 
-def publish(dataset: Dataset, folder: Location) -> Dataset:
-    """A copy of a data set in another place."""
+def copy_dataset(dataset: Dataset, folder: Location) -> Dataset:
+    """Copy a data set's shards and manifest to another location."""
     for shard in dataset.manifest.shards:
         (folder / shard.path).write_bytes((dataset.location / shard.path).read_bytes())
     dataset.manifest.save(folder)
@@ -67,19 +70,28 @@ def publish(dataset: Dataset, folder: Location) -> Dataset:
 
 
 def flip_bytes(dataset: Dataset, reference: Reference) -> None:
-    """Turns bytes over amid the pictures of the row group that holds a sample; the manifest stays."""
+    """Invert bytes in the pictures of the row group that holds a sample; the manifest stays as it is."""
     shard, group, _ = reference
-    place = dataset.location / dataset.manifest.shards[shard].path
-    data = bytearray(place.read_bytes())
+    path = dataset.location / dataset.manifest.shards[shard].path
+    data = bytearray(path.read_bytes())
     columns = pq.ParquetFile(io.BytesIO(data)).metadata.row_group(group)
     largest = max(map(columns.column, range(columns.num_columns)), key=lambda c: c.total_compressed_size)
     middle = largest.data_page_offset + largest.total_compressed_size // 2
     data[middle : middle + _FLIPPED_BYTES] = bytes(b ^ 0xFF for b in data[middle : middle + _FLIPPED_BYTES])
-    place.write_bytes(bytes(data))
+    path.write_bytes(bytes(data))
 
 
 def change_composite(dataset: Dataset, reference: Reference, change: Callable[[bytes], bytes]) -> str:
-    """Rewrites a shard of pairs with one composite changed, and the manifest; gives the pair's id."""
+    """Rewrite the shard of a pair with its composite changed, and the manifest.
+
+    Args:
+        dataset: parquet shards of pairs.
+        reference: (shard, row group, offset) of the pair.
+        change: returns the new bytes of the composite, given the old ones.
+
+    Returns:
+        The pair's id.
+    """
     shard_index, group_index, offset = reference
     manifest = dataset.manifest
     shard = manifest.shards[shard_index]
@@ -95,7 +107,7 @@ def change_composite(dataset: Dataset, reference: Reference, change: Callable[[b
 
 
 def photograph(rng: np.random.Generator, size: tuple[int, int] = _SIZE) -> np.ndarray:
-    """[H,W,3] uint8: smooth colours with some texture, different for every draw."""
+    """Draw a picture of smooth colours with some texture, [H,W,3] uint8."""
     height, width = size
     y, x = np.mgrid[0:height, 0:width] / max(size)
     waves = [np.sin(rng.uniform(3, 12, 2) @ [y.ravel(), x.ravel()] + rng.uniform(0, 6)) for _ in range(3)]
@@ -104,7 +116,7 @@ def photograph(rng: np.random.Generator, size: tuple[int, int] = _SIZE) -> np.nd
 
 
 def foreground(rng: np.random.Generator, size: tuple[int, int] = _SIZE) -> np.ndarray:
-    """[H,W] uint8 mask of 0 and 1: an ellipse that covers 5 to 30% of the picture."""
+    """Draw the mask of an ellipse that covers 5 to 30% of the picture, [H,W] uint8 of 0 and 1."""
     height, width = size
     y, x = np.mgrid[0:height, 0:width]
     centre_y, centre_x = rng.uniform(0.35, 0.65, 2) * size

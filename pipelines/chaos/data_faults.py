@@ -1,60 +1,66 @@
-"""Shards and rows that are not what they were."""
+"""Scenarios in which shards and rows are damaged or gone."""
 
 from __future__ import annotations
 
 import os
 
+from pipelines.chaos.checks import Expected, ScenarioRun
+from pipelines.chaos.crashing_decoder import install_crashing_decoder, mark_to_crash
 from pipelines.chaos.data import change_composite, flip_bytes
-from pipelines.chaos.lab import Lab
-from pipelines.chaos.poison import deadly_decoder, poisoned
-from pipelines.chaos.verdict import Played, Wanted
+from pipelines.chaos.environment import Environment
 from pipelines.shards.reading import Dataset
 
 _EARLY_STEP = 2
-_BEARS = "max_quarantined=0.9"
+_TOLERANT = "max_quarantined=0.9"
 
 
-def shard_deleted(lab: Lab) -> Played:
-    """The run cannot go on, and says what it lacks."""
-    data = lab.damaged("shard-deleted")
-    shard = data.manifest.shards[lab.delivered_at(_EARLY_STEP)[0]].path
+def shard_deleted(environment: Environment) -> ScenarioRun:
+    """Delete a shard: the run must fail and name it."""
+    data = environment.copy_real_data("shard-deleted")
+    shard = data.manifest.shards[environment.first_real_sample(_EARLY_STEP)[0]].path
     (data.location / shard).delete()
-    run = lab.start("shard-deleted", real=data)
+    run = environment.start("shard-deleted", real=data)
     run.wait_for_end()
-    return Played(run, 1, Wanted(succeeds=False, names=(f"{shard}: the shard is gone",)))
+    return ScenarioRun(run, 1, Expected(ended="FAILED", log_texts=(f"{shard}: the shard is gone",)))
 
 
-def bytes_flipped(lab: Lab) -> Played:
-    """The samples of a row group cannot be read."""
-    data = lab.damaged("bytes-flipped")
-    damaged = lab.delivered_at(_EARLY_STEP)
-    flip_bytes(data, damaged)
-    shard = data.manifest.shards[damaged[0]].path
-    run = lab.start("bytes-flipped", _BEARS, real=data)
+def bytes_flipped(environment: Environment) -> ScenarioRun:
+    """Damage a row group: its samples must be quarantined."""
+    data = environment.copy_real_data("bytes-flipped")
+    reference = environment.first_real_sample(_EARLY_STEP)
+    flip_bytes(data, reference)
+    shard = data.manifest.shards[reference[0]].path
+    run = environment.start("bytes-flipped", _TOLERANT, real=data)
     run.wait_for_end()
-    return Played(run, 1, Wanted(same_weights=False, quarantines=True, names=(shard, "corrupt")))
+    return ScenarioRun(run, 1, _quarantines(shard, "corrupt"))
 
 
-def row_truncated(lab: Lab) -> Played:
-    """A picture that was cut short."""
-    data = lab.damaged("row-truncated")
-    name = change_composite(data, lab.delivered_at(_EARLY_STEP), lambda picture: picture[: len(picture) // 2])
-    run = lab.start("row-truncated", _BEARS, real=Dataset.open(data.location))
+def row_truncated(environment: Environment) -> ScenarioRun:
+    """Cut a picture short: its sample must be quarantined."""
+    data = environment.copy_real_data("row-truncated")
+    reference = environment.first_real_sample(_EARLY_STEP)
+    pair = change_composite(data, reference, lambda picture: picture[: len(picture) // 2])
+    run = environment.start("row-truncated", _TOLERANT, real=Dataset.open(data.location))
     run.wait_for_end()
-    return Played(run, 1, Wanted(same_weights=False, quarantines=True, names=(name,)))
+    return ScenarioRun(run, 1, _quarantines(pair))
 
 
-def picture_poisonous(lab: Lab) -> Played:
-    """A picture at which the decoder ends its process."""
-    hook = lab.folder / "deadly-decoder"
-    deadly_decoder(hook)
-    data = lab.damaged("picture-poisonous")
-    name = change_composite(data, lab.delivered_at(_EARLY_STEP), poisoned)
-    run = lab.start(
+def picture_poisonous(environment: Environment) -> ScenarioRun:
+    """Mark a picture at which the decoder crashes: its sample must be quarantined."""
+    folder = environment.folder / "crashing-decoder"
+    install_crashing_decoder(folder)
+    data = environment.copy_real_data("picture-poisonous")
+    pair = change_composite(data, environment.first_real_sample(_EARLY_STEP), mark_to_crash)
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    run = environment.start(
         "picture-poisonous",
-        _BEARS,
+        _TOLERANT,
         real=Dataset.open(data.location),
-        variables={"PYTHONPATH": os.pathsep.join([str(hook), *filter(None, [os.environ.get("PYTHONPATH")])])},
+        variables={"PYTHONPATH": path},
     )
     run.wait_for_end()
-    return Played(run, 1, Wanted(same_weights=False, quarantines=True, names=(name, "ends the process")))
+    return ScenarioRun(run, 1, _quarantines(pair, "ends the process"))
+
+
+def _quarantines(*log_texts: str) -> Expected:
+    return Expected(same_weights=False, quarantines=True, log_texts=log_texts)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from pipelines.chaos.ray_head import drain_node
 from pipelines.runtime.cluster import free_port
 from pipelines.runtime.retry import wait_until
 from pipelines.services.service import LOOPBACK
@@ -25,10 +26,12 @@ _OBJECT_STORE_BYTES = 500_000_000
 
 @dataclass(frozen=True)
 class Node:
-    """
+    """A node of the cluster.
+
     Attributes:
-        state: its folder for spools and the like (`CHARMNET_STATE`): a node that is lost loses it.
-        process: `ray start --block`, of which all else on the node descends. log: what it says.
+        state: its folder for spools and the like (`CHARMNET_STATE`); the node's name in Ray is the folder's.
+        process: `ray start --block`, of which all else on the node descends.
+        log: file of its messages.
     """
 
     state: Path
@@ -36,17 +39,18 @@ class Node:
     log: Path
 
     def has_joined(self) -> bool:
+        """Return whether the node is part of the cluster."""
         return _JOINED in self.log.read_text(errors="replace")
 
     def processes(self) -> list[psutil.Process]:
-        """All that runs on it."""
+        """Return all processes on the node."""
         try:
             return psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
 
     def lose(self) -> None:
-        """Everything on it ends at once, and what its disk held is gone."""
+        """Kill everything on the node at once, and delete what its disk holds."""
         processes = self.processes()
         self.process.kill()
         for process in processes:
@@ -57,32 +61,46 @@ class Node:
 
 
 class NodeCluster:
-    """A head that runs the jobs' drivers and is never lost, and nodes that do the work.
+    """A head that runs the drivers of jobs and is never lost, and nodes that do the work.
 
     Args:
-        folder: for logs and the nodes' state. environment: of every process on it.
-        cpus: logical ones of each node but the head, which has none.
+        folder: folder of logs and of the nodes' state.
+        environment: environment variables of all its processes.
+        cpus: logical CPUs of a node; the head has none.
+
+    Attributes:
+        nodes: the nodes but the head.
+        head: the head, once it was started.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str], cpus: int) -> None:
-        self._folder, self._environment, self._cpus = folder, dict(environment), cpus
-        self._port, self._dashboard_port = free_port(), free_port()
+        self._folder = folder
+        self._environment = dict(environment)
+        self._cpus = cpus
+        self._port = free_port()
+        self._dashboard_port = free_port()
         self._temporary = Path(tempfile.mkdtemp(prefix="ray-"))  # a short path: sockets are in it
         self._started = 0
         self.nodes: list[Node] = []
         self.head: Node | None = None
 
     @property
+    def address(self) -> str:
+        """HOST:PORT that nodes join at."""
+        return f"{LOOPBACK}:{self._port}"
+
+    @property
     def dashboard(self) -> str:
-        """Where jobs are submitted."""
+        """URL that jobs are submitted to."""
         return f"http://{LOOPBACK}:{self._dashboard_port}"
 
     @property
     def driver_logs(self) -> Path:
+        """Folder of the logs of jobs' drivers."""
         return self._temporary / "session_latest" / "logs"
 
     def start(self) -> None:
-        """The head and one node."""
+        """Start the head and one node."""
         self.head = self._start(
             *("--head", "--port", str(self._port), "--num-cpus", "0"),
             *("--dashboard-host", LOOPBACK, "--dashboard-port", str(self._dashboard_port)),
@@ -90,32 +108,58 @@ class NodeCluster:
         )
         self.add_node()
 
-    def add_node(self) -> Node:
-        """One more, once it has joined."""
-        node = self._start("--address", f"{LOOPBACK}:{self._port}", "--num-cpus", str(self._cpus))
+    def add_node(self, cpus: int | None = None) -> Node:
+        """Start one more node and wait until it has joined.
+
+        Args:
+            cpus: its logical CPUs, where it has not those of all nodes.
+        """
+        node = self._start("--address", self.address, "--num-cpus", str(cpus or self._cpus))
         self.nodes.append(node)
         return node
 
+    def replace_nodes(self, count: int = 1, cpus: int | None = None) -> None:
+        """Lose all nodes but the head, and add others.
+
+        Args:
+            count: number of nodes to add.
+            cpus: their logical CPUs, where they have not those of all nodes.
+        """
+        for node in list(self.nodes):
+            self.lose(node)
+        for _ in range(count):
+            self.add_node(cpus)
+
     def all_nodes(self) -> list[Node]:
-        """The head is the last."""
+        """Return the nodes and, as the last, the head."""
         return [*self.nodes, *([self.head] if self.head else [])]
 
+    def drain(self, node: Node, notice_seconds: float) -> None:
+        """Give a node notice that it will be lost.
+
+        Raises:
+            ClusterError: Ray does not accept the request.
+        """
+        drain_node(self.address, node.state.name, notice_seconds)
+
     def lose(self, node: Node) -> None:
+        """Lose a node for good."""
         self.nodes.remove(node)
         node.lose()
 
     def stop(self) -> None:
+        """End all nodes and the head."""
         for node in self.all_nodes():
             node.lose()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def processes(self, title: str) -> list[psutil.Process]:
-        """Of all nodes, those whose title or command has this in it, oldest first."""
-        found = [p for node in self.all_nodes() for p in node.processes() if title in _command(p)]
-        return sorted(found, key=_started)
+        """Return processes of all nodes whose title or command contains a text, oldest first."""
+        processes = [process for node in self.all_nodes() for process in node.processes()]
+        return sorted((process for process in processes if title in _command(process)), key=_start_time)
 
     def node_of(self, process: psutil.Process) -> Node:
-        """Which node a process runs on."""
+        """Return the node that a process runs on."""
         return next(node for node in self.nodes if process in node.processes())
 
     def _start(self, *options: str) -> Node:
@@ -123,14 +167,14 @@ class NodeCluster:
         state = self._folder / f"node-{self._started}"
         state.mkdir(parents=True)
         ray = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats")
-        own = (
-            *("--num-gpus", "0", "--object-store-memory", str(_OBJECT_STORE_BYTES)),
-            *("--dashboard-agent-listen-port", "0"),
+        common = (
+            *("--node-name", state.name, "--num-gpus", "0", "--dashboard-agent-listen-port", "0"),
+            *("--object-store-memory", str(_OBJECT_STORE_BYTES)),
         )
         path = self._folder / f"{state.name}.log"
         with path.open("wb") as log:
             process = subprocess.Popen(
-                [*ray, *own, *options],
+                [*ray, *common, *options],
                 env={**self._environment, "CHARMNET_STATE": str(state)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -142,7 +186,7 @@ class NodeCluster:
 
 
 def kill(process: psutil.Process) -> bool:
-    """SIGKILL; whether it was there to get it."""
+    """Send SIGKILL to a process; return whether it was still there."""
     try:
         process.kill()
     except psutil.NoSuchProcess:
@@ -157,14 +201,14 @@ def _command(process: psutil.Process) -> str:
         return ""
 
 
-def _started(process: psutil.Process) -> float:
+def _start_time(process: psutil.Process) -> float:
     try:
-        return process.create_time()
+        return float(process.create_time())
     except psutil.Error:
         return 0.0
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's own, without what would lead to the user's store, cluster or server."""
-    others = ("AWS_", "RAY_", "MLFLOW_", "CHARMNET_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(others)}
+    """Return this process's environment without what leads to the user's store, cluster or server."""
+    prefixes = ("AWS_", "RAY_", "MLFLOW_", "CHARMNET_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}

@@ -1,19 +1,15 @@
-"""The faults by name: each is played on a run of its own, to that run's end."""
+"""Scenarios by name: each breaks a run of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipelines.chaos.checks import ScenarioRun
 from pipelines.chaos.data_faults import bytes_flipped, picture_poisonous, row_truncated, shard_deleted
-from pipelines.chaos.lab import Lab
-from pipelines.chaos.process_faults import (
-    data_task_killed,
-    driver_killed,
-    node_lost,
-    node_returns,
-    worker_killed,
-)
+from pipelines.chaos.environment import Environment
+from pipelines.chaos.node_faults import node_added, node_drained, node_lost, node_returns
+from pipelines.chaos.process_faults import data_task_killed, driver_killed, worker_killed
 from pipelines.chaos.service_faults import (
     disk_full,
     mlflow_absent,
@@ -22,18 +18,19 @@ from pipelines.chaos.service_faults import (
     store_failing,
     store_slow,
 )
-from pipelines.chaos.verdict import Played
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """
+    """A way to break a run.
+
     Attributes:
-        fault: in the table's words. play: starts the run, breaks something, and waits for the run's end.
+        fault: the fault in words, for the table.
+        play: starts the run, injects the fault and waits until the run has ended.
     """
 
     fault: str
-    play: Callable[[Lab], Played]
+    play: Callable[[Environment], ScenarioRun]
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -42,6 +39,8 @@ SCENARIOS: dict[str, Scenario] = {
     "data-task-killed": Scenario("SIGKILL of a data task", data_task_killed),
     "node-lost": Scenario("the node that trains is lost, another takes over", node_lost),
     "node-returns": Scenario("the only node is lost, back after 10 s", node_returns),
+    "node-drained": Scenario("one of two nodes has notice and is lost (elastic run)", node_drained),
+    "node-added": Scenario("a second node comes (elastic run)", node_added),
     "store-down": Scenario("object store down for 30 s", store_down),
     "store-slow": Scenario("object store slow: 200 ms a request (times: requests)", store_slow),
     "store-failing": Scenario("5% of the store's requests fail (times: requests)", store_failing),

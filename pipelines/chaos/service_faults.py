@@ -1,4 +1,4 @@
-"""An object store, a tracking server or a disk that is away, slow, failing or full for a while."""
+"""Scenarios in which the object store, MLflow or a disk is away, slow, failing or full for a while."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import psutil
 
-from pipelines.chaos.lab import Lab
-from pipelines.chaos.runs import Run
+from pipelines.chaos.checks import Expected, ScenarioRun
+from pipelines.chaos.environment import Environment
 from pipelines.chaos.store_proxy import Behaviour
-from pipelines.chaos.verdict import Played, Wanted
+from pipelines.chaos.submitted_run import SubmittedRun
 from pipelines.tracking import send_unsent
 
 _DOWN_SECONDS = 30.0
@@ -19,76 +19,79 @@ _ERROR_RATE = 0.05
 _DISK_BYTES = 4096  # a file may not grow past it while the disk counts as full
 
 
-def store_down(lab: Lab) -> Played:
-    """Connections are refused in the middle of the run."""
-    run = lab.start("store-down")
-    run.wait_for_step(lab.options.steps // 2)
-    lab.proxy.behave(Behaviour(down=True))
+def store_down(environment: Environment) -> ScenarioRun:
+    """Refuse connections to the store in the middle of the run."""
+    run = environment.start("store-down")
+    run.wait_for_step(environment.options.steps // 2)
+    environment.proxy.behave(Behaviour(down=True))
     time.sleep(_DOWN_SECONDS)
-    lab.proxy.behave(Behaviour())
+    environment.proxy.behave(Behaviour())
     run.wait_for_end()
-    return Played(run, 1)
+    return ScenarioRun(run, 1)
 
 
-def store_slow(lab: Lab) -> Played:
-    """Every request of the run waits."""
-    before = lab.proxy.requests
-    run = _run_with_store(lab, "store-slow", Behaviour(delay_seconds=_SLOW_SECONDS))
-    return Played(run, lab.proxy.requests - before)
+def store_slow(environment: Environment) -> ScenarioRun:
+    """Delay every request to the store."""
+    before = environment.proxy.requests
+    run = _run_with_store(environment, "store-slow", Behaviour(delay_seconds=_SLOW_SECONDS))
+    return ScenarioRun(run, environment.proxy.requests - before)
 
 
-def store_failing(lab: Lab) -> Played:
-    """A share of all requests fails, with a status or without an answer."""
-    before = lab.proxy.failed
-    run = _run_with_store(lab, "store-failing", Behaviour(error_rate=_ERROR_RATE))
-    return Played(run, lab.proxy.failed - before)
+def store_failing(environment: Environment) -> ScenarioRun:
+    """Let a part of all requests to the store fail, with a status or without an answer."""
+    before = environment.proxy.failed
+    run = _run_with_store(environment, "store-failing", Behaviour(error_rate=_ERROR_RATE))
+    return ScenarioRun(run, environment.proxy.failed - before)
 
 
-def mlflow_absent(lab: Lab) -> Played:
-    """From before the start to after the end; what was spooled is sent as the next command sends it."""
-    lab.tracking.stop(grace_seconds=1)
-    run = lab.start("mlflow-absent")
+def mlflow_absent(environment: Environment) -> ScenarioRun:
+    """Stop MLflow from before the start to after the end, then send the spools as the next command does."""
+    environment.tracking.stop(grace_seconds=1)
+    run = environment.start("mlflow-absent")
     run.wait_for_end()
-    lab.tracking.start()
-    for node in lab.cluster.all_nodes():
-        send_unsent(node.state, lab.tracking.url)
-    return Played(run, 1)
+    environment.tracking.start()
+    for node in environment.cluster.all_nodes():
+        send_unsent(node.state, environment.tracking.url)
+    return ScenarioRun(run, 1)
 
 
-def mlflow_away(lab: Lab) -> Played:
-    """In the middle of the run; workers stand still while it starts, which could outlast their steps."""
-    run = lab.start("mlflow-away")
-    run.wait_for_step(lab.options.steps // 4)
-    lab.tracking.stop(grace_seconds=1)
-    run.wait_for_step(lab.options.steps // 2)
-    workers = lab.workers()
+def mlflow_away(environment: Environment) -> ScenarioRun:
+    """Stop MLflow in the middle of the run.
+
+    Workers are suspended while it starts, which could take longer than their last steps.
+    """
+    run = environment.start("mlflow-away")
+    run.wait_for_step(environment.options.steps // 4)
+    environment.tracking.stop(grace_seconds=1)
+    run.wait_for_step(environment.options.steps // 2)
+    workers = environment.workers()
     for worker in workers:
         worker.suspend()
-    lab.tracking.start()
+    environment.tracking.start()
     for worker in workers:
         worker.resume()
     run.wait_for_end()
-    return Played(run, 1)
+    return ScenarioRun(run, 1)
 
 
-def disk_full(lab: Lab) -> Played:
-    """No file of the training processes may grow for some steps, those of the spool among them."""
-    run = lab.start("disk-full")
-    run.wait_for_step(lab.options.steps // 4)
-    workers = lab.workers()
+def disk_full(environment: Environment) -> ScenarioRun:
+    """Let no file of the training processes grow for some steps, those of the spool among them."""
+    run = environment.start("disk-full")
+    run.wait_for_step(environment.options.steps // 4)
+    workers = environment.workers()
     _limit_files(workers, _DISK_BYTES)
-    run.wait_for_step(lab.options.steps // 2)
+    run.wait_for_step(environment.options.steps // 2)
     _limit_files(workers, psutil.RLIM_INFINITY)
     run.wait_for_end()
-    return Played(run, 1, Wanted(drops=True))
+    return ScenarioRun(run, 1, Expected(drops=True))
 
 
-def _run_with_store(lab: Lab, name: str, behaviour: Behaviour) -> Run:
-    """A run that finds the store like this from its start to its end."""
-    lab.proxy.behave(behaviour)
-    run = lab.start(name)
+def _run_with_store(environment: Environment, name: str, behaviour: Behaviour) -> SubmittedRun:
+    """Run to the end with a store that behaves like this."""
+    environment.proxy.behave(behaviour)
+    run = environment.start(name)
     run.wait_for_end()
-    lab.proxy.behave(Behaviour())
+    environment.proxy.behave(Behaviour())
     return run
 
 

@@ -1,7 +1,7 @@
-"""A proxy before an object store that can be away, slow or failing whenever a scenario wants it to be.
+"""Proxy in front of an object store that refuses, delays or fails requests when a scenario asks for it.
 
-It takes one request a connection and passes bytes on as they are, Host header included: S3's signatures
-cover it. So it understands nothing of HTTP but where a request's head ends.
+It takes one request a connection and passes bytes on unchanged, Host header included: S3's signatures cover
+it. Of HTTP it only finds the end of a request's head.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ _UNAVAILABLE = (
 
 @dataclass(frozen=True)
 class Behaviour:
-    """
+    """How the proxy treats requests.
+
     Attributes:
-        down: connections are refused, and those that are open end at once.
-        delay_seconds: before each request is passed on.
-        error_rate: the share of requests that fail: half with 503, half by the end of their connection.
+        down: connections are refused, and open ones end at once.
+        delay_seconds: pause before each request is passed on.
+        error_rate: fraction of requests that fail: half with 503, half by the end of their connection.
     """
 
     down: bool = False
@@ -47,43 +48,49 @@ class Behaviour:
 
 
 class StoreProxy:
-    """Listens on the loopback interface from `start` to `stop`, in a thread of its own.
+    """Proxy that listens on the loopback interface from `start` to `stop`, in a thread of its own.
 
     Args:
-        server_url: of the real store. seed: of which requests fail.
+        server_url: URL of the real store.
+        seed: seed of the choice which requests fail.
 
     Attributes:
-        requests: how many it was asked. failed: how many of them it answered with an error.
+        requests: number of requests so far.
+        failed: number of requests that it let fail.
     """
 
     def __init__(self, server_url: str, seed: int = 0) -> None:
         parts = urlsplit(server_url)
         self._server = parts.hostname, parts.port
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311 - failures that can be repeated
         self._behaviour = Behaviour()
         self._listener: asyncio.Server | None = None
         self._connections: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="store-proxy", daemon=True)
         self._port = 0
-        self.requests = self.failed = 0
+        self.requests = 0
+        self.failed = 0
 
     @property
     def url(self) -> str:
+        """URL of the proxy, the same while it is down."""
         return f"http://{LOOPBACK}:{self._port}"
 
     def start(self) -> None:
+        """Start listening."""
         self._thread.start()
         self._do(self._listen())
 
     def stop(self) -> None:
+        """End all connections and the thread."""
         self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def behave(self, behaviour: Behaviour) -> None:
-        """From now on."""
+        """Change how later requests are treated."""
         self._do(self._change(behaviour))
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
@@ -135,7 +142,7 @@ class StoreProxy:
             else:
                 await self._pass_on(head, client, answers)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            answers.transport.abort()  # one side is gone; the other shall know
+            answers.transport.abort()  # one side is gone: close the connection to the other
         finally:
             self._connections.discard(answers)
             answers.close()

@@ -1,11 +1,11 @@
-"""Break a run in every way there is, on a cluster of its own, and see what comes of it.
+"""Run fault-injection scenarios on a cluster of their own, and check the results.
 
   charmnet chaos --real s3://bucket/real --rendered s3://bucket/rendered --times 20 --json chaos.json
 
-Starts Ray, an S3 server behind a proxy that fails when told to, and MLflow on this machine, all in the state
+Starts Ray, an S3 server behind a proxy that fails on request, and MLflow on this machine, all in the state
 folder; copies the first shards of the data sets there (or makes small ones); trains once undisturbed, and
 once for each fault. Prints what was lost, what came twice, and whether the weights are the undisturbed
-run's to the bit. Exits with 1 where an outcome is not the wanted one, and says which.
+run's to the bit. Exits with 1 where an outcome is not the expected one, and says which.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import argparse
 import signal
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from charmnet.errors import CharmNetError
-from pipelines.chaos.lab import Lab, Options, opened
+from pipelines.chaos.checks import Reference, ScenarioRun, check, collect_artifacts
+from pipelines.chaos.environment import Environment, Options, open_environment
+from pipelines.chaos.report import Outcome, markdown, print_table, write_json
 from pipelines.chaos.scenarios import SCENARIOS, Scenario
-from pipelines.chaos.table import markdown, print_table, write_json
-from pipelines.chaos.verdict import Evidence, Outcome, Played, evidence, judge
 from pipelines.commands.cli import EXIT_FAILED
 from pipelines.runtime.console import results
 from pipelines.runtime.paths import state_folder
@@ -51,11 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
     if min(options.steps // 4, options.workers, options.times) < 1:
         raise ValueError("expected --steps of at least 4, and --workers and --times of at least 1")
     outcomes: list[Outcome] = []
-    signal.signal(signal.SIGTERM, _leave)
-    with opened(state_folder() / "chaos", options) as lab:
-        for outcome in play(lab, {name: SCENARIOS[name] for name in arguments.scenario or SCENARIOS}):
-            said = "; ".join(outcome.problems) or "as it should"
-            results.print(f"{outcome.scenario}: {outcome.ended} after {outcome.seconds:.0f} s, {said}")
+    signal.signal(signal.SIGTERM, _interrupt)
+    scenarios = {name: SCENARIOS[name] for name in arguments.scenario or SCENARIOS}
+    with open_environment(state_folder() / "chaos", options) as environment:
+        for outcome in run_scenarios(environment, scenarios):
+            verdict = "; ".join(outcome.problems) or "as it should"
+            results.print(f"{outcome.scenario}: {outcome.ended} after {outcome.seconds:.0f} s, {verdict}")
             outcomes.append(outcome)
             _write(arguments, outcomes, options)  # so that nothing is lost where this is stopped
     print_table(outcomes, f"{options.steps} steps with {options.workers} workers")
@@ -69,38 +69,38 @@ def _write(arguments: argparse.Namespace, outcomes: list[Outcome], options: Opti
         Location.of(arguments.markdown).write_bytes(f"{markdown(outcomes)}\n".encode())
 
 
-def _leave(*_: Any) -> None:
-    """The way out on SIGTERM: what was started must not be left behind."""
+def _interrupt(*_: object) -> None:
+    """End the command on SIGTERM in the way of Ctrl-C, so that it stops what it started."""
     raise KeyboardInterrupt
 
 
-def play(lab: Lab, scenarios: dict[str, Scenario]) -> Iterator[Outcome]:
-    """The undisturbed run, then each scenario; one that breaks down is a line of the table, too."""
-    undisturbed = lab.start(UNDISTURBED)
+def run_scenarios(environment: Environment, scenarios: dict[str, Scenario]) -> Iterator[Outcome]:
+    """Run the undisturbed run, then each scenario; one that breaks down is a row of the table, too."""
+    undisturbed = environment.start(UNDISTURBED)
     undisturbed.wait_for_end()
-    _keep_log(lab)
-    reference = evidence(lab, UNDISTURBED), undisturbed.seconds
-    yield judge(lab, UNDISTURBED, "none", Played(undisturbed, 1), reference[0], reference)
+    _keep_log(environment)
+    reference = Reference(collect_artifacts(environment, UNDISTURBED), undisturbed.seconds)
+    steps = environment.options.steps
+    yield check(UNDISTURBED, "none", ScenarioRun(undisturbed, 1), reference.artifacts, reference, steps)
     for name, scenario in scenarios.items():
-        yield _play_one(lab, name, scenario, reference)
+        yield _run_scenario(environment, name, scenario, reference)
 
 
-def _play_one(lab: Lab, name: str, scenario: Scenario, reference: tuple[Evidence, float]) -> Outcome:
+def _run_scenario(environment: Environment, name: str, scenario: Scenario, reference: Reference) -> Outcome:
     started = time.monotonic()
     try:
-        played = scenario.play(lab)
-        return judge(lab, name, scenario.fault, played, evidence(lab, name), reference)
+        scenario_run = scenario.play(environment)
+        artifacts = collect_artifacts(environment, name)
+        return check(name, scenario.fault, scenario_run, artifacts, reference, environment.options.steps)
     except CharmNetError as error:
         seconds = time.monotonic() - started
-        lab.recover()
-        return Outcome(
-            name, scenario.fault, 0, "BROKE DOWN", None, None, "", "", 0, seconds, None, [str(error)]
-        )
+        environment.recover()
+        return Outcome.broke_down(name, scenario.fault, seconds=seconds, error=error)
     finally:
-        _keep_log(lab)
+        _keep_log(environment)
 
 
-def _keep_log(lab: Lab) -> None:
-    """Of the last run; what Ray keeps ends with the cluster."""
-    if run := lab.last_run:
-        (lab.folder / f"{run.name}.log").write_text(run.log())
+def _keep_log(environment: Environment) -> None:
+    """Copy the log of the last run to the command's folder; what Ray keeps ends with the cluster."""
+    if run := environment.last_run:
+        (environment.folder / f"{run.name}.log").write_text(run.log())

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from charmnet.weights import CHECKPOINT_FILE, MODEL_FILE, OPTIMIZER_FILE
-from pipelines.chaos.poison import poisoned
+from pipelines.chaos.crashing_decoder import mark_to_crash
 from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
 from pipelines.tracking.server import connect
@@ -29,11 +29,11 @@ from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
 def command(
     s3, ray_cluster: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., list[str]]]:
-    """`charmnet train` of a name on 17 pairs, one cut short and one poisonous, and three scenes."""
+    """`charmnet train` of a name on 17 pairs, one cut short and one that crashes decoders, and three scenes."""
     data = Location.of(s3.prefix())
     pairs = pair_rows(17, size=(48, 64))
     pairs[5]["composite"] = pairs[5]["composite"][:-30]
-    pairs[9]["composite"] = poisoned(pairs[9]["composite"])
+    pairs[9]["composite"] = mark_to_crash(pairs[9]["composite"])
     write_dataset(data / "real", pairs, 3)
     write_dataset(data / "rendered", scene_rows(3, size=(48, 64)), 1)
     uris = ("--real", str(data / "real"), "--rendered", str(data / "rendered"), "--storage", str(data))

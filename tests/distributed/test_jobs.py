@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipelines.chaos.runs import answer_of_head
+from pipelines.chaos.ray_head import answer_of_head
 from pipelines.runtime.cluster import free_port
 from pipelines.runtime.retry import wait_until
 from pipelines.runtime.storage import Location

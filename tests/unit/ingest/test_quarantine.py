@@ -9,7 +9,7 @@ import pytest
 
 from charmnet.codecs import encode_png
 from charmnet.errors import DataError, StorageError
-from pipelines.chaos.poison import deadly_decoder, poisoned
+from pipelines.chaos.crashing_decoder import install_crashing_decoder, mark_to_crash
 from pipelines.ingest.lanes import lane_rows
 from pipelines.ingest.quarantine import MAX_WINDOW_STARTS, Quarantined, QuarantineRegistry, quarantine_limit
 from pipelines.ingest.sample_decoder import SampleDecoder
@@ -102,10 +102,10 @@ def test_a_shard_that_is_not_there_is_no_matter_of_quarantine(
 def test_what_kills_the_decoder_is_found_in_a_process_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deadly_decoder(tmp_path / "hook")
+    install_crashing_decoder(tmp_path / "hook")
     monkeypatch.syspath_prepend(str(tmp_path / "hook"))  # of the helper that decodes first, too
     rows = pair_rows(6)
-    rows[2]["composite"] = poisoned(rows[2]["composite"])
+    rows[2]["composite"] = mark_to_crash(rows[2]["composite"])
     dataset = write_dataset(Location.of(tmp_path / "data"), rows, 3)
     spec = StreamSpec(dataset, BATCH, seed=1, size=16, pool_row_groups=2)
     known_crashes: dict[str, str] = {}

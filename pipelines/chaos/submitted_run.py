@@ -1,4 +1,4 @@
-"""A training run as a job of the cluster, watched through its log."""
+"""A training run as a job of the cluster, followed by its log."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
+from pipelines.chaos.ray_head import answer_of_head
 from pipelines.runtime.retry import wait_until
 
 if TYPE_CHECKING:
-    from ray.job_submission import JobSubmissionClient
-
-T = TypeVar("T")
+    from ray.job_submission import JobStatus, JobSubmissionClient
 
 _POLL_SECONDS = 0.4
-_ANSWER_SECONDS = 120.0
+_STOP_SECONDS = 150.0
 _MOST_SECONDS = 900.0  # of a run that still gets somewhere; after that it hangs
 _STEP = re.compile(r"^step (\d+)/\d+ ", re.MULTILINE)
 _ERROR = "charmnet: error: "
+_ENDED = {"SUCCEEDED": "FINISHED", "STOPPED": "STOPPED"}  # by Ray's status of the job
 
 
-class Run:
-    """
+class SubmittedRun:
+    """A run whose driver is submitted as a job, once or several times.
+
     Args:
-        command: of the driver. logs: where Ray keeps those of jobs.
-        variables: of the environment of its processes, beside those of the node; no secrets.
+        client: client of the cluster's head.
+        name: name of the run.
+        command: command of the driver.
+        logs: folder in which Ray keeps logs of jobs.
+        variables: environment variables of its processes, beside those of the node; no secrets.
 
     Attributes:
         seconds: from its first submission to its last end.
@@ -42,13 +46,16 @@ class Run:
         variables: Mapping[str, str],
     ) -> None:
         self.name = name
-        self._client, self._command, self._logs, self._variables = client, command, logs, dict(variables)
+        self._client = client
+        self._command = command
+        self._logs = logs
+        self._variables = dict(variables)
         self._jobs: list[str] = []
         self._started = time.monotonic()
         self.seconds = 0.0
 
     def submit(self) -> None:
-        """Starts its driver: for the first time, or again after the one before has ended."""
+        """Start the driver: for the first time, or again after the one before has ended."""
         job = f"{self.name}-{len(self._jobs) + 1}"
         environment = {"env_vars": self._variables} if self._variables else None
         entrypoint = shlex.join(self._command)
@@ -58,35 +65,44 @@ class Run:
         self._jobs.append(job)
 
     def log(self) -> str:
-        """What its drivers have printed so far."""
+        """Return what its drivers have printed so far."""
         paths = [self._logs / f"job-driver-{job}.log" for job in self._jobs]
         return "".join(path.read_text(errors="replace") for path in paths if path.exists())
 
     @property
     def step(self) -> int:
-        """The last that was told of."""
+        """Last step that the log names, or 0."""
         steps = _STEP.findall(self.log())
         return int(steps[-1]) if steps else 0
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
+        """True once its last job has ended."""
         return bool(self._status().is_terminal())
 
     @property
-    def succeeded(self) -> bool:
-        return self._status().value == "SUCCEEDED"
+    def ended(self) -> str:
+        """How its last job ended: FINISHED, STOPPED (it was asked to) or FAILED."""
+        return _ENDED.get(self._status().value, "FAILED")
 
     @property
     def error(self) -> str:
-        """What the last driver said went wrong."""
+        """Error that the last driver printed."""
         lines = [line for line in self.log().splitlines() if line.startswith(_ERROR)]
         return lines[-1].removeprefix(_ERROR) if lines else ""
 
     def wait(self, condition: Callable[[], object]) -> bool:
-        """Until something holds; whether it did before the run ended."""
+        """Wait until a condition holds or the run ends.
+
+        Returns:
+            True if the condition held before the run ended.
+
+        Raises:
+            WaitTimeoutError: neither came about.
+        """
 
         def state() -> str:
-            return "holds" if condition() else "ended" if self.ended else ""
+            return "holds" if condition() else "ended" if self.has_ended else ""
 
         def message() -> str:
             return f"the run {self.name} hangs at step {self.step}"
@@ -94,27 +110,20 @@ class Run:
         return wait_until(state, _MOST_SECONDS, message, poll_seconds=_POLL_SECONDS) == "holds"
 
     def wait_for_step(self, step: int) -> bool:
+        """Wait until the log names a step, or the run ends; return whether the step came."""
         return self.wait(lambda: self.step >= step)
 
     def wait_for_end(self) -> None:
+        """Wait until the run ends, and take its time."""
         self.wait(lambda: False)
         self.seconds = time.monotonic() - self._started
 
     def stop(self) -> None:
-        """By force, where it hangs."""
-        if self._jobs and not self.ended:
+        """Ask the run to stop, and wait until it has ended; Ray kills a driver that does not."""
+        if self._jobs and not self.has_ended:
             self._client.stop_job(self._jobs[-1])
-            wait_until(lambda: self.ended, _ANSWER_SECONDS, f"the job of {self.name} does not stop")
+            wait_until(lambda: self.has_ended, _STOP_SECONDS, f"the job of {self.name} does not stop")
+        self.seconds = time.monotonic() - self._started
 
-    def _status(self) -> Any:  # a `JobStatus`
+    def _status(self) -> JobStatus:
         return answer_of_head(lambda: self._client.get_job_status(self._jobs[-1]))
-
-
-def answer_of_head(call: Callable[[], T]) -> T:
-    """Return a call's result once the cluster's head answers it.
-
-    Raises:
-        WaitTimeoutError: it does not answer in time.
-    """
-    message = "the cluster's head does not answer"
-    return wait_until(call, _ANSWER_SECONDS, message, poll_seconds=0.5, retry_on=(OSError, RuntimeError))

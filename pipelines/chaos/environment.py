@@ -1,4 +1,4 @@
-"""What every scenario is played in: a cluster, a store behind a proxy, MLflow, and two data sets."""
+"""Environment of the scenarios: a cluster, an object store behind a proxy, MLflow and two data sets."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import psutil
 
 from charmnet.vocabulary import Domain
-from pipelines.chaos.data import copied, made, publish
+from pipelines.chaos.data import copy_dataset, copy_first_shards, make_dataset
 from pipelines.chaos.nodes import NodeCluster, clean_environment
-from pipelines.chaos.runs import Run, answer_of_head
+from pipelines.chaos.ray_head import submission_client
 from pipelines.chaos.store_proxy import Behaviour, StoreProxy
+from pipelines.chaos.submitted_run import SubmittedRun
 from pipelines.config.recipes import recipe
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.samples import Reference
@@ -31,18 +31,25 @@ from pipelines.services.local import ObjectStore, TrackingServer
 from pipelines.shards.reading import Dataset
 
 WORKER = "RayTrainWorker"
+"""Part of the title of a process that trains."""
 DRIVER = "-m pipelines train"
+"""Part of the command of a run's driver."""
 
 _SPARE_CPUS = 2  # for data tasks
+_STOP_SECONDS = 120  # a run that is asked to stop saves a checkpoint first
 
 
 @dataclass(frozen=True)
 class Options:
-    """
+    """Choices of `charmnet chaos`.
+
     Attributes:
-        steps: of every run. workers: of every run. times: how often workers are killed.
-        seed: of the runs and of the moments at which things happen.
-        real, rendered: URIs of the user's data sets; made here where there are none.
+        steps: number of steps of every run.
+        workers: number of workers of every run.
+        times: how often a worker is killed.
+        seed: seed of the runs and of the moments at which faults are injected.
+        real: URI of a data set of the real domain; None where one is made.
+        rendered: URI of a data set of the rendered domain; None where one is made.
     """
 
     steps: int = 40
@@ -54,11 +61,19 @@ class Options:
 
 
 @dataclass
-class Lab:
-    """
+class Environment:
+    """Servers, data and cluster that the scenarios of one command share.
+
     Attributes:
-        folder: of this invocation: logs, nodes' state. storage: where its runs and data sets lie.
-        data: the undamaged data sets by domain, in the store.
+        options: choices of the command.
+        folder: local folder of the command, with logs and the nodes' state.
+        store: the object store.
+        tracking: the MLflow server.
+        proxy: stands between the cluster and the object store.
+        cluster: the Ray cluster.
+        storage: prefix in the object store, under which runs and data sets lie.
+        data: undamaged data sets by domain, in the store.
+        last_run: the run that was started last.
     """
 
     options: Options
@@ -69,18 +84,18 @@ class Lab:
     cluster: NodeCluster
     storage: Location
     data: dict[Domain, Dataset] = field(default_factory=dict)
-    last_run: Run | None = None
+    last_run: SubmittedRun | None = None
 
     @cached_property
     def config(self) -> TrainConfig:
-        """Of the undisturbed run."""
+        """Configuration of the undisturbed run."""
         options = self.options
-        every = max(1, options.steps // 8)
+        checkpoint_every = max(1, options.steps // 8)
         return recipe("debug").override(
             [
                 *(f"steps={options.steps}", f"workers={options.workers}", f"seed={options.seed}"),
-                *(f"checkpoint_every={every}", "validate_every=0", "log_every=1", "pool_row_groups=2"),
-                *("audit=true", "accelerator=cpu", f"max_failures={options.times + 10}"),
+                *(f"checkpoint_every={checkpoint_every}", "validate_every=0", "log_every=1"),
+                *("pool_row_groups=2", "audit=true", "accelerator=cpu", f"max_failures={options.times + 10}"),
             ]
         )
 
@@ -90,55 +105,54 @@ class Lab:
         *fields: str,
         real: Dataset | None = None,
         variables: Mapping[str, str] | None = None,
-    ) -> Run:
-        """Submits the run of a scenario.
+    ) -> SubmittedRun:
+        """Submit the run of a scenario.
 
         Args:
-            fields: field=value, where its configuration differs. real: damaged data of the real domain.
-            variables: of its processes' environment.
+            name: name of the scenario and of the run.
+            fields: FIELD=VALUE, where its configuration differs from the undisturbed run's.
+            real: damaged data of the real domain.
+            variables: environment variables of its processes.
         """
-        from ray.job_submission import JobSubmissionClient
-
-        client = answer_of_head(lambda: JobSubmissionClient(self.cluster.dashboard))
-        config = self.config.override(fields)
-        fields_set = config.assignments(TrainConfig())
+        overrides = self.config.override(fields).assignments(TrainConfig())
         command = [
             *(sys.executable, *DRIVER.split(), "--storage", str(self.storage / "runs"), "--name", name),
             *("--real", str((real or self.data[Domain.REAL]).location)),
             *("--rendered", str(self.data[Domain.RENDERED].location)),
-            *("--tracking", self.tracking.url, "--experiment", self.experiment, *fields_set),
+            *("--tracking", self.tracking.url, "--experiment", self.experiment, *overrides),
         ]
-        self.last_run = Run(client, name, command, self.cluster.driver_logs, variables or {})
+        client = submission_client(self.cluster.dashboard)
+        self.last_run = SubmittedRun(client, name, command, self.cluster.driver_logs, variables or {})
         self.last_run.submit()
         return self.last_run
 
     def recover(self) -> None:
-        """Makes everything whole again after a scenario that broke down."""
+        """Bring everything back to its first state after a scenario that broke down."""
         if self.last_run:
             self.last_run.stop()
         self.proxy.behave(Behaviour())
         self.tracking.start()
-        if not self.cluster.nodes:
-            self.cluster.add_node()
+        self.cluster.replace_nodes()
 
     @property
     def experiment(self) -> str:
-        """In MLflow: of this invocation alone, since names of runs come again."""
+        """Experiment in MLflow, of this command alone: runs of other commands have the same names."""
         return f"chaos-{self.folder.name}"
 
     def run_folder(self, name: str) -> Location:
+        """Return the folder of a run."""
         return self.storage / "runs" / name
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that train."""
+        """Return the processes that train."""
         return self.cluster.processes(WORKER)
 
-    def damaged(self, name: str) -> Dataset:
-        """A copy of the real data set, for a scenario to damage."""
-        return publish(self.data[Domain.REAL], self.storage / "data" / name)
+    def copy_real_data(self, name: str) -> Dataset:
+        """Copy the real data set for a scenario to damage."""
+        return copy_dataset(self.data[Domain.REAL], self.storage / "data" / name)
 
-    def delivered_at(self, step: int) -> Reference:
-        """Where the first real sample of a step is, as the plan says."""
+    def first_real_sample(self, step: int) -> Reference:
+        """Return where the first real sample of a step lies, by the plan of the epoch."""
         spec = StreamSpec(
             self.data[Domain.REAL],
             self.config.batch_size,
@@ -150,28 +164,26 @@ class Lab:
         return shard, group, offset
 
 
-def _text(value: Any) -> str:
-    return ",".join(value) if isinstance(value, list) else str(value)
-
-
 @contextmanager
-def opened(state: Path, options: Options) -> Iterator[Lab]:
-    """A lab whose servers end with it; the runs' logs stay in its folder.
+def open_environment(state: Path, options: Options) -> Iterator[Environment]:
+    """Start the servers and the cluster, and stop them in the end; the runs' logs stay in `folder`.
 
     Raises:
-        StorageError, ClusterError: something could not be started. ValueError: the data do not fit.
+        StorageError: the object store or MLflow did not start.
+        ClusterError: Ray did not start.
+        ValueError: a user's data set does not fit.
     """
     folder = state / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    uris = {Domain.REAL: options.real, Domain.RENDERED: options.rendered}
     staged = {
-        domain: _staged(domain, uri, Location.of(folder / "data" / domain))
-        for domain, uri in ((Domain.REAL, options.real), (Domain.RENDERED, options.rendered))
+        domain: _stage(domain, uri, Location.of(folder / "data" / domain)) for domain, uri in uris.items()
     }
     with ExitStack() as stack:
         store = ObjectStore(state / "object-store")
         stack.callback(store.stop, grace_seconds=1)
         with console.status("Starting the object store, MLflow and Ray"):
             store.start()
-            _use(store.environment())
+            _point_this_process_at(store.environment())
             tracking = TrackingServer(state / "mlflow", store)
             stack.callback(tracking.stop, grace_seconds=1)
             tracking.start()
@@ -182,18 +194,18 @@ def opened(state: Path, options: Options) -> Iterator[Lab]:
             stack.callback(cluster.stop)
             cluster.start()
         storage = Location.of(store.uri) / folder.name
-        lab = Lab(options, folder, store, tracking, proxy, cluster, storage)
+        environment = Environment(options, folder, store, tracking, proxy, cluster, storage)
         for domain, dataset in staged.items():
-            lab.data[domain] = publish(dataset, storage / "data" / domain)
-        yield lab
+            environment.data[domain] = copy_dataset(dataset, storage / "data" / domain)
+        yield environment
 
 
-def _staged(domain: Domain, uri: str | None, folder: Location) -> Dataset:
-    return copied(uri, domain, folder) if uri else made(domain, folder)
+def _stage(domain: Domain, uri: str | None, folder: Location) -> Dataset:
+    return copy_first_shards(uri, domain, folder) if uri else make_dataset(domain, folder)
 
 
-def _use(store: Mapping[str, str]) -> None:
-    """This process reads the lab's store, past the proxy, and may use its cluster, from now on."""
+def _point_this_process_at(store: Mapping[str, str]) -> None:
+    """Let this process read the scenarios' store, past the proxy, and use their cluster, from now on."""
     for name in [name for name in os.environ if name not in clean_environment()]:
         del os.environ[name]
     os.environ.update(store, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
@@ -206,6 +218,7 @@ def _node_environment(store: ObjectStore, proxy: StoreProxy) -> dict[str, str]:
         "AWS_ENDPOINT_URL": proxy.url,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "OMP_NUM_THREADS": "1",
+        "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS),
         "RAY_worker_niceness": "0",  # else whatever the machine does beside it starves Ray's workers alone
     }
     return clean_environment() | store.environment() | settings | token
