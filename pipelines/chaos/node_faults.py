@@ -14,7 +14,7 @@ from pipelines.runtime.retry import wait_until
 _AWAY_SECONDS = 10.0
 _NOTICE_SECONDS = 60.0
 _CHECKPOINT_EVERY = 51  # a checkpoint that is saved on notice is of another step
-_ELASTIC = ("workers=1:3", "steps=1000000", f"checkpoint_every={_CHECKPOINT_EVERY}")
+_ELASTIC = ("workers=1:3", "batch_size=6", "steps=1000000", f"checkpoint_every={_CHECKPOINT_EVERY}")
 
 
 def node_lost(environment: Environment) -> ScenarioRun:

@@ -29,7 +29,7 @@ from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
 def command(
     s3, ray_cluster: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., list[str]]]:
-    """`charmnet train` of a name on 17 pairs, one cut short and one that crashes decoders, and three scenes."""
+    """`charmnet train` of a name on three scenes and 17 pairs: one is cut short, one crashes decoders."""
     data = Location.of(s3.prefix())
     pairs = pair_rows(17, size=(48, 64))
     pairs[5]["composite"] = pairs[5]["composite"][:-30]

@@ -1,4 +1,4 @@
-"""The house's own rules: who may import whom, what a newcomer finds, what is never written."""
+"""Rules of the architecture that are no contract of import-linter, names, and limits of length."""
 
 from __future__ import annotations
 
@@ -7,30 +7,90 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "charmnet").rglob("*.py"), *(ROOT / "pipelines").rglob("*.py")])
-# What the field's code bases call things and this one does not (docs/architecture.md, Words).
+NAMED = [
+    path for folder in ("charmnet", "infra", "pipelines", "tests") for path in (ROOT / folder).rglob("*.py")
+]
+# Other projects call things by these words; this one has its own (docs/architecture.md).
 OTHER_WORDS = {"comp", "fake", "pred", "target", "unharm", "harmed"}
-PLANT_ONLY = ("ray", "mlflow", "fsspec", "s3fs", "pyarrow", "pipelines")
+# Words that nobody could guess, and what is said in their place.
+RETIRED_WORDS = {
+    "briefing": "lease",
+    "crasher": "known crash",
+    "crashers": "known_crashes",
+    "deadly": "crashing",
+    "leftover": "unsent",
+    "leftovers": "unsent_spools",
+    "parcel": "packed block",
+    "parcels": "packed blocks",
+    "patiently": "retry_storage",
+    "poison": "crash marker",
+    "poisoned": "marked to crash",
+}
+RETIRED_NAMES = {
+    "Control": "RunCoordinator",
+    "Destination": "DatasetBuild",
+    "Evidence": "Artifacts",
+    "Fitted": "FitResult",
+    "GuardedServer": "AuthenticatedServer",
+    "Lab": "Environment",
+    "Ledger": "QuarantineRegistry",
+    "Pacer": "IdleThrottle",
+    "Played": "ScenarioRun",
+    "ReplayedUpdate": "CudaGraphUpdate",
+    "StartClock": "StartupTimer",
+    "answers_ok": "is_healthy",
+    "careful": "isolate_decoding",
+    "generator_alone": "inference_only",
+    "given_device": "assigned_device",
+    "in_stable_disorder": "hash_order",
+    "meanwhile": "while_starting",
+    "over_cluster": "map_on_cluster",
+    "place_name": "reference_name",
+    "settle_earlier_runs": "reconcile_previous_runs",
+    "ship_leftovers": "send_unsent",
+    "stand_ins": "substitutes",
+    "start_clock": "startup_timer",
+    "to_harmonize": "inference_only",
+    "trainer_of": "build_trainer",
+    "update_of": "make_update",
+}
+PIPELINE_LIBRARIES = ("ray", "mlflow", "fsspec", "s3fs", "pyarrow", "pipelines")
 
 
 def _imports(path: Path) -> list[tuple[str, tuple[str, ...]]]:
-    """(module, names) of every import of a file, wherever it stands in it."""
-    found = []
+    """Return (module, names) of every import of a file, also of those in functions."""
+    imports = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found += [(alias.name, ()) for alias in node.names]
+            imports += [(alias.name, ()) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.append((node.module, tuple(alias.name for alias in node.names)))
-    return found
+            imports.append((node.module, tuple(alias.name for alias in node.names)))
+    return imports
 
 
-def test_the_science_imports_without_the_plant() -> None:
-    """Every module of charmnet/, in a process where the plant's packages cannot be imported."""
+def _identifiers(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, name) of every name, attribute, argument and definition of a file, and the file's own."""
+    yield 1, path.stem
+    for node in ast.walk(ast.parse(path.read_text())):
+        for attribute in ("arg", "attr", "id", "name"):
+            if isinstance(name := getattr(node, attribute, None), str):
+                yield getattr(node, "lineno", 1), name
+
+
+def _words(name: str) -> set[str]:
+    """Return the words of a name in snake case or camel case, in small letters."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", name)}
+
+
+def test_charmnet_imports_without_the_libraries_of_the_pipelines() -> None:
+    """Every module of charmnet/, in a process where those libraries cannot be imported."""
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for path in SOURCES
@@ -38,7 +98,7 @@ def test_the_science_imports_without_the_plant() -> None:
     ]
     code = (
         "import importlib, sys\n"
-        f"sys.modules.update(dict.fromkeys({PLANT_ONLY!r}))\n"  # None there makes an import fail
+        f"sys.modules.update(dict.fromkeys({PIPELINE_LIBRARIES!r}))\n"  # None there makes an import fail
         f"for name in {modules!r}: importlib.import_module(name)\n"
         "from charmnet import CharmNet"
     )
@@ -70,6 +130,20 @@ def test_no_private_name_is_imported() -> None:
 
 
 def test_things_go_by_their_names() -> None:
+    """Names that were retired do not come back."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {name}: say {other}"
+        for path in NAMED
+        for line, name in _identifiers(path)
+        for other in (
+            *(RETIRED_WORDS[word] for word in RETIRED_WORDS.keys() & _words(name)),
+            *([RETIRED_NAMES[name]] if name in RETIRED_NAMES else []),
+        )
+    ]
+    assert not wrong
+
+
+def test_the_core_library_has_the_projects_own_words() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {name}"
         for path in SOURCES
