@@ -169,7 +169,7 @@ def test_readme_has_the_two_commands() -> None:
 
 
 def test_pictures_and_pages_that_the_docs_name_exist() -> None:
-    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
     missing = [
         f"{page.relative_to(ROOT)}: {target}"
         for page in pages
