@@ -19,7 +19,7 @@ _PTH_SUFFIX = ".pth"
 _RELEASED_SUFFIX = f"_net_G{_PTH_SUFFIX}"
 
 
-def load_model(uri: str, tracking_uri: str | None = None, generator_alone: bool = False) -> Method:
+def load_model(uri: str, tracking_uri: str | None = None, inference_only: bool = False) -> Method:
     """Return the method that `uri` names, on the CPU.
 
     Args:
@@ -27,7 +27,7 @@ def load_model(uri: str, tracking_uri: str | None = None, generator_alone: bool 
             `models:/NAME/VERSION` and its like, a folder with released `*_net_{G,D,SC1,SC2}.pth`, what
             stands before `_net_G.pth`, or another `.pth` file, which holds iDIH's weights.
         tracking_uri: the server that knows `models:/`; by default the one that training uses.
-        generator_alone: read only G of CharmNet's released files, which is all that harmonizing needs.
+        inference_only: read only G of CharmNet's released files, which is all that harmonizing needs.
 
     Raises:
         StorageError: there is no such place, or no model in it.
@@ -36,7 +36,7 @@ def load_model(uri: str, tracking_uri: str | None = None, generator_alone: bool 
     """
     with tempfile.TemporaryDirectory() as temporary:
         try:
-            return _loaded(uri, tracking_uri or default_tracking_uri(), Path(temporary), generator_alone)
+            return _loaded(uri, tracking_uri or default_tracking_uri(), Path(temporary), inference_only)
         except WeightsError as error:
             told = str(error)
             if temporary in told:  # copies are named by what they are of
@@ -44,7 +44,7 @@ def load_model(uri: str, tracking_uri: str | None = None, generator_alone: bool 
             raise WeightsError(told) from error
 
 
-def _loaded(uri: str, tracking_uri: str, folder: Path, generator_alone: bool) -> Method:
+def _loaded(uri: str, tracking_uri: str, folder: Path, inference_only: bool) -> Method:
     """`load_model` with a local folder for what has to be fetched."""
     if uri.startswith(_REGISTRY_SCHEME):
         from pipelines.tracking.logged_models import resolve_model  # loads MLflow: only for registered models
@@ -55,7 +55,7 @@ def _loaded(uri: str, tracking_uri: str, folder: Path, generator_alone: bool) ->
         return IDIHMethod.from_released(read_pth(_fetched(place, folder)), source=str(place))
     released = _released_prefix(place)
     if released is not None:
-        return _released_charmnet(released, folder, generator_alone)
+        return _released_charmnet(released, folder, inference_only)
     checkpoint = checkpoint_of(uri)
     if checkpoint.local_path is None:
         checkpoint.download_folder(folder)
@@ -68,7 +68,7 @@ def load_harmonization_model(uri: str, tracking_uri: str | None = None) -> Harmo
     Raises:
         ValueError: the model translates between domains and does not harmonize.
     """
-    method = load_model(uri, tracking_uri, generator_alone=True)
+    method = load_model(uri, tracking_uri, inference_only=True)
     if not isinstance(method, HarmonizationMethod):
         raise ValueError(f"{uri}: a model of {method.name}, which does not harmonize; choose another model")
     return method
@@ -130,9 +130,9 @@ def _released_prefix(place: Location) -> Location | None:
     return place / ("latest" if "latest" in epochs else epochs[0])
 
 
-def _released_charmnet(prefix: Location, folder: Path, generator_alone: bool) -> CharmNetMethod:
+def _released_charmnet(prefix: Location, folder: Path, inference_only: bool) -> CharmNetMethod:
     places = {name: Location(f"{prefix.uri}_net_{name}{_PTH_SUFFIX}") for name in RELEASED_NAMES}
-    if generator_alone:
+    if inference_only:
         state = read_pth(_fetched(places["G"], folder))
         return CharmNetMethod.from_released_generator(state, str(places["G"]))
     return CharmNetMethod.from_released(

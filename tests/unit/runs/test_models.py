@@ -55,7 +55,7 @@ def test_what_is_wrong_with_a_remote_model_is_told_of_its_own_place(run_folder, 
         load_model(str(remote))
     (remote.parent / "latest_net_G.pth").write_bytes(b"torn")
     with pytest.raises(WeightsError, match=rf"^{remote.parent}: latest_net_G\.pth is not a weights file"):
-        load_model(str(remote.parent), generator_alone=True)
+        load_model(str(remote.parent), inference_only=True)
 
 
 def test_released_files_are_named_by_folder_prefix_or_file(tmp_path):
@@ -82,12 +82,12 @@ def test_to_harmonize_the_released_generator_is_enough(tmp_path):
     for name in ("D", "SC1", "SC2"):
         (tmp_path / f"latest_net_{name}.pth").unlink()
     for place in (tmp_path, tmp_path / "latest", tmp_path / "latest_net_G.pth"):
-        assert same(load_model(str(place), generator_alone=True), method_of(1))
+        assert same(load_model(str(place), inference_only=True), method_of(1))
     with pytest.raises(WeightsError, match="latest_net_D"):
         load_model(str(tmp_path))
     torch.save({"real_enc.block0.block.0.weight": torch.zeros(3, 4, 4, 4)}, tmp_path / "latest_net_G.pth")
     with pytest.raises(WeightsError, match=r"latest_net_G\.pth: not the released layout"):
-        load_model(str(tmp_path), generator_alone=True)
+        load_model(str(tmp_path), inference_only=True)
 
 
 def test_another_pth_file_is_idih(tmp_path):
