@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from torch import Tensor
 
 from charmnet.augment import resize
 from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_png
@@ -44,7 +45,7 @@ def rendered_row(pairs: list[Row] | None = None) -> Row:
     return scene_row("001", RENDERED, {**images, "foreground_mask": encode_png(mask * np.uint8(255))}, pairs)
 
 
-def test_a_pair_is_one_image_as_the_test_protocol_prepares_it():
+def test_a_pair_is_one_image_as_the_test_protocol_prepares_it() -> None:
     row = real_row()
     (image,) = row_images(row, size=48)
     assert image_count(row) == 1
@@ -55,7 +56,7 @@ def test_a_pair_is_one_image_as_the_test_protocol_prepares_it():
     assert image.foreground_ratio == pytest.approx(decode_mask(row["foreground_mask"]).mean())
 
 
-def test_a_scene_is_all_its_ordered_pairs_always_in_the_same_order():
+def test_a_scene_is_all_its_ordered_pairs_always_in_the_same_order() -> None:
     row = rendered_row()
     images = list(row_images(row, size=32))
     assert len(images) == image_count(row) == 90
@@ -71,12 +72,12 @@ def test_a_scene_is_all_its_ordered_pairs_always_in_the_same_order():
     assert np.array_equal(chosen.ground_truth, resize(decode_rgb(row["images"][3]), 32))
 
 
-def test_a_scene_with_a_list_is_only_what_is_listed():
+def test_a_scene_with_a_list_is_only_what_is_listed() -> None:
     listed = [{"foreground": 2, "background": 1, "composite_style": [0.1] * 10}]
     assert [image.id for image in row_images(rendered_row(listed), size=32)] == ["001:1:2"]
 
 
-def test_a_broken_picture_is_named():
+def test_a_broken_picture_is_named() -> None:
     row = real_row() | {"composite": b"junk"}
     with pytest.raises(DataError, match="HCOCO/c1_1_1"):
         list(row_images(row))
@@ -86,19 +87,20 @@ def test_a_broken_picture_is_named():
 
 
 @pytest.mark.parametrize("protocol", Protocol)
-def test_a_model_that_changes_nothing_has_the_composites_figures(protocol):
+def test_a_model_that_changes_nothing_has_the_composites_figures(protocol: Protocol) -> None:
     images = [image for seed in range(3) for image in row_images(real_row(seed), size=64)]
     for result in evaluate_images(Keep(), images, protocol):
         assert result.harmonized == result.composite
+        assert result.composite.fmse is not None
         assert result.composite.fmse > 100
         assert result.stratum == REAL
 
 
-def test_an_output_that_is_not_finite_has_no_figures():
+def test_an_output_that_is_not_finite_has_no_figures() -> None:
     images = [image for seed in range(3) for image in row_images(real_row(seed, f"picture{seed}"), size=64)]
 
     class Broken(Keep):
-        def harmonize_with_attention(self, composite, foreground_mask):
+        def harmonize_with_attention(self, composite: Tensor, foreground_mask: Tensor) -> tuple[Tensor, None]:
             output = composite.clone()
             output[1, 0, 5, 5] = float("nan")
             return output, None
@@ -107,11 +109,11 @@ def test_an_output_that_is_not_finite_has_no_figures():
         evaluate_images(Broken(), images)
 
 
-def test_batches_do_not_change_results():
+def test_batches_do_not_change_results() -> None:
     images = [image for seed in range(4) for image in row_images(real_row(seed, str(seed)), size=64)]
 
     class Dim(Keep):
-        def harmonize_with_attention(self, composite, foreground_mask):
+        def harmonize_with_attention(self, composite: Tensor, foreground_mask: Tensor) -> tuple[Tensor, None]:
             return torch.where(foreground_mask > 0, composite * 0.5, composite), None
 
     whole = evaluate_images(Dim(), images)
@@ -123,7 +125,7 @@ def result(mse: float, stratum: Stratum = REAL, ratio: float = 0.1, fmse: float 
     return ImageResult("x", stratum, ratio, ImageErrors(2 * mse, fmse, 20.0), ImageErrors(mse, fmse, None))
 
 
-def test_the_report_counts_every_image_in_each_of_its_groups():
+def test_the_report_counts_every_image_in_each_of_its_groups() -> None:
     report = EvaluationReport.over(
         [result(10.0), result(20.0, ratio=0.01), result(60.0, RENDERED, 0.5, fmse=None)]
     )
@@ -145,7 +147,7 @@ def test_the_report_counts_every_image_in_each_of_its_groups():
     assert report.count == 3
 
 
-def test_metrics_have_the_trackers_names():
+def test_metrics_have_the_trackers_names() -> None:
     unusual = Stratum(Domain.REAL, "HCOCO", None, ("my (test)/list",))
     metrics = EvaluationReport.over([result(10.0), result(20.0, unusual)]).metrics()
     assert metrics["eval/all/mse"] == 15.0
@@ -157,7 +159,7 @@ def test_metrics_have_the_trackers_names():
     assert metrics["eval/all/composite_psnr"] == 20.0
 
 
-def test_an_empty_report_has_nulls():
+def test_an_empty_report_has_nulls() -> None:
     assert EvaluationReport().to_json()["all"] == {}
     assert EvaluationReport().count == 0
     assert EvaluationReport().metrics() == {}
@@ -174,7 +176,7 @@ RESULTS = st.builds(
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(RESULTS, st.integers(0, 3)), min_size=1))
-def test_workers_reports_merge_to_the_whole(results):
+def test_workers_reports_merge_to_the_whole(results: list[tuple[ImageResult, int]]) -> None:
     whole = EvaluationReport.over(r for r, _ in results)
     merged = EvaluationReport()
     for worker in (2, 0, 3, 1):
@@ -185,7 +187,7 @@ def test_workers_reports_merge_to_the_whole(results):
             np.testing.assert_allclose(merged.sums[group][name].to_list(), value.to_list(), rtol=1e-9)
 
 
-def test_the_table_shows_what_the_json_holds():
+def test_the_table_shows_what_the_json_holds() -> None:
     figures = EvaluationReport.over([result(10.0), result(30.0, RENDERED, 0.5)]).to_json()
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(figures_table(json.loads(json.dumps({**figures, "about": {"model": "x"}}))))
@@ -194,7 +196,7 @@ def test_the_table_shows_what_the_json_holds():
     assert lines["15-100"][0] == lines["HCOCO"][0] == lines["human"][0] == "1"
 
 
-def test_the_table_leaves_the_released_splits_names_whole_on_a_narrow_terminal():
+def test_the_table_leaves_the_released_splits_names_whole_on_a_narrow_terminal() -> None:
     base = Stratum(Domain.REAL, "HCOCO", None, ("IHD_nonhuman_train",))
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(figures_table(EvaluationReport.over([result(10_000.0, base, fmse=10_000.0)]).to_json()))

@@ -5,15 +5,16 @@ import pytest
 
 from charmnet.codecs import decode_rgb, encode_jpeg, encode_png
 from charmnet.errors import DataError, WeightsError
-from charmnet.methods import Method, build_method
+from charmnet.methods import CharmNetMethod, IDIHMethod
+from charmnet.methods.harmonization import HarmonizationMethod
 from pipelines.commands.cli import main
 from pipelines.harmonization.files import find_pictures, harmonize_file, try_file
 from pipelines.runtime.storage import Location
 from tests.factories import foreground, photograph
 
 
-def test_composites_find_their_masks_in_every_layout():
-    found = find_pictures(
+def test_composites_find_their_masks_in_every_layout() -> None:
+    pictures = find_pictures(
         [
             "HCOCO/composite_images/c1_2_3.jpg",
             "HCOCO/masks/c1_2.png",
@@ -28,26 +29,26 @@ def test_composites_find_their_masks_in_every_layout():
             "IHD_test.txt",
         ]
     )
-    assert dict(found.pairs) == {
+    assert dict(pictures.pairs) == {
         "HCOCO/composite_images/c1_2_3.jpg": "HCOCO/masks/c1_2.png",
         "SHuman/composite_images/001-02_03.jpg": "SHuman/masks/001.png",
         "own/composite_images/a_b.PNG": "own/masks/a_b.png",
         "deep/er/cat.jpeg": "deep/er/cat.mask.png",
     }
-    assert found.incomplete == []
+    assert pictures.incomplete == []
 
 
-def test_what_has_no_mask_is_told():
-    found = find_pictures(["dog.jpg", "HCOCO/composite_images/c1_2_3.jpg", "HCOCO/masks/c1_9.png"])
-    assert found.pairs == []
-    reasons = dict(found.incomplete)
+def test_a_composite_without_a_mask_is_reported_with_the_expected_paths() -> None:
+    pictures = find_pictures(["dog.jpg", "HCOCO/composite_images/c1_2_3.jpg", "HCOCO/masks/c1_9.png"])
+    assert pictures.pairs == []
+    reasons = dict(pictures.incomplete)
     assert "dog.mask.png" in reasons["dog.jpg"]
     assert "HCOCO/masks/c1_2.png" in reasons["HCOCO/composite_images/c1_2_3.jpg"]
 
 
 @pytest.fixture(scope="module")
-def method() -> Method:
-    return build_method("charmnet", width=8, seed=0)
+def method() -> HarmonizationMethod:
+    return CharmNetMethod(width=8, seed=0)
 
 
 @pytest.fixture
@@ -60,7 +61,9 @@ def folder(tmp_path: Path) -> Location:
 
 
 @pytest.mark.parametrize("background", [False, True])
-def test_the_background_stays_to_the_pixel_unless_it_is_asked_for(method, folder, background):
+def test_the_background_changes_only_on_request(
+    method: HarmonizationMethod, folder: Location, background: bool
+) -> None:
     warning = harmonize_file(
         method, folder / "in.jpg", folder / "mask.png", folder / "out.png", background=background
     )
@@ -72,53 +75,55 @@ def test_the_background_stays_to_the_pixel_unless_it_is_asked_for(method, folder
     assert np.array_equal(after[outside], before[outside]) != background
 
 
-def test_the_suffix_decides_the_format(method, folder):
+def test_the_suffix_decides_the_format(method: HarmonizationMethod, folder: Location) -> None:
     for name, magic in (("out.png", b"\x89PNG"), ("out.jpg", b"\xff\xd8\xff")):
         harmonize_file(method, folder / "in.jpg", folder / "mask.png", folder / name)
         assert (folder / name).read_bytes().startswith(magic)
 
 
-def test_errors_name_the_files_and_leave_no_result(method, folder):
+def test_errors_name_the_files_and_leave_no_result(method: HarmonizationMethod, folder: Location) -> None:
     (folder / "mask.png").write_bytes(encode_png(np.full((10, 10), 255, np.uint8)))
     with pytest.raises(DataError, match=r"in\.jpg with .*mask\.png: .*expected the same"):
         harmonize_file(method, folder / "in.jpg", folder / "mask.png", folder / "out.png")
     assert not (folder / "out.png").exists()
 
 
-def test_suffixes_may_be_in_capitals():
+def test_suffixes_may_be_in_capitals() -> None:
     paths = ["a/cat.JPG", "a/cat.mask.PNG", "b/composite_images/c1_2_3.JPG", "b/masks/c1_2.PNG"]
     assert find_pictures(paths).pairs == [(paths[0], paths[1]), (paths[2], paths[3])]
     assert find_pictures(paths).incomplete == []
 
 
-def test_a_result_that_its_format_cannot_hold_is_one_failure(method, folder):
+def test_a_result_that_its_format_cannot_hold_is_one_failure(
+    method: HarmonizationMethod, folder: Location
+) -> None:
     (folder / "wide.png").write_bytes(encode_png(np.full((2, 65_536, 3), 90, np.uint8)))
     (folder / "wide_mask.png").write_bytes(encode_png(np.full((2, 65_536), 255, np.uint8)))
-    places = (folder / "wide.png", folder / "wide_mask.png")
+    composite, mask = (folder / "wide.png", folder / "wide_mask.png")
     with pytest.raises(DataError, match=r"wide\.png .*does not fit a JPEG"):
-        harmonize_file(method, *places, folder / "out.jpg")
+        harmonize_file(method, composite, mask, folder / "out.jpg")
 
 
-def test_an_empty_mask_is_said_to_be_one(method, folder):
+def test_an_empty_mask_is_refused(method: HarmonizationMethod, folder: Location) -> None:
     (folder / "mask.png").write_bytes(encode_png(np.zeros((300, 420), np.uint8)))
     with pytest.raises(DataError, match="no foreground"):
         harmonize_file(method, folder / "in.jpg", folder / "mask.png", folder / "out.png")
 
 
-def test_a_model_whose_output_is_not_finite_harmonizes_nothing(folder):
-    broken = build_method("idih", width=8, seed=0)
+def test_a_model_whose_output_is_not_finite_harmonizes_nothing(folder: Location) -> None:
+    broken = IDIHMethod(width=8, seed=0)
     next(broken.modules["generator"].parameters()).data.fill_(float("nan"))
     with pytest.raises(WeightsError, match=r"in\.jpg .*NaN"):
         harmonize_file(broken, folder / "in.jpg", folder / "mask.png", folder / "out.png")
     pair = ("in.jpg", "mask.png")
-    outcome = try_file(broken, folder, folder / "results", pair, background=False, device="cpu")
-    assert "NaN" in outcome.problem
+    result = try_file(broken, folder, folder / "results", pair, background=False, device="cpu")
+    assert "NaN" in result.problem
 
 
-def test_a_picture_is_not_written_over_itself(folder):
-    place = str(folder / "in.jpg")
-    command = ["harmonize", "--model", "none", "--composite", place, "--mask", f"{folder}/mask.png"]
+def test_a_picture_is_not_written_over_itself(folder: Location) -> None:
+    path = str(folder / "in.jpg")
+    command = ["harmonize", "--model", "none", "--composite", path, "--mask", f"{folder}/mask.png"]
     before = (folder / "in.jpg").read_bytes()
-    assert main([*command, "--out", place]) == 2
+    assert main([*command, "--out", path]) == 2
     assert main([*command, "--out", f"{folder}/out.png", "--workers", "0"]) == 2
     assert (folder / "in.jpg").read_bytes() == before

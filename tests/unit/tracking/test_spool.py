@@ -1,6 +1,7 @@
 """The spool: what was appended is read once, in order, whatever ends in between."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,7 @@ from pipelines.tracking.spool import Spool, SpoolInUseError
 from pipelines.tracking.spool_entries import checked_entry
 
 
-def metric(step: int) -> dict:
+def metric(step: int) -> dict[str, Any]:
     return {"op": "metrics", "step": step, "metrics": {"loss": 1.0}}
 
 
@@ -21,7 +22,7 @@ def steps(spool: Spool) -> list[int]:
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=st.lists(st.one_of(st.integers(1, 30), st.sampled_from(["send", "die", "tear"])), max_size=12))
 def test_every_entry_is_read_once_and_in_order(
-    tmp_path_factory: pytest.TempPathFactory, actions: list
+    tmp_path_factory: pytest.TempPathFactory, actions: list[int | str]
 ) -> None:
     folder = tmp_path_factory.mktemp("spool")
     spool, appended, sent = Spool(folder, segment_bytes=200), 0, []

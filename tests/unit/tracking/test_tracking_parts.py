@@ -8,12 +8,14 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
+from charmnet.arrays import UInt8Array
 from pipelines.runtime.redaction import redact
 from pipelines.tracking import SystemSampler, Tracker, experiment_link, run_link, sample_grid
 from pipelines.tracking.drivers import DRIVER_TAG, HEARTBEAT_TAG, DriverProcess, driver_is_gone, driver_tags
@@ -41,7 +43,7 @@ def test_a_grid_has_a_row_per_sample_and_a_column_per_picture() -> None:
         [{"composite": np.zeros((8, 8, 3), np.uint8), "mask": np.zeros((8, 9), np.uint8)}],
     ],
 )
-def test_a_grid_of_anything_else_is_refused(rows: list) -> None:
+def test_a_grid_of_anything_else_is_refused(rows: list[dict[str, UInt8Array]]) -> None:
     with pytest.raises(ValueError, match="sample_grid takes"):
         sample_grid(rows)
 
@@ -58,6 +60,7 @@ def test_links_open_the_page_of_a_training_run_and_hold_no_password(monkeypatch:
     assert (address, credentials) == ("https://host:5000/", Credentials("user", "p@ssword-1"))
     assert not os.environ["MLFLOW_TRACKING_PASSWORD"]
     assert "p@ssword-1" not in repr(credentials)
+    assert credentials is not None
     credentials.export()
     assert redact("login failed for p@ssword-1 at " + uri) == "login failed for *** at https://***@host:5000/"
 
@@ -114,7 +117,7 @@ class Recorder(Tracker):
     def __init__(self) -> None:
         self.metrics: dict[str, float] = {}
 
-    def log_metrics(self, metrics: dict, step: int | None) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
         assert step is None
         self.metrics |= metrics
 
@@ -130,7 +133,7 @@ def test_the_sampler_names_the_node() -> None:
     assert recorder.metrics["system/node-0/network_sent_bytes_per_second"] >= 0
 
 
-def test_a_worker_with_nothing_to_tell_does_not_even_load_the_client(tmp_path: Path) -> None:
+def test_a_worker_without_records_does_not_load_mlflow(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from pipelines.tracking import RunIdentity, open_tracker;"
         "identity = RunIdentity(experiment='experiment', run_key='key', run_name='name');"
