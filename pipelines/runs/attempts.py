@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 from charmnet.errors import StorageError
 from charmnet.vocabulary import Domain
+from pipelines.ingest.union import DatasetUnion
 from pipelines.runs.run_folder import ATTEMPTS_FOLDER
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
@@ -26,7 +27,7 @@ class Attempt:
         parent: number of the attempt that saved that checkpoint, if one did.
         workers: number of workers.
         audited: whether it logs the samples that are delivered.
-        datasets: URIs of the data sets by domain.
+        datasets: URI of the data set by domain; a list of them where the stream is a union.
     """
 
     number: int
@@ -34,7 +35,7 @@ class Attempt:
     parent: int | None
     workers: int
     audited: bool
-    datasets: dict[str, str]
+    datasets: dict[str, str | list[str]]
 
 
 def begin_attempt(
@@ -44,7 +45,7 @@ def begin_attempt(
     parent: int | None,
     workers: int,
     audited: bool,
-    datasets: Mapping[Domain, Dataset],
+    datasets: Mapping[Domain, Dataset | DatasetUnion],
 ) -> Attempt:
     """Write down a run's next attempt; one process of a worker group does this.
 
@@ -54,14 +55,17 @@ def begin_attempt(
         parent: number of the attempt that saved that checkpoint, if one did.
         workers: number of workers.
         audited: whether it logs the samples that are delivered.
-        datasets: data sets by domain.
+        datasets: data set or union by domain.
 
     Raises:
         StorageError: the run's folder cannot be used.
     """
     taken = [path.name for path in (run_folder / ATTEMPTS_FOLDER).children()]
     number = max((int(name[:6]) for name in taken if name[:6].isdecimal()), default=0) + 1
-    uris = {domain.value: str(dataset.location) for domain, dataset in datasets.items()}
+    uris: dict[str, str | list[str]] = {}
+    for domain, dataset in datasets.items():
+        members = DatasetUnion.of(dataset).uris
+        uris[domain.value] = members[0] if len(members) == 1 else members
     attempt = Attempt(number, start_step, parent, workers, audited, uris)
     (run_folder / ATTEMPTS_FOLDER / f"{number:06d}.json").write_json(asdict(attempt))
     return attempt

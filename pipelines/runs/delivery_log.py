@@ -29,7 +29,7 @@ AUDIT_SCHEMA = pa.schema(
         pa.field("step", pa.int64(), nullable=False),  # from 1, as in MLflow
         pa.field("domain", pa.string(), nullable=False),
         pa.field("epoch", pa.int64(), nullable=False),
-        pa.field("index", pa.int32(), nullable=False),  # path in the global batch
+        pa.field("index", pa.int32(), nullable=False),  # place in the global batch
         pa.field("id", pa.string(), nullable=False),
         pa.field("substitute_for", pa.string()),  # the planned sample's id; null where it is that one
         pa.field("tries", pa.int32(), nullable=False),  # which substitute of the plan this is; 0 is none

@@ -9,6 +9,7 @@ from charmnet.methods import HarmonizationMethod, Method, TranslationMethod, bui
 from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.stream import StreamSpec
+from pipelines.ingest.union import DatasetUnion
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
 from pipelines.training.schedule import LearningRateSchedule
@@ -47,7 +48,7 @@ def smallest_batch(config: TrainConfig, method: Method) -> int:
 
 
 def stream_specs(
-    config: TrainConfig, datasets: Mapping[Domain, Dataset], method: Method
+    config: TrainConfig, datasets: Mapping[Domain, Dataset | DatasetUnion], method: Method
 ) -> dict[str, StreamSpec]:
     """Return the streams that a method is trained on, by the domain's name.
 
@@ -55,6 +56,7 @@ def stream_specs(
         ValueError: a selection picks nothing.
     """
     selections = {Domain.REAL: config.real_select, Domain.RENDERED: config.rendered_select}
+    limits = {Domain.REAL: config.real_limit, Domain.RENDERED: config.rendered_limit}
     specs = {
         domain.value: StreamSpec(
             dataset=datasets[domain],
@@ -67,6 +69,7 @@ def stream_specs(
             augmentation=method.requirements.augmentation,
             mask_edges=method.requirements.mask_edges,
             smallest_share=smallest_batch(config, method),
+            limit=limits[domain] or None,
         )
         for domain in sorted(method.domains)
     }

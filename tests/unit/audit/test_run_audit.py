@@ -15,6 +15,7 @@ import pytest
 from charmnet.vocabulary import Domain
 from pipelines.commands.cli import main
 from pipelines.config.train_config import TrainConfig
+from pipelines.ingest.union import DatasetUnion
 from pipelines.ingest.window import read_window
 from pipelines.runs.attempts import Attempt
 from pipelines.runs.delivery_log import AUDIT_SCHEMA, DeliveryLog
@@ -31,18 +32,27 @@ Rows = list[dict]
 class Run:
     """A run's folder as workers leave it, written by the workers' own log from windows that are read here."""
 
-    def __init__(self, folder: Location, broken: bool = False) -> None:
+    def __init__(
+        self, folder: Location, broken: bool = False, real_union: bool = False, **options: int
+    ) -> None:
         self.folder = folder / "run"
         real, rendered = pair_rows(17), scene_rows(2)
         if broken:
             real[5]["composite"] = real[5]["composite"][:-30]
-        self.datasets = {
-            Domain.REAL: write_dataset(folder / "real", real, rows_per_shard=3),
-            Domain.RENDERED: write_dataset(folder / "rendered", rendered, rows_per_shard=1),
+        self.datasets: dict[Domain, DatasetUnion] = {
+            Domain.REAL: DatasetUnion.of(write_dataset(folder / "real", real, rows_per_shard=3)),
+            Domain.RENDERED: DatasetUnion.of(write_dataset(folder / "rendered", rendered, rows_per_shard=1)),
         }
-        config = TrainConfig(batch_size=BATCH, width=8, pool_row_groups=2, seed=3, steps=STEPS, audit=True)
+        if real_union:  # with pairs that have the same ids, and with scenes
+            pairs = write_dataset(folder / "more", pair_rows(3, seed=1), rows_per_shard=2)
+            (scenes,) = self.datasets[Domain.RENDERED].members
+            members = (*self.datasets[Domain.REAL].members, pairs, scenes)
+            self.datasets[Domain.REAL] = DatasetUnion(members, Domain.REAL)
+        config = TrainConfig(
+            batch_size=BATCH, width=8, pool_row_groups=2, seed=3, steps=STEPS, audit=True, **options
+        )
         specs = stream_specs(config, self.datasets, configured_method(config))
-        digests = {domain.value: dataset.manifest.digest for domain, dataset in self.datasets.items()}
+        digests = {domain.value: dataset.digest for domain, dataset in self.datasets.items()}
         RunFolder(self.folder).claim("run", config, digests)
         self.coordinator = RunCoordinator({"real": 1, "rendered": 1})
         self.lanes = {Domain(d): list(read_window(s, 0, STEPS, LANE)) for d, s in specs.items()}
@@ -51,7 +61,10 @@ class Run:
         self, number: int, parent: int | None, start: int, stop: int, saved: int, workers: int
     ) -> None:
         """Steps start+1..stop, of which those up to `saved` reached a checkpoint."""
-        uris = {domain.value: str(dataset.location) for domain, dataset in self.datasets.items()}
+        uris: dict[str, str | list[str]] = {
+            domain.value: dataset.uris if len(dataset.uris) > 1 else dataset.uris[0]
+            for domain, dataset in self.datasets.items()
+        }
         attempt = Attempt(number, start, parent, workers, True, uris)
         (self.folder / f"attempts/{number:06d}.json").write_json(asdict(attempt))
         logs = [
@@ -178,3 +191,23 @@ def test_a_substitute_stands_for_the_broken_sample_and_counts_for_it_alone(tmp_p
     (entry,) = run.coordinator.quarantined()
     assert entry.id == "HCOCO/c05"
     assert "cut short or broken" in entry.reason
+
+
+def test_the_audit_of_a_union_and_of_a_subset_holds(tmp_path: Path) -> None:
+    run = Run(Location.of(tmp_path), real_union=True, rendered_limit=7)
+    run.attempt(1, None, 0, 7, saved=5, workers=1)
+    run.attempt(2, 1, 5, STEPS, saved=STEPS, workers=2)
+    code, report = run.audit(tmp_path)
+    real, rendered = report["domains"]
+    assert code == 0
+    assert (real["samples"], real["epochs"], real["rows"]) == (40, 2, STEPS * BATCH)
+    assert (rendered["samples"], rendered["epochs"], rendered["rows"]) == (7, 8, STEPS * BATCH)
+
+
+def test_a_union_in_another_order_is_another_data_set(tmp_path: Path, capsys) -> None:
+    run = Run(Location.of(tmp_path), real_union=True)
+    first, *others = run.datasets[Domain.REAL].members
+    run.datasets[Domain.REAL] = DatasetUnion((*others, first), Domain.REAL)
+    run.attempt(1, None, 0, STEPS, saved=STEPS, workers=1)
+    assert main(["audit", str(run.folder)]) == 1
+    assert "another data set than the run's by now" in capsys.readouterr().err
