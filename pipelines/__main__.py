@@ -1,4 +1,4 @@
-"""`python -m pipelines COMMAND ...`: the same as `charmnet COMMAND ...`."""
+"""Entry point of `python -m pipelines COMMAND ...`, the same as `charmnet COMMAND ...`."""
 
 from pipelines.commands.cli import main
 

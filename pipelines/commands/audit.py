@@ -1,10 +1,10 @@
-"""Prove that a run's weights descend from every sample of each epoch once.
+"""Check that a run's weights were trained on every sample of each epoch exactly once.
 
   charmnet audit s3://bucket/runs/first --json first-audit.json
 
-For runs that were started with `charmnet train --audit`. Compares what the workers logged with what the plan
-says, over the history that the last checkpoint descends from: steps that were lost and run again count once.
-Exits with 1 where anything differs, and names it.
+For runs that were started with `charmnet train --audit`. Compares the samples that the workers logged with
+the plan of each epoch, over the steps that led to the last checkpoint: steps that were lost and run again
+count once. Prints what differs; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -23,11 +23,17 @@ _COLUMNS = ("domain", "samples", "epochs", "rows", "missing", "twice", "substitu
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("uri", metavar="URI", help="the run's folder: --storage/--name of `charmnet train`")
-    parser.add_argument("--json", metavar="FILE", help="write the figures and what differs there, too")
+    parser.add_argument("--json", metavar="FILE", help="write the figures and what differs to this file, too")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Audit a run and print the result; return the exit code.
+
+    Raises:
+        CharmNetError: the run keeps no audit log, or it cannot be read.
+    """
     report = audit(Location.of(arguments.uri))
     if arguments.json:
         Location.of(arguments.json).write_json({**asdict(report), "holds": report.holds})

@@ -1,4 +1,4 @@
-"""Measure this project on this machine against its limits and against other ways of doing the same.
+"""Measure this project on this machine against its limits and against alternatives.
 
   charmnet bench update             training steps per second and their memory
   charmnet bench ingest             from shards to training batches

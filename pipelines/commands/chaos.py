@@ -1,11 +1,12 @@
-"""Run fault-injection scenarios on a cluster of their own, and check the results.
+"""Run fault-injection scenarios on a local cluster and check the results.
 
   charmnet chaos --real s3://bucket/real --rendered s3://bucket/rendered --times 20 --json chaos.json
 
 Starts Ray, an S3 server behind a proxy that fails on request, and MLflow on this machine, all in the state
 folder; copies the first shards of the data sets there (or makes small ones); trains once undisturbed, and
-once for each fault. Prints what was lost, what came twice, and whether the weights are the undisturbed
-run's to the bit. Exits with 1 where an outcome is not the expected one, and says which.
+once for each fault. Prints which samples were lost or delivered twice, and whether the weights have the same
+bits as those of the undisturbed run. Where a result is not the expected one, it is named and the exit code
+is 1.
 """
 
 from __future__ import annotations
@@ -29,22 +30,33 @@ UNDISTURBED = "undisturbed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("--real", metavar="URI", help="data set of the real domain, from `charmnet shard`")
     parser.add_argument("--rendered", metavar="URI", help="data set of the rendered domain")
     parser.add_argument(
-        "--scenario", nargs="+", metavar="NAME", choices=list(SCENARIOS), help=f"of {', '.join(SCENARIOS)}"
+        "--scenario",
+        nargs="+",
+        metavar="NAME",
+        choices=list(SCENARIOS),
+        help=f"scenarios to run (default: all): {', '.join(SCENARIOS)}",
     )
-    parser.add_argument("--times", type=int, default=3, help="how often workers are killed (default 3)")
-    parser.add_argument("--steps", type=int, default=40, help="of every run (default 40)")
-    parser.add_argument("--workers", type=int, default=2, help="of every run (default 2)")
+    parser.add_argument("--times", type=int, default=3, help="how many times workers are killed (default 3)")
+    parser.add_argument("--steps", type=int, default=40, help="steps of every run (default 40)")
+    parser.add_argument("--workers", type=int, default=2, help="workers of every run (default 2)")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the runs and of what happens when (default 0)"
+        "--seed", type=int, default=0, help="seed of the runs and of the times of faults (default 0)"
     )
-    parser.add_argument("--json", metavar="FILE", help="write the table there, too")
-    parser.add_argument("--markdown", metavar="FILE", help="and as a table for a page")
+    parser.add_argument("--json", metavar="FILE", help="write the table to this file, too")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table to this file as Markdown, too")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Run the scenarios and print a table of their results; return the exit code.
+
+    Raises:
+        ValueError: an option is out of range, or the data do not fit.
+        CharmNetError: the cluster or a server does not start.
+    """
     names = ("steps", "workers", "times", "seed", "real", "rendered")
     options = Options(**{name: getattr(arguments, name) for name in names})
     if min(options.steps // 4, options.workers, options.times) < 1:
@@ -75,7 +87,7 @@ def _interrupt(*_: object) -> None:
 
 
 def run_scenarios(environment: Environment, scenarios: dict[str, Scenario]) -> Iterator[Outcome]:
-    """Run the undisturbed run, then each scenario; one that breaks down is a row of the table, too."""
+    """Yield the outcome of the undisturbed run, then of each scenario; a failed one has an outcome, too."""
     undisturbed = environment.start(UNDISTURBED)
     undisturbed.wait_for_end()
     _keep_log(environment)
@@ -101,6 +113,6 @@ def _run_scenario(environment: Environment, name: str, scenario: Scenario, refer
 
 
 def _keep_log(environment: Environment) -> None:
-    """Copy the log of the last run to the command's folder; what Ray keeps ends with the cluster."""
+    """Save the log of the last run, which Ray deletes with the cluster."""
     if run := environment.last_run:
         (environment.folder / f"{run.name}.log").write_text(run.log())

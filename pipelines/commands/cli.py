@@ -1,4 +1,4 @@
-"""The console command `charmnet`, which `python -m pipelines` is too."""
+"""Console command `charmnet`, also run by `python -m pipelines`."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pipelines.runtime.cluster import prepare_environment
 from pipelines.runtime.redaction import redact
 
 COMMANDS = {
-    "shard": "turn a released data set, or image shards, into parquet shards with a manifest",
-    "render": "make scenes of one's own under the ten capture conditions (rendered domain)",
-    "compose": "exchange foregrounds between a scene's conditions and write the composites out",
-    "compose-real": "make composites of one's own photographs and masks (real domain)",
-    "inspect": "show what a data set holds, with a contact sheet; --verify checks every byte",
-    "train": "train a method from data sets in object storage, tracked in MLflow",
-    "audit": "prove that a run was given every sample of each epoch once",
-    "chaos": "break a run in every way there is, on this machine, and see what comes of it",
-    "evaluate": "measure a model on a data set: MSE, fMSE, PSNR beside the composites' own",
-    "harmonize": "apply a model to one picture or to a whole bucket of them",
-    "bench": "measure training and data on this machine against their limits",
-    "quickstart": "see the whole of it work on this machine, on pictures that it makes itself",
+    "shard": "convert a released data set, or image archives, into parquet shards with a manifest",
+    "render": "render 3D scenes under the ten capture conditions (rendered domain)",
+    "compose": "exchange foregrounds between a scene's capture conditions and write the composites",
+    "compose-real": "make composites of your own photographs and masks (real domain)",
+    "inspect": "show what a data set contains, with a contact sheet; --verify checks every byte",
+    "train": "train a method on data sets in object storage, tracked in MLflow",
+    "audit": "check that a run was trained on every sample of each epoch exactly once",
+    "chaos": "run fault-injection scenarios on a local cluster and check the results",
+    "evaluate": "measure a model on a data set: MSE, fMSE and PSNR beside those of the composites",
+    "harmonize": "apply a model to one picture, or to all pictures of a folder or bucket",
+    "bench": "measure training and data loading on this machine against their limits",
+    "quickstart": "run every step on this machine, with a small data set that the command makes itself",
 }
 
 EXIT_FAILED = 1
@@ -34,7 +34,7 @@ EXIT_USAGE = 2
 
 
 class _PrintVersion(argparse.Action):
-    """Argparse's "version" action, but other commands do not pay for looking the version up."""
+    """Print the version; unlike argparse's own action, look it up only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         print(f"charmnet {charmnet.__version__}")
@@ -52,7 +52,7 @@ def _add_command(parser: argparse.ArgumentParser, name: str) -> None:
 def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     _keep_warnings()
     parsed, rest = parser.parse_known_args(arguments)
-    # argparse takes positional arguments in one run only; field=value may stand between options too.
+    # argparse takes positional arguments only when they are adjacent; field=value may be among the options.
     overrides = [text for text in rest if hasattr(parsed, "overrides") and not text.startswith("-")]
     if len(overrides) < len(rest):
         parser.error(f"unrecognized arguments: {' '.join(text for text in rest if text not in overrides)}")
@@ -72,13 +72,13 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
 
 
 def _keep_warnings() -> None:
-    """Has warnings printed whatever is imported: `mlflow.pytorch` silences them where no one asked."""
+    """Print warnings although `mlflow.pytorch`, when imported, silences loggers without a handler."""
     if logging.lastResort:
         logging.basicConfig(format="%(message)s", handlers=[logging.lastResort])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`charmnet COMMAND ...`: 0 when all went well, 1 when the work failed, 2 when asked for wrongly."""
+    """Run `charmnet COMMAND ...`; return 0 on success, 1 when the work failed, 2 for wrong options."""
     prepare_environment()  # before a command imports Ray or torch
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(
@@ -88,6 +88,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)
-        if arguments[:1] == [name]:  # the others' imports are not paid for
+        if arguments[:1] == [name]:  # the other commands need not be imported
             _add_command(command, name)
     return _run(parser, arguments)

@@ -1,11 +1,11 @@
-"""Exchange foregrounds between the capture conditions of rendered scenes and write the composites out.
+"""Exchange foregrounds between the capture conditions of rendered scenes and write the composites.
 
   charmnet compose --source s3://bucket/scenes --dest s3://bucket/pairs --pairs 10
   charmnet compose --source s3://bucket/scenes --dest ./RdHarmony --pairs all --layout released
 
-Training needs neither: it makes composites from scene shards while it reads them. Pairs that are written out
-are fixed, can be looked at one by one and, in the released layout, read by other code. A run that was
-interrupted goes on when it is started again; one that is finished does nothing.
+Training does not need this: it makes composites from scene shards while it reads them. Written pairs are
+fixed, can be viewed one by one and, in the released layout, read by other code. An interrupted command
+continues when it is started again; a finished one does nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ LAYOUTS = ("shards", "released")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", required=True, metavar="URI", help="a data set of scenes")
+    """Add the options of the command."""
+    parser.add_argument("--source", required=True, metavar="URI", help="data set of scenes")
     parser.add_argument("--dest", required=True, metavar="URI", help="folder or bucket for the composites")
     parser.add_argument(
         "--pairs",
@@ -32,18 +33,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help=f"composites of each 2D scene, drawn from its {PAIRS_PER_SCENE}, or `all` of them",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the drawn pairs (default 0)")
     parser.add_argument(
         "--layout",
         choices=LAYOUTS,
         default=LAYOUTS[0],
         help="shards: pair shards with a manifest; released: RdHarmony's folders and lists (default shards)",
     )
-    parser.add_argument("--quality", type=int, default=95, help="of the composites' JPEG (default 95)")
+    parser.add_argument(
+        "--quality", type=int, default=95, help="JPEG quality of the composites, 1 to 100 (default 95)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """
+    """Write the composites that are missing; return the exit code.
+
     Raises:
         DataError: the source holds no scenes, or the destination something else.
         ValueError: a number is out of range.
@@ -53,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--quality is {args.quality}, expected 1-100")
     dataset = Dataset.open(args.source)
     tasks = composite_tasks(dataset, pairs, args.seed, args.quality)
-    asked = {
+    identity = {
         "command": "compose",
         "source": str(dataset.location),
         "source_digest": dataset.manifest.digest,
@@ -62,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         "layout": args.layout,
         "quality": args.quality,
     }
-    destination = DatasetBuild(Location.of(args.dest), asked)
+    destination = DatasetBuild(Location.of(args.dest), identity)
     if args.layout == "released":
         return _released(destination, dataset, tasks)
     if (manifest := destination.manifest()) is not None:
@@ -81,10 +85,10 @@ def _pairs(text: str) -> int:
 
 def _released(destination: DatasetBuild, dataset: Dataset, tasks: list[SceneCompositesTask]) -> int:
     subsets = sorted(dataset.manifest.totals()["subset"])
-    made = write_released(destination, subsets, tasks)
-    if not made:
+    composites = write_released(destination, subsets, tasks)
+    if not composites:
         results.print(f"{destination.location} is finished")
         return 0
     lists = ", ".join(f"{subset}/{subset}_all_labeled.txt" for subset in subsets)
-    results.print(f"{destination.location}: {made:,} composites, listed in {lists}")
+    results.print(f"{destination.location}: {composites:,} composites, listed in {lists}")
     return 0

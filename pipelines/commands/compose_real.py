@@ -1,13 +1,13 @@
-"""Make composites of one's own photographs and masks, as iHarmony4 was made (real domain).
+r"""Make composites of your own photographs and masks, as iHarmony4 was made (real domain).
 
   charmnet compose-real --photos s3://bucket/photos --masks s3://bucket/masks --per-mask 3 --dest s3://bucket/real
-  charmnet compose-real --photos ./photos --masks ./masks --categories categories.tsv --per-mask 3 \\
+  charmnet compose-real --photos ./photos --masks ./masks --categories categories.tsv --per-mask 3 \
                         --layout released --dest ./Own
 
-The masks of NAME.jpg are NAME.png or NAME_1.png, NAME_2.png, ...; white is foreground. A foreground takes
-the colours of another one of its category in another photograph, by one of four transfers; the photograph
-itself is the ground truth. What would look unnatural is left out. A run that was interrupted goes on when it
-is started again; one that is finished does nothing. The same seed gives the same bytes.
+The masks of NAME.jpg are NAME.png or NAME_1.png, NAME_2.png, ...; white is foreground. A foreground gets the
+colours of a foreground of the same category in another photograph, by one of four colour transfers; the
+photograph itself is the ground truth. Composites that look unnatural are left out. An interrupted command
+continues when it is started again; a finished one does nothing. The same seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -29,13 +29,18 @@ LAYOUTS = ("shards", "released")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     add = parser.add_argument
     add("--photos", required=True, metavar="URI", help="folder or bucket with photographs")
     add("--masks", required=True, metavar="URI", help="folder or bucket with their masks, PNG")
-    add("--categories", metavar="FILE", help="lines of a mask's or photograph's path, tab, category")
-    add("--per-mask", required=True, type=int, metavar="K", help="composites of each foreground at most")
+    add(
+        "--categories",
+        metavar="FILE",
+        help="file with lines of a mask's or photograph's path, a tab and a category",
+    )
+    add("--per-mask", required=True, type=int, metavar="K", help="at most K composites of each foreground")
     add("--dest", required=True, metavar="URI", help="folder or bucket for the composites")
-    add("--seed", type=int, default=0, help="of every draw (default 0)")
+    add("--seed", type=int, default=0, help="seed of every random choice (default 0)")
     add(
         "--layout",
         choices=LAYOUTS,
@@ -47,9 +52,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.2,
         metavar="F",
-        help="of the photographs, for the split `test`; the others are `train` (default 0.2)",
+        help="fraction of the photographs in the split `test`; the others are in `train` (default 0.2)",
     )
-    add("--subset", metavar="NAME", help="of the composites (default: the photographs' folder)")
+    _add_limits(parser)
+    add(
+        "--subset", metavar="NAME", help="subset of the composites (default: name of the photographs' folder)"
+    )
+    add(
+        "--retry-rejected",
+        action="store_true",
+        help="start an unfinished data set again, after files were corrected",
+    )
+    add(
+        "--shard-samples",
+        type=int,
+        default=DEFAULT_SHARD_SAMPLES,
+        metavar="N",
+        help=f"about this many composites in a shard (default {DEFAULT_SHARD_SAMPLES})",
+    )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--max-size",
         type=int,
@@ -63,31 +87,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         default=(0.01, 0.8),
         metavar=("LOW", "HIGH"),
-        help="share of the picture that a foreground may have (default 0.01 0.8)",
+        help="share of the picture that a foreground may cover (default 0.01 0.8)",
     )
     add(
         "--max-rejected",
         type=float,
         default=0.1,
         metavar="SHARE",
-        help="fail where more of the masks give no composite (default 0.1)",
-    )
-    add(
-        "--retry-rejected",
-        action="store_true",
-        help="begin an unfinished data set anew, since files were mended",
-    )
-    add(
-        "--shard-samples",
-        type=int,
-        default=DEFAULT_SHARD_SAMPLES,
-        metavar="N",
-        help=f"composites in a shard, about (default {DEFAULT_SHARD_SAMPLES})",
+        help="fail if more than this share of the masks gives no composite (default 0.1)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises what `make_shards` raises, and ValueError; 0 when the data set is complete."""
+    """Make the composites that are missing; return 0 when the data set is complete.
+
+    Raises:
+        ValueError: an option is out of range.
+        DataError: there are no masks, too many were rejected, or the destination holds something else.
+    """
     _check(args)
     photos, masks = Location.of(args.photos), Location.of(args.masks)
     if photos == masks:
@@ -95,9 +112,9 @@ def run(args: argparse.Namespace) -> int:
     categories = read_categories(args.categories, None, masks)
     names = {"photos": photos.walk_files(), "masks": masks.walk_files()}
     subset = args.subset or photos.name
-    asked = {**_asked(args, subset, categories), "photos": str(photos), "masks": str(masks)}
-    asked |= {f"names_of_{folder}": names_digest(listed) for folder, listed in names.items()}
-    destination = DatasetBuild(Location.of(args.dest), asked)
+    identity = {**_options(args, subset, categories), "photos": str(photos), "masks": str(masks)}
+    identity |= {f"names_of_{folder}": names_digest(files) for folder, files in names.items()}
+    destination = DatasetBuild(Location.of(args.dest), identity)
     if args.layout == "released" and is_released(destination):
         results.print(f"{destination.location} is finished")
         return 0
@@ -115,11 +132,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _make(args: argparse.Namespace, destination: DatasetBuild, request: Request) -> int:
     if args.layout == "released":
-        outcome, warnings = make_released(destination, request, args.max_rejected)
-        _show_released(destination, outcome)
+        result, warnings = make_released(destination, request, args.max_rejected)
+        _show_released(destination, result)
     else:
-        outcome, warnings = make_shards(destination, request, args.max_rejected)
-        show_result(destination, outcome)
+        result, warnings = make_shards(destination, request, args.max_rejected)
+        show_result(destination, result)
     _show_warnings(warnings)
     return 0
 
@@ -137,20 +154,20 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--foreground-ratio is {low:g} {high:g}, expected 0 < LOW < HIGH <= 1")
 
 
-def _asked(args: argparse.Namespace, subset: str, categories: Categories) -> dict[str, Any]:
+def _options(args: argparse.Namespace, subset: str, categories: Categories) -> dict[str, Any]:
     names = ("layout", "per_mask", "seed", "test_fraction", "max_size", "foreground_ratio", "shard_samples")
     options = {name: getattr(args, name) for name in names}
     return {"command": "compose-real", "subset": subset, **options, "categories": categories.sha256}
 
 
-def _show_released(destination: DatasetBuild, outcome: BuildResult) -> None:
-    splits = outcome.manifest.totals()["split"]
+def _show_released(destination: DatasetBuild, result: BuildResult) -> None:
+    splits = result.manifest.totals()["split"]
     lists = ", ".join(f"{rows:,} in {split}.txt" for split, rows in splits.items())
-    results.print(f"{destination.location}: {outcome.manifest.rows:,} composites, {lists}")
-    if outcome.rejected:
-        results.print(f"{len(outcome.rejected)} rejected, each in {destination.location / REJECTED_NAME}")
+    results.print(f"{destination.location}: {result.manifest.rows:,} composites, {lists}")
+    if result.rejected:
+        results.print(f"{len(result.rejected)} rejected, each in {destination.location / REJECTED_NAME}")
 
 
 def _show_warnings(warnings: Sequence[str]) -> None:
     if warnings:
-        console.print(f"{len(warnings)} odd masks were taken, such as {warnings[0]}")
+        console.print(f"{len(warnings)} unusual masks were accepted, such as {warnings[0]}")

@@ -1,11 +1,11 @@
-"""Measure a model on a data set: MSE, fMSE and PSNR beside the composites' own.
+r"""Measure a model on a data set: MSE, fMSE and PSNR beside those of the composites.
 
-  charmnet evaluate --model s3://bucket/runs/NAME --data s3://bucket/real \\
+  charmnet evaluate --model s3://bucket/runs/NAME --data s3://bucket/real \
       --select "split == 'IHD_human_test'" --json figures.json --per-image figures.parquet
 
-Every image is counted once. The figures are given over all images and by split, subset, category and share
-of the picture that the foreground covers. --protocol standard (the default) rounds and takes 255 as PSNR's
-range; --protocol released has the quirks of the published test script, to compare with published numbers.
+Every image is counted once. The figures are given over all images and by split, subset, category and the
+share of the picture that the foreground covers. --protocol standard (the default) rounds and takes 255 as
+PSNR's range; --protocol released repeats the published test script, for comparison with published numbers.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
 from pipelines.tracking import RunIdentity, open_tracker, send_unsent
 
-_TRACKING_SECONDS = 15.0  # that a server which does not answer may hold the command up
+_TRACKING_SECONDS = 15.0  # longest wait for a server that does not answer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument(
         "--model",
         metavar="M",
@@ -50,26 +51,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="URI", required=True, help="data set, from `charmnet shard`")
     parser.add_argument("--select", metavar="EXPR", default="", help="such as \"split == 'IHD_human_test'\"")
     parser.add_argument("--protocol", choices=[p.value for p in Protocol], default=Protocol.STANDARD.value)
-    parser.add_argument("--json", metavar="FILE", help="write the figures there")
-    parser.add_argument("--per-image", metavar="URI", help="write every image's figures there, as parquet")
-    parser.add_argument("--workers", type=int, metavar="N", help="models at work (default: one a GPU or CPU)")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    parser.add_argument(
+        "--per-image", metavar="URI", help="write every image's figures to this file, as parquet"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="number of models at work (default: one per GPU, else one per CPU)",
+    )
     add_tracking_options(parser)
     parser.add_argument("--run-name", metavar="NAME", help="name of the MLflow run (default: evaluate MODEL)")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Evaluate, print, write and track the figures; return 0.
+
+    Raises:
+        ValueError: an option is wrong, or the selection picks nothing.
+        CharmNetError: data, model or a file to write are not usable.
+    """
     if arguments.workers is not None and arguments.workers < 1:
         raise ValueError(f"--workers {arguments.workers}: expected 1 or more")
     selection, protocol = Selection(arguments.select), Protocol(arguments.protocol)
-    for flag, place in (("--json", arguments.json), ("--per-image", arguments.per_image)):
-        if place:
-            _check_writable(flag, Location.of(place))
+    for flag, uri in (("--json", arguments.json), ("--per-image", arguments.per_image)):
+        if uri:
+            _check_writable(flag, Location.of(uri))
     tracking = tracking_uri(arguments)
     if tracking:
         _send_unsent(tracking)
     dataset = Dataset.open(arguments.data)
     method = load_harmonization_model(arguments.model, tracking)
-    from pipelines.evaluation.distributed import score_dataset  # needs Ray, which --help does not
+    from pipelines.evaluation.distributed import score_dataset  # Ray
 
     with progress("Evaluating", total=_image_count(dataset, selection)) as advance:
         results = []
@@ -99,23 +113,23 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_writable(flag: str, place: Location) -> None:
-    """Finds out before the work whether its result can be written, by a small file beside it."""
-    probe = place.parent / f".{place.name}.{uuid.uuid4().hex}"
+def _check_writable(flag: str, file: Location) -> None:
+    """Check before the work that its result can be written, by writing a small file beside it."""
+    probe = file.parent / f".{file.name}.{uuid.uuid4().hex}"
     try:
-        if place.children():
-            raise ValueError(f"{flag} {place} is a folder, expected a file's name in it")
+        if file.children():
+            raise ValueError(f"{flag} {file} is a folder, expected a file's name in it")
         probe.write_bytes(b"")
         probe.delete()
     except StorageError as error:
-        raise StorageError(f"{flag} {place} cannot be written: {error}") from error
+        raise StorageError(f"{flag} {file} cannot be written: {error}") from error
 
 
 def _send_unsent(tracking: str) -> None:
-    """Sends what earlier commands could not, or says that it cannot be sent yet."""
-    left = send_unsent(state_folder() / "spool", tracking, timeout_seconds=_TRACKING_SECONDS)
-    if left.kept:
-        console.print(f"{len(left.kept)} earlier runs have records that cannot be sent to MLflow yet")
+    """Send records that earlier commands could not send, or say that they cannot be sent yet."""
+    spools = send_unsent(state_folder() / "spool", tracking, timeout_seconds=_TRACKING_SECONDS)
+    if spools.kept:
+        console.print(f"{len(spools.kept)} earlier runs have records that cannot be sent to MLflow yet")
 
 
 def figures_table(figures: Mapping[str, Any]) -> Table:
@@ -142,7 +156,7 @@ def _cells(group: Mapping[str, Any]) -> list[str]:
 
 
 def _image_count(dataset: Dataset, selection: Selection) -> int | None:
-    """How many images a selection picks; unknown for scenes, of which lists may name a part."""
+    """Count the selected images; None for scenes, as lists may name a part of their pairs."""
     if dataset.manifest.kind is RowKind.SCENE:
         return None
     return sum(
@@ -153,7 +167,7 @@ def _image_count(dataset: Dataset, selection: Selection) -> int | None:
 def _track(
     tracking: str, arguments: argparse.Namespace, about: Mapping[str, str], report: EvaluationReport
 ) -> bool:
-    """Records the evaluation as an MLflow run of its own; whether it arrived there."""
+    """Record the evaluation as an MLflow run; return whether it arrived there."""
     run_key = uuid.uuid4().hex
     name = arguments.run_name or f"evaluate {model_name(arguments.model)}"
     identity = RunIdentity(experiment=arguments.experiment, run_key=run_key, run_name=name)

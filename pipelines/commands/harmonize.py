@@ -3,18 +3,18 @@
   charmnet harmonize --model s3://bucket/runs/NAME --composite in.jpg --mask mask.png --out out.png
   charmnet harmonize --model s3://bucket/runs/NAME --source s3://bucket/in --dest s3://bucket/out
 
-Pictures may have any size. The network's change of colour is brought to the full picture without blurring it,
-and the background stays as it is unless --background is given. In masks 128 and above is foreground. A source
-holds NAME.jpg (.jpeg, .png) with NAME.mask.png beside it, or iHarmony4's composite_images/ and masks/; each
-result has the path of its composite. Started again, the command leaves out what is there. What failed, and
-why, is told in the destination's failed.jsonl, and the exit code is 1.
+Pictures may have any size. The network's change of colour is applied to the full picture without blurring
+it, and the background stays as it is unless --background is given. In masks 128 and above is foreground. A
+source holds NAME.jpg (.jpeg, .png) with NAME.mask.png beside it, or iHarmony4's composite_images/ and
+masks/; each result has the path of its composite. Started again, the command makes only what is missing.
+Failures are listed with their reasons in the destination's failed.jsonl, and the exit code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from charmnet.errors import StorageError
@@ -31,17 +31,31 @@ _SHOWN = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="M", required=True, help="as for `charmnet evaluate`")
+    """Add the options of the command."""
+    parser.add_argument("--model", metavar="M", required=True, help="model, as for `charmnet evaluate`")
     parser.add_argument("--composite", metavar="FILE", help="one picture")
-    parser.add_argument("--mask", metavar="FILE", help="its foreground: 128 and above")
-    parser.add_argument("--out", metavar="FILE", help="the result: .png (without loss) or .jpg (quality 95)")
-    parser.add_argument("--source", metavar="URI", help="many pictures: a folder or bucket")
-    parser.add_argument("--dest", metavar="URI", help="where their results go")
-    parser.add_argument("--background", action="store_true", help="let the background change as well")
-    parser.add_argument("--workers", type=int, metavar="N", help="models at work (default: one a GPU or CPU)")
+    parser.add_argument("--mask", metavar="FILE", help="mask of its foreground: 128 and above")
+    parser.add_argument(
+        "--out", metavar="FILE", help="file for the result: .png (lossless) or .jpg (quality 95)"
+    )
+    parser.add_argument("--source", metavar="URI", help="folder or bucket of many pictures")
+    parser.add_argument("--dest", metavar="URI", help="folder or bucket for their results")
+    parser.add_argument("--background", action="store_true", help="change the background, too")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="number of models at work (default: one per GPU, else one per CPU)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Harmonize one picture or many; return the exit code.
+
+    Raises:
+        ValueError: the options do not fit together.
+        CharmNetError: a picture, the model, the source or the destination is not usable.
+    """
     if arguments.workers is not None and arguments.workers < 1:
         raise ValueError(f"--workers {arguments.workers}: expected 1 or more")
     one = (arguments.composite, arguments.mask, arguments.out)
@@ -74,39 +88,39 @@ def _run_many(arguments: argparse.Namespace) -> int:
     source, dest = Location.of(arguments.source), Location.of(arguments.dest)
     if f"{dest}/".startswith(f"{source}/"):
         raise ValueError(f"--dest {dest} lies in --source {source}: results would be taken for composites")
-    found = find_pictures(source.walk_files())
-    if not found.pairs and not found.incomplete:
+    pictures = find_pictures(source.walk_files())
+    if not pictures.pairs and not pictures.incomplete:
         raise StorageError(
             f"{source}: no picture there that could be harmonized; see `charmnet harmonize --help`"
         )
     method = load_harmonization_model(arguments.model)
     _claim(dest, {"weights_sha256": _digest(method), "background": arguments.background})
-    there = set(dest.walk_files())
-    pairs = [pair for pair in found.pairs if pair[0] not in there]
-    outcomes = [FileResult(path, problem=reason) for path, reason in found.incomplete]
-    from pipelines.harmonization.distributed import harmonize_pictures  # needs Ray, which --help does not
+    finished = set(dest.walk_files())
+    pairs = [pair for pair in pictures.pairs if pair[0] not in finished]
+    file_results = [FileResult(path, problem=reason) for path, reason in pictures.incomplete]
+    from pipelines.harmonization.distributed import harmonize_pictures  # Ray
 
     with progress("Harmonizing", total=len(pairs)) as advance:
-        for outcome in harmonize_pictures(
+        for result in harmonize_pictures(
             method, source, dest, pairs, background=arguments.background, workers=arguments.workers
         ):
-            outcomes.append(outcome)
+            file_results.append(result)
             advance(1)
-    return _report(dest, outcomes, len(found.pairs) - len(pairs))
+    return _report(dest, file_results, len(pictures.pairs) - len(pairs))
 
 
 def _claim(dest: Location, record: dict[str, object]) -> None:
-    """Notes what makes the results, so that a destination never mixes two models."""
-    place = dest / RECORD_NAME
-    if place.exists():
-        if place.read_json() != record:
+    """Record what the results depend on, so that a destination never mixes two models."""
+    file = dest / RECORD_NAME
+    if file.exists():
+        if file.read_json() != record:
             raise StorageError(
                 f"{dest} holds results of other weights or with another --background; choose another --dest"
             )
     elif dest.children():
         raise StorageError(f"{dest} holds something else (there is no {RECORD_NAME}); choose another --dest")
     else:
-        place.write_json(record)
+        file.write_json(record)
 
 
 def _digest(method: HarmonizationMethod) -> str:
@@ -118,21 +132,22 @@ def _digest(method: HarmonizationMethod) -> str:
     return digest.hexdigest()
 
 
-def _report(dest: Location, outcomes: Iterable[FileResult], already: int) -> int:
-    """Says how it went, on the terminal and in failed.jsonl; returns the exit code."""
-    outcomes = list(outcomes)
-    failed = [outcome for outcome in outcomes if outcome.problem]
-    warned = [outcome for outcome in outcomes if outcome.warning]
-    place = dest / FAILED_NAME
+def _report(dest: Location, file_results: Sequence[FileResult], already: int) -> int:
+    """Report on the terminal and in failed.jsonl; return the exit code."""
+    failed = [result for result in file_results if result.problem]
+    warned = [result for result in file_results if result.warning]
+    file = dest / FAILED_NAME
     if failed:
-        place.write_jsonl({"path": outcome.path, "reason": outcome.problem} for outcome in failed)
-    elif place.exists():
-        place.delete()  # an earlier run's, whose pictures have been mended
-    for kind, some in (("failed", failed), ("warning", warned)):
-        for outcome in some[:_SHOWN]:
-            console.print(f"{kind}: {outcome.path}: {outcome.problem or outcome.warning}", markup=False)
-        if len(some) > _SHOWN:
-            console.print(f"{kind}: and {len(some) - _SHOWN} more")
-    done = len(outcomes) - len(failed)
-    console.print(f"{dest}: {done} harmonized, {already} were there, {len(failed)} failed", markup=False)
+        file.write_jsonl({"path": result.path, "reason": result.problem} for result in failed)
+    elif file.exists():
+        file.delete()  # an earlier run's, whose pictures have been corrected
+    for kind, listed in (("failed", failed), ("warning", warned)):
+        for result in listed[:_SHOWN]:
+            console.print(f"{kind}: {result.path}: {result.problem or result.warning}", markup=False)
+        if len(listed) > _SHOWN:
+            console.print(f"{kind}: and {len(listed) - _SHOWN} more")
+    harmonized = len(file_results) - len(failed)
+    console.print(
+        f"{dest}: {harmonized} harmonized, {already} were there, {len(failed)} failed", markup=False
+    )
     return EXIT_FAILED if failed else 0

@@ -1,4 +1,4 @@
-"""Show what a data set holds, with a contact sheet of samples; --verify checks every byte of it.
+"""Show what a data set contains, with a contact sheet of samples; --verify checks every byte.
 
 charmnet inspect s3://bucket/real --select "split == 'IHD_human_test'"
 charmnet inspect s3://bucket/real --verify
@@ -32,66 +32,73 @@ _DIMENSIONS = ("domain", "subset", "category", "split")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("uri", metavar="URI", help="a data set made by `charmnet shard`")
+    """Add the options of the command."""
+    parser.add_argument("uri", metavar="URI", help="data set made by `charmnet shard`")
     parser.add_argument(
-        "--select", default="", metavar="EXPRESSION", help="only a part, such as \"split == 'IHD_test'\""
+        "--select", default="", metavar="EXPRESSION", help="only some rows, such as \"split == 'IHD_test'\""
     )
     sheet = parser.add_mutually_exclusive_group()
     sheet.add_argument(
         "--contact-sheet",
         metavar="FILE",
-        help="where to write the picture (default ./NAME-contact-sheet.png)",
+        help="file for the contact sheet (default ./NAME-contact-sheet.png)",
     )
-    sheet.add_argument("--no-contact-sheet", action="store_true", help="write none")
+    sheet.add_argument("--no-contact-sheet", action="store_true", help="write no contact sheet")
     parser.add_argument(
-        "--samples", type=int, default=DEFAULT_SAMPLES, help=f"on the sheet (default {DEFAULT_SAMPLES})"
+        "--samples",
+        type=int,
+        default=DEFAULT_SAMPLES,
+        help=f"samples on the contact sheet (default {DEFAULT_SAMPLES})",
     )
     parser.add_argument(
-        "--verify", action="store_true", help="check all checksums and decode all pictures, selected or not"
+        "--verify",
+        action="store_true",
+        help="check all checksums and decode all pictures, whether selected or not",
     )
-    parser.add_argument("--json", metavar="FILE", help="write what is shown as JSON too")
+    parser.add_argument("--json", metavar="FILE", help="write what is shown to this file as JSON, too")
 
 
 def run(args: argparse.Namespace) -> int:
-    """
+    """Show a data set; return the exit code.
+
     Raises:
-        DataError: there is no data set, or `--verify` found something amiss.
+        DataError: there is no data set, or `--verify` found failures.
         ValueError: `--select` picks nothing.
     """
     if args.samples < 1:
         raise ValueError(f"--samples is {args.samples}, expected at least 1")
     selection = Selection(args.select)
     dataset = Dataset.open(args.uri)
-    facts = summary(dataset, selection)
-    if selection.expression and not facts["rows"]:
+    content = summary(dataset, selection)
+    if selection.expression and not content["rows"]:
         raise ValueError(
             f"--select {selection.expression!r} picks nothing of {dataset.location}; it has "
             f"{dataset.manifest.selectable_names()}"
         )
-    _show(facts)
+    _show(content)
     failures = _verified(dataset) if args.verify else None
     if failures is not None:
-        facts["failures"] = [asdict(failure) for failure in failures]
+        content["failures"] = [asdict(failure) for failure in failures]
     if not failures:
-        facts["sizes"] = sizes(dataset, selection)
-        _show_sizes(facts["sizes"])
+        content["sizes"] = sizes(dataset, selection)
+        _show_sizes(content["sizes"])
     if args.json:
-        Location.of(args.json).write_json(facts)
+        Location.of(args.json).write_json(content)
     if failures:
         raise DataError(
             f"{dataset.location}: {len(failures)} failures; restore or remake the shards named above"
         )
-    if not args.no_contact_sheet and facts["rows"]:
+    if not args.no_contact_sheet and content["rows"]:
         _write_sheet(dataset, selection, args)
     return 0
 
 
 def summary(dataset: Dataset, selection: Selection) -> dict[str, Any]:
-    """What the manifest says of the selected rows.
+    """Summarize a data set and its selected rows, from the manifest alone.
 
     Returns:
-        kind, rows and samples of the selection; for each of domain, subset, category and split
-        {name: {"rows", "samples"}}, of the selection. Of the whole data set: digest, shards, row_groups,
+        Of the selection: rows, samples and, for each of domain, subset, category and split,
+        {name: {"rows", "samples"}}. Of the whole data set: uri, kind, container, digest, shards, row_groups,
         bytes, whole {"rows", "samples"} and condition {name: {"samples"}}.
     """
     manifest = dataset.manifest
@@ -136,11 +143,11 @@ def summary(dataset: Dataset, selection: Selection) -> dict[str, Any]:
 
 
 def sizes(dataset: Dataset, selection: Selection) -> dict[str, Any] | None:
-    """Picture sizes of all selected rows, from the shards' columns; no picture is fetched.
+    """Summarize the picture sizes of the selected rows, from the shards' columns; reads no picture.
 
     Returns:
-        height and width as [least, most], and most_common: up to five {"width", "height", "rows"}. None for
-        archives, whose pictures alone tell.
+        height and width as [least, most] in pixels, and most_common: up to five {"width", "height", "rows"}.
+        None for archives, which have no columns.
     """
     if dataset.manifest.container is Container.TAR or not dataset.manifest.rows:
         return None
@@ -168,34 +175,35 @@ def _conditions(manifest: Manifest) -> dict[str, dict[str, int]]:
     }
 
 
-def _show(facts: dict[str, Any]) -> None:
-    table = Table(title=facts["uri"], caption=facts["select"] or None)
-    for column in ("", "name", f"{facts['kind']}s", "samples an epoch"):
+def _show(content: dict[str, Any]) -> None:
+    table = Table(title=content["uri"], caption=content["select"] or None)
+    for column in ("", "name", f"{content['kind']}s", "samples per epoch"):
         table.add_column(column, justify="left" if column in ("", "name") else "right")
     for dimension in _DIMENSIONS:
-        for index, (name, counts) in enumerate(facts[dimension].items()):
+        for index, (name, counts) in enumerate(content[dimension].items()):
             title = dimension if index == 0 else ""
             table.add_row(title, name, f"{counts['rows']:,}", f"{counts['samples']:,}")
-    whole = facts["whole"]
-    if facts["select"]:
+    whole = content["whole"]
+    if content["select"]:
         table.add_section()
-        table.add_row("selected", "", f"{facts['rows']:,}", f"{facts['samples']:,}")
+        table.add_row("selected", "", f"{content['rows']:,}", f"{content['samples']:,}")
     table.add_section()
     table.add_row("whole data set", "", f"{whole['rows']:,}", f"{whole['samples']:,}")
-    for name, counts in facts["condition"].items():
+    for name, counts in content["condition"].items():
         table.add_row("", name, "", f"{counts['samples']:,}")
     results.print(table)
     results.print(
-        f"whole data set: {facts['bytes'] / 1e6:,.1f} MB in {facts['shards']} {facts['container']} shards, "
-        f"{facts['row_groups']} row groups; digest {facts['digest'][:12]}"
+        f"whole data set: {content['bytes'] / 1e6:,.1f} MB in "
+        f"{content['shards']} {content['container']} shards, "
+        f"{content['row_groups']} row groups; digest {content['digest'][:12]}"
     )
 
 
-def _show_sizes(found: dict[str, Any] | None) -> None:
-    if found is None:
+def _show_sizes(measured: dict[str, Any] | None) -> None:
+    if measured is None:
         return
-    common = ", ".join(f"{s['width']}x{s['height']} ({s['rows']:,})" for s in found["most_common"])
-    (narrowest, widest), (lowest, highest) = found["width"], found["height"]
+    common = ", ".join(f"{s['width']}x{s['height']} ({s['rows']:,})" for s in measured["most_common"])
+    (narrowest, widest), (lowest, highest) = measured["width"], measured["height"]
     results.print(
         f"pictures {narrowest} to {widest} pixels wide, {lowest} to {highest} high; most common: {common}"
     )
@@ -205,8 +213,8 @@ def _verified(dataset: Dataset) -> list[Failure]:
     checks = checks_of(dataset)
     failures: list[Failure] = []
     with progress("Verifying", total=len(checks)) as advance:
-        for found in verify(dataset, checks):
-            failures.extend(found)
+        for failed in verify(dataset, checks):
+            failures.extend(failed)
             advance(1)
     failures.extend(duplicate_ids(dataset))
     failures.sort(key=lambda f: (f.shard, -1 if f.row_group is None else f.row_group, f.id or ""))
@@ -226,8 +234,8 @@ def _verified(dataset: Dataset) -> list[Failure]:
 
 def _write_sheet(dataset: Dataset, selection: Selection, args: argparse.Namespace) -> None:
     rows = sample_rows(dataset, selection, args.samples)
-    place = Location.of(args.contact_sheet or f"./{dataset.location.name}-contact-sheet.png")
+    file = Location.of(args.contact_sheet or f"./{dataset.location.name}-contact-sheet.png")
     data = io.BytesIO()
-    contact_sheet(rows).save(data, "JPEG" if place.name.lower().endswith((".jpg", ".jpeg")) else "PNG")
-    place.write_bytes(data.getvalue())
-    results.print(f"contact sheet: {place.local_path or place}")
+    contact_sheet(rows).save(data, "JPEG" if file.name.lower().endswith((".jpg", ".jpeg")) else "PNG")
+    file.write_bytes(data.getvalue())
+    results.print(f"contact sheet: {file.local_path or file}")

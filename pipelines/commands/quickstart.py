@@ -1,13 +1,13 @@
-"""See the whole of it work on this machine, on pictures that it makes itself.
+"""Run every step on this machine, with a small data set that the command makes itself.
 
 Starts an S3 server and MLflow on the loopback interface, makes a small real-domain set from photographs,
 renders a few scenes, trains the small recipe on both with two workers, evaluates it and harmonizes one
-picture. Every step is a command that is shown before it runs. The pages stay up until
+picture. Every step is a command that is shown before it runs. The servers stay up until
 
   charmnet quickstart --stop
 
 A second run reuses what is there. `--real DIR --rendered DIR` does the same with your own data in the
-released layouts. It shows the machinery and claims no quality: that takes real data and hours.
+released layouts. It shows that every part works; quality takes real data and hours of training.
 """
 
 from __future__ import annotations
@@ -28,30 +28,42 @@ from pipelines.quickstart.data import Example, Pictures, pictures, strongest_exa
 from pipelines.runtime.cluster import ADDRESS_VARIABLE
 from pipelines.runtime.console import console, results
 from pipelines.services.local import Services
+from pipelines.tracking.server import connect, experiment_link
 
 WORKERS = 2
-LAST_STEPS_SECONDS = 90.0  # of the budget are kept for evaluating and harmonizing
+LAST_STEPS_SECONDS = 90.0  # left of --minutes for evaluating and harmonizing
 STEPS = (20, 400)
-STEP_OVERHEAD = 1.6  # of a step over the networks' own time: pictures, gradients between workers, validation
+"""Shortest and longest training run."""
+
 VALIDATION_IMAGES = 16
 SCENES = ("--scenes", "4", "--views", "2", "--size", "192x108")
 
 
 class QuickstartError(CharmNetError):
-    """One of the commands failed; it has said why."""
+    """One of the commands failed; it has printed why."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("--real", metavar="DIR", help="your iHarmony4-like folder, with its lists")
     parser.add_argument("--rendered", metavar="DIR", help="your RdHarmony-like folder")
     parser.add_argument(
-        "--minutes", type=float, default=9.0, help="for all of it; training takes what is left (default 9)"
+        "--minutes",
+        type=float,
+        default=9.0,
+        help="time for everything; training takes what is left of it (default 9)",
     )
-    parser.add_argument("--name", help="of the run (default: quickstart, or one made from your folders)")
+    parser.add_argument("--name", help="name of the run (default: quickstart, or one made from your folders)")
     parser.add_argument("--stop", action="store_true", help="stop the servers; data and runs are kept")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Run the quickstart, or stop its servers; return 0.
+
+    Raises:
+        ValueError: a Ray cluster is named in the environment.
+        CharmNetError: a step failed.
+    """
     services = Services()
     if arguments.stop:
         services.stop()
@@ -59,14 +71,14 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if os.environ.get(ADDRESS_VARIABLE):
         raise ValueError(
-            f"{ADDRESS_VARIABLE} is set, and the quickstart runs on this machine alone; unset it"
+            f"{ADDRESS_VARIABLE} is set, but the quickstart runs on this machine alone; unset it"
         )
     deadline = time.monotonic() + 60 * arguments.minutes
     data = pictures(services.folder / "quickstart" / "pictures", arguments.real, arguments.rendered)
     with console.status("Starting the object store and MLflow"):
         services.start()
     os.environ.update(services.environment())  # before Ray starts, whose workers inherit it
-    _say(f"MLflow is at {services.tracking.url}; servers, data and keys live in {services.folder}")
+    _say(f"MLflow is at {services.tracking.url}; servers, data and keys are in {services.folder}")
     Quickstart(services, arguments.name or _default_name(arguments)).run(data, deadline)
     return 0
 
@@ -78,10 +90,11 @@ def _default_name(arguments: argparse.Namespace) -> str:
 
 @dataclass(frozen=True)
 class Quickstart:
-    """What is made on the way, and where.
+    """Steps of the quickstart and where their results are.
 
     Attributes:
-        name: of the run, of its data sets in the store and of its folder of results.
+        services: object store and MLflow server.
+        name: name of the run, of its data sets in the store and of its folder of results.
     """
 
     services: Services
@@ -89,25 +102,31 @@ class Quickstart:
 
     @property
     def folder(self) -> Path:
+        """Folder of the results on this machine."""
         return self.services.folder / "quickstart" / self.name
 
     @property
     def real(self) -> str:
+        """URI of the data set of the real domain."""
         return f"{self.services.store.uri}/{self.name}/real"
 
     @property
     def rendered(self) -> str:
+        """URI of the data set of the rendered domain."""
         return f"{self.services.store.uri}/{self.name}/rendered"
 
     @property
     def storage(self) -> str:
+        """URI of the folder of runs."""
         return f"{self.services.store.uri}/runs"
 
     @property
     def model(self) -> str:
+        """URI of the trained run."""
         return f"{self.storage}/{self.name}"
 
     def run(self, data: Pictures, deadline: float) -> None:
+        """Take all steps; `deadline` is a time of `time.monotonic()` in seconds."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.shard(data)
         self.train(data, deadline)
@@ -116,6 +135,7 @@ class Quickstart:
         self.report(example)
 
     def shard(self, data: Pictures) -> None:
+        """Make the data sets of both domains."""
         real_lists = [f"--list={path}" for path in (*data.train_lists, *data.test_lists)]
         _command("shard", "iharmony4", "--source", str(data.real), *real_lists, "--dest", self.real)
         if data.rendered:
@@ -126,6 +146,7 @@ class Quickstart:
             _command("render", *SCENES, "--dest", self.rendered, "--contact-sheet", sheet)
 
     def train(self, data: Pictures, deadline: float) -> None:
+        """Train the small recipe, unless that was done before."""
         plan = self._plan(deadline)
         if plan["trained"]:
             _say(f"\nThe run {self.name} is trained already, {plan['steps']} steps.")
@@ -143,6 +164,7 @@ class Quickstart:
         self._write("plan.json", {**plan, "trained": True})
 
     def evaluate(self, data: Pictures) -> None:
+        """Evaluate the run on the test splits, unless that was done before."""
         if (self.folder / "figures.json").exists():
             return
         _command(
@@ -153,7 +175,7 @@ class Quickstart:
         )
 
     def harmonize(self) -> Example:
-        """The test picture whose composite is the furthest from its ground truth, whatever became of it."""
+        """Harmonize the test picture whose composite differs most from its ground truth."""
         example = strongest_example(self.real, self.folder / "per-image.parquet", self.folder / "example")
         if not example.harmonized.exists():
             _command(
@@ -165,8 +187,8 @@ class Quickstart:
         return example
 
     def report(self, example: Example) -> None:
-        from pipelines.tracking.runs import experiment_id_of
-        from pipelines.tracking.server import connect, experiment_link
+        """Print the figures and where to look further."""
+        from pipelines.tracking.runs import experiment_id_of  # MLflow
 
         example.write_comparison(self.folder / "comparison.jpg")
         figures = json.loads((self.folder / "figures.json").read_text())["all"]
@@ -177,7 +199,7 @@ class Quickstart:
             f"\n{figures['count']} unseen pictures, composites → harmonized: "
             f"fMSE {composite['fmse']:.1f} → {harmonized['fmse']:.1f}, "
             f"MSE {composite['mse']:.1f} → {harmonized['mse']:.1f} "
-            "(minutes of training claim no quality)\n"
+            "(minutes of training say nothing about quality)\n"
             f"Runs, losses, sample pictures: {page}\n"
             f"One picture (composite, mask, harmonized, ground truth): {self.folder / 'comparison.jpg'}\n"
             f"To use the servers from a shell: source {self.services.environment_file}\n"
@@ -186,7 +208,7 @@ class Quickstart:
         )
 
     def _plan(self, deadline: float) -> dict[str, Any]:
-        """How many steps the run has: fitted to the time left at first, and the same ever after."""
+        """Return the run's steps, chosen at the first start by the time left, and whether it is trained."""
         path = self.folder / "plan.json"
         if not path.exists():
             available = deadline - time.monotonic() - LAST_STEPS_SECONDS
@@ -203,46 +225,19 @@ def _in_splits(lists: tuple[Path, ...]) -> str:
 
 
 def _steps_within(seconds: float) -> int:
-    """How many steps of the small recipe the workers take in a time."""
-    with console.status("Measuring this machine"):
-        each = STEP_OVERHEAD * _seconds_per_update()
+    """Return how many steps to train in a time, within the limits of `STEPS`."""
+    from pipelines.commands.quickstart_steps import steps_within  # torch
+
     least, most = STEPS
-    return max(least, min(most, int(seconds / each)))
-
-
-def _seconds_per_update() -> float:
-    """One update of the networks as each worker makes it: its share of the batch, on one thread."""
-    import torch
-
-    from charmnet.augment import TRAINING_SIZE
-    from charmnet.batch import HarmonizationBatch
-    from charmnet.methods import build_method
-    from charmnet.vocabulary import NUM_CONDITIONS, Domain
-    from pipelines.config.recipes import recipe
-
-    config = recipe("small")
-    rows, size = config.batch_size // WORKERS, TRAINING_SIZE
-    image, mask = torch.zeros(rows, 3, size, size), torch.ones(rows, 1, size, size)
-    styles = torch.full((rows, NUM_CONDITIONS), 1 / NUM_CONDITIONS), torch.zeros(rows, dtype=torch.int64)
-    batches = {
-        Domain.REAL: HarmonizationBatch(image, image, mask),
-        Domain.RENDERED: HarmonizationBatch(image, image, mask, *styles),
-    }
-    method = build_method(config.method.name, **config.method.model_dump())
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    method.update(batches)  # the first is slower
-    started = time.monotonic()
-    method.update(batches)
-    torch.set_num_threads(threads)
-    return time.monotonic() - started
+    with console.status("Measuring this machine"):
+        return max(least, min(most, steps_within(seconds, WORKERS)))
 
 
 def _command(*arguments: str) -> None:
-    """Shows a command of `charmnet` and runs it.
+    """Show a command of `charmnet` and run it.
 
     Raises:
-        QuickstartError: it failed, and has printed why.
+        QuickstartError: the command failed.
     """
     _say(f"\n$ charmnet {shlex.join(arguments)}")
     if cli.main(arguments) != 0:

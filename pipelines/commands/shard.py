@@ -1,13 +1,13 @@
-"""Turn a released data set, or image shards, into parquet shards with a manifest.
+r"""Convert a released data set, or image archives, into parquet shards with a manifest.
 
-  charmnet shard iharmony4 --source s3://bucket/iHarmony4 --list IHD_nonhuman_train.txt \\
+  charmnet shard iharmony4 --source s3://bucket/iHarmony4 --list IHD_nonhuman_train.txt \
                            --list IHD_human_test.txt --dest s3://bucket/real
   charmnet shard rdharmony --source s3://bucket/RdHarmony --dest s3://bucket/rendered
   charmnet shard webdataset --source s3://bucket/tars --in-place
 
-Every picture is checked; what is unfit is named in rejected.jsonl and in the summary. A run that was
-interrupted goes on when it is started again; one that is finished does nothing. Keys and endpoint of the
-store come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL).
+Every picture is checked; rejected ones are listed in rejected.jsonl and in the summary. An interrupted
+command continues when it is started again; a finished one does nothing. Keys and endpoint of the store come
+from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ PROJECT_ORDER = ",".join(condition.name for condition in CaptureCondition)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add a sub-command for each layout."""
     layouts = parser.add_subparsers(dest="released_layout", required=True, metavar="LAYOUT")
 
     def layout(name: str, module: ModuleType, summary: str) -> argparse.ArgumentParser:
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_rendered(rendered)
     rendered.set_defaults(make=_shard_rdharmony)
 
-    archives = layout("webdataset", webdataset, "image shards (.tar) in the WebDataset convention")
+    archives = layout("webdataset", webdataset, "image archives (.tar) in the WebDataset convention")
     _add_common(archives, dest_required=False)
     _add_archives(archives)
     archives.set_defaults(make=_shard_webdataset)
@@ -69,14 +70,14 @@ def _add_rendered(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layout",
         choices=[str(layout) for layout in rdharmony.Layout],
-        help="scenes: store ten pictures and a mask once, composites are made when read; pairs: store "
-        "composites as they are (default: scenes without --list or where the lists hold whole scenes)",
+        help="scenes: store ten pictures and a mask once and make composites when they are read; "
+        "pairs: store the composites (default: scenes without --list or where the lists hold whole scenes)",
     )
     parser.add_argument(
         "--condition-order",
         metavar="A,B,...",
-        help="which condition each released number 1-10 stands for, by name or by the project's number 1-10 "
-        "(default: the project's own order, sunrise_sunset_clear to night)",
+        help="condition of each released number 1-10, by name or by the project's number 1-10 "
+        "(default: the project's order, sunrise_sunset_clear to night)",
     )
 
 
@@ -86,17 +87,28 @@ def _add_archives(parser: argparse.ArgumentParser) -> None:
         "--domain",
         choices=[str(domain) for domain in Domain],
         default=str(Domain.REAL),
-        help="of all samples (default real)",
+        help="domain of all samples (default real)",
     )
-    parser.add_argument("--subset", help="where a sample's JSON names none (default: the source's name)")
-    parser.add_argument("--category", help="where a sample's JSON names none")
     parser.add_argument(
-        "--split", action="append", default=[], help="where a sample's JSON names none; repeat for several"
+        "--subset", help="subset of samples whose JSON names none (default: name of the source)"
+    )
+    parser.add_argument("--category", help="category of samples whose JSON names none")
+    parser.add_argument(
+        "--split",
+        action="append",
+        default=[],
+        help="split of samples whose JSON names none; repeat for several",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises what `build_dataset` raises; 0 when the data set is complete."""
+    """Convert what is missing; return 0 when the data set is complete.
+
+    Raises:
+        ValueError: an option is out of range.
+        DataError: too many rows were rejected, or the destination holds something else.
+        StorageError: a file cannot be read or written.
+    """
     if args.max_size is not None and args.max_size < 1:
         raise ValueError(f"--max-size is {args.max_size}, expected at least 1")
     if not 0 <= args.max_rejected <= 1:
@@ -115,14 +127,14 @@ def _add_common(parser: argparse.ArgumentParser, dest_required: bool = True) -> 
         "--max-size",
         type=int,
         metavar="N",
-        help="shrink pictures once to at most N pixels on the longer side",
+        help="shrink pictures to at most N pixels on the longer side",
     )
     parser.add_argument(
         "--max-rejected",
         type=float,
         default=0.01,
         metavar="SHARE",
-        help="fail above this share (default 0.01)",
+        help="fail if more than this share is rejected (default 0.01)",
     )
     parser.add_argument(
         "--retry-rejected", action="store_true", help="look again at files that an earlier run rejected"
@@ -147,7 +159,7 @@ def _add_lists(parser: argparse.ArgumentParser, required: bool) -> None:
     )
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--category", metavar="NAME", help="category of every picture")
-    group.add_argument("--categories", metavar="FILE", help="lines of path, tab, category")
+    group.add_argument("--categories", metavar="FILE", help="file with lines of path, tab, category")
 
 
 def _shard_iharmony4(args: argparse.Namespace) -> int:
@@ -177,8 +189,8 @@ def _shard_entries(
 ) -> int:
     if args.shard_samples < 1:
         raise ValueError(f"--shard-samples is {args.shard_samples}, expected at least 1")
-    asked = {**data.identity(), "max_size": args.max_size, "shard_samples": args.shard_samples}
-    destination = DatasetBuild(Location.of(args.dest), asked)
+    identity = {**data.identity(), "max_size": args.max_size, "shard_samples": args.shard_samples}
+    destination = DatasetBuild(Location.of(args.dest), identity)
     if (manifest := destination.manifest()) is not None:
         return show_finished(destination, manifest)
     _require_folder(data.source)
@@ -192,7 +204,7 @@ def _shard_entries(
 
 
 def _require_folder(source: Location) -> None:
-    """Before a destination is begun for it: a mistyped source would only be rejected, file by file."""
+    """Refuse a source that does not exist, before every file of its lists is rejected one by one."""
     if source.scheme in ("file", "s3") and not source.exists():  # web servers know no folders
         raise StorageError(f"--source {source}: no such folder; expected one with the released files")
 
@@ -213,8 +225,8 @@ def _shard_webdataset(args: argparse.Namespace) -> int:
     data = webdataset.WebDataset(
         source, Stratum(Domain(args.domain), subset, args.category, tuple(args.split))
     )
-    asked = {**data.identity(), "in_place": args.in_place, "max_size": args.max_size}
-    destination = DatasetBuild(Location.of(args.dest or args.source), asked, among_files=args.in_place)
+    identity = {**data.identity(), "in_place": args.in_place, "max_size": args.max_size}
+    destination = DatasetBuild(Location.of(args.dest or args.source), identity, among_files=args.in_place)
     if (manifest := destination.manifest()) is not None:
         return show_finished(destination, manifest)
     tasks = [

@@ -1,4 +1,4 @@
-"""What the quickstart works on: pictures of its own or the user's, and the one that it shows."""
+"""Data of the quickstart: released layouts to shard, and the picture that it shows at the end."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from charmnet.errors import DataError
 from pipelines.compositing.foregrounds import Folders, find
 from pipelines.compositing.released_layout import compose
 from pipelines.conversion.lists import Categories
+from pipelines.quickstart.photographs import FOREGROUND_RATIO, PHOTOGRAPHS, write_photographs
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 
@@ -25,12 +26,14 @@ COMPARISON_GAP_PIXELS = 8
 
 @dataclass(frozen=True)
 class Pictures:
-    """Data sets in the released layouts.
+    """Folders and lists of data sets in the released layouts.
 
     Attributes:
-        real, rendered: their folders; without a rendered one scenes are to be rendered.
-        train_lists, test_lists: of the real one; at least one each.
-        rendered_lists: none where whole scenes are meant.
+        real: folder of the real domain.
+        rendered: folder of the rendered domain; None where scenes are to be rendered.
+        train_lists: lists of the real domain's training splits; at least one.
+        test_lists: lists of the real domain's test splits; at least one.
+        rendered_lists: lists of the rendered domain; none where its whole scenes are to be used.
     """
 
     real: Path
@@ -42,28 +45,36 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Example:
-    """One picture's files: `harmonized` is where the model's result goes."""
+    """Files of one evaluated picture.
+
+    Attributes:
+        folder: where they are.
+    """
 
     folder: Path
 
     @property
     def composite(self) -> Path:
+        """Composite, JPEG."""
         return self.folder / "composite.jpg"
 
     @property
     def foreground_mask(self) -> Path:
+        """Foreground mask, PNG."""
         return self.folder / "mask.png"
 
     @property
     def ground_truth(self) -> Path:
+        """Ground truth, JPEG."""
         return self.folder / "ground_truth.jpg"
 
     @property
     def harmonized(self) -> Path:
+        """Result of the model, PNG; missing until `charmnet harmonize` wrote it."""
         return self.folder / "harmonized.png"
 
     def write_comparison(self, path: Path) -> None:
-        """Composite, mask, harmonized and ground truth beside each other as a JPEG."""
+        """Write composite, mask, harmonized and ground truth beside each other as a JPEG file."""
         files = (self.composite, self.foreground_mask, self.harmonized, self.ground_truth)
         images = [decode_rgb(file.read_bytes()) for file in files]
         gap = np.full((images[0].shape[0], COMPARISON_GAP_PIXELS, 3), 255, np.uint8)
@@ -72,27 +83,37 @@ class Example:
 
 
 def pictures(folder: Path, real: str | None, rendered: str | None) -> Pictures:
-    """The user's data sets, and where there is no real one the quickstart's own, made once in `folder`.
+    """Return the user's data sets, or photographs of the quickstart where there is no real one.
+
+    Args:
+        folder: where the photographs are written, once.
+        real: folder of the user's real domain.
+        rendered: folder of the user's rendered domain.
 
     Raises:
-        DataError: the user's real data have no lists.
+        DataError: the user's real domain has no lists.
     """
-    real_folder = Path(real).resolve() if real else _made(folder / "photographs", make_photographs)
+    real_folder = Path(real).resolve() if real else _fill_once(folder / "photographs", make_photographs)
     rendered_folder = Path(rendered).resolve() if rendered else None
     return Pictures(
-        real_folder,
-        rendered_folder,
-        _lists(real_folder, "train"),
-        _lists(real_folder, "test"),
-        tuple(sorted(rendered_folder.glob("**/*labeled*.txt"))) if rendered_folder else (),
+        real=real_folder,
+        rendered=rendered_folder,
+        train_lists=_lists(real_folder, "train"),
+        test_lists=_lists(real_folder, "test"),
+        rendered_lists=tuple(sorted(rendered_folder.glob("**/*labeled*.txt"))) if rendered_folder else (),
     )
 
 
 def strongest_example(dataset_uri: str, per_image: Path, folder: Path) -> Example:
-    """Writes the evaluated picture whose composite has the highest MSE, whatever became of it.
+    """Write the files of the evaluated picture whose composite has the highest MSE.
 
     Args:
-        per_image: what `charmnet evaluate --per-image` wrote.
+        dataset_uri: the evaluated data set.
+        per_image: file that `charmnet evaluate --per-image` wrote.
+        folder: where the files go; nothing is done where it exists.
+
+    Raises:
+        DataError: the data set does not hold the picture.
     """
     example = Example(folder)
     if folder.exists():
@@ -101,9 +122,9 @@ def strongest_example(dataset_uri: str, per_image: Path, folder: Path) -> Exampl
     strongest = measured.sort_by([("composite_mse", "descending")])["id"][0]
     dataset = Dataset.open(dataset_uri)
     for shard, group, _ in dataset.manifest.groups():
-        found = dataset.read_row_group(shard, group).filter(pc.field("id") == strongest)
-        if found.num_rows:
-            row = found.to_pylist()[0]
+        matching = dataset.read_row_group(shard, group).filter(pc.field("id") == strongest)
+        if matching.num_rows:
+            row = matching.to_pylist()[0]
             folder.mkdir(parents=True)
             example.composite.write_bytes(row["composite"])
             example.foreground_mask.write_bytes(row["foreground_mask"])
@@ -113,35 +134,33 @@ def strongest_example(dataset_uri: str, per_image: Path, folder: Path) -> Exampl
 
 
 def _lists(folder: Path, word: str) -> tuple[Path, ...]:
-    found = tuple(sorted(path for path in folder.glob("*.txt") if word in path.stem.lower()))
-    if not found:
+    lists = tuple(sorted(path for path in folder.glob("*.txt") if word in path.stem.lower()))
+    if not lists:
         raise DataError(f"{folder}: no list there; expected a file named *{word}*.txt as iHarmony4 has it")
-    return found
+    return lists
 
 
-def _made(folder: Path, make: Callable[[Path], object]) -> Path:
-    """The folder as `make` fills it: once, and whole or not at all."""
+def _fill_once(folder: Path, fill: Callable[[Path], object]) -> Path:
+    """Return a folder that a function fills, once: it exists only when it is complete."""
     if not folder.exists():
         partial = folder.with_name(f"{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        make(partial)
+        fill(partial)
         partial.rename(folder)
     return folder
 
 
 def make_photographs(folder: Path) -> None:
-    """Composites of photographs in iHarmony4's layout, with train.txt and test.txt."""
-    from pipelines.quickstart.photographs import FOREGROUND_RATIO, PHOTOGRAPHS, write_photographs
-
+    """Write composites of photographs in iHarmony4's layout, with train.txt and test.txt."""
     write_photographs(folder)
     photos, masks = folder / "photos", folder / "masks"
     folders = Folders(Location.of(photos), Location.of(masks), foreground_ratio=FOREGROUND_RATIO)
-    found, _ = find(_names(photos), _names(masks), Categories(), test_fraction=0, seed=0)
+    candidates, _ = find(_names(photos), _names(masks), Categories(), test_fraction=0, seed=0)
     split_of = {name: split for split, names in PHOTOGRAPHS.items() for name in names}
     foregrounds = []
-    for foreground in found:
-        photograph = foreground.photo.partition("-")[0]  # views of one photograph are no other photographs
+    for foreground in candidates:
+        photograph = foreground.photo.partition("-")[0]  # all views of a photograph count as one photograph
         foregrounds.append(replace(foreground, photograph=photograph, split=split_of[photograph]))
     compose(folders, foregrounds, COMPOSITES_PER_MASK, Location.of(folder), subset="Photographs")
 

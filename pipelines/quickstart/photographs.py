@@ -1,7 +1,7 @@
-"""Photographs that scikit-image, scikit-learn and Matplotlib carry, and masks of regions in them.
+"""Photographs that scikit-image, scikit-learn and Matplotlib contain, and masks of regions in them.
 
-Regions are found by segmentation, not by hand, for composites to be made with (`charmnet compose-real`).
-They show the machinery on real pictures and are no benchmark.
+Regions are found by segmentation, to make composites with (`charmnet compose-real`). They show the pipeline
+on real pictures and are no benchmark.
 """
 
 from __future__ import annotations
@@ -21,21 +21,25 @@ PHOTOGRAPHS = {
     "test": ("coffee", "flower"),
 }
 
-VIEWS = 5  # crops of each photograph, the first being all of it
-VIEW_SHARE = (0.55, 0.9)  # of the photograph's sides
+VIEWS = 5  # crops of each photograph; the first is the whole of it
+VIEW_SHARE = (0.55, 0.9)  # least and most of the photograph's height and width
 LONG_SIDE_PIXELS = 320
-SEGMENTS = 8  # looked at in each view, for
-REGIONS = 3  # at most
-FOREGROUND_RATIO = (0.03, 0.40)
+SEGMENTS = 8  # largest segments of a view that are tried as regions
+REGIONS = 3  # most regions of a view
+FOREGROUND_RATIO = (0.03, 0.40)  # least and most of the view that a region covers
 
 
 def load_photographs() -> dict[str, UInt8Array]:
-    """[H,W,3] uint8 RGB by name, from the installed packages alone."""
-    import matplotlib
+    """Return photographs, [H,W,3] uint8 RGB, by name; all come from installed packages.
+
+    Raises:
+        ImportError: the extra `quickstart` is not installed.
+    """
+    import matplotlib as mpl
     import skimage.data
     from sklearn.datasets import load_sample_image
 
-    portrait = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    portrait = Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     loaders: dict[str, Callable[[], UInt8Array]] = {
         "astronaut": skimage.data.astronaut,
         "chelsea": skimage.data.chelsea,
@@ -50,7 +54,7 @@ def load_photographs() -> dict[str, UInt8Array]:
 
 
 def write_photographs(folder: Path, seed: int = 0) -> None:
-    """Writes views as `photos/<photograph>-<view>.png`, masks as `masks/<photograph>-<view>_<n>.png`."""
+    """Write views as `photos/<photograph>-<view>.png`, masks as `masks/<photograph>-<view>_<n>.png`."""
     for name in ("photos", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
@@ -82,7 +86,7 @@ def _shrink(image: UInt8Array) -> UInt8Array:
 
 
 def _segment(image: UInt8Array) -> list[UInt8Array]:
-    """Masks of a fitting size: the largest segments, each grown to the object around it."""
+    """Return masks of suitable size, [H,W] of 0 and 1: the largest segments, each grown to its object."""
     from skimage.segmentation import felzenszwalb
 
     labels = felzenszwalb(image, scale=600, sigma=0.8, min_size=image[..., 0].size // 40)
@@ -99,7 +103,7 @@ def _segment(image: UInt8Array) -> list[UInt8Array]:
 
 
 def _grow(image: UInt8Array, segment: UInt8Array) -> UInt8Array:
-    """A segment refined to what its colours and its surroundings' say is one thing."""
+    """Refine a segment to an object by its colours and those of its surroundings (GrabCut)."""
     core, reach = (np.ones((size, size), np.uint8) for size in (9, 41))
     marks = np.full(segment.shape, cv2.GC_BGD, np.uint8)
     marks[cv2.dilate(segment, reach) > 0] = cv2.GC_PR_BGD
@@ -114,7 +118,7 @@ def _grow(image: UInt8Array, segment: UInt8Array) -> UInt8Array:
 
 
 def _largest_part(mask: MaskArray) -> MaskArray:
-    """The largest connected part without its holes and loose ends; empty where nothing is left."""
+    """Return the largest connected part of a mask, its holes filled and thin parts removed; may be empty."""
     from scipy.ndimage import binary_fill_holes
 
     opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)).astype(np.uint8, copy=False)
