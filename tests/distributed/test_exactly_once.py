@@ -22,12 +22,13 @@ from pipelines.chaos.crashing_decoder import mark_to_crash
 from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
 from pipelines.tracking.server import connect
+from tests.fixtures.object_store import ObjectStoreForTests
 from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
 
 
 @pytest.fixture(scope="module")
 def command(
-    s3, ray_cluster: None, tmp_path_factory: pytest.TempPathFactory
+    s3: ObjectStoreForTests, ray_cluster: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., list[str]]]:
     """`charmnet train` of a name on three scenes and 17 pairs: one is cut short, one crashes decoders."""
     data = Location.of(s3.prefix())
@@ -153,7 +154,7 @@ def test_every_sample_counts_once_whatever_dies(
 
 
 def test_a_shard_that_is_gone_ends_the_run_and_is_named_once(
-    s3, ray_cluster: None, capsys: pytest.CaptureFixture[str]
+    s3: ObjectStoreForTests, ray_cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = Location.of(s3.prefix())
     write_dataset(data / "rendered", scene_rows(2, size=(48, 64)), 1)

@@ -17,6 +17,7 @@ from pipelines.runtime.retry import wait_until
 from pipelines.runtime.storage import Location
 from pipelines.tracking.server import connect
 from tests.fixtures.datasets import ShardedDatasets
+from tests.fixtures.object_store import ObjectStoreForTests
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def head(datasets: ShardedDatasets, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_stopping_a_submitted_job_saves_a_checkpoint_and_closes_the_run(
-    datasets: ShardedDatasets, s3, mlflow_server: str, head: str
+    datasets: ShardedDatasets, s3: ObjectStoreForTests, mlflow_server: str, head: str
 ) -> None:
     from ray.job_submission import JobStatus, JobSubmissionClient
 

@@ -24,6 +24,7 @@ from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
+from tests.fixtures.datasets import ShardedDatasets
 
 BATCH = 16
 
@@ -58,7 +59,7 @@ def stream(spec: StreamSpec, workers: int, start: int, stop: int, cpus: float) -
 
 
 @pytest.fixture(scope="module")
-def specs(datasets) -> dict[str, StreamSpec]:
+def specs(datasets: ShardedDatasets) -> dict[str, StreamSpec]:
     train = Selection("split == 'IHD_train'")
     return {
         "real": StreamSpec(Dataset.open(datasets.real), BATCH, seed=5, selection=train, size=32),
@@ -91,7 +92,9 @@ def test_one_execution_follows_another_without_a_step_lost(
 
 @pytest.mark.parametrize("tasks", [1, 7, 62])
 @pytest.mark.parametrize(("batch", "workers"), [(4, 1), (8, 1), (64, 8), (1024, 128)])
-def test_every_task_has_room_to_work_ahead(datasets, batch: int, workers: int, tasks: int) -> None:
+def test_every_task_has_room_to_work_ahead(
+    datasets: ShardedDatasets, batch: int, workers: int, tasks: int
+) -> None:
     """Of a limit on memory Ray Data leaves three quarters to what one operator's tasks make."""
     spec, rows = StreamSpec(Dataset.open(datasets.rendered), batch), lane_rows(batch, workers)
     block_bytes = rows * steps_per_block(batch) * 256 * 256 * 7
@@ -145,7 +148,7 @@ def test_a_block_out_of_order_is_refused(specs: dict[str, StreamSpec]) -> None:
             checked(wrong, specs["real"], step, lane, rows)
 
 
-def test_a_broken_picture_names_its_sample(datasets) -> None:
+def test_a_broken_picture_names_its_sample(datasets: ShardedDatasets) -> None:
     from pipelines.ingest.decode_options import DecodeOptions
     from pipelines.ingest.decoding import decode
     from pipelines.ingest.samples import EncodedSample

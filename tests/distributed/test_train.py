@@ -18,6 +18,7 @@ from pipelines.runtime.storage import Location
 from pipelines.services.local import TrackingServer
 from pipelines.tracking.server import connect
 from tests.fixtures.datasets import ShardedDatasets
+from tests.fixtures.object_store import ObjectStoreForTests
 
 TINY = ("pool_row_groups=2",)
 
@@ -63,7 +64,9 @@ def frail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingS
 
 
 @pytest.fixture(scope="module")
-def command(datasets: ShardedDatasets, s3, frail_server: TrackingServer) -> Callable[..., list[str]]:
+def command(
+    datasets: ShardedDatasets, s3: ObjectStoreForTests, frail_server: TrackingServer
+) -> Callable[..., list[str]]:
     """`charmnet train` of a name; its runs differ in nothing else and share a storage."""
     storage, workers = s3.prefix(), ("--workers", "2")
     validated = ("validate=IHD_test", "--tracking", frail_server.url)
@@ -112,7 +115,7 @@ def test_a_run_that_was_cut_in_two_with_its_server_away_ends_as_one_that_was_not
 
 
 def test_a_run_leaves_what_it_was_made_of(
-    datasets: ShardedDatasets, s3, mlflow_server: str, tmp_path: Path
+    datasets: ShardedDatasets, s3: ObjectStoreForTests, mlflow_server: str, tmp_path: Path
 ) -> None:
     storage, name = s3.prefix(), "first of März"
     more = ("validate=IHD_test", "--tracking", mlflow_server, "--register", "tiny", "schedule=linear")
@@ -148,7 +151,11 @@ def test_a_run_leaves_what_it_was_made_of(
 
 
 def test_idih_trains_on_either_domain_and_warm_starts_charmnet(
-    datasets: ShardedDatasets, s3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    datasets: ShardedDatasets,
+    s3: ObjectStoreForTests,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     none = ("--tracking", "none", "steps=2", "checkpoint_every=0")
     monkeypatch.chdir(tmp_path)
@@ -171,7 +178,7 @@ def test_idih_trains_on_either_domain_and_warm_starts_charmnet(
 
 
 def test_a_run_that_diverges_ends_at_once_names_its_samples_and_saves_nothing(
-    datasets: ShardedDatasets, s3, capsys: pytest.CaptureFixture[str]
+    datasets: ShardedDatasets, s3: ObjectStoreForTests, capsys: pytest.CaptureFixture[str]
 ) -> None:
     storage = s3.prefix()
     more = ("--tracking", "none", "--workers", "2", "learning_rate=1e30", "log_every=1")
@@ -192,7 +199,11 @@ def test_a_run_that_diverges_ends_at_once_names_its_samples_and_saves_nothing(
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_written(
-    datasets: ShardedDatasets, s3, more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    datasets: ShardedDatasets,
+    s3: ObjectStoreForTests,
+    more: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     storage = s3.prefix()
     assert main(arguments(datasets, storage, "run", "--tracking", "none", *more)) == 2

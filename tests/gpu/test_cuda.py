@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def test_a_replay_takes_the_whole_batch_in_the_recorded_shape_alone() -> None:
         replay(on_gpu(0), 0.5)
 
 
-def test_a_checkpoint_of_a_replayed_run_goes_on_like_the_run(tmp_path) -> None:
+def test_a_checkpoint_of_a_replayed_run_goes_on_like_the_run(tmp_path: Path) -> None:
     method = CharmNetMethod(width=8, seed=0).to("cuda")
     replay = CudaGraphUpdate(method)
     for seed in range(UPDATES_BEFORE_RECORDING + 2):

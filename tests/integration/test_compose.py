@@ -10,6 +10,8 @@ from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from tests.factories import make_rdharmony
+from tests.fixtures.datasets import ShardedDatasets
+from tests.fixtures.object_store import ObjectStoreForTests
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -21,7 +23,7 @@ def all_rows(uri: str) -> dict[str, dict]:
 
 
 @pytest.fixture(scope="module")
-def scenes(s3, ray_cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+def scenes(s3: ObjectStoreForTests, ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> str:
     """URI of scene shards: seven scenes in two row groups, without listed pairs."""
     folder, place = tmp_path_factory.mktemp("rdharmony"), f"{s3.prefix()}/scenes"
     make_rdharmony(folder, scenes=7, size=(32, 48), composites=False)
@@ -29,7 +31,9 @@ def scenes(s3, ray_cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     return place
 
 
-def test_pair_shards_hold_exchanges_with_their_labels(scenes: str, s3, tmp_path: Path) -> None:
+def test_pair_shards_hold_exchanges_with_their_labels(
+    scenes: str, s3: ObjectStoreForTests, tmp_path: Path
+) -> None:
     place = f"{s3.prefix()}/pairs"
     command = ["compose", "--source", scenes, "--dest", place, "--pairs", "5"]
     assert main(command) == 0
@@ -55,7 +59,9 @@ def test_pair_shards_hold_exchanges_with_their_labels(scenes: str, s3, tmp_path:
         assert (Dataset.open(again).manifest.digest == digest) is same
 
 
-def test_the_released_layout_goes_round(scenes: str, tmp_path: Path, capsys) -> None:
+def test_the_released_layout_goes_round(
+    scenes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     released, pairs, back = (str(tmp_path / name) for name in ("released", "pairs", "back"))
     command = ["compose", "--source", scenes, "--pairs", "40"]
     assert main([*command, "--dest", pairs]) == 0
@@ -103,14 +109,21 @@ def test_a_run_goes_on_after_its_finished_scenes(scenes: str, tmp_path: Path) ->
         (["--pairs", "1", "--quality", "0"], 2, "--quality is 0"),
     ],
 )
-def test_bad_requests_are_named(scenes: str, tmp_path: Path, capsys, arguments, code, message) -> None:
+def test_bad_requests_are_named(
+    scenes: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
     assert main(["compose", "--source", scenes, "--dest", str(tmp_path / "out"), *arguments]) == code
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_pairs_are_no_scenes_and_a_folder_of_other_things_is_refused(
-    scenes: str, datasets, tmp_path: Path, capsys
+    scenes: str, datasets: ShardedDatasets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["compose", "--source", datasets.real, "--dest", str(tmp_path / "out"), "--pairs", "1"]) == 1
     assert "its rows are pairs; expected scenes" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from pipelines.ingest.window import read_window
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from tests.factories import foreground
+from tests.fixtures.object_store import ObjectStoreForTests
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -71,7 +72,7 @@ def rejected_of(uri: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def made(s3, folder: Path) -> tuple[str, str]:
+def made(s3: ObjectStoreForTests, folder: Path) -> tuple[str, str]:
     """(source, destination) of a data set made in the store."""
     place = s3.prefix()
     Location.of(f"{place}/own").upload_folder(folder)
@@ -102,7 +103,9 @@ def test_all_of_a_photograph_is_in_one_split(made: tuple[str, str]) -> None:
     assert sum(names == {"test"} for names in splits.values()) == 1
 
 
-def test_masks_that_give_nothing_are_named_and_limited(made: tuple[str, str], tmp_path: Path, capsys) -> None:
+def test_masks_that_give_nothing_are_named_and_limited(
+    made: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source, destination = made
     reasons = rejected_of(destination)
     assert "foreground ratio: 0.0001" in reasons["coffee_7.png"]
@@ -125,7 +128,7 @@ def test_masks_that_give_nothing_are_named_and_limited(made: tuple[str, str], tm
 
 
 def test_the_seed_gives_the_bytes_wherever_a_run_was_cut_off(
-    made: tuple[str, str], folder: Path, tmp_path: Path, capsys
+    made: tuple[str, str], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Stopped after measuring, and gone on with: the same as made in one go."""
     source, destination = made
@@ -153,7 +156,9 @@ def test_the_seed_gives_the_bytes_wherever_a_run_was_cut_off(
     assert Dataset.open(str(tmp_path / "other")).manifest.digest != digest
 
 
-def test_the_released_layout_is_what_shard_reads(made: tuple[str, str], tmp_path: Path, capsys) -> None:
+def test_the_released_layout_is_what_shard_reads(
+    made: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source, destination = made
     released = tmp_path / "released"
     asked = command(source, str(released), "--layout", "released", "--shard-samples", "6")
@@ -179,7 +184,7 @@ def test_what_is_made_can_be_trained_on(made: tuple[str, str]) -> None:
     assert blocks[0]["composite"].shape == (4, 64, 64, 3)
 
 
-def test_wrong_requests_are_refused(folder: Path, tmp_path: Path, capsys) -> None:
+def test_wrong_requests_are_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     destination = str(tmp_path / "out")
     for more, message in {
         ("--per-mask", "0"): "--per-mask is 0",

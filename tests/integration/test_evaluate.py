@@ -25,10 +25,11 @@ from pipelines.tracking import RunIdentity, open_tracker
 from pipelines.tracking.logged_models import log_model
 from tests.factories import make_iharmony4, photograph
 from tests.fixtures.datasets import ShardedDatasets
+from tests.fixtures.object_store import ObjectStoreForTests
 
 
 @pytest.fixture(scope="module")
-def model(s3, tmp_path_factory: pytest.TempPathFactory) -> str:
+def model(s3: ObjectStoreForTests, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A training run's folder in the store with one checkpoint."""
     folder = tmp_path_factory.mktemp("run")
     method = CharmNetMethod(width=8, attention_bias=1.0, seed=0)
@@ -39,7 +40,12 @@ def model(s3, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_figures_are_those_of_one_process_with_every_image_once(
-    model: str, datasets: ShardedDatasets, mlflow_server: str, tmp_path: Path, monkeypatch, capsys
+    model: str,
+    datasets: ShardedDatasets,
+    mlflow_server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("CHARMNET_STATE", str(tmp_path / "state"))
     where = ["--json", str(tmp_path / "figures.json"), "--per-image", f"{model}/figures.parquet"]
@@ -80,7 +86,7 @@ def test_figures_are_those_of_one_process_with_every_image_once(
 
 
 def test_a_registered_model_is_evaluated_by_its_name(
-    model: str, datasets: ShardedDatasets, mlflow_server: str, tmp_path: Path, monkeypatch
+    model: str, datasets: ShardedDatasets, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHARMNET_STATE", str(tmp_path / "state"))
     identity = RunIdentity(experiment="registered", run_key="key", run_name="training")
@@ -110,7 +116,11 @@ def test_scenes_are_evaluated_as_all_their_ordered_pairs(model: str, datasets: S
 
 
 def test_figures_that_are_not_defined_are_null_and_counted_and_need_no_mlflow(
-    model: str, ray_cluster, tmp_path: Path, monkeypatch, capsys
+    model: str,
+    ray_cluster: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("CHARMNET_STATE", str(tmp_path / "state"))
     monkeypatch.setattr(pipelines.commands.evaluate, "_TRACKING_SECONDS", 1.0)
@@ -141,7 +151,9 @@ def test_figures_that_are_not_defined_are_null_and_counted_and_need_no_mlflow(
     assert {path.name for path in out.parent.iterdir()} == {"figures.json"}
 
 
-def test_bad_input_ends_with_a_message(model: str, datasets: ShardedDatasets, tmp_path: Path, capsys) -> None:
+def test_bad_input_ends_with_a_message(
+    model: str, datasets: ShardedDatasets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     untracked = ["--tracking", "none"]
     nothing = ["--select", "split == 'IHD_human_test'"]
     assert main(["evaluate", "--model", model, "--data", datasets.real, *nothing, *untracked]) == 2

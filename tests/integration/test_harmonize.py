@@ -12,6 +12,7 @@ from charmnet.weights import save_checkpoint
 from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
 from tests.factories import foreground, make_iharmony4, photograph
+from tests.fixtures.object_store import ObjectStoreForTests
 
 
 def checkpoint(folder: Path, seed: int = 0) -> str:
@@ -39,7 +40,7 @@ def test_one_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_bucket_goes_on_where_it_stopped_and_tells_what_failed(
-    s3, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    s3: ObjectStoreForTests, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_iharmony4(tmp_path / "in", photographs=3)
     hcoco = tmp_path / "in" / "HCOCO"

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -30,7 +30,7 @@ sys.exit(cli.main(["quickstart", *sys.argv[1:]]))
 
 
 @pytest.fixture
-def services(tmp_path: Path):
+def services(tmp_path: Path) -> Iterator[Services]:
     services = Services(tmp_path / "state")
     yield services
     services.stop()

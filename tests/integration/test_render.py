@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from pipelines.shards.rows import Row
 from pipelines.shards.schema import RowKind
 from pipelines.shards.writer import WrittenShard, write_parquet
 from tests.fixtures.lost_worker import LosingItsWorker
+from tests.fixtures.object_store import ObjectStoreForTests
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -53,7 +55,7 @@ class KeptRow:
 
 
 @pytest.fixture(scope="module")
-def rendered(s3, ray_cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+def rendered(s3: ObjectStoreForTests, ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> str:
     """URI of a park and a room with a person in each; sheet.png beside it."""
     place = s3.prefix()
     sheet = f"{place}/sheet.png"
@@ -97,7 +99,9 @@ def test_the_same_view_is_the_same_bytes_alone_and_among_others(rendered: str, t
         assert row == rows_of(rendered)[view.id]
 
 
-def test_a_run_goes_on_after_what_is_finished(rendered: str, tmp_path: Path, capsys) -> None:
+def test_a_run_goes_on_after_what_is_finished(
+    rendered: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     expected = rows_of(rendered)
     destination = DatasetBuild(Location.of(tmp_path / "out"), Dataset.open(rendered).manifest.source)
     destination.start()
@@ -151,7 +155,7 @@ def test_meshes_of_ones_own_are_rendered(tmp_path: Path) -> None:
     assert asset.heights == pytest.approx((1.2, 1.2))
 
 
-def test_a_foreground_that_cannot_be_fit_is_rejected_by_name(monkeypatch) -> None:
+def test_a_foreground_that_cannot_be_fit_is_rejected_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     from pipelines.rendering import job
 
     monkeypatch.setattr(job, "foreground_coverage", lambda *_: 0.7)
@@ -188,7 +192,9 @@ def no_mesh(path: Path) -> None:
         (no_mesh, "cannot be read"),
     ],
 )
-def test_unfit_meshes_are_named_before_anything_is_made(tmp_path: Path, capsys, write, message) -> None:
+def test_unfit_meshes_are_named_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], write: Callable[[Path], None], message: str
+) -> None:
     (tmp_path / "assets/dog").mkdir(parents=True)
     write(tmp_path / "assets/dog/broken.ply")
     command = ["render", "--category", "dog", "--assets", str(tmp_path / "assets"), "--scenes", "1"]
@@ -215,14 +221,18 @@ def test_unfit_meshes_are_named_before_anything_is_made(tmp_path: Path, capsys, 
         (["--conditions", "nowhere.toml"], 1, "nowhere.toml"),
     ],
 )
-def test_bad_requests_are_named(tmp_path: Path, capsys, arguments, code, message) -> None:
+def test_bad_requests_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
     command = ["render", "--scenes", "1", "--dest", str(tmp_path / "out"), *arguments]
     assert main(command) == code
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_gpu_that_the_cluster_lacks_is_not_waited_for(ray_cluster, tmp_path: Path, capsys) -> None:
+def test_a_gpu_that_the_cluster_lacks_is_not_waited_for(
+    ray_cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import ray
 
     if ray.cluster_resources().get("GPU"):
@@ -233,7 +243,9 @@ def test_a_gpu_that_the_cluster_lacks_is_not_waited_for(ray_cluster, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_llvm_is_named(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_llvm_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DRJIT_LIBLLVM_PATH", str(tmp_path / "none.so"))
     command = ["render", "--scenes", "1", "--dest", str(tmp_path / "out"), "--variant", "llvm_ad_rgb"]
     assert main(command) == 1
@@ -241,14 +253,16 @@ def test_a_missing_llvm_is_named(tmp_path: Path, capsys, monkeypatch: pytest.Mon
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, capsys) -> None:
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     assert main(["render", "--scenes", "1", "--dest", str(tmp_path), *SIZE]) == 1
     assert "thesis.tex" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_missing_extra_is_named(monkeypatch, tmp_path: Path, capsys) -> None:
+def test_a_missing_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import pipelines.commands.render
 
     monkeypatch.setattr(pipelines.commands.render, "EXTRA_PACKAGES", ("mitsuba", "no_such_package"))

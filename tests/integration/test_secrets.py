@@ -24,6 +24,7 @@ from pipelines.runtime.storage import Location
 from tests.factories import make_rdharmony
 from tests.fixtures.authenticated_mlflow import ROOT, AuthenticatedServer
 from tests.fixtures.datasets import ShardedDatasets
+from tests.fixtures.object_store import ObjectStoreForTests
 
 WORK = """
 import json, os, sys
@@ -100,7 +101,7 @@ def spellings(secret: str) -> set[bytes]:
 
 @pytest.mark.timeout(660)  # it starts a cluster and a run: a minute alone, five beside three busy programs
 def test_no_secret_in_anything_that_is_left_behind(
-    s3,
+    s3: ObjectStoreForTests,
     datasets: ShardedDatasets,
     authenticated_server: AuthenticatedServer,
     tmp_path: Path,

@@ -19,10 +19,11 @@ from pipelines.runtime.paths import state_folder
 from pipelines.runtime.storage import Location
 from pipelines.services.local import ObjectStore, TrackingServer
 from pipelines.services.service import LOOPBACK
+from tests.fixtures.object_store import ObjectStoreForTests
 
 
 @pytest.fixture(scope="module")
-def store(s3) -> ObjectStore:
+def store(s3: ObjectStoreForTests) -> ObjectStore:
     return s3.service
 
 
@@ -125,7 +126,7 @@ def test_state_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, t
     assert state_folder() == tmp_path / "own"
 
 
-def test_every_prefix_of_the_shared_store_is_fresh(s3) -> None:
+def test_every_prefix_of_the_shared_store_is_fresh(s3: ObjectStoreForTests) -> None:
     place = Location.of(s3.prefix())
     (place / "a/b.txt").write_bytes(b"x")
     assert place.walk_files() == ["a/b.txt"]

@@ -14,6 +14,7 @@ from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from tests.factories import make_iharmony4, make_rdharmony
+from tests.fixtures.object_store import ObjectStoreForTests
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -169,7 +170,9 @@ def test_an_empty_source_leaves_no_files(tmp_path: Path, capsys: pytest.CaptureF
         assert [path for path in destination.rglob("*") if path.is_file()] == []
 
 
-def test_scenes_and_pairs_from_a_bucket_to_a_bucket(s3, tmp_path: Path, capsys) -> None:
+def test_scenes_and_pairs_from_a_bucket_to_a_bucket(
+    s3: ObjectStoreForTests, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_rdharmony(tmp_path / "rdharmony", scenes=2)
     place = s3.prefix()
     Location.of(f"{place}/source").upload_folder(tmp_path / "rdharmony")
@@ -229,7 +232,9 @@ def with_masks_decoded(rows: dict[str, dict]) -> dict[str, dict]:
     }
 
 
-def test_archives_in_place_are_the_same_data_set_as_their_parquet(s3, tmp_path: Path, capsys) -> None:
+def test_archives_in_place_are_the_same_data_set_as_their_parquet(
+    s3: ObjectStoreForTests, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     lists = make_iharmony4(tmp_path / "source", photographs=4)
     for number, (split, lines) in enumerate(lists.items()):
         with tarfile.open(tmp_path / f"{number}.tar", "w") as tar:

@@ -98,7 +98,9 @@ def run(tmp_path: Path) -> Run:
     return Run(Location.of(tmp_path))
 
 
-def test_a_history_of_several_attempts_holds(run: Run, tmp_path: Path, capsys) -> None:
+def test_a_history_of_several_attempts_holds(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run.attempt(1, None, 0, 7, saved=5, workers=1)  # steps 6 and 7 were lost
     run.attempt(2, 1, 5, 5, saved=0, workers=2)  # died before it did anything
     run.attempt(3, 1, 5, STEPS, saved=STEPS, workers=2)
@@ -158,7 +160,13 @@ def without_a_step(rows: Rows) -> Rows:
     ],
 )
 def test_what_is_wrong_in_a_log_is_named(
-    run: Run, tmp_path: Path, capsys, change: Callable[[Rows], Rows], domain: int, figures: dict, message: str
+    run: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[Rows], Rows],
+    domain: int,
+    figures: dict,
+    message: str,
 ) -> None:
     run.attempt(1, None, 0, STEPS, saved=STEPS, workers=1)
     run.rewrite("000001-000-000000001.parquet", change)
@@ -168,14 +176,16 @@ def test_what_is_wrong_in_a_log_is_named(
     assert message in capsys.readouterr().out
 
 
-def test_a_lost_log_of_one_worker_is_missed(run: Run, tmp_path: Path, capsys) -> None:
+def test_a_lost_log_of_one_worker_is_missed(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run.attempt(1, None, 0, STEPS, saved=STEPS, workers=2)
     (run.folder / "audit/000001-001-000000001.parquet").delete()
     assert run.audit(tmp_path)[0] == 1
     assert "step 1: 2 samples logged, expected 4, at places [0, 1]" in capsys.readouterr().out
 
 
-def test_a_chain_that_is_broken_is_refused(run: Run, capsys) -> None:
+def test_a_chain_that_is_broken_is_refused(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.attempt(2, 1, 5, STEPS, saved=STEPS, workers=1)
     assert main(["audit", str(run.folder)]) == 1
     assert "the checkpoint of step 5 says attempt 1" in capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from charmnet.errors import DataError
@@ -11,7 +13,7 @@ from pipelines.conversion.lists import Categories
 PHOTOS = ["a.jpg", "a_1.PNG", "street/b.jpeg", "notes.txt"]
 
 
-def names(masks: list[str], **more) -> dict[str, tuple[str, str]]:
+def names(masks: list[str], **more: Any) -> dict[str, tuple[str, str]]:
     foregrounds, _ = find(PHOTOS, masks, more.pop("categories", Categories()), test_fraction=0.0, seed=0)
     return {foreground.mask: (foreground.name, foreground.photo) for foreground in foregrounds}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from charmnet.vocabulary import Domain
@@ -14,7 +16,7 @@ from pipelines.shards.schema import RowKind
 
 
 def test_rejections_are_named_and_many_are_counted_by_kind(
-    tmp_path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reasons = [f"list.txt line {n}: a style label that sums to 0.{n}, expected 1" for n in range(1, 900)]
     reasons += [f"composite: missing: no file SHuman/composite_images/{n}.jpg" for n in range(50)]

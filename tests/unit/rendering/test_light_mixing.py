@@ -89,7 +89,7 @@ def test_clouds_are_no_finer_at_the_horizon_than_a_picture_shows() -> None:
     assert np.median(jumps) < 0.5
 
 
-def test_conditions_are_mixed_of_few_sources(lightings) -> None:
+def test_conditions_are_mixed_of_few_sources(lightings: dict[CaptureCondition, Lighting]) -> None:
     mixes = {condition: mix(SCENE, lighting) for condition, lighting in lightings.items()}
     sources = {source for one in mixes.values() for source in one.weights}
     assert len([source for source in sources if isinstance(source, Sun)]) == 3
@@ -104,7 +104,9 @@ def test_conditions_are_mixed_of_few_sources(lightings) -> None:
 
 
 @pytest.mark.parametrize(("azimuth", "expected"), [(0, (0, -1)), (90, (1, 0)), (180, (0, 1)), (-90, (-1, 0))])
-def test_the_sun_stands_where_its_azimuth_says(lightings, azimuth: float, expected) -> None:
+def test_the_sun_stands_where_its_azimuth_says(
+    lightings: dict[CaptureCondition, Lighting], azimuth: float, expected: tuple[int, int]
+) -> None:
     """The camera looks along +y: 0 is behind it, 90 to its right."""
     noon = replace(lightings[CaptureCondition.NOON_CLEAR], sun_azimuth_degrees=azimuth)
     x, y, z = mix(SCENE, noon).sun_direction
@@ -112,7 +114,9 @@ def test_the_sun_stands_where_its_azimuth_says(lightings, azimuth: float, expect
     assert math.degrees(math.asin(z)) == pytest.approx(noon.sun_elevation_degrees)
 
 
-def test_the_sky_picture_has_the_sun_where_it_shines_from(lightings) -> None:
+def test_the_sky_picture_has_the_sun_where_it_shines_from(
+    lightings: dict[CaptureCondition, Lighting],
+) -> None:
     noon = replace(lightings[CaptureCondition.NOON_CLEAR], sun=1.0)
     one = mix(SCENE, noon)
     away = np.cross(one.sun_direction, [0, 0, 1])
@@ -123,7 +127,9 @@ def test_the_sky_picture_has_the_sun_where_it_shines_from(lightings) -> None:
     assert clear[2] > clear[0]
 
 
-def test_noon_clouds_are_brighter_than_the_blue_between_them(lightings) -> None:
+def test_noon_clouds_are_brighter_than_the_blue_between_them(
+    lightings: dict[CaptureCondition, Lighting],
+) -> None:
     partly = lightings[CaptureCondition.NOON_PARTLY_CLOUDY]
     rays = sky.directions((64, 64))[20:50]
     picture = sky_picture(rays, mix(SCENE, partly), partly)

@@ -21,10 +21,11 @@ from pipelines.rendering.mitsuba_renderer import RenderedView, foreground_covera
 GREY = Material((0.5, 0.5, 0.5))
 CAMERA = Camera((0, -8, 3), (0, 0, 0.5), 50)
 LAMP = Lamp((1.2, -0.5, 2.5), 0.1, (9, 8, 5))
+Vector = tuple[float, float, float]
 Lightings = dict[CaptureCondition, Lighting]
 
 
-def a_box(role: Role, size, at, color=(0.5, 0.5, 0.5)) -> Thing:
+def a_box(role: Role, size: Vector, at: Vector, color: Vector = (0.5, 0.5, 0.5)) -> Thing:
     return Thing("box", role, (Part(Box(size), Material(color)),), Pose(at))
 
 

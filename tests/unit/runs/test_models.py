@@ -30,7 +30,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_is_its_best_checkpoint_else_its_latest(run_folder):
+def test_a_run_is_its_best_checkpoint_else_its_latest(run_folder: Path) -> None:
     best = run_folder / "best.json"
     assert same(load_model(str(run_folder)), method_of(10))
     best.write_text('{"checkpoint": "best/checkpoint-000000007", "step": 7}')
@@ -40,13 +40,13 @@ def test_a_run_is_its_best_checkpoint_else_its_latest(run_folder):
         best.unlink()
 
 
-def test_a_checkpoint_is_itself(run_folder):
+def test_a_checkpoint_is_itself(run_folder: Path) -> None:
     folder = run_folder / "checkpoint-000000005"
     assert checkpoint_of(str(folder)) == Location.of(folder)
     assert same(load_model(str(folder)), method_of(5))
 
 
-def test_what_is_wrong_with_a_remote_model_is_told_of_its_own_place(run_folder, tmp_path):
+def test_what_is_wrong_with_a_remote_model_is_told_of_its_own_place(run_folder: Path, tmp_path: Path) -> None:
     remote = Location.of(f"local://{tmp_path}/checkpoint-000000005")  # fetched like one of a bucket
     shutil.copytree(run_folder / remote.name, tmp_path / remote.name)
     assert same(load_model(str(remote)), method_of(5))
@@ -58,7 +58,7 @@ def test_what_is_wrong_with_a_remote_model_is_told_of_its_own_place(run_folder, 
         load_model(str(remote.parent), inference_only=True)
 
 
-def test_released_files_are_named_by_folder_prefix_or_file(tmp_path):
+def test_released_files_are_named_by_folder_prefix_or_file(tmp_path: Path) -> None:
     save_released(method_of(1), tmp_path, "latest")
     save_released(method_of(2), tmp_path, "21")
     assert same(load_model(str(tmp_path)), method_of(1))
@@ -71,13 +71,13 @@ def test_released_files_are_named_by_folder_prefix_or_file(tmp_path):
         load_model(str(tmp_path / "20"))
 
 
-def test_what_holds_no_model_is_refused(tmp_path):
+def test_what_holds_no_model_is_refused(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(StorageError, match="no model there"):
             load_model(str(place))
 
 
-def test_to_harmonize_the_released_generator_is_enough(tmp_path):
+def test_to_harmonize_the_released_generator_is_enough(tmp_path: Path) -> None:
     save_released(method_of(1), tmp_path)
     for name in ("D", "SC1", "SC2"):
         (tmp_path / f"latest_net_{name}.pth").unlink()
@@ -90,7 +90,7 @@ def test_to_harmonize_the_released_generator_is_enough(tmp_path):
         load_model(str(tmp_path), inference_only=True)
 
 
-def test_another_pth_file_is_idih(tmp_path):
+def test_another_pth_file_is_idih(tmp_path: Path) -> None:
     method = IDIHMethod(width=8, seed=3)
     torch.save(method.released_state_dict(), tmp_path / "idih256.pth")
     assert same(load_model(str(tmp_path / "idih256.pth")), method)

@@ -11,7 +11,7 @@ from charmnet.errors import StorageError
 from pipelines.runtime.storage import Location, MissingError
 
 
-def test_a_plain_path_becomes_absolute(tmp_path, monkeypatch) -> None:
+def test_a_plain_path_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     place = Location.of("data/real")
     assert place.uri == f"file://{tmp_path}/data/real"
@@ -56,7 +56,7 @@ def test_what_is_no_place_is_refused(written: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["epoch#1", "50%20", "what?", "with blank", "data:v1", "file:x"])
-def test_odd_names_are_taken_as_they_are(tmp_path, monkeypatch, name: str) -> None:
+def test_odd_names_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     place = Location.of(name)
     assert (place.local_path, place.name, place.parent) == (tmp_path / name, name, Location.of(tmp_path))
@@ -84,7 +84,7 @@ def test_what_is_accepted_stays_beneath(name: str) -> None:
     assert os.path.normpath(str(place.local_path)).startswith(folder)
 
 
-def test_bytes_ranges_and_json(tmp_path) -> None:
+def test_bytes_ranges_and_json(tmp_path: Path) -> None:
     place = Location.of(tmp_path) / "a/b.bin"
     assert not place.exists()
     place.write_bytes(b"0123456789")
@@ -103,7 +103,7 @@ def test_bytes_ranges_and_json(tmp_path) -> None:
     place.delete()
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = Location.of(tmp_path) / "manifest.json"
     place.write_bytes(b"old")
 
@@ -118,7 +118,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
     assert place.read_bytes() == b"old"
 
 
-def test_errors_name_the_place(tmp_path) -> None:
+def test_errors_name_the_place(tmp_path: Path) -> None:
     missing = Location.of(tmp_path) / "none"
     for call in (missing.read_bytes, missing.size_bytes, missing.read_json):
         with pytest.raises(MissingError, match=r"none: no such file"):
@@ -137,7 +137,7 @@ def test_errors_name_the_place(tmp_path) -> None:
         Location.of("nosuch://x/y").exists()
 
 
-def test_pickles_without_secrets(monkeypatch) -> None:
+def test_pickles_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden-secret")
     data = pickle.dumps(Location.of("s3://bucket/x"))
     assert b"hidden-secret" not in data
@@ -145,7 +145,7 @@ def test_pickles_without_secrets(monkeypatch) -> None:
 
 
 @pytest.mark.servers
-def test_a_store_that_does_not_answer_is_named(monkeypatch) -> None:
+def test_a_store_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden-secret")
@@ -160,7 +160,7 @@ def test_a_store_that_does_not_answer_is_named(monkeypatch) -> None:
         Location.of("s3://bucket/x").exists()
 
 
-def test_folders_travel(tmp_path) -> None:
+def test_folders_travel(tmp_path: Path) -> None:
     (tmp_path / "from/sub").mkdir(parents=True)
     (tmp_path / "from/a.txt").write_text("a")
     (tmp_path / "from/sub/b.txt").write_text("b")

@@ -1,6 +1,7 @@
 import copy
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -147,7 +148,7 @@ def test_a_missing_field_is_named(name: str) -> None:
         Manifest.from_json(value)
 
 
-def test_a_saved_manifest_is_loaded_again(tmp_path) -> None:
+def test_a_saved_manifest_is_loaded_again(tmp_path: Path) -> None:
     folder = Location.of(tmp_path / "data")
     _manifest().save(folder)
     assert Manifest.load(folder) == _manifest()

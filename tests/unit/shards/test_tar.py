@@ -2,6 +2,7 @@ import contextlib
 import io
 import json
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,7 +150,7 @@ def test_noise_is_a_data_error_and_nothing_else(noise: bytes, at: int) -> None:
             list(tar_samples(HashingReader(io.BytesIO(data))))
 
 
-def test_in_place_ranges_read_back_what_was_indexed(tmp_path) -> None:
+def test_in_place_ranges_read_back_what_was_indexed(tmp_path: Path) -> None:
     members = [sample(f"{n:03d}", {"category": "car" if n % 2 else None}) for n in range(150)]
     members[70] = members[70][:2]  # unfit: no ground truth
     data = archive(*(m for group in members for m in group))

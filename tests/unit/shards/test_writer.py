@@ -1,5 +1,6 @@
 import contextlib
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -46,7 +47,7 @@ def written_dataset(folder: Location, rows: list[Row | Rejection], kind: RowKind
     return Dataset.open(folder)
 
 
-def test_rows_come_back_in_groups_with_their_checksum(tmp_path) -> None:
+def test_rows_come_back_in_groups_with_their_checksum(tmp_path: Path) -> None:
     rows = [pair(n, "train" if n < 100 else "test") for n in range(150)]
     dataset = written_dataset(Location.of(tmp_path), rows)
     shard = dataset.manifest.shards[0]
@@ -60,7 +61,7 @@ def test_rows_come_back_in_groups_with_their_checksum(tmp_path) -> None:
     assert all(run_check(dataset, check) == [] for check in checks_of(dataset))
 
 
-def test_scenes_count_one_sample_for_each_ground_truth(tmp_path) -> None:
+def test_scenes_count_one_sample_for_each_ground_truth(tmp_path: Path) -> None:
     dataset = written_dataset(
         Location.of(tmp_path), [*(scene(n) for n in range(7)), scene(7, conditions=3)], RowKind.SCENE
     )
@@ -73,7 +74,7 @@ def test_scenes_count_one_sample_for_each_ground_truth(tmp_path) -> None:
     assert rows[1]["pairs"][0]["composite_style"] == [0.75, 0.25, *[0.0] * 8]
 
 
-def test_a_row_group_is_bounded_in_bytes(tmp_path) -> None:
+def test_a_row_group_is_bounded_in_bytes(tmp_path: Path) -> None:
     heavy = [{**pair(n), "composite": bytes(9 << 20)} for n in range(5)]
     dataset = written_dataset(Location.of(tmp_path), heavy)
     assert [group.rows for group in dataset.manifest.shards[0].row_groups] == [3, 2]
@@ -83,7 +84,7 @@ def test_a_row_group_is_bounded_in_bytes(tmp_path) -> None:
     assert bytes_of(heavy[0]) <= ROW_GROUP_BYTES
 
 
-def test_rejections_are_kept_and_without_rows_no_file_is_written(tmp_path) -> None:
+def test_rejections_are_kept_and_without_rows_no_file_is_written(tmp_path: Path) -> None:
     rejection = Rejection("x", "x.jpg", "broken")
     folder = Location.of(tmp_path)
     part = write_parquet(folder, "a.parquet", RowKind.PAIR, Domain.REAL, [rejection, pair(1), rejection])
@@ -92,7 +93,7 @@ def test_rejections_are_kept_and_without_rows_no_file_is_written(tmp_path) -> No
     assert (part.manifest.shards, (tmp_path / "b.parquet").exists()) == ((), False)
 
 
-def test_reading_and_verifying_detect_a_flipped_bit(tmp_path) -> None:
+def test_reading_and_verifying_detect_a_flipped_bit(tmp_path: Path) -> None:
     dataset = written_dataset(Location.of(tmp_path), [pair(n) for n in range(3)])
     path = tmp_path / "part-00000.parquet"
     data = bytearray(path.read_bytes())
@@ -105,7 +106,7 @@ def test_reading_and_verifying_detect_a_flipped_bit(tmp_path) -> None:
     assert "sha256" in failures[0].reason
 
 
-def test_a_broken_shard_is_named_with_a_remedy(tmp_path) -> None:
+def test_a_broken_shard_is_named_with_a_remedy(tmp_path: Path) -> None:
     dataset = written_dataset(Location.of(tmp_path), [pair(n) for n in range(3)])
     path = tmp_path / "part-00000.parquet"
     data = path.read_bytes()
@@ -122,7 +123,7 @@ def test_a_broken_shard_is_named_with_a_remedy(tmp_path) -> None:
     assert "no such file" in run_check(dataset, checks_of(dataset)[0])[0].reason
 
 
-def test_a_flipped_bit_in_the_footer_names_the_shard(tmp_path) -> None:
+def test_a_flipped_bit_in_the_footer_names_the_shard(tmp_path: Path) -> None:
     dataset = written_dataset(Location.of(tmp_path), [pair(n) for n in range(3)])
     path = tmp_path / "part-00000.parquet"
     data = path.read_bytes()
@@ -136,13 +137,13 @@ def test_a_flipped_bit_in_the_footer_names_the_shard(tmp_path) -> None:
                 read().to_pylist()
 
 
-def test_duplicate_ids_are_found(tmp_path) -> None:
+def test_duplicate_ids_are_found(tmp_path: Path) -> None:
     dataset = written_dataset(Location.of(tmp_path), [pair(n % 65) for n in range(66)])
     failures = duplicate_ids(dataset)
     assert [(failure.id, failure.shard) for failure in failures] == [("HCOCO/c0_1_1", "part-00000.parquet")]
 
 
-def test_verifying_finds_bad_rows_with_a_right_checksum(tmp_path) -> None:
+def test_verifying_finds_bad_rows_with_a_right_checksum(tmp_path: Path) -> None:
     wrong_height = {**pair(0), "height": 65}
     wrong_ratio = {**pair(1), "foreground_ratio": 0.9}
     cut = {**pair(2), "ground_truth": IMAGE[: len(IMAGE) // 2]}
