@@ -18,12 +18,12 @@ os.environ.update(
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
-pytest_plugins = [
-    "tests.fixtures.authenticated_mlflow",
+pytest_plugins = [  # each after those that it imports
+    "tests.fixtures.object_store",
     "tests.fixtures.cluster",
     "tests.fixtures.datasets",
     "tests.fixtures.mlflow",
-    "tests.fixtures.object_store",
+    "tests.fixtures.authenticated_mlflow",
 ]
 
 

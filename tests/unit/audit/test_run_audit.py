@@ -214,7 +214,9 @@ def test_the_audit_of_a_union_and_of_a_subset_holds(tmp_path: Path) -> None:
     assert (rendered["samples"], rendered["epochs"], rendered["rows"]) == (7, 8, STEPS * BATCH)
 
 
-def test_a_union_in_another_order_is_another_data_set(tmp_path: Path, capsys) -> None:
+def test_a_union_in_another_order_is_another_data_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = Run(Location.of(tmp_path), real_union=True)
     first, *others = run.datasets[Domain.REAL].members
     run.datasets[Domain.REAL] = DatasetUnion((*others, first), Domain.REAL)
