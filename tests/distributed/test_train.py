@@ -129,7 +129,7 @@ def test_a_run_leaves_what_it_was_made_of(
     assert run.data.tags["ray_job_id"]
     assert {entry.dataset.name for entry in run.inputs.dataset_inputs} == {"real", "rendered"}
     files = {file.path for file in client.list_artifacts(run.info.run_id, "config")}
-    assert files == {"config/config.json", "config/environment.json"}
+    assert files == {"config/config.json", "config/config.toml", "config/environment.json"}
     assert client.list_artifacts(run.info.run_id, "images")
     assert client.get_model_version_by_alias("tiny", "best").version == "1"
 
