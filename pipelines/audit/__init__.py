@@ -1,0 +1,1 @@
+"""Audit: comparison of what a run's workers logged with the plan."""

@@ -162,7 +162,7 @@ class DomainAudit:
         """Check that each is the plan's substitute for a sample that the run's quarantine names."""
         self._report.substitutes += len(rows)
         for row in rows.to_pylist():
-            claim = f"step {row['step']}: {row['id']} stands for {row['substitute_for']}"
+            claim = f"step {row['step']}: {row['id']} replaces {row['substitute_for']}"
             if not self._is_planned(row):
                 self._report.add_differences(1, [f"{claim}, which is not what the plan says"])
             if row["substitute_for"] not in self._quarantined:

@@ -20,7 +20,8 @@ import psutil
 from charmnet.codecs import decode_rgb
 from pipelines.benchmarks.options import benchmark_parser
 from pipelines.benchmarks.processes import ray_worker_name, read_tree
-from pipelines.ingest.lanes import LaneShard, TaskResources
+from pipelines.ingest.execution import TaskResources
+from pipelines.ingest.lanes import LaneShard
 from pipelines.ingest.row_group_reader import RowGroupReader
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window

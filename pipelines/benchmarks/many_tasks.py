@@ -16,7 +16,8 @@ import ray
 
 from pipelines.benchmarks.options import benchmark_parser
 from pipelines.ingest.decoding import decode
-from pipelines.ingest.lanes import LaneShard, TaskResources
+from pipelines.ingest.execution import TaskResources
+from pipelines.ingest.lanes import LaneShard
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.cluster import start_here
 from pipelines.runtime.storage import Location

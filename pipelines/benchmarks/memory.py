@@ -32,7 +32,7 @@ import ray.data
 from pipelines.benchmarks.options import benchmark_parser
 from pipelines.benchmarks.processes import ray_worker_name, read_tree
 from pipelines.benchmarks.synthetic_data import write_pairs, write_scenes
-from pipelines.ingest.lanes import TaskResources, stream_dataset
+from pipelines.ingest.execution import TaskResources, stream_dataset
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.blocks import unpack_block
 from pipelines.runtime.cluster import start_here

@@ -33,7 +33,7 @@ from pipelines.benchmarks.processes import coordinator_cpu_seconds
 from pipelines.benchmarks.results import Comparison
 from pipelines.benchmarks.scaling_model import fitted_all_reduce
 from pipelines.benchmarks.synthetic_data import write_pairs
-from pipelines.ingest.lanes import TaskResources, steps_per_block, stream_dataset
+from pipelines.ingest.execution import TaskResources, steps_per_block, stream_dataset
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.cluster import connect
 from pipelines.runtime.storage import Location

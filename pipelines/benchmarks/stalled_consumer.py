@@ -9,7 +9,7 @@ import time
 
 from pipelines.benchmarks.options import benchmark_parser
 from pipelines.benchmarks.processes import coordinator_cpu_seconds
-from pipelines.ingest.lanes import TaskResources, stream_dataset
+from pipelines.ingest.execution import TaskResources, stream_dataset
 from pipelines.ingest.stream import StreamSpec
 from pipelines.runtime.cluster import connect
 from pipelines.shards.reading import Dataset

@@ -1,17 +1,17 @@
-"""The order of an epoch as a pure function of (manifest, seed, epoch).
+"""Order of an epoch as a pure function of (manifests, selection, limit, seed, epoch).
 
-Which samples form the global batch of step s depends on nothing else: not on the number of workers, not on
-timing, not on what died before. Nothing here does I/O.
+The samples of a step's global batch depend on nothing else: not on the number of workers, not on timing, not
+on earlier failures. Nothing here does I/O.
 
-How it shuffles. Row groups are the unit of reading, so an epoch is a sequence of *pools*: about
-`pool_row_groups` row groups whose samples are mixed. Row groups differ in size (the last of a shard, or
-what a selection leaves of one), and finding the pool of a position must not take a prefix sum over all of
+Shuffling. Row groups are the unit of reading, so an epoch is a sequence of *shuffle pools*: about
+`pool_row_groups` row groups whose samples are mixed. Row groups differ in size (the last one of a shard, or
+the rest that a selection leaves), and finding the pool of a position must not take a prefix sum over all of
 them. So row groups of equal size form a *class*, and every pool takes an even share of each class: after j
 of J pools, ``(G_c * j + phase_c) // J`` of the G_c row groups of class c have been taken. The samples
 before pool j are then a sum over the classes (there are at most as many as a row group has samples), and
-the pool of a position is found by bisection. Which row groups a share consists of is decided by a
-permutation that is computed an element at a time. So planning a window costs O(window * log row groups),
-however long the epoch.
+the pool of a position is found by bisection. A permutation that is computed an element at a time decides
+which row groups a share consists of. So planning a window costs O(window * log row groups), however long the
+epoch.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ class SampleRun:
     """Consecutive positions of the endless stream that lie in one epoch.
 
     Attributes:
-        epoch: which.
-        references: [N, 3] (shard index, row group index, sample offset among the row group's selected
-            samples).
+        epoch: number of the epoch, from 0.
+        references: [N,3] samples, each a `Reference`.
     """
 
     epoch: int
@@ -48,14 +47,23 @@ class SampleRun:
 
 
 class EpochPlan:
-    """The endless stream of a domain's samples: its epochs, one after the other.
+    """Endless stream of a domain's samples: its epochs, one after the other.
+
+    A position counts samples from the beginning of the stream, through all epochs.
 
     Args:
         samples: the samples of an epoch.
         domain: domain of the stream.
         seed: seed of the run.
-        pool_row_groups: number of row groups that are mixed; a larger pool shuffles better and takes more
-            memory.
+        pool_row_groups: number of row groups that a shuffle pool mixes; a larger pool shuffles better and
+            takes more memory.
+
+    Attributes:
+        num_samples: number of samples of an epoch.
+        num_pools: number of shuffle pools of an epoch.
+
+    Raises:
+        ValueError: `pool_row_groups` is below 1.
     """
 
     def __init__(self, samples: SampleTable, domain: Domain, seed: int = 0, pool_row_groups: int = 4) -> None:
@@ -67,7 +75,6 @@ class EpochPlan:
         self.num_samples = samples.num_samples
         num_row_groups = sum(len(c.row_groups) for c in self.classes)
         self.num_pools = -(-num_row_groups // pool_row_groups)
-
         self._latest: _Epoch | None = None
 
     def _epoch(self, number: int) -> _Epoch:
@@ -75,12 +82,8 @@ class EpochPlan:
             self._latest = _Epoch(self, number)
         return self._latest
 
-    def epoch_of(self, position: int) -> int:
-        """The epoch that a position of the endless stream lies in."""
-        return position // self.num_samples
-
     def runs(self, start: int, stop: int) -> Iterator[SampleRun]:
-        """The samples at positions start..stop-1 of the endless stream, cut where epochs end."""
+        """Yield the samples at positions start..stop-1, cut where epochs end."""
         while start < stop:
             epoch, first = divmod(start, self.num_samples)
             last = min(first + stop - start, self.num_samples)
@@ -88,36 +91,38 @@ class EpochPlan:
             start += last - first
 
     def pool_end(self, position: int) -> int:
-        """Where in the endless stream the shuffle pool ends that a position lies in."""
-        number, place = divmod(position, self.num_samples)
+        """Return the position at which the shuffle pool of a position ends."""
+        number, within_epoch = divmod(position, self.num_samples)
         epoch = self._epoch(number)
-        return number * self.num_samples + epoch.samples_before(epoch.pool_of(place) + 1)
+        return number * self.num_samples + epoch.samples_before(epoch.pool_of(within_epoch) + 1)
 
     def row_groups(self, start: int, stop: int) -> set[tuple[int, int]]:
-        """(shard index, row group index) of what has to be read for positions start..stop-1."""
+        """Return the (shard index, row group index) that hold the samples at positions start..stop-1."""
         return {
             (shard, group) for run in self.runs(start, stop) for shard, group, _ in run.references.tolist()
         }
 
     def substitutes(self, position: int, distance: int) -> Iterator[Reference]:
-        """What may stand for the sample at a position, in order: the same epoch's, round its end.
+        """Yield the substitutes for the sample at a position: the next ones of its epoch, past its end.
 
         Args:
-            distance: how far on the first is; with the batch size it comes into another batch than its own
-                place, and mostly from row groups that are read for it anyway.
+            position: the sample's position.
+            distance: positions from there to the first substitute. With the batch size, the substitute's own
+                place is in another batch, and its row group is mostly one that is read anyway.
         """
         epoch_start = position - position % self.num_samples
         for tries in range(min(self.num_samples, MAX_SUBSTITUTES)):
-            place = epoch_start + (position + distance + tries) % self.num_samples
-            shard, group, offset = next(self.runs(place, place + 1)).references[0].tolist()
+            candidate = epoch_start + (position + distance + tries) % self.num_samples
+            shard, group, offset = next(self.runs(candidate, candidate + 1)).references[0].tolist()
             yield shard, group, offset
 
 
 class _Epoch:
-    """The order of one epoch."""
+    """Order of one epoch; positions count from its beginning."""
 
     def __init__(self, plan: EpochPlan, number: int) -> None:
-        self.plan, self.number = plan, number
+        self.plan = plan
+        self.number = number
         self.key = (plan.seed, str(plan.domain), number)
         rng = seeded_rng("phases", *self.key)
         self.phases = [int(rng.integers(plan.num_pools)) for _ in plan.classes]
@@ -125,10 +130,10 @@ class _Epoch:
             Permutation(len(size_class.row_groups), *self.key, "row groups", i)
             for i, size_class in enumerate(plan.classes)
         ]
-        self._pool = lru_cache(maxsize=2)(self._mixed)  # who cuts windows asks for a pool several times
+        self._pool = lru_cache(maxsize=2)(self._mixed)  # cutting windows needs a pool several times
 
     def references(self, first: int, last: int) -> NDArray[np.int32]:
-        """[last - first, 3] for the positions first..last-1 of this epoch."""
+        """Return the references [last-first,3] of the positions first..last-1."""
         parts = []
         pool = self.pool_of(first)
         while first < last:
@@ -141,15 +146,18 @@ class _Epoch:
         return np.concatenate(parts)
 
     def _taken(self, size_class: int, pools: int) -> int:
-        """How many row groups of a class the first `pools` pools take."""
+        """Return the number of row groups of a class that the first `pools` pools take."""
         row_groups = len(self.plan.classes[size_class].row_groups)
         return (row_groups * pools + self.phases[size_class]) // self.plan.num_pools
 
     def samples_before(self, pool: int) -> int:
+        """Return the number of samples in the pools before one."""
         return sum(c.samples * self._taken(i, pool) for i, c in enumerate(self.plan.classes))
 
     def pool_of(self, position: int) -> int:
-        low, high = 0, self.plan.num_pools - 1
+        """Return the number of the pool that a position lies in."""
+        low = 0
+        high = self.plan.num_pools - 1
         while low < high:
             middle = (low + high + 1) // 2
             if self.samples_before(middle) <= position:
@@ -159,7 +167,7 @@ class _Epoch:
         return low
 
     def _mixed(self, pool: int) -> NDArray[np.int32]:
-        """The pool's samples, mixed; of many small classes a pool may have none."""
+        """Return a pool's samples in random order; with many small classes a pool may have none."""
         parts = [np.empty((0, 3), np.int32)]
         for i, size_class in enumerate(self.plan.classes):
             taken = np.arange(self._taken(i, pool), self._taken(i, pool + 1), dtype=np.int64)

@@ -13,7 +13,7 @@ _ROUNDS = 4
 
 
 def _mix(values: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
-    """A cheap integer hash (the finaliser of SplitMix64), keyed."""
+    """Return a cheap keyed hash of integers (the finaliser of SplitMix64)."""
     with np.errstate(over="ignore"):
         x = values + np.uint64(key)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -22,10 +22,17 @@ def _mix(values: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
 
 
 class Permutation:
-    """A permutation of 0..size-1 that takes constant memory and constant time an element.
+    """Permutation of 0..size-1 that takes constant memory, and constant time an element.
 
-    A balanced Feistel network over the next even power of two; values that fall outside are walked on along
-    their cycle until they fall inside, which keeps it a permutation.
+    A balanced Feistel network permutes the integers below the next even power of two; a value outside of
+    0..size-1 is permuted again until it falls inside, which keeps the whole a permutation.
+
+    Args:
+        size: number of elements.
+        key: values that the permutation depends on.
+
+    Raises:
+        ValueError: `size` is negative.
     """
 
     def __init__(self, size: int, *key: Any) -> None:
@@ -36,7 +43,11 @@ class Permutation:
         self._keys = [int(k) for k in seeded_rng("permutation", *key).integers(0, 2**63, _ROUNDS)]
 
     def __call__(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where the elements at `indices` (each in 0..size-1) go."""
+        """Return the images of `indices`.
+
+        Raises:
+            ValueError: an index is not in 0..size-1.
+        """
         if len(indices) and (indices.min() < 0 or indices.max() >= self.size):
             raise ValueError(f"indices {indices.min()}..{indices.max()} of a permutation of {self.size}")
         values = self._once(indices.astype(np.uint64))

@@ -1,4 +1,4 @@
-"""Decoding in a process of its own, to see whether a picture kills the decoder."""
+"""Decoding in a separate process, to see whether pictures crash the decoder."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pipelines.ingest.samples import EncodedSample
 _ALIVE = b"."
 _START_SECONDS = 120.0
 _DECODE_SECONDS = 60.0
-_TRIES = 2  # a process may also have been killed by somebody else
+_TRIES = 2  # a process may also have been killed for another reason
 
 
 class DecoderProbe:
-    """Tries samples in a helper process, which is started again when one kills it."""
+    """Decodes samples in a helper process, which is started again when a sample ends it."""
 
     def __init__(self) -> None:
         self._helper: subprocess.Popen[bytes] | None = None
@@ -37,6 +37,7 @@ class DecoderProbe:
         return end
 
     def close(self) -> None:
+        """End the helper process."""
         if self._helper is not None:
             self._helper.kill()
             self._helper.communicate()
@@ -45,7 +46,7 @@ class DecoderProbe:
     def _try(self, message: bytes) -> str | None:
         helper = self._running()
         assert helper.stdin is not None
-        with suppress(BrokenPipeError):  # it died while it was reading; how is seen below
+        with suppress(BrokenPipeError):  # the helper died while it read the message
             helper.stdin.write(message)
             helper.stdin.flush()
         if _answers(helper, _DECODE_SECONDS):
@@ -85,20 +86,20 @@ def _ended(helper: subprocess.Popen[bytes]) -> bool:
 
 def _end_of(helper: subprocess.Popen[bytes]) -> str:
     status = helper.returncode
-    how = signal.Signals(-status).name if status < 0 else f"status {status}"
-    return f"decoding it ends the process ({how})"
+    ending = signal.Signals(-status).name if status < 0 else f"status {status}"
+    return f"decoding it ends the process ({ending})"
 
 
 def main() -> None:
-    """The helper: decodes what it is sent, and says after each that it is alive."""
+    """Run the helper process: decode the samples that it is sent, and answer after each."""
     sys.stdout.buffer.write(_ALIVE)
     sys.stdout.buffer.flush()
     while True:
         try:
-            arguments = pickle.load(sys.stdin.buffer)
+            arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 - from its parent alone
         except EOFError:
             return
-        with suppress(CharmNetError):  # an error is no crash; who asks will meet it too
+        with suppress(CharmNetError):  # no crash; the caller raises the same error when it decodes
             decode(**arguments)
         sys.stdout.buffer.write(_ALIVE)
         sys.stdout.buffer.flush()

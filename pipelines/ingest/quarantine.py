@@ -136,7 +136,7 @@ class QuarantineRegistry:
         return list(self._entries.values())
 
     def problem(self) -> str | None:
-        """Return what to tell the user where a domain has more samples in quarantine than it may."""
+        """Return a message where a domain has more samples in quarantine than it may; None where none has."""
         for domain, count in self.counts().items():
             if count > self._limits[domain]:
                 return self._past_limit(domain, count)

@@ -1,4 +1,4 @@
-"""Reading row groups of a stream's data set, with patience for the store and none for other files."""
+"""Reading the row groups of a stream."""
 
 from __future__ import annotations
 

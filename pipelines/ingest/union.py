@@ -59,7 +59,7 @@ class DatasetUnion:
 
     Attributes:
         members: the data sets; their order is part of the union's identity.
-        domain: domain that the stream stands for.
+        domain: domain of the stream.
 
     Raises:
         ValueError: there are no data sets, or one of them is there twice.

@@ -20,14 +20,19 @@ def read_window(
     fetcher: SampleFetcher | None = None,
     steps_together: int = 1,
 ) -> Iterator[Block]:
-    """Blocks in the order of the plan: every step's lanes of `block_rows` samples, one after the other.
+    """Yield the samples of a read window in the order of the plan: each step's lanes, one after the other.
 
     Args:
+        spec: the stream.
+        start_step: first step of the window, counted from 0.
+        stop_step: step after the window's last one.
+        block_rows: samples of one lane in one step.
         fetcher: fetches the samples; None for one without known crashes.
-        steps_together: a block has the samples of a lane for so many steps, or what is left of the window.
+        steps_together: number of steps whose samples of a lane form one block; the window's last blocks may
+            hold fewer.
 
     Yields:
-        Arrays by name, of R samples at the training size S:
+        Arrays by name, of the R samples of one lane at the training size S:
         composite: [R,S,S,3] uint8.
         ground_truth: [R,S,S,3] uint8.
         foreground_mask: [R,S,S] uint8: 0 and 1 = foreground, or its coverage from 0 to 255 where the spec's
@@ -42,8 +47,8 @@ def read_window(
         ground_truth_style: [R] int64; only where all data sets of the stream are rendered.
 
     Raises:
-        DataError: neither a sample nor one of its stand-ins can be decoded; names it.
-        StorageError: a shard cannot be read; names it.
+        DataError: neither a sample nor any of its substitutes can be decoded; names the sample.
+        StorageError: a shard cannot be read; names the shard.
     """
     cv2.setNumThreads(0)  # tasks are the parallelism
     fetcher = fetcher or SampleFetcher(spec)
@@ -53,14 +58,14 @@ def read_window(
         for run in spec.plan.runs(first, stop_step * spec.batch_size)
         for shard, group, offset in run.references.tolist()
     ]
-    last_use = {reference[:2]: at for at, (_, reference) in enumerate(planned)}
+    last_use = {reference[:2]: number for number, (_, reference) in enumerate(planned)}
     waiting: list[list[tuple[int, FetchedSample]]] = [[] for _ in range(spec.batch_size // block_rows)]
-    for at, (epoch, reference) in enumerate(planned):
-        position = first + at
+    for number, (epoch, reference) in enumerate(planned):
+        position = first + number
         step, index = divmod(position, spec.batch_size)
         lane = index // block_rows
         waiting[lane].append((position, fetcher.fetch(position, epoch, reference)))
-        if last_use[reference[:2]] == at:
+        if last_use[reference[:2]] == number:
             fetcher.reader.drop(*reference[:2])
         last_step = step + 1 == stop_step or (step + 1 - start_step) % steps_together == 0
         if last_step and (index + 1) % block_rows == 0:

@@ -15,7 +15,8 @@ import torch
 from charmnet.batch import HarmonizationBatch
 from charmnet.methods import Requirements
 from charmnet.vocabulary import Domain
-from pipelines.ingest.lanes import LaneShard, TaskResources
+from pipelines.ingest.execution import TaskResources
+from pipelines.ingest.lanes import LaneShard
 from pipelines.runtime.blocks import Block
 from pipelines.training.coordinator import RunCoordinatorClient
 from pipelines.training.job import TrainingJob

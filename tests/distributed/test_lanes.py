@@ -12,14 +12,8 @@ import pytest
 
 from charmnet.errors import DataError
 from pipelines.ingest import lanes
-from pipelines.ingest.lanes import (
-    LaneShard,
-    TaskResources,
-    blocks_in_flight,
-    bytes_ahead,
-    lane_rows,
-    steps_per_block,
-)
+from pipelines.ingest.execution import TaskResources, blocks_in_flight, bytes_ahead, steps_per_block
+from pipelines.ingest.lanes import LaneShard, checked, lane_rows
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.shards.reading import Dataset
@@ -131,8 +125,6 @@ def test_a_stream_that_starts_later_goes_on_as_if_it_had_not_stopped(specs: dict
 
 
 def test_a_block_out_of_order_is_refused(specs: dict[str, StreamSpec]) -> None:
-    from pipelines.ingest.lanes import checked
-
     first, second = read_window(specs["real"], 3, 5, BATCH)
     block = {name: np.concatenate([first[name], second[name]]) for name in first}
     assert checked(block, specs["real"], 3, 0, BATCH) is block

@@ -96,7 +96,7 @@ def test_workers_get_disjoint_lanes_of_the_same_batches(
 
 @given(shard_sizes, st.integers(0, 99), st.integers(0, 500), st.integers(1, 12))
 @settings(max_examples=30)
-def test_every_other_sample_of_the_epoch_may_stand_in(
+def test_every_other_sample_of_the_epoch_may_be_a_substitute(
     shards: list[list[int]], seed: int, position: int, distance: int
 ) -> None:
     plan = plan_of(manifest_of(shards), seed=seed)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.ingest.lanes import lane_rows, steps_per_block
+from pipelines.ingest.execution import steps_per_block
+from pipelines.ingest.lanes import lane_rows
 
 
 @given(st.integers(2, 64), st.integers(1, 40))

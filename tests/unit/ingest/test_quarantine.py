@@ -1,4 +1,4 @@
-"""What cannot be decoded is replaced by what the plan says; what cannot be reached is waited for."""
+"""Samples that cannot be decoded are replaced as the plan says; a store that is away is waited for."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stream(
     return [str(sample_id) for block in blocks for sample_id in block["id"]], found
 
 
-def test_a_stand_in_is_the_plans_wherever_it_is_made(tmp_path: Path) -> None:
+def test_a_substitute_is_the_plans_wherever_it_is_made(tmp_path: Path) -> None:
     rows = pair_rows(17)
     whole, none = stream(write_dataset(Location.of(tmp_path / "whole"), rows, 3), 12)
     rows[5]["composite"] = rows[5]["composite"][:-30]
@@ -122,7 +122,7 @@ def test_what_kills_the_decoder_is_found_in_a_process_of_its_own(
 @pytest.mark.parametrize("kind", ["pairs", "scenes"])
 def test_a_global_batch_is_the_same_for_any_number_of_workers(tmp_path: Path, kind: str) -> None:
     rows = pair_rows(7) if kind == "pairs" else scene_rows(2)
-    rows[1]["foreground_mask"] = rows[1]["foreground_mask"][:-20]  # what stands for it is the same, too
+    rows[1]["foreground_mask"] = rows[1]["foreground_mask"][:-20]  # its substitute is the same, too
     spec = StreamSpec(write_dataset(Location.of(tmp_path), rows, 2), 16, seed=3, size=16, pool_row_groups=2)
     whole = list(read_window(spec, 0, 3, 16))
     for workers in (1, 2, 3, 8):
@@ -159,7 +159,7 @@ def test_the_limit_is_a_share_or_a_number() -> None:
     assert [quarantine_limit(limit, samples) for limit, samples in cases] == [0, 1, 10, 7]
 
 
-def test_a_window_that_died_is_begun_carefully_and_not_for_ever() -> None:
+def test_a_window_that_died_is_read_with_isolated_decoding_a_few_times() -> None:
     registry = QuarantineRegistry({"real": 1}, [entry(1, fingerprint="abc")])
     first = registry.begin_window("x", "real", 8)
     assert not first.isolate_decoding
