@@ -35,8 +35,15 @@ _NAMED = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to its parser."""
-    parser.add_argument("--real", metavar="URI", help="data set of the real domain, from `charmnet shard`")
-    parser.add_argument("--rendered", metavar="URI", help="data set of the rendered domain")
+    parser.add_argument(
+        "--real",
+        metavar="URI",
+        action="append",
+        help="data set of the real domain, from `charmnet shard`; several are streamed as one",
+    )
+    parser.add_argument(
+        "--rendered", metavar="URI", action="append", help="data set of the rendered domain, or several"
+    )
     parser.add_argument("--storage", metavar="URI", help="where runs keep their checkpoints")
     parser.add_argument("--name", help="of the run; the same name resumes it (default: recipe and time)")
     parser.add_argument("--recipe", help=f"{', '.join(recipe_names())} (default: {_DEFAULT_RECIPE})")
@@ -55,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="field=value", help="of the configuration")
 
 
-def configuration(arguments: argparse.Namespace) -> tuple[TrainConfig, dict[Domain, str]]:
+def configuration(arguments: argparse.Namespace) -> tuple[TrainConfig, dict[Domain, list[str]]]:
     """Return the configuration, and the URIs of the data sets by domain.
 
     The command line wins over the file or the recipe.

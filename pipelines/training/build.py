@@ -15,7 +15,12 @@ from pipelines.shards.selection import Selection
 from pipelines.training.schedule import LearningRateSchedule
 from pipelines.training.split_reader import SplitReader
 from pipelines.training.translation_validation import TranslationValidation
-from pipelines.training.validation import HarmonizationValidation, Validation, validated_domain
+from pipelines.training.validation import (
+    HarmonizationValidation,
+    Validation,
+    validated_dataset,
+    validated_domain,
+)
 
 RELEASED_EPOCHS = 200
 
@@ -94,7 +99,7 @@ def resolve(config: TrainConfig, specs: Mapping[str, StreamSpec]) -> TrainingPla
 def make_validation(
     method: Method,
     config: TrainConfig,
-    datasets: Mapping[Domain, Dataset],
+    datasets: Mapping[Domain, Dataset | DatasetUnion],
     *,
     rank: int = 0,
     num_workers: int = 1,
@@ -102,7 +107,9 @@ def make_validation(
 ) -> Validation:
     """Return the validation that suits a method."""
     readers = {
-        domain: SplitReader(dataset, config.validate_images, config.storage_timeout_seconds, notify)
+        domain: SplitReader(
+            validated_dataset(dataset, domain), config.validate_images, config.storage_timeout_seconds, notify
+        )
         for domain, dataset in datasets.items()
     }
     reader = readers.get(validated_domain(method))

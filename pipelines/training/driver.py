@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,12 +14,12 @@ from pipelines.config.recipes import to_toml
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined, quarantine_limit
 from pipelines.ingest.stream import StreamSpec
+from pipelines.ingest.union import DatasetUnion
 from pipelines.runs.delivery_log import read_quarantine
 from pipelines.runs.models import load_model
 from pipelines.runs.run_folder import CONFIG_FILE, RunFolder
 from pipelines.runtime.cluster import connect
 from pipelines.runtime.storage import Location
-from pipelines.shards.reading import Dataset
 from pipelines.tracking import RunStatus, Tracker
 from pipelines.training.build import configured_method, resolve, smallest_batch, stream_specs
 from pipelines.training.fit import StopRequest, build_trainer, fit, stopping_on_signals
@@ -64,7 +64,7 @@ class RunResult:
 
 def train(
     config: TrainConfig,
-    uris: Mapping[Domain, str],
+    uris: Mapping[Domain, str | Sequence[str]],
     storage: str,
     name: str,
     tracking_uri: str | None = None,
@@ -102,7 +102,7 @@ def train(
     with stopping_on_signals() as stop:  # after Ray, which takes SIGTERM for itself when it starts
         placement = _place(config, method, len(specs))
         folder = RunFolder.of(storage, name)
-        digests = {domain.value: dataset.manifest.digest for domain, dataset in datasets.items()}
+        digests = {domain.value: union.digest for domain, union in datasets.items()}
         record = folder.claim(name, plan.config, digests, experiment)
         _write_configuration(folder, plan.config, datasets)
         tracking = RunTracking(tracking_uri, experiment, record.run_key, name) if tracking_uri else None
@@ -158,20 +158,28 @@ def _checked_init(config: TrainConfig, method: Method, tracking_uri: str | None)
     return config.init if config.init.startswith("models:/") else str(Location.of(config.init))
 
 
-def _open_datasets(uris: Mapping[Domain, str], domains: frozenset[Domain]) -> dict[Domain, Dataset]:
+def _open_datasets(
+    uris: Mapping[Domain, str | Sequence[str]], domains: frozenset[Domain]
+) -> dict[Domain, DatasetUnion]:
     missing = sorted(f"--{domain}" for domain in domains if domain not in uris)
     if missing:
         raise ValueError(f"{' and '.join(missing)} missing: the method needs a data set of each domain")
-    datasets = {domain: Dataset.open(uris[domain]) for domain in sorted(uris)}
-    for domain, dataset in datasets.items():
-        if dataset.manifest.domain != domain:
-            raise ValueError(f"--{domain} {dataset.location}: holds the {dataset.manifest.domain} domain")
+    datasets = {}
+    for domain in sorted(uris):
+        value = uris[domain]
+        union = DatasetUnion.open([value] if isinstance(value, str) else value, domain)
+        held = sorted({str(manifest.domain) for manifest in union.manifests})
+        if domain.value not in held:
+            raise ValueError(f"--{domain} {', '.join(union.uris)}: holds the {', '.join(held)} domain")
+        datasets[domain] = union
     return datasets
 
 
-def _write_configuration(folder: RunFolder, config: TrainConfig, datasets: Mapping[Domain, Dataset]) -> None:
+def _write_configuration(
+    folder: RunFolder, config: TrainConfig, datasets: Mapping[Domain, DatasetUnion]
+) -> None:
     """Write the file that repeats the run with `charmnet train --config`."""
-    data = {domain.value: str(dataset.location) for domain, dataset in datasets.items()}
+    data = {domain.value: union.uris for domain, union in datasets.items()}
     (folder.location / CONFIG_FILE).write_bytes(to_toml(config, data).encode())
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.stream import StreamSpec
+from pipelines.ingest.union import DatasetUnion
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.storage import Location
-from pipelines.shards.reading import Dataset
 from pipelines.tracking import RunIdentity, Tracker, open_tracker
 from pipelines.training.build import TrainingPlan
 from pipelines.training.placement import Placement
@@ -59,7 +59,7 @@ class TrainingJob:
         plan: configuration, length and schedule of the run.
         run_folder: folder of the run in storage.
         run_key: id of the run.
-        datasets: data sets by domain.
+        datasets: data sets by domain, several of one domain as a union.
         specs: streams that are trained on, by the domain's name.
         placement: resources of workers and data tasks.
         tracking: MLflow run that the run is recorded in; None records nothing.
@@ -69,7 +69,7 @@ class TrainingJob:
     plan: TrainingPlan
     run_folder: Location
     run_key: str
-    datasets: dict[Domain, Dataset]
+    datasets: dict[Domain, DatasetUnion]
     specs: dict[str, StreamSpec]
     placement: Placement
     tracking: RunTracking | None

@@ -51,7 +51,7 @@ def record_run(tracker: Tracker, job: TrainingJob) -> None:
     values = flat(config)
     tracker.log_params({name: values[name] for name in _PARAMS if name in values})
     tracker.log_text(json.dumps(config, indent=1), artifact_path="config/config.json")
-    data = {domain.value: str(dataset.location) for domain, dataset in job.datasets.items()}
+    data = {domain.value: union.uris for domain, union in job.datasets.items()}
     tracker.log_text(to_toml(job.config, data), artifact_path="config/config.toml")
     tracker.log_text(json.dumps(environment(), indent=1), artifact_path="config/environment.json")
     tags: dict[str, Any] = {
@@ -59,14 +59,15 @@ def record_run(tracker: Tracker, job: TrainingJob) -> None:
         "git_commit": git_commit(),
         "ray_job_id": ray_job_id(),
     }
-    for domain, dataset in job.datasets.items():
-        manifest = dataset.manifest
-        manifest_path = f"data/{domain}-manifest.json"
-        tracker.log_text(json.dumps(manifest.to_json()), artifact_path=manifest_path)
-        tracker.log_dataset(
-            str(dataset.location), name=str(domain), digest=manifest.digest, context="training"
-        )
-        tags[f"data_sha256_{domain}"] = manifest.digest
+    for domain, union in job.datasets.items():
+        for number, dataset in enumerate(union.members, start=1):
+            name = f"{domain}" if len(union.members) == 1 else f"{domain}-{number}"
+            manifest = json.dumps(dataset.manifest.to_json())
+            tracker.log_text(manifest, artifact_path=f"data/{name}-manifest.json")
+            tracker.log_dataset(
+                str(dataset.location), name=name, digest=dataset.manifest.digest, context="training"
+            )
+        tags[f"data_sha256_{domain}"] = union.digest
     tracker.set_tags({name: value for name, value in tags.items() if value})
 
 

@@ -17,6 +17,7 @@ from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
 from pipelines.evaluation.images import EvaluationImage, evaluate_images, network_inputs, row_images
 from pipelines.evaluation.report import EvaluationReport, metric_name
+from pipelines.ingest.union import DatasetUnion
 from pipelines.shards.reading import Dataset
 from pipelines.tracking.grids import sample_grid
 from pipelines.training.split_reader import SplitReader, split_selection
@@ -191,7 +192,15 @@ def judged_by(method: Method, config: TrainConfig) -> tuple[str, float]:
     return config.best_metric, -1.0 if config.best_metric == "psnr" else 1.0
 
 
-def check_validation(method: Method, config: TrainConfig, datasets: Mapping[Domain, Dataset]) -> None:
+def validated_dataset(dataset: Dataset | DatasetUnion, domain: Domain) -> Dataset:
+    """Return the data set to validate on: of a union the first member of the domain."""
+    members = DatasetUnion.of(dataset).members
+    return next((member for member in members if member.manifest.domain is domain), members[0])
+
+
+def check_validation(
+    method: Method, config: TrainConfig, datasets: Mapping[Domain, Dataset | DatasetUnion]
+) -> None:
     """Check that the splits to validate on are in the data set that is to hold them.
 
     Raises:
@@ -203,7 +212,8 @@ def check_validation(method: Method, config: TrainConfig, datasets: Mapping[Doma
             f"validate={','.join(config.validate_splits)}: the splits are those of --{domain}, "
             "which is missing"
         )
-    splits = datasets[domain].manifest.totals()["split"] if domain in datasets else {}
+    dataset = validated_dataset(datasets[domain], domain) if domain in datasets else None
+    splits = dataset.manifest.totals()["split"] if dataset else {}
     unknown = sorted(set(config.validate_splits) - set(splits))
     if unknown:
         raise ValueError(

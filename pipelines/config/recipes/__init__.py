@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
 import tomli_w
@@ -30,7 +31,7 @@ def recipe(name: str) -> TrainConfig:
     return parse_toml(text, f"recipe {name}")[0]
 
 
-def parse_toml(text: str, source: str) -> tuple[TrainConfig, dict[str, str]]:
+def parse_toml(text: str, source: str) -> tuple[TrainConfig, dict[str, list[str]]]:
     """Return a configuration, and the URIs of its data sets by domain where its table [data] names them.
 
     Args:
@@ -46,17 +47,26 @@ def parse_toml(text: str, source: str) -> tuple[TrainConfig, dict[str, str]]:
         raise ValueError(f"{source}: not TOML: {error}") from error
     data = values.pop("data", {})
     unknown = sorted(set(data) - {"real", "rendered"}) if isinstance(data, dict) else ["data"]
-    if unknown or not all(isinstance(uri, str) for uri in data.values()):
+    uris = (
+        {}
+        if unknown
+        else {name: [value] if isinstance(value, str) else value for name, value in data.items()}
+    )
+    if unknown or not all(_is_list_of_texts(value) for value in uris.values()):
         raise ValueError(
             f"{source}: [data] holds {', '.join(unknown) or 'no text'}, expected real and rendered"
         )
     try:
-        return TrainConfig.from_json(values), data
+        return TrainConfig.from_json(values), uris
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
 
 
-def to_toml(config: TrainConfig, data: dict[str, str] | None = None) -> str:
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def to_toml(config: TrainConfig, data: Mapping[str, Sequence[str]] | None = None) -> str:
     """Return the file that repeats a configuration, which `parse_toml` reads.
 
     Args:
@@ -65,4 +75,7 @@ def to_toml(config: TrainConfig, data: dict[str, str] | None = None) -> str:
     """
     values = config.model_dump(mode="json", exclude_none=True)
     method = values.pop("method")
-    return tomli_w.dumps({**values, "method": method} | ({"data": data} if data else {}))
+    tables = {"method": method} | (
+        {"data": {name: list(uris) for name, uris in data.items()}} if data else {}
+    )
+    return tomli_w.dumps({**values, **tables})

@@ -57,7 +57,7 @@ def test_a_wrong_override_is_named(override: str, message: str) -> None:
 def test_recipes_survive_json_and_toml(name: str) -> None:
     config = recipe(name)
     assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
-    data = {"real": "s3://bucket/real"}
+    data = {"real": ["s3://bucket/real"]}
     assert parse_toml(to_toml(config, data), name) == (config, data)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
@@ -16,11 +17,14 @@ from charmnet.averaging import WeightAverage
 from charmnet.methods import METHODS
 from charmnet.vocabulary import Domain
 from charmnet.weights import load_checkpoint
+from pipelines.audit.run_audit import audit
 from pipelines.config.train_config import TrainConfig
+from pipelines.ingest.union import DatasetUnion
 from pipelines.ingest.window import read_window
 from pipelines.runs.checkpoints import TrainingState, newest_metadata
 from pipelines.runs.delivery_log import DeliveryLog
 from pipelines.runs.models import checkpoint_of
+from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.blocks import Block
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
@@ -33,7 +37,7 @@ from pipelines.training.loop import TrainingLoop
 from pipelines.training.placement import Placement
 from pipelines.training.start import begin
 from pipelines.training.worker import Worker
-from tests.synthetic_datasets import pair_rows, write_dataset
+from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
 from tests.toy_methods import ToyHarmonizer, ToyTranslator
 
 CPU = torch.device("cpu")
@@ -80,7 +84,10 @@ def datasets(tmp_path: Path) -> dict[Domain, Dataset]:
 
 
 def run_loop(
-    folder: Path, datasets: dict[Domain, Dataset], *fields: str, stop_after: int | None = None
+    folder: Path,
+    datasets: Mapping[Domain, Dataset | DatasetUnion],
+    *fields: str,
+    stop_after: int | None = None,
 ) -> tuple[TrainingLoop, Recorder]:
     """Train as the only worker from where the run stands; end without a word after some steps."""
     config = TrainConfig().override([*FIELDS, *fields])
@@ -92,7 +99,7 @@ def run_loop(
         resolve(config, specs),
         Location.of(folder),
         "key",
-        datasets,
+        {domain: DatasetUnion.of(dataset) for domain, dataset in datasets.items()},
         specs,
         Placement(False, 1.0, 1.0, 1.0),
         tracking=None,
@@ -113,7 +120,7 @@ def run_loop(
         state,
         update=method.update,
         streams={Domain(name): blocks(name) for name in specs},
-        deliveries=DeliveryLog(job.run_folder, start.attempt, 0, False, job.coordinator, 1.0),
+        deliveries=DeliveryLog(job.run_folder, start.attempt, 0, config.audit, job.coordinator, 1.0),
         validation=make_validation(method, config, datasets),
         checkpoints=CheckpointWriter(job, worker, state, tracker, None),
         tracker=tracker,
@@ -197,3 +204,24 @@ def test_rates_follow_the_schedule_across_a_restart(
     _, tracker = run_loop(tmp_path / "run", datasets, *fields)
     rates = {step: metrics["optim/lr"] for step, metrics in tracker.metrics.items()}
     assert rates == pytest.approx({3: 0.05, 4: 0.05, 5: 0.05, 6: 0.005})
+
+
+def test_real_and_rendered_pairs_are_one_stream_and_the_audit_holds(
+    tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
+    rendered = write_dataset(Location.of(tmp_path / "rendered"), scene_rows(1), rows_per_shard=1)
+    fusion = {Domain.REAL: DatasetUnion((datasets[Domain.REAL], rendered), Domain.REAL)}
+    fields = ("method=toy", "real_limit=12", "audit=true")
+    folder = tmp_path / "run"
+    config = TrainConfig().override([*FIELDS, *fields])
+    RunFolder(Location.of(folder)).claim("run", config, {"real": fusion[Domain.REAL].digest})
+    _, tracker = run_loop(folder, fusion, *fields)
+    assert "eval/train/fmse" in tracker.metrics[6], "validated on the real member"
+    report = audit(Location.of(folder))
+    assert report.holds
+    (domain,) = report.domains
+    assert (domain.rows, domain.samples) == (24, 12)
+    ids = pq.read_table(next((folder / "audit").iterdir()))["id"].to_pylist()
+    assert {identity.split(":")[0] for identity in ids} == {"1", "2"}
+    assert len(set(ids)) == 12
