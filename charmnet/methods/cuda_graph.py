@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -96,7 +97,7 @@ class CudaGraphUpdate:
             for group, (rate, capturable) in zip(self._groups(), before, strict=True):
                 group.update(lr=rate, capturable=capturable)
 
-    def _groups(self) -> Iterator[dict]:
+    def _groups(self) -> Iterator[dict[str, Any]]:
         for optimizer in self._method.optimizers.values():
             yield from optimizer.param_groups
 

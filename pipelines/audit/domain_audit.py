@@ -136,7 +136,9 @@ class DomainAudit:
         self, table: pa.Table, positions: NDArray[np.int64], planned: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """Return the sample that each row says was delivered or replaced; -1 is not in the data set."""
-        substitutes = table["substitute_for"].is_valid().to_numpy(False) | (table["tries"].to_numpy() > 0)
+        substitutes = table["substitute_for"].is_valid().to_numpy(zero_copy_only=False) | (
+            table["tries"].to_numpy() > 0
+        )
         self._check_substitutes(table.filter(substitutes))
         names = pc.coalesce(table["substitute_for"], table["id"]).to_pylist()
         hashes = hashes_of(names)

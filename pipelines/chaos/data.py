@@ -122,7 +122,8 @@ def foreground(rng: np.random.Generator, size: tuple[int, int] = _SIZE) -> np.nd
     centre_y, centre_x = rng.uniform(0.35, 0.65, 2) * size
     radius_y, radius_x = rng.uniform(0.15, 0.3, 2) * size
     inside = ((y - centre_y) / radius_y) ** 2 + ((x - centre_x) / radius_x) ** 2 < 1
-    return inside.astype(np.uint8)
+    result: np.ndarray = inside.astype(np.uint8)
+    return result
 
 
 def _mask(rng: np.random.Generator) -> bytes:

@@ -45,9 +45,10 @@ class Node:
     def processes(self) -> list[psutil.Process]:
         """Return all processes on the node."""
         try:
-            return psutil.Process(self.process.pid).children(recursive=True)
+            found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
+        return found
 
     def lose(self) -> None:
         """Kill everything on the node at once, and delete what its disk holds."""

@@ -213,7 +213,8 @@ class Quickstart:
         if not path.exists():
             available = deadline - time.monotonic() - LAST_STEPS_SECONDS
             self._write("plan.json", {"steps": _steps_within(available), "trained": False})
-        return json.loads(path.read_text())
+        result: dict[str, Any] = json.loads(path.read_text())
+        return result
 
     def _write(self, name: str, value: Any) -> None:
         (self.folder / name).write_text(json.dumps(value))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from types import ModuleType
 
+from charmnet.errors import StorageError
 from charmnet.vocabulary import CaptureCondition, Domain
 from pipelines.conversion import iharmony4, rdharmony, webdataset
 from pipelines.conversion.build import (
@@ -29,7 +30,7 @@ from pipelines.conversion.build import (
 from pipelines.conversion.entries import LayoutEntry
 from pipelines.conversion.lists import read_categories, read_lists
 from pipelines.conversion.report import show_finished, show_result
-from pipelines.runtime.storage import Location, StorageError
+from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import RowKind
@@ -113,7 +114,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--max-size is {args.max_size}, expected at least 1")
     if not 0 <= args.max_rejected <= 1:
         raise ValueError(f"--max-rejected is {args.max_rejected}, expected a share in 0..1")
-    return args.make(args)
+    result: int = args.make(args)
+    return result
 
 
 def _add_common(parser: argparse.ArgumentParser, dest_required: bool = True) -> None:

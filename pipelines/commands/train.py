@@ -1,6 +1,6 @@
-"""Train a method from data sets in object storage, tracked in MLflow.
+r"""Train a method from data sets in object storage, tracked in MLflow.
 
-  charmnet train --real s3://bucket/real --rendered s3://bucket/rendered --storage s3://bucket/runs \\
+  charmnet train --real s3://bucket/real --rendered s3://bucket/rendered --storage s3://bucket/runs \
       --recipe small --workers 2 steps=400 validate_splits=IHD_nonhuman_test
   charmnet train --config run.toml --storage s3://bucket/runs
 

@@ -138,7 +138,8 @@ def scene_name(scene: Row) -> str:
     name = scene["id"].removeprefix(f"{scene['subset']}/")
     if "/" in name or not name:
         raise DataError(f"scene {scene['id']!r} of subset {scene['subset']!r}: expected an id SUBSET/SCENE")
-    return name
+    result: str = name
+    return result
 
 
 def composite_tasks(dataset: Dataset, pairs: int, seed: int, quality: int) -> list[SceneCompositesTask]:
@@ -235,7 +236,8 @@ def _released_files(scene: Row) -> dict[str, bytes]:
 
 
 def _soft_label(inserted: int, background: int, scene: Row) -> list[float]:
-    return soft_style_label(inserted, background, scene["foreground_ratio"]).tolist()
+    result: list[float] = soft_style_label(inserted, background, scene["foreground_ratio"]).tolist()
+    return result
 
 
 def _line(path: str, exchange: Exchange) -> str:

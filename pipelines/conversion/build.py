@@ -59,6 +59,7 @@ class EntriesTask:
     longest_side: int | None
 
     def write(self, destination: Location, path: str) -> WrittenShard:
+        """Write the entries as a shard at a path of the destination."""
         rows = read_ahead(lambda entry: read_entry(self.source, entry, self.longest_side), self.entries)
         return write_parquet(destination, path, self.kind, self.domain, rows)
 
@@ -82,6 +83,7 @@ class ArchiveTask:
     in_place: bool
 
     def write(self, destination: Location, path: str) -> WrittenShard:
+        """Write the archive as a shard at a path of the destination, or index it where it lies."""
         if self.in_place:
             return index_archive(self.source, self.archive, self.defaults)
         with (self.source / self.archive).open("rb") as stream:

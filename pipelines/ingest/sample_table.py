@@ -89,7 +89,10 @@ class SampleTable:
         """Return the numbers [N], from 0 in file order, of samples [N,3]."""
         shards, groups, offsets = references.T
         selected = self._first_selected[self._first_groups[shards] + groups] + offsets
-        return selected if self._chosen is None else np.searchsorted(self._chosen, selected)
+        result: NDArray[np.int64] = (
+            selected if self._chosen is None else np.searchsorted(self._chosen, selected)
+        )
+        return result
 
     def reference(self, number: int) -> Reference:
         """Return the sample with a number."""

@@ -126,4 +126,5 @@ def _largest_part(mask: MaskArray) -> MaskArray:
     if len(sizes) == 1:
         return opened
     largest = 1 + int(np.argmax(sizes[1:, cv2.CC_STAT_AREA]))
-    return binary_fill_holes(parts == largest).astype(np.uint8)
+    result: MaskArray = binary_fill_holes(parts == largest).astype(np.uint8)
+    return result

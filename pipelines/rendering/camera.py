@@ -101,7 +101,8 @@ class FilmCamera:
         x = (np.arange(self.width) + 0.5 - self.width / 2) * pixel
         y = (self.height / 2 - np.arange(self.height) - 0.5) * pixel
         rays = forward + x[None, :, None] * right + y[:, None, None] * np.cross(right, forward)
-        return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+        result: Float64Array = rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+        return result
 
 
 def stratified(samples_per_pixel: int) -> int:
@@ -124,4 +125,5 @@ def _albedo(layers: list[Layer], triangle: IndexArray, uv: Float32Array) -> Floa
 def _cell_means(fine: NDArray[Any]) -> Float32Array:
     """Return the mean of each cell of `GRID` by `GRID` samples."""
     height, width = (length // GRID for length in fine.shape[:2])
-    return fine.reshape(height, GRID, width, GRID, -1).mean(axis=(1, 3), dtype=np.float32)
+    result: Float32Array = fine.reshape(height, GRID, width, GRID, -1).mean(axis=(1, 3), dtype=np.float32)
+    return result

@@ -30,4 +30,5 @@ def leaves(foliage: Foliage) -> tuple[Float64Array, IndexArray]:
 
 
 def _unit(vectors: Float64Array) -> Float64Array:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    result: Float64Array = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return result

@@ -122,7 +122,8 @@ class Layer:
         height, width = self.texture.shape[:2]
         u, v = (uv % 1).T
         rows = np.minimum((v * height).astype(int), height - 1)
-        return self.texture[rows, np.minimum((u * width).astype(int), width - 1)]
+        result: Float32Array = self.texture[rows, np.minimum((u * width).astype(int), width - 1)]
+        return result
 
 
 @lru_cache(maxsize=1)  # a view's coverage is measured before the view is rendered

@@ -120,7 +120,8 @@ def _on_ground(source: Source) -> Float64Array:
     upward = sky.directions(sky.MAP_SHAPE)[..., 2:]
     height, width = sky.MAP_SHAPE
     cell = np.sqrt(1 - upward**2) * (math.pi / 2 / height) * (2 * math.pi / width)
-    return (source.radiance() * upward * cell).sum(axis=(0, 1)) / math.pi
+    result: Float64Array = (source.radiance() * upward * cell).sum(axis=(0, 1)) / math.pi
+    return result
 
 
 def _camera_back_degrees(scene: Scene) -> float:

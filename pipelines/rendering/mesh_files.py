@@ -47,7 +47,7 @@ def _load(path: Path) -> trimesh.Trimesh:
     try:
         scene = trimesh.load_scene(path)
         mesh = scene.to_mesh()
-    except Exception as error:  # noqa: BLE001 - the formats' readers raise errors of many types
+    except Exception as error:
         raise DataError(
             f"{path}: cannot be read as a mesh ({type(error).__name__}: {error}); expected OBJ, PLY or glTF"
         ) from error
@@ -55,7 +55,8 @@ def _load(path: Path) -> trimesh.Trimesh:
         raise DataError(
             f"{path}: the file has no faces; export it with its surface, not points or lines alone"
         )
-    return mesh
+    result: trimesh.Trimesh = mesh
+    return result
 
 
 def _close(mesh: trimesh.Trimesh, path: str) -> None:

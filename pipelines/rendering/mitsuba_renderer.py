@@ -105,7 +105,8 @@ def foreground_coverage(scene: Scene, width: int, height: int, variant: str = VA
 
 def mix_light(lit: Mapping[Source, Float32Array], mix: Mix) -> Float64Array:
     """Return radiance [H,W,3] of a scene without its sky, from its radiance under each source."""
-    return np.sum([weight * lit[source] for source, weight in mix.weights.items()], axis=0)
+    result: Float64Array = np.sum([weight * lit[source] for source, weight in mix.weights.items()], axis=0)
+    return result
 
 
 def expose(light: Float64Array, indoor: bool, mix: Mix, lighting: Lighting) -> UInt8Array:

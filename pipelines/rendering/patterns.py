@@ -42,7 +42,8 @@ def _joints(pixels: int = 192) -> Float32Array:
     course = v * BRICKS[1]
     along = u * BRICKS[0] + 0.5 * (np.floor(course) % 2)
     joint = (course % 1 < JOINT_SHARE * BRICKS[1] / BRICKS[0]) | (along % 1 < JOINT_SHARE)
-    return joint.astype(np.float32)
+    result: Float32Array = joint.astype(np.float32)
+    return result
 
 
 def fractal_noise(pixels: int, periods: int, octaves: int, seed: int) -> Float32Array:
@@ -62,7 +63,8 @@ def fractal_noise(pixels: int, periods: int, octaves: int, seed: int) -> Float32
     for octave in range(octaves):
         cells = min(periods * 2**octave, pixels)
         total += _interpolated(rng.normal(size=(cells, cells)), pixels) / 2**octave
-    return (0.5 + 0.25 * (total - total.mean()) / total.std()).astype(np.float32)
+    result: Float32Array = (0.5 + 0.25 * (total - total.mean()) / total.std()).astype(np.float32)
+    return result
 
 
 def _interpolated(lattice: Float64Array, pixels: int) -> Float64Array:
@@ -73,4 +75,5 @@ def _interpolated(lattice: Float64Array, pixels: int) -> Float64Array:
     share = share * share * (3 - 2 * share)
     high = (low + 1) % cells
     rows = lattice[low] * (1 - share)[:, None] + lattice[high] * share[:, None]
-    return rows[:, low] * (1 - share) + rows[:, high] * share
+    result: Float64Array = rows[:, low] * (1 - share) + rows[:, high] * share
+    return result

@@ -230,7 +230,8 @@ def _area_vectors(vertices: Float64Array, faces: IndexArray) -> Float64Array:
 
 def _unit(vectors: Float64Array) -> Float64Array:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(lengths, np.finfo(np.float64).tiny)
+    result: Float64Array = vectors / np.maximum(lengths, np.finfo(np.float64).tiny)
+    return result
 
 
 @cache
@@ -312,9 +313,8 @@ def _inset(outline: Float64Array, distance: float) -> Float64Array:
     inward = np.stack([-edges[:, 1], edges[:, 0]], 1)
     before = np.roll(inward, 1, axis=0)
     openness = 1 + np.einsum("ij,ij->i", inward, before)
-    return (
-        outline + distance * (inward + before) / np.maximum(openness, 0.3)[:, None]
-    )  # limits the length of spikes
+    result: Float64Array = outline + distance * (inward + before) / np.maximum(openness, 0.3)[:, None]
+    return result
 
 
 def _triangulate(outline: Float64Array) -> IndexArray:

@@ -56,7 +56,8 @@ def _sun_kilolux(sky: ClearSky) -> Float64Array:
     solid_angle = 2 * math.pi * (1 - math.cos(math.radians(SUN_RADIUS_DEGREES)))
     kilolux = KILOLUX * solid_angle * _radiances(sky, _toward_sun(sky)[None], sky_scale=0.0)[0]
     kilolux.flags.writeable = False
-    return kilolux
+    result: Float64Array = kilolux
+    return result
 
 
 @lru_cache(maxsize=32)
@@ -118,7 +119,8 @@ def look_up(radiance: Float32Array, toward: Float64Array, sun_azimuth: float) ->
     right = (left + 1) % width
     upper = radiance[top, left] * (1 - across) + radiance[top, right] * across
     lower = radiance[top + 1, left] * (1 - across) + radiance[top + 1, right] * across
-    return upper * (1 - down) + lower * down
+    result: Float64Array = upper * (1 - down) + lower * down
+    return result
 
 
 def sun_disc(toward: Float64Array, sun: Float64Array) -> Float64Array:
@@ -167,4 +169,5 @@ def _wrapped(noise: Float32Array, u: Float64Array, v: Float64Array) -> Float64Ar
     across, down = x % 1, y % 1
     upper = noise[top, left] * (1 - across) + noise[top, right] * across
     lower = noise[bottom, left] * (1 - across) + noise[bottom, right] * across
-    return upper * (1 - down) + lower * down
+    result: Float64Array = upper * (1 - down) + lower * down
+    return result

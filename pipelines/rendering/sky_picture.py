@@ -29,4 +29,5 @@ def _cloud(rays: Float64Array, thickness: Float64Array, mix: Mix, lighting: Ligh
     sun = (1 - lighting.cloud_cover) * mix.sky.clear.sun_kilolux()
     sunlit = sky.CLOUD_ALBEDO * sun * (1 - SHADED_CLOUD * thickness)
     texture = 1 + lighting.cloud_contrast * (0.5 - thickness)
-    return (cover + sunlit) * texture
+    result: Float64Array = (cover + sunlit) * texture
+    return result

@@ -24,7 +24,8 @@ def tone_curve(light: FloatArray) -> FloatArray:
     """Map light to display light 0..1: linear up to `LINEAR_UP_TO`, then compressed, never clipped."""
     room = 1.0 - LINEAR_UP_TO
     excess = np.maximum(light - LINEAR_UP_TO, 0.0)
-    return np.minimum(light, LINEAR_UP_TO) + room * (1.0 - np.exp(-excess / room))
+    result: FloatArray = np.minimum(light, LINEAR_UP_TO) + room * (1.0 - np.exp(-excess / room))
+    return result
 
 
 def encode_srgb(light: FloatArray) -> UInt8Array:

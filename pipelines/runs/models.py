@@ -30,7 +30,7 @@ def load_model(uri: str, tracking_uri: str | None = None, inference_only: bool =
         inference_only: read only G of CharmNet's released files, which is all that harmonizing needs.
 
     Raises:
-        StorageError: there is no such place, or no model in it.
+        StorageError: there is no such path, or no model in it.
         WeightsError: what is there is broken or does not fit.
         ValueError: a `models:/` URI without a server.
     """
@@ -50,10 +50,10 @@ def _loaded(uri: str, tracking_uri: str, folder: Path, inference_only: bool) -> 
         from pipelines.tracking.logged_models import resolve_model  # loads MLflow: only for registered models
 
         return load_checkpoint(resolve_model(uri, tracking_uri, folder))[0]
-    place = Location.of(uri)
-    if place.name.endswith(_PTH_SUFFIX) and not place.name.endswith(_RELEASED_SUFFIX):
-        return IDIHMethod.from_released(read_pth(_fetched(place, folder)), source=str(place))
-    released = _released_prefix(place)
+    path = Location.of(uri)
+    if path.name.endswith(_PTH_SUFFIX) and not path.name.endswith(_RELEASED_SUFFIX):
+        return IDIHMethod.from_released(read_pth(_fetched(path, folder)), source=str(path))
+    released = _released_prefix(path)
     if released is not None:
         return _released_charmnet(released, folder, inference_only)
     checkpoint = checkpoint_of(uri)
@@ -75,30 +75,30 @@ def load_harmonization_model(uri: str, tracking_uri: str | None = None) -> Harmo
 
 
 def model_name(uri: str) -> str:
-    """What to call the model that `uri` names: NAME/VERSION where it is registered, else its last part."""
+    """Return the name of a model: NAME/VERSION where it is registered, else the last part of its URI."""
     registered = uri.startswith(_REGISTRY_SCHEME)
     return uri.removeprefix(_REGISTRY_SCHEME).strip("/") if registered else Location.of(uri).name
 
 
 def checkpoint_of(uri: str) -> Location:
-    """The folder of a checkpoint: `uri` itself, a run's best, else the one of the latest step beneath.
+    """Return a checkpoint's folder: `uri` itself, a run's best, else the one of the latest step beneath.
 
     Raises:
         StorageError: there is none.
     """
-    place = Location.of(uri)
-    if (place / CHECKPOINT_FILE).exists():
-        return place
-    if (place / BEST_FILE).exists():
-        return _best_of(place)
+    path = Location.of(uri)
+    if (path / CHECKPOINT_FILE).exists():
+        return path
+    if (path / BEST_FILE).exists():
+        return _best_of(path)
     suffix = f"/{CHECKPOINT_FILE}"
-    found = [path.removesuffix(suffix) for path in place.walk_files() if path.endswith(suffix)]
+    found = [path.removesuffix(suffix) for path in path.walk_files() if path.endswith(suffix)]
     if not found:
         raise StorageError(
-            f"{place}: no model there; expected a training run's folder, a checkpoint with its "
+            f"{path}: no model there; expected a training run's folder, a checkpoint with its "
             f"{CHECKPOINT_FILE}, or released files *{_RELEASED_SUFFIX}"
         )
-    return place / max(found, key=lambda path: (path.rpartition("/")[2], path))  # names end in the step
+    return path / max(found, key=lambda path: (path.rpartition("/")[2], path))  # names end in the step
 
 
 def _best_of(run_folder: Location) -> Location:
@@ -110,40 +110,40 @@ def _best_of(run_folder: Location) -> Location:
     return run_folder / name
 
 
-def _released_prefix(place: Location) -> Location | None:
-    """What stands before `_net_G.pth`, if `place` is a folder with such a file, that file or its prefix."""
-    if place.name.endswith(_RELEASED_SUFFIX):
-        return Location(place.uri.removesuffix(_RELEASED_SUFFIX))
-    if Location(f"{place.uri}{_RELEASED_SUFFIX}").exists():
-        return place
+def _released_prefix(path: Location) -> Location | None:
+    """Return the path before `_net_G.pth`, if there is one: of a folder, that file or its prefix."""
+    if path.name.endswith(_RELEASED_SUFFIX):
+        return Location(path.uri.removesuffix(_RELEASED_SUFFIX))
+    if Location(f"{path.uri}{_RELEASED_SUFFIX}").exists():
+        return path
     epochs = [
         child.name.removesuffix(_RELEASED_SUFFIX)
-        for child in place.children()
+        for child in path.children()
         if child.name.endswith(_RELEASED_SUFFIX)
     ]
     if len(epochs) > 1 and "latest" not in epochs:
         raise StorageError(
-            f"{place} holds released weights of epochs {', '.join(epochs)}; add one: {place}/{epochs[-1]}"
+            f"{path} holds released weights of epochs {', '.join(epochs)}; add one: {path}/{epochs[-1]}"
         )
     if not epochs:
         return None
-    return place / ("latest" if "latest" in epochs else epochs[0])
+    return path / ("latest" if "latest" in epochs else epochs[0])
 
 
 def _released_charmnet(prefix: Location, folder: Path, inference_only: bool) -> CharmNetMethod:
-    places = {name: Location(f"{prefix.uri}_net_{name}{_PTH_SUFFIX}") for name in RELEASED_NAMES}
+    paths = {name: Location(f"{prefix.uri}_net_{name}{_PTH_SUFFIX}") for name in RELEASED_NAMES}
     if inference_only:
-        state = read_pth(_fetched(places["G"], folder))
-        return CharmNetMethod.from_released_generator(state, str(places["G"]))
+        state = read_pth(_fetched(paths["G"], folder))
+        return CharmNetMethod.from_released_generator(state, str(paths["G"]))
     return CharmNetMethod.from_released(
-        load_released({name: _fetched(place, folder) for name, place in places.items()})
+        load_released({name: _fetched(path, folder) for name, path in paths.items()})
     )
 
 
-def _fetched(place: Location, folder: Path) -> Path:
-    """The file on this machine: itself, or a copy in the folder."""
-    local = place.local_path
+def _fetched(path: Location, folder: Path) -> Path:
+    """Return the file on this machine: itself, or a copy in the folder."""
+    local = path.local_path
     if local is None:
-        local = folder / place.name
-        local.write_bytes(place.read_bytes())
+        local = folder / path.name
+        local.write_bytes(path.read_bytes())
     return local

@@ -131,7 +131,7 @@ def start_here(**options: Any) -> None:
     os.environ.update(variables)  # Ray's processes inherit it
     try:
         ray.init(address=LOCAL, **{"logging_level": logging.WARNING, "log_to_driver": False, **options})
-    except Exception as error:  # noqa: BLE001 - Ray raises a bare Exception where its processes do not answer
+    except Exception as error:
         raise ClusterError(
             f"Ray did not start on this machine ({type(error).__name__}: {error}); a machine too busy, "
             "or without memory or disk left, is the usual cause: run the command again; what Ray's processes "

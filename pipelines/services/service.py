@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -130,11 +131,12 @@ class Service(ABC):
     def _record_path(self) -> Path:
         return self.folder / f"{self.name}.json"
 
-    def _record(self) -> dict | None:
+    def _record(self) -> dict[str, Any] | None:
         try:
-            return json.loads(self._record_path.read_text())
+            record: dict[str, Any] | None = json.loads(self._record_path.read_text())
         except FileNotFoundError:
             return None
+        return record
 
     def _choose_ports(self) -> dict[str, int]:
         """Return the recorded ports where they are free, and any free ones in place of the others."""
@@ -201,7 +203,8 @@ def is_healthy(url: str) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not reach loopback
     try:
         with opener.open(url, timeout=5) as response:
-            return response.status == 200
+            result: bool = response.status == 200
+            return result
     except (urllib.error.URLError, OSError):
         return False
 

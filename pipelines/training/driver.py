@@ -1,4 +1,4 @@
-"""Starting a run, watching over it and recording how it ended."""
+"""Driver of a run: starts it, watches over it and records how it ended."""
 
 from __future__ import annotations
 
@@ -45,13 +45,15 @@ _PREEMPTION_WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 
 @dataclass(frozen=True)
 class RunResult:
-    """
+    """Outcome of a run.
+
     Attributes:
         status: FINISHED, or KILLED where the run was asked to stop and saved a checkpoint.
-        step: the last one that is saved. run_folder: URI.
-        metrics: of the last validation.
-        page: the run's in MLflow; None if its server was not reached.
-        quarantined: samples that others stood for since they cannot be decoded.
+        step: last step that is saved.
+        run_folder: URI of the run's folder.
+        metrics: scores of the last validation.
+        page: address of the run's page in MLflow; None if its server was not reached.
+        quarantined: samples that were replaced since they cannot be decoded.
     """
 
     status: RunStatus
@@ -62,7 +64,7 @@ class RunResult:
     quarantined: list[Quarantined]
 
 
-def train(
+def train(  # noqa: PLR0913 - where a run is kept and recorded
     config: TrainConfig,
     uris: Mapping[Domain, str | Sequence[str]],
     storage: str,
@@ -72,13 +74,18 @@ def train(
     registered_name: str | None = None,
     timer: StartupTimer | None = None,
 ) -> RunResult:
-    """Runs the training run `name` under `storage` to its last step, from where it stands.
+    """Train the run `name` under `storage` to its last step, from where it stands.
 
     Args:
-        uris: of the data sets; those of the method's domains are needed.
-        tracking_uri: of the MLflow server; None records nothing.
-        registered_name: under which the best model is registered.
-        timer: that began with the command.
+        config: configuration of the run.
+        uris: URI of the data set by domain, or several that are streamed as one; the method's domains
+            are needed.
+        storage: URI of the folder that holds runs.
+        name: name of the run.
+        tracking_uri: address of the MLflow server; None records nothing.
+        experiment: MLflow experiment.
+        registered_name: name under which the best model is registered.
+        timer: start-up timer that began with the command.
 
     Raises:
         ValueError: the configuration does not fit the data, the cluster or the run that is to go on.
@@ -115,7 +122,7 @@ def train(
 
 
 def _tracked_run(job: TrainingJob, name: str, registered_name: str | None, stop: StopRequest) -> RunResult:
-    """Fits, and tells the tracker how it was started, what came out and how it ended."""
+    """Fit, and record how the run was started, its models and how it ended."""
     with build_trainer(job, name) as trainer:
         tracker = Tracker()
         if job.tracking:  # its thread has much to load; the workers need not wait for it
@@ -147,7 +154,7 @@ def _start_coordinator(
 
 
 def _checked_init(config: TrainConfig, method: Method, tracking_uri: str | None) -> str | None:
-    """The model to start from as every worker can find it, once it is known to fit.
+    """Return the URI of the model to start from as every worker can find it, once it is known to fit.
 
     Raises:
         ValueError, WeightsError, StorageError: there is none, or its networks are of another kind or shape.

@@ -1,4 +1,4 @@
-"""Having Ray Train run the workers, while this process listens for signals and shows progress."""
+"""Running the workers with Ray Train, while this process listens for signals and shows progress."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipelines.training.job import TrainingJob
 _POLL_SECONDS = 0.5
 _MOST_NAME_CHARACTERS = 100
 _RESIZE_CHECK_SECONDS = 20.0
-"""So often an elastic group looks for nodes that came; Ray's view of them may be as old as that, too."""
+"""Interval in which an elastic group looks for new nodes; Ray's view of them may be as old as that, too."""
 _STOP_GRACE_SECONDS = 100.0
 """From a stop request to giving up on the workers: those that wait for a cluster to grow never see it."""
 
@@ -32,7 +32,7 @@ class TrainingFailedError(CharmNetError):
 
 
 class StopRequest:
-    """Whether the run was asked to stop: SIGTERM (`ray job stop`) or SIGINT (Ctrl-C)."""
+    """A request to stop the run: SIGTERM (`ray job stop`) or SIGINT (Ctrl-C)."""
 
     def __init__(self) -> None:
         self.made_at: float | None = None
@@ -43,12 +43,13 @@ class StopRequest:
 
     @property
     def grace_is_over(self) -> bool:
+        """Whether the workers had time enough to stop."""
         return self.made_at is not None and time.monotonic() - self.made_at > _STOP_GRACE_SECONDS
 
 
 @contextmanager
 def stopping_on_signals() -> Iterator[StopRequest]:
-    """While inside, the two signals make the request instead of ending the process; main thread only."""
+    """Inside, the two signals make the request instead of ending the process; main thread only."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -63,10 +64,12 @@ def stopping_on_signals() -> Iterator[StopRequest]:
 
 @dataclass(frozen=True)
 class FitResult:
-    """
+    """Outcome of the workers.
+
     Attributes:
-        step: the last saved one; 0 where nothing was saved. metrics: of the last validation.
-        checkpoint: the last one's name in the run's folder, if there is one.
+        step: last step that is saved; 0 where nothing was saved.
+        metrics: scores of the last validation.
+        checkpoint: name of the last checkpoint in the run's folder, if there is one.
     """
 
     step: int
@@ -75,11 +78,13 @@ class FitResult:
 
 
 def fit(trainer: Any, job: TrainingJob, stop: StopRequest, while_starting: Callable[[], None]) -> FitResult:
-    """Runs the workers to the last step, or to where they are asked to stop.
+    """Run the workers to the last step, or to where they are asked to stop.
 
     Args:
         trainer: see `build_trainer`.
-        while_starting: is called while the workers start.
+        job: job of the run.
+        stop: request that is passed on to the workers.
+        while_starting: called while the workers start.
 
     Raises:
         TrainingFailedError: they broke down more often than `max_failures` allows, or gave up.
@@ -105,7 +110,7 @@ def fit(trainer: Any, job: TrainingJob, stop: StopRequest, while_starting: Calla
 
 @contextmanager
 def build_trainer(job: TrainingJob, name: str) -> Iterator[Any]:
-    """Ray Train's trainer of a run, ready to `fit` while inside."""
+    """Inside, Ray Train's trainer of a run is ready to `fit`."""
     with tempfile.TemporaryDirectory(prefix="charmnet-run-", ignore_cleanup_errors=True) as scratch:
         yield _trainer(job, name, scratch)
 
@@ -137,13 +142,13 @@ def _trainer(job: TrainingJob, name: str, scratch: str) -> Any:
 
 
 def _in_thread(call: Any) -> Future[Any]:
-    """The call's outcome, from a thread of its own: in the main one Ray Train would take over Ctrl-C."""
+    """Return the outcome of a call in a separate thread: in the main one Ray Train would take over Ctrl-C."""
     outcome: Future[Any] = Future()
 
     def run() -> None:
         try:
             outcome.set_result(call())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised where the outcome is read
             outcome.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name="ray-train").start()
@@ -177,7 +182,7 @@ def _watch(outcome: Future[Any], job: TrainingJob, stop: StopRequest) -> None:
 
 
 def _wait(outcome: Future[Any]) -> bool:
-    """Whether it ended within a moment."""
+    """Return True if the outcome is there within a moment."""
     try:
         outcome.exception(timeout=_POLL_SECONDS)
     except TimeoutError:
@@ -186,7 +191,7 @@ def _wait(outcome: Future[Any]) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause of what Ray Train reports, without its stacks."""
+    """Return the innermost cause of what Ray Train reports, without its stacks."""
     failures = getattr(error, "worker_failures", None)
     if failures:
         return _reason(next(iter(failures.values())))

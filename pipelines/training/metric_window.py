@@ -1,4 +1,4 @@
-"""What is collected over a few steps, and read off the device once."""
+"""Metrics that are collected over a few steps and read off the device once."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class MetricWindow:
     def add(
         self, metrics: Mapping[str, Tensor], sample_ids: list[str], waited_seconds: float, share: float = 1.0
     ) -> None:
-        """One step's scalars, weighted by the worker's share; nothing is read off the device."""
+        """Add one step's scalars, weighted by the worker's share; nothing is read off the device."""
         self._names = sorted(metrics)
         self._values.append(share * torch.stack([metrics[name].float() for name in self._names]))
         self._sample_ids.append(sample_ids)
         self._waited_seconds += waited_seconds
 
     def close(self, step: int) -> dict[str, float]:
-        """The means by metric, throughput and this worker's data wait; begins a new window.
+        """Return means by metric, throughput and this worker's data wait; begin a new window.
 
         Every worker has to call it at the same step.
 
@@ -67,12 +67,12 @@ class MetricWindow:
         return result
 
     def restart(self) -> None:
-        """Forgets the window and its clock: what came between two windows is not training."""
+        """Begin a new window now: time between two windows is no training."""
         self._values, self._sample_ids, self._waited_seconds = [], [], 0.0
         self._started = time.perf_counter()
 
     def _blame(self, values: Tensor, step: int) -> str:
-        """What all workers say alike: the first broken step of the worker where it began.
+        """Return the message of all workers: the first broken step of the worker where it began.
 
         A gradient is averaged before anyone can look, so one worker's NaN is in everyone's norms within the
         same step; but it is in more of the values of the one that has the samples.
@@ -85,11 +85,12 @@ class MetricWindow:
             f"{', '.join(self._sample_ids[first])}; lower learning_rate, use precision=float32, or look at "
             "these samples with `charmnet inspect`"
         )
-        return min(_from_all_workers((first, -len(names), message)))[2]
+        result: str = min(_from_all_workers((first, -len(names), message)))[2]
+        return result
 
 
 def _from_all_workers(value: Any) -> list[Any]:
-    """The value of every process of the default group."""
+    """Return the value of every process of the default group."""
     if not (dist.is_available() and dist.is_initialized()):
         return [value]
     values: list[Any] = [None] * dist.get_world_size()

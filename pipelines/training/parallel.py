@@ -14,7 +14,7 @@ from charmnet.methods import CudaGraphUpdate, Method
 
 
 def data_parallel(module: nn.Module) -> nn.Module:
-    """The module with gradients averaged over all workers; running statistics stay a worker's own.
+    """Wrap a module so that gradients are averaged over all workers; running statistics stay a worker's own.
 
     DistributedDataParallel sorts gradients into other buckets after its first step, and a ring adds up each
     part of a bucket beginning at another worker: with three and more, a resumed run would round otherwise
@@ -32,7 +32,7 @@ def _mean_in_order_of_ranks(
     _: None,
     bucket: dist.GradBucket,  # type: ignore[name-defined]
 ) -> torch.futures.Future[Tensor]:
-    """Each worker adds up its part of everyone's gradients and tells all: as much traffic as a ring."""
+    """Add up this worker's part of all gradients and send it to all: as much traffic as a ring."""
     gradients, workers = bucket.buffer(), dist.get_world_size()
     padded = F.pad(gradients, (0, -len(gradients) % workers))
     parts = torch.empty_like(padded)
@@ -47,7 +47,7 @@ def _mean_in_order_of_ranks(
 
 
 def wrap_module(compiled: bool, num_workers: int, module: nn.Module) -> nn.Module:
-    """A part of the networks as it is trained."""
+    """Return a part of the networks as it is trained: compiled and in data parallel, where asked for."""
     if compiled:
         module = torch.compile(module)  # type: ignore[assignment]
     return data_parallel(module) if num_workers > 1 else module

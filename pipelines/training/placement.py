@@ -1,4 +1,4 @@
-"""What a run asks of the cluster, so that data tasks and workers never starve each other."""
+"""Resources that a run asks of the cluster, so that data tasks and workers never starve each other."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from pipelines.ingest.lanes import lane_rows
 
 @dataclass(frozen=True)
 class Placement:
-    """
+    """Resources of a run's workers and data tasks.
+
     Attributes:
         use_gpu: whether each worker takes a GPU.
-        cpus_per_worker, cpus_per_task: set aside for a training worker and for a data task.
-        cpus_per_domain: for all data tasks of a domain; None where the cluster may grow. Where tasks set none
-            aside, how many of them may run.
+        cpus_per_worker: CPUs set aside for a training worker.
+        cpus_per_task: CPUs set aside for a data task.
+        cpus_per_domain: CPUs for all data tasks of a domain; None where the cluster may grow. Where tasks set
+            none aside, how many of them may run.
     """
 
     use_gpu: bool
@@ -48,10 +50,20 @@ def place(
         )
     cpus_per_task = config.data_cpus_per_task or 1.0
     if config.accelerator == "gpu" and cluster_gpus < most:  # a cluster that grows
-        return Placement(True, config.cpus_per_worker or 1.0, cpus_per_task, None)
+        return Placement(
+            use_gpu=True,
+            cpus_per_worker=config.cpus_per_worker or 1.0,
+            cpus_per_task=cpus_per_task,
+            cpus_per_domain=None,
+        )
     if fewest < most and not (use_gpu or config.cpus_per_worker or config.data_cpus_per_task):
         spare = cluster_cpus - min(most, int(cluster_cpus))
-        return Placement(False, 1.0, 0.0, max(1.0, spare // num_domains))
+        return Placement(
+            use_gpu=False,
+            cpus_per_worker=1.0,
+            cpus_per_task=0.0,
+            cpus_per_domain=max(1.0, spare // num_domains),
+        )
     for_data = min(1.0, cluster_cpus / 2)
     cpus_per_worker = config.cpus_per_worker or min(1.0, _floor((cluster_cpus - for_data) / most))
     per_domain = _floor((cluster_cpus - most * cpus_per_worker) / num_domains)

@@ -1,4 +1,4 @@
-"""What the driver records of a run beside its metrics: how it was made, from what, and what came out."""
+"""Records of a run beside its metrics: configuration, data, environment and models."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _SETTLE_SECONDS = 10.0
 
 
 def reconcile_previous_runs(tracking: RunTracking) -> None:
-    """Sends what earlier commands could not, and closes runs whose driver died, or says that it can't."""
+    """Send what earlier commands could not, and close runs whose driver died; log where that fails."""
     uri, spools = tracking.tracking_uri, state_folder() / "spool"
     left = send_unsent(spools, uri, skip_run_key=tracking.run_key, timeout_seconds=_SETTLE_SECONDS)
     if left.kept:
         logger.warning("%d earlier runs have records that cannot be sent yet", len(left.kept))
     try:
         close_orphans(uri, tracking.experiment)
-    except Exception as error:  # whatever the server says, it must not keep a run from starting
+    except Exception as error:  # noqa: BLE001 - whatever the server says, it must not keep a run from starting
         logger.warning(
             "%s did not say which runs were left open (%s); a later command closes them",
             redact(uri), type(error).__name__,
@@ -46,7 +46,7 @@ def reconcile_previous_runs(tracking: RunTracking) -> None:
 
 
 def record_run(tracker: Tracker, job: TrainingJob) -> None:
-    """Configuration, manifests and environment as files, data sets as inputs, commit and job as tags."""
+    """Record configuration, manifests and environment as files, data as inputs, commit and job as tags."""
     config = job.config.to_json()
     values = flat(config)
     tracker.log_params({name: values[name] for name in _PARAMS if name in values})
@@ -72,7 +72,7 @@ def record_run(tracker: Tracker, job: TrainingJob) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """The machine and every installed package's version."""
+    """Return the machine and every installed package's version."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -84,7 +84,7 @@ def environment() -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """Of the code that runs; None where it is not a checkout (`CHARMNET_GIT_COMMIT` says it there)."""
+    """Return the code's commit; None outside a checkout (`CHARMNET_GIT_COMMIT` says it there)."""
     if commit := os.environ.get("CHARMNET_GIT_COMMIT"):
         return commit
     git = shutil.which("git")
@@ -98,7 +98,7 @@ def git_commit() -> str | None:
 
 
 def ray_job_id() -> str | None:
-    """The submission's id where `ray job submit` started this process, else Ray's own for the driver."""
+    """Return the submission's id where `ray job submit` started this process, else Ray's own id."""
     import ray
 
     submission = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("metadata", {})
@@ -108,7 +108,7 @@ def ray_job_id() -> str | None:
 def record_models(
     tracker: Tracker, folder: RunFolder, final: str | None, registered_name: str | None
 ) -> None:
-    """Logs the last model and, where there was validation, the best, which is registered before the last.
+    """Log the last model and, where there was validation, the best, which is registered before the last.
 
     The run is complete without: what goes wrong here is logged.
 

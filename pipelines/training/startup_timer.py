@@ -1,4 +1,4 @@
-"""What a run's start is spent on, from the command to the end of the first step."""
+"""Phases of a run's start, from the command to the end of the first step."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import time
 from dataclasses import dataclass, field
 
 FIRST_STEP = "first step"
-MILESTONES = ("imports", "data sets", "cluster", "record", "workers", "state", "first batch", FIRST_STEP)
+PHASES = ("imports", "data sets", "cluster", "record", "workers", "state", "first batch", FIRST_STEP)
 """In order: programs loaded; manifests read and checked; Ray joined; the run's folder and record; Ray Train's
 workers; networks and what they go on from; the stream's first batch; and the step itself."""
 
 
 @dataclass
 class StartupTimer:
-    """
+    """Time of a run's start by phase.
+
     Attributes:
-        started: when the command began, in seconds since the epoch.
-        finished: the same by phase, when it was first over.
+        started: when the command began, in seconds since 1970.
+        finished: when each phase was first over, alike.
     """
 
     started: float = field(default_factory=time.time)

@@ -150,7 +150,8 @@ class Body:
     @property
     def thickness(self) -> float:
         """Unit of the limbs' radii, metres."""
-        return self.physique.height * self.physique.girth**0.6
+        result: float = self.physique.height * self.physique.girth**0.6
+        return result
 
 
 def draw_physique(rng: np.random.Generator) -> Physique:
@@ -337,7 +338,8 @@ def upward(leg: Leg) -> Point:
     """Return the unit direction from the sole to the instep."""
     ahead = leg.toes / np.linalg.norm(leg.toes)
     up = np.array([0, 0, 1.0]) - ahead[2] * ahead
-    return up / np.linalg.norm(up)
+    result: Point = up / np.linalg.norm(up)
+    return result
 
 
 def _lowest(leg: Leg, height: float) -> float:

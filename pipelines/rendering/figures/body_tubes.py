@@ -25,7 +25,8 @@ def vector(point: ArrayLike) -> Vector:
 
 def shifted(point: Point, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Point:
     """Return a point moved along the axes."""
-    return point + np.array([x, y, z])
+    result: Point = point + np.array([x, y, z])
+    return result
 
 
 def limb(start: ArrayLike, end: ArrayLike, start_radius: float, end_radius: float | None = None) -> Tube:
@@ -100,7 +101,8 @@ class Frame:
         level = np.array([np.sin(yaw), -np.cos(yaw), 0])
         ahead = np.cos(nod) * level - np.array([0, 0, np.sin(nod)])
         above = np.sin(nod) * level + np.array([0, 0, np.cos(nod)])
-        return self.origin + np.asarray(local) @ np.stack([left, ahead, above])
+        result: Point = self.origin + np.asarray(local) @ np.stack([left, ahead, above])
+        return result
 
     def tubes(self, local: Iterable[Tube]) -> tuple[Tube, ...]:
         """Take local tubes to the body's frame."""

@@ -57,7 +57,8 @@ class Solids:
     def corners(self) -> np.ndarray:
         """Return the corners, float64 [N, 8, 3]."""
         edges = CORNERS[None] * self.halves[:, None]
-        return self.centers[:, None] + edges @ self.axes
+        result: np.ndarray = self.centers[:, None] + edges @ self.axes
+        return result
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the lowest and the highest x, y and z of all boxes, float64 [3] each."""
@@ -101,7 +102,8 @@ class Solids:
         step = np.where(np.abs(step) < 1e-9, 1e-9, step)
         near, far = (-boxes.halves[:, None] - start) / step, (boxes.halves[:, None] - start) / step
         entry, leave = np.minimum(near, far).max(2), np.maximum(near, far).min(2)
-        return ((entry < leave) & (leave > 0) & (entry < 1)).any(0)
+        result: np.ndarray = ((entry < leave) & (leave > 0) & (entry < 1)).any(0)
+        return result
 
 
 def solids_of(thing: Thing) -> Solids:
