@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from safetensors.torch import load_file
 from charmnet.weights import CHECKPOINT_FILE, MODEL_FILE, OPTIMIZER_FILE
 from pipelines.chaos.crashing_decoder import mark_to_crash
 from pipelines.commands.cli import main
+from pipelines.runtime.retry import wait_until
 from pipelines.runtime.storage import Location
 from pipelines.tracking.server import connect
 from tests.fixtures.object_store import ObjectStoreForTests
@@ -90,10 +90,7 @@ def killed(stopped: Ended, command: Callable[..., list[str]], mlflow_server: str
 
 def kill_a_worker(checkpoint: Location) -> None:
     """Once a checkpoint stands, one of the processes that train is gone."""
-    deadline = time.monotonic() + 240
-    while not (checkpoint / CHECKPOINT_FILE).exists():
-        assert time.monotonic() < deadline, "no checkpoint in four minutes"
-        time.sleep(0.2)
+    wait_until((checkpoint / CHECKPOINT_FILE).exists, 240, f"no checkpoint {checkpoint}")
     workers = [p for p in psutil.Process().children(recursive=True) if "RayTrainWorker" in p.name()]
     max(workers, key=lambda process: process.create_time()).send_signal(signal.SIGKILL)
 

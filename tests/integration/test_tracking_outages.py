@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.runtime.retry import wait_until
 from pipelines.services.local import TrackingServer
 from pipelines.tracking import close_orphans, send_unsent
 from tests.fixtures.tracked_runs import EXPERIMENT, expected, log_steps, open_run, points, the_run
@@ -34,9 +35,7 @@ def test_nothing_is_lost_while_the_server_is_away(
     uri, begun_before, begun_after = frail_server.url, f"{key} a", f"{key} b"
     tracker = open_run(uri, begun_before, tmp_path / "a" / "driver")
     log_steps(tracker, 1, 500)
-    deadline = time.monotonic() + 60
-    while tracker.run_id is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: tracker.run_id, 60, "the run has not begun", poll_seconds=0.05)
     log_steps(tracker, 501, 1000)
     frail_server.stop(grace_seconds=0)
     started = time.perf_counter()

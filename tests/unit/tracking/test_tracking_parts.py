@@ -17,6 +17,7 @@ import pytest
 
 from charmnet.arrays import UInt8Array
 from pipelines.runtime.redaction import redact
+from pipelines.runtime.retry import wait_until
 from pipelines.tracking import SystemSampler, Tracker, experiment_link, run_link, sample_grid
 from pipelines.tracking.drivers import DRIVER_TAG, HEARTBEAT_TAG, DriverProcess, driver_is_gone, driver_tags
 from pipelines.tracking.server import Credentials, split_credentials, usable_tracking_uri
@@ -125,9 +126,7 @@ class Recorder(Tracker):
 def test_the_sampler_names_the_node() -> None:
     recorder = Recorder()
     with SystemSampler(recorder, "node-0", interval_seconds=0.05):
-        deadline = time.monotonic() + 10
-        while not recorder.metrics and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: recorder.metrics, 10, "nothing was sampled", poll_seconds=0.02)
     assert 0 < recorder.metrics["system/node-0/memory_percent"] < 100
     assert 0 <= recorder.metrics["system/node-0/cpu_percent"] <= 100
     assert recorder.metrics["system/node-0/network_sent_bytes_per_second"] >= 0
