@@ -136,10 +136,8 @@ class DomainAudit:
         self, table: pa.Table, positions: NDArray[np.int64], planned: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """Return the sample that each row says was delivered or replaced; -1 is not in the data set."""
-        substitutes = table["substitute_for"].is_valid().to_numpy(zero_copy_only=False) | (
-            table["tries"].to_numpy() > 0
-        )
-        self._check_substitutes(table.filter(substitutes))
+        replaces = table["substitute_for"].is_valid().to_numpy(zero_copy_only=False)
+        self._check_substitutes(table.filter(replaces | (table["tries"].to_numpy() > 0)))
         names = pc.coalesce(table["substitute_for"], table["id"]).to_pylist()
         hashes = hashes_of(names)
         numbers = planned[positions]

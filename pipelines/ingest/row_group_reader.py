@@ -13,9 +13,9 @@ from pipelines.runtime.retry import retry_storage
 class RowGroupReader:
     """Row groups by index, each kept in memory until it is dropped.
 
-    A store that does not answer is waited for. A row group that is damaged in two reads, in a file of the
-    manifest's size, is the data's fault: each of its samples is then replaced. A file of another size is not
-    the shard, which ends the stream.
+    Reads are retried while the store does not answer. A row group that two reads find damaged, in a file of
+    the size that the manifest says, counts as damaged data: its samples are replaced. A file of another size
+    is not the shard, and the stream ends with an error.
 
     Args:
         spec: the stream.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +15,15 @@ from charmnet.vocabulary import Domain
 from pipelines.audit.domain_audit import DomainAudit, DomainReport
 from pipelines.audit.logs import log_files
 from pipelines.audit.sample_ids import SampleIds
+from pipelines.conversion.webdataset import index_archive
 from pipelines.ingest.quarantine import Quarantined
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.union import DatasetUnion
 from pipelines.ingest.window import read_window
 from pipelines.runs.delivery_log import DeliveryLog
 from pipelines.runtime.storage import Location
+from pipelines.shards.manifest import Stratum
+from pipelines.shards.reading import Dataset
 from pipelines.training.coordinator import RunCoordinator
 from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
 
@@ -105,3 +110,32 @@ def test_another_limit_or_order_of_members_is_found_out(spec: StreamSpec, tmp_pa
 def test_every_sample_that_takes_part_has_a_hash_of_its_own(spec: StreamSpec) -> None:
     hashes = SampleIds(spec).hashes
     assert len(np.unique(hashes)) == len(hashes) == (spec.limit or 37)
+
+
+def test_ids_of_an_archive_in_a_union_are_learnt_from_its_deliveries(tmp_path: Path) -> None:
+    rows = pair_rows(5, seed=2)
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for row in rows:
+            parts = {
+                "composite.jpg": "composite",
+                "ground_truth.jpg": "ground_truth",
+                "mask.png": "foreground_mask",
+            }
+            for suffix, name in parts.items():
+                entry = tarfile.TarInfo(f"{row['id']}.{suffix}")
+                entry.size = len(row[name])
+                tar.addfile(entry, io.BytesIO(row[name]))
+    source = Location.of(tmp_path)
+    index_archive(source, "a.tar", Stratum(Domain.REAL, "HCOCO", None, ())).manifest.save(source)
+    pairs = write_dataset(source / "pairs", pair_rows(6), 3)
+    spec = StreamSpec(DatasetUnion((pairs, Dataset.open(source)), Domain.REAL), BATCH, seed=1, size=16)
+    assert (SampleIds(spec).hashes == 0).tolist() == [False] * 6 + [True] * 5
+    table, quarantined = logged(spec, tmp_path)
+    report = audit(spec, table, quarantined)
+    assert (report.problems, report.samples, report.rows) == ([], 11, STEPS * BATCH)
+    last = int(np.flatnonzero([sample_id.startswith("2:") for sample_id in table["id"].to_pylist()])[-1])
+    ids = table["id"].to_pylist()
+    ids[last] = "2:HCOCO/other"
+    column = table.schema.get_field_index("id")
+    report = audit(spec, table.set_column(column, table.schema.field(column), pa.array(ids)), quarantined)
+    assert "2:HCOCO/other (not in the data set)" in report.problems[0]

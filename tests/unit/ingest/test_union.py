@@ -132,6 +132,20 @@ def test_any_cut_of_a_subset_of_a_union_gives_the_same_stream(
     assert pieces == stream(cuts[0], cuts[-1])
 
 
+@given(members, st.integers(1, 60) | st.none(), st.integers(0, 9), st.integers(2, 20), st.integers(0, 50))
+@settings(max_examples=40)
+def test_windows_cover_all_steps_of_a_subset_of_a_union(
+    sizes: list[list[list[int]]], limit: int | None, seed: int, batch_size: int, start: int
+) -> None:
+    nowhere = Location.of("/nowhere")
+    union = DatasetUnion(tuple(Dataset(nowhere, manifest) for manifest in manifests_of(sizes)), Domain.REAL)
+    spec = StreamSpec(union, batch_size, seed, limit=limit)
+    stop = start + 3 * -(-spec.plan.num_samples // batch_size) + 40
+    windows = spec.windows(start, stop)
+    steps = [step for first, last in windows for step in range(first, last)]
+    assert steps == list(range(start, stop))
+
+
 def test_a_limit_of_all_samples_and_a_union_of_one_change_no_order() -> None:
     manifest = manifest_of([[3, 3, 2], [3, 1]])
     plain = EpochPlan(SampleTable([manifest]), Domain.REAL, seed=7)
