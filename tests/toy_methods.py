@@ -146,7 +146,7 @@ class ToyTranslator(TranslationMethod):
         layer = nn.Conv2d(3, 3, 1)
         nn.init.dirac_(layer.weight)
         nn.init.zeros_(layer.bias)
-        layer.weight.requires_grad_(requires_grad=False)
+        layer.weight.requires_grad_(False)
         return {"translator": layer}
 
     def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:

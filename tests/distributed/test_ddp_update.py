@@ -96,7 +96,11 @@ def report(name: str, rank: int) -> dict[str, Any]:
     resumed = made(name, "live", rank, deepcopy(trained.state_dict()))
     for method in (trained, resumed):
         update(method, rank)
-    report = {"trained": parameters(trained), "own_buffers": buffers(trained), "resumed": parameters(resumed)}
+    report: dict[str, Any] = {
+        "trained": parameters(trained),
+        "own_buffers": buffers(trained),
+        "resumed": parameters(resumed),
+    }
     trained.synchronize_statistics()
     report["shared_buffers"] = buffers(trained)
     for mode in ("frozen", "over_workers"):

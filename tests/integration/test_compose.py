@@ -48,8 +48,8 @@ def test_pair_shards_hold_exchanges_with_their_labels(
         assert (pair["ground_truth_style"], pair["category"]) == (background, "human")
         label = soft_style_label(inserted, background, scene["foreground_ratio"])
         assert pair["composite_style"] == label.tolist()
-        images = [decode_rgb(scene["images"][condition]) for condition in (inserted, background)]
-        exchanged = exchange_foreground(*images, decode_mask(scene["foreground_mask"]))
+        foreground, photo = (decode_rgb(scene["images"][condition]) for condition in (inserted, background))
+        exchanged = exchange_foreground(foreground, photo, decode_mask(scene["foreground_mask"]))
         assert pair["composite"] == encode_jpeg(exchanged, 95)
     digest = Dataset.open(place).manifest.digest
     assert main(command) == 0

@@ -66,7 +66,7 @@ PIPELINE_LIBRARIES = ("ray", "mlflow", "fsspec", "s3fs", "pyarrow", "pipelines")
 
 def _imports(path: Path) -> list[tuple[str, tuple[str, ...]]]:
     """Return (module, names) of every import of a file, also of those in functions."""
-    imports = []
+    imports: list[tuple[str, tuple[str, ...]]] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             imports += [(alias.name, ()) for alias in node.names]

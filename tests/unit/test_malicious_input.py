@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -230,7 +231,7 @@ def test_no_row_group_unfolds(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("cheap")
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
-def test_no_archive_is_decompressed(mode: str) -> None:
+def test_no_archive_is_decompressed(mode: Literal["w:gz", "w:bz2", "w:xz"]) -> None:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode=mode) as archive:
         info = tarfile.TarInfo("a.composite.jpg")

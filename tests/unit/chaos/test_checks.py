@@ -34,7 +34,7 @@ def artifacts(**fields: object) -> Artifacts:
         "dropped": 0,
         "quarantined": 0,
     }
-    return Artifacts(**{**undisturbed, **fields})  # type: ignore[arg-type]
+    return Artifacts(**{**undisturbed, **fields})
 
 
 def problems(
@@ -42,7 +42,7 @@ def problems(
 ) -> list[str]:
     """Check a run that left these artifacts beside an undisturbed one."""
     run = SimpleNamespace(ended=ended, error="no store", seconds=9.0, log=lambda: "shard-1 is gone")
-    scenario_run = ScenarioRun(run, times, expected)  # type: ignore[arg-type]
+    scenario_run = ScenarioRun(run, times, expected)
     reference = Reference(artifacts(), 5.0)
     return check("one", "a fault", scenario_run, artifacts(**fields), reference, STEPS).problems
 
@@ -91,4 +91,4 @@ def test_a_run_that_comes_to_what_is_wanted_has_no_problems() -> None:
 def test_what_is_expected_and_does_not_come_about_is_a_problem(
     problem: str, fields: dict[str, object]
 ) -> None:
-    assert problems(**fields)[0] == problem  # type: ignore[arg-type]
+    assert problems(**fields)[0] == problem

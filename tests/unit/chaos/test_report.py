@@ -22,7 +22,7 @@ def outcome(**fields: object) -> Outcome:
         "seconds": 50.4,
         "seconds_lost": 31.6,
     }
-    return Outcome(**{**whole, **fields})  # type: ignore[arg-type]
+    return Outcome(**{**whole, **fields})
 
 
 def test_a_line_of_the_table_says_what_came_of_a_fault(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,5 +21,5 @@ def test_a_run_stands_still_until_mlflow_is_back() -> None:
     environment = SimpleNamespace(
         options=options, start=lambda _: run, workers=lambda: [worker], tracking=mlflow
     )
-    mlflow_away(environment)  # type: ignore[arg-type]
+    mlflow_away(environment)
     assert happened == ["step 4", "stop", "step 8", "suspend", "start", "resume", "end"]

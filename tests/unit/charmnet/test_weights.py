@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -45,7 +46,7 @@ def copy(saved: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def assert_same(first: object, second: object) -> None:
+def assert_same(first: Any, second: Any) -> None:
     if isinstance(first, torch.Tensor):
         assert first.dtype == second.dtype
         assert torch.equal(first, second)

@@ -19,7 +19,7 @@ from tests.factories import make_rdharmony, path_list
 
 def rdharmony(folder: Path, lines: list[str], **options: object) -> RdHarmony:
     lists = (path_list("SHuman_all_labeled", *lines),) if lines else ()
-    return RdHarmony(Location.of(folder), lists, Categories(), **options)  # type: ignore[arg-type]
+    return RdHarmony(Location.of(folder), lists, Categories(), **options)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from charmnet.errors import StorageError
@@ -15,7 +17,7 @@ def test_an_outage_is_waited_for_and_reported_once(
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     messages: list[str] = []
-    answers = iter([error, error, "rows"])
+    answers: Iterator[StorageError | str] = iter([error, error, "rows"])
 
     def read() -> str:
         answer = next(answers)
