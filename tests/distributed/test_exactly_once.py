@@ -111,7 +111,7 @@ def assert_same_weights(one: Location, other: Location, folder: Path) -> None:
 
 
 def test_broken_samples_are_replaced_up_to_the_limit(whole: Ended) -> None:
-    assert "2 samples could not be decoded; others stood for them" in whole.out
+    assert "2 samples could not be decoded; others replaced them" in whole.out
 
 
 def test_one_broken_sample_too_many_ends_the_run_and_all_are_named(stopped: Ended) -> None:
@@ -123,7 +123,7 @@ def test_one_broken_sample_too_many_ends_the_run_and_all_are_named(stopped: Ende
 def test_the_weights_are_the_same_whatever_dies(
     whole: Ended, killed: Ended, mlflow_server: str, tmp_path: Path
 ) -> None:
-    assert "2 samples could not be decoded; others stood for them" in killed.out
+    assert "2 samples could not be decoded; others replaced them" in killed.out
     last = "checkpoint-000000040"
     assert_same_weights(whole.folder / last, killed.folder / last, tmp_path)
     client = connect(mlflow_server)
