@@ -97,10 +97,10 @@ def kill_a_worker(checkpoint: Location) -> None:
 
 def assert_same_weights(one: Location, other: Location, folder: Path) -> None:
     """To the bit, with Adam's state; running statistics, which training does not use, up to rounding."""
-    first, second = ((place / CHECKPOINT_FILE).read_json()["files"] for place in (one, other))
+    first, second = ((path / CHECKPOINT_FILE).read_json()["files"] for path in (one, other))
     assert first[OPTIMIZER_FILE] == second[OPTIMIZER_FILE]
-    for place, name in ((one, "one"), (other, "other")):
-        place.download_folder(folder / name)
+    for path, name in ((one, "one"), (other, "other")):
+        path.download_folder(folder / name)
     model, expected = (load_file(folder / name / MODEL_FILE) for name in ("other", "one"))
     assert model.keys() == expected.keys()
     for name, tensor in expected.items():

@@ -27,11 +27,11 @@ def head(datasets: ShardedDatasets, tmp_path_factory: pytest.TempPathFactory) ->
     ports = ["--port", str(free_port()), "--dashboard-port", str(port), "--dashboard-agent-listen-port", "0"]
     folder = tmp_path_factory.mktemp("head")
     # Not /tmp/ray, where it would leave its address to whoever looks for a cluster; sockets' paths are short.
-    own = ["--temp-dir", tempfile.mkdtemp(prefix="ray-")]
+    options = ["--temp-dir", tempfile.mkdtemp(prefix="ray-")]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *ports]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [*command, "--num-cpus", "2", "--dashboard-host", "127.0.0.1", "--disable-usage-stats", *own],
+            [*command, "--num-cpus", "2", "--dashboard-host", "127.0.0.1", "--disable-usage-stats", *options],
             env={**os.environ, "RAY_JOB_STOP_WAIT_TIME_S": "90"},
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -67,9 +67,9 @@ def test_any_number_of_workers_gets_the_same_global_batches(
 ) -> None:
     spec = specs[domain]
     got = stream(spec, workers, 2, 9, cpus)
-    for mine, wanted in zip(got, read_window(spec, 2, 9, BATCH), strict=True):
-        for name in set(wanted) - {"lane"}:
-            np.testing.assert_array_equal(mine[name], wanted[name], err_msg=name)
+    for block, expected in zip(got, read_window(spec, 2, 9, BATCH), strict=True):
+        for name in set(expected) - {"lane"}:
+            np.testing.assert_array_equal(block[name], expected[name], err_msg=name)
 
 
 def test_one_execution_follows_another_without_a_step_lost(
@@ -79,9 +79,9 @@ def test_one_execution_follows_another_without_a_step_lost(
     spec = replace(specs["rendered"], pool_row_groups=1)
     stop = 2 * spec.pool_steps + 1
     got = stream(spec, 2, 1, stop, 0.5)
-    for mine, wanted in zip(got, read_window(spec, 1, stop, BATCH), strict=True):
-        np.testing.assert_array_equal(mine["id"], wanted["id"])
-        np.testing.assert_array_equal(mine["composite"], wanted["composite"])
+    for block, expected in zip(got, read_window(spec, 1, stop, BATCH), strict=True):
+        np.testing.assert_array_equal(block["id"], expected["id"])
+        np.testing.assert_array_equal(block["composite"], expected["composite"])
 
 
 @pytest.mark.parametrize("tasks", [1, 7, 62])
@@ -103,8 +103,8 @@ def test_each_epoch_delivers_every_sample_once_and_scenes_draw_anew(specs: dict[
     blocks = list(read_window(replace(spec, batch_size=6), 0, steps, 6))
     ids, epochs = (np.concatenate([b[name] for b in blocks]) for name in ("id", "epoch"))
     for epoch in (0, 1):
-        mine = ids[epochs == epoch]
-        assert len(mine) == len(set(mine)) == spec.plan.num_samples == 30
+        delivered = ids[epochs == epoch]
+        assert len(delivered) == len(set(delivered)) == spec.plan.num_samples == 30
     styles = np.concatenate([b["composite_style"] for b in blocks])
     classes = np.concatenate([b["ground_truth_style"] for b in blocks])
     np.testing.assert_allclose(styles.sum(1), 1, atol=1e-6)
@@ -119,9 +119,9 @@ def test_a_stream_that_starts_later_goes_on_as_if_it_had_not_stopped(specs: dict
     spec = specs["real"]
     whole = list(read_window(spec, 0, 8, BATCH))
     rest = list(read_window(spec, 5, 8, BATCH))
-    for mine, wanted in zip(rest, whole[5:], strict=True):
-        for name in wanted:
-            np.testing.assert_array_equal(mine[name], wanted[name])
+    for block, expected in zip(rest, whole[5:], strict=True):
+        for name in expected:
+            np.testing.assert_array_equal(block[name], expected[name])
 
 
 def test_a_block_out_of_order_is_refused(specs: dict[str, StreamSpec]) -> None:

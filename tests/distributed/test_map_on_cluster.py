@@ -50,11 +50,11 @@ def test_an_item_whose_worker_is_lost_is_done_again_and_once(tmp_path: Path) -> 
 
 def test_no_more_tasks_run_at_a_time_than_there_are_cpus(tmp_path: Path) -> None:
     def count_running(item: int) -> int:
-        mine = tmp_path / str(item)
-        mine.touch()
+        marker = tmp_path / str(item)
+        marker.touch()
         time.sleep(0.1)
         running = len(list(tmp_path.iterdir()))
-        mine.unlink()
+        marker.unlink()
         return running
 
     assert max(map_on_cluster(count_running, range(12))) <= ray.cluster_resources()["CPU"]

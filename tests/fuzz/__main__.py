@@ -1,11 +1,11 @@
-"""Feed the project's parsers with inputs that are almost valid: nothing but its own errors may come out.
+"""Feed the project's parsers with inputs that are almost valid; only its own errors may be raised.
 
   python -m tests.fuzz --inputs 1000000
   python -m tests.fuzz --target tar --seed 7
   python -m tests.fuzz --target tar --only 4711        one input again, with its traceback
 
 Inputs are spread evenly over the targets. An input may neither crash the process, nor take seconds, nor
-hundreds of megabytes. The exit code is 1 where something was found.
+hundreds of megabytes. The exit code is 1 where there is a finding.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.fuzz.runner import Finding, Outcome, run_apart
+from tests.fuzz.runner import Finding, TargetSummary, run_in_children
 from tests.fuzz.targets import targets
 
 
@@ -41,16 +41,18 @@ def main() -> int:
                 target.read(data)
             return 0
     each = -(-arguments.inputs // len(chosen))
-    found = [finding for name in chosen for finding in _run(name, arguments.seed, each)]
-    print(f"{each * len(chosen):,} inputs, {len(found)} findings")
-    return 1 if found else 0
+    findings = [finding for name in chosen for finding in _run(name, arguments.seed, each)]
+    print(f"{each * len(chosen):,} inputs, {len(findings)} findings")
+    return 1 if findings else 0
 
 
 def _run(name: str, seed: int, inputs: int) -> list[Finding]:
-    found, total, started = [], Outcome(), time.monotonic()
-    for item in run_apart(name, seed, inputs):
+    findings = []
+    total = TargetSummary()
+    started = time.monotonic()
+    for item in run_in_children(name, seed, inputs):
         if isinstance(item, Finding):
-            found.append(item)
+            findings.append(item)
             print(
                 f"FOUND in {name}: {item.kind}\n{item.details}\n"
                 f"  again: --target '{name}' --seed {seed} --only {item.index}"
@@ -61,10 +63,10 @@ def _run(name: str, seed: int, inputs: int) -> list[Finding]:
     print(
         f"{name:20} {inputs:>9,} inputs  {total.refused:>9,} refused  "
         f"{total.grown_bytes >> 20:>5,} MiB more at the peak  "
-        f"{time.monotonic() - started:6.0f} s  {len(found)} findings",
+        f"{time.monotonic() - started:6.0f} s  {len(findings)} findings",
         flush=True,
     )
-    return found
+    return findings
 
 
 if __name__ == "__main__":

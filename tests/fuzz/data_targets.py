@@ -1,4 +1,4 @@
-"""Data sets: manifests, parquet shards, image shards (.tar)."""
+"""Targets for data sets: manifests, parquet shards, image shards (.tar)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MEMORY = Location("memory://fuzz")
 
 
 def _store(name: str, data: bytes) -> None:
-    """Straight into the memory filesystem, without its open and close."""
+    """Write a file to the memory filesystem directly, without its open and close."""
     MemoryFileSystem().pipe_file(f"/fuzz/{name}", data)
 
 
@@ -55,9 +55,9 @@ def _scene() -> Row:
 
 
 def _parquet(folder: Path, kind: RowKind, rows: list[Row]) -> tuple[Manifest, bytes]:
-    place = Location.of(folder)
+    path = Location.of(folder)
     domain = Domain(rows[0]["domain"])
-    manifest = write_parquet(place, f"{kind}.parquet", kind, domain, rows).manifest
+    manifest = write_parquet(path, f"{kind}.parquet", kind, domain, rows).manifest
     return manifest, (folder / f"{kind}.parquet").read_bytes()
 
 
@@ -105,11 +105,11 @@ def _parquet_target(name: str, manifest: Manifest, data: bytes) -> Target:
 
 def _tar(kind: int, long_name: str = "") -> bytes:
     stream = io.BytesIO()
-    facts = json.dumps({"subset": "HFlickr", "splits": ["train"], "category": None}).encode()
+    metadata = json.dumps({"subset": "HFlickr", "splits": ["train"], "category": None}).encode()
     with tarfile.open(fileobj=stream, mode="w", format=kind) as archive:
         for row in _pairs(2):
             files = {"composite.jpg": row["composite"], "ground_truth.jpg": row["ground_truth"]}
-            for part, data in {**files, "mask.png": row["foreground_mask"], "json": facts}.items():
+            for part, data in {**files, "mask.png": row["foreground_mask"], "json": metadata}.items():
                 info = tarfile.TarInfo(f"{long_name}{row['id']}.{part}")
                 info.size = len(data)
                 archive.addfile(info, io.BytesIO(data))
@@ -117,7 +117,7 @@ def _tar(kind: int, long_name: str = "") -> bytes:
 
 
 def _repair_tar(rng: random.Random, data: bytes) -> bytes:
-    """Three times in four with right header checksums."""
+    """Correct the checksums of headers, three times in four."""
     if rng.random() < 0.25:
         return data
     repaired = bytearray(data)
@@ -130,8 +130,8 @@ def _repair_tar(rng: random.Random, data: bytes) -> bytes:
 
 def _tar_target() -> Target:
     def read(data: bytes) -> None:
-        found = list(rows_of_archive(HashingReader(io.BytesIO(data)), "a.tar", _DEFAULTS))
-        rows = [item.row for item in found if isinstance(item, ArchiveRow)]
+        items = list(rows_of_archive(HashingReader(io.BytesIO(data)), "a.tar", _DEFAULTS))
+        rows = [item.row for item in items if isinstance(item, ArchiveRow)]
         pa.Table.from_pylist(rows, PAIR_SCHEMA)
         _store("a.tar", data)
         indexed = index_archive(_MEMORY, "a.tar", _DEFAULTS).manifest
@@ -156,13 +156,13 @@ def _tar_target() -> Target:
 def _range_target(folder: Path) -> Target:
     """Byte ranges that a manifest tells of, in an archive that holds others."""
     (folder / "a.tar").write_bytes(_tar(tarfile.USTAR_FORMAT))
-    place = Location.of(folder)
-    manifest = index_archive(place, "a.tar", _DEFAULTS).manifest
+    path = Location.of(folder)
+    manifest = index_archive(path, "a.tar", _DEFAULTS).manifest
 
     def read(changed: bytes) -> None:
         loaded = Manifest.from_json(json.loads(changed))
         shards = tuple(replace(shard, path="a.tar") for shard in loaded.shards)
-        dataset = Dataset(place, replace(loaded, shards=shards))
+        dataset = Dataset(path, replace(loaded, shards=shards))
         if loaded.container is Container.TAR and loaded.rows < 1000:
             for shard, group, _ in loaded.groups():
                 dataset.read_row_group(shard, group)

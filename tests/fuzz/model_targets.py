@@ -1,4 +1,4 @@
-"""Models and what travels with them: checkpoints, released .pth files, the spool of unsent metrics."""
+"""Targets for models and spools: checkpoints, released .pth files, unsent metrics."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _pth(legacy: bool = False) -> bytes:
 
 
 def _mutate_pth(rng: random.Random, data: bytes, tokens: Sequence[bytes]) -> bytes:
-    """Bytes of the file or, half of the time, of a member behind the archive's checksums."""
+    """Change bytes of the file or, half of the time, of a member behind the archive's checksums."""
     if rng.random() < 0.5 or not data.startswith(b"PK"):
         return mutate_bytes(rng, data, tokens)
     stream = io.BytesIO()
@@ -121,7 +121,7 @@ _SPOOL_TOKENS = (
 
 
 def _spool() -> bytes:
-    """A spool's state, its lines, and what travels, between separators."""
+    """Return a spool's state, its lines and its portable entries, between separators."""
     state = {"uid": "u", "sent": [0, 0], "cuts": [[2, 5]], "dropped": 0}
     lines = [{"op": "metrics", "time": 5, "step": step, "metrics": {"loss": 0.5}} for step in range(3)]
     artifact = {"op": "artifact", "time": 5, "folder": "", "blob": "blobs/x"}
@@ -132,17 +132,17 @@ def _spool() -> bytes:
 
 
 def _spool_target(folder: Path) -> Target:
-    outside, place = folder / "outside", folder / "spool"
+    outside, location = folder / "outside", folder / "spool"
     outside.mkdir(parents=True)
     (outside / "kept").write_text("kept")
 
     def read(data: bytes) -> None:
         parts = [*data.split(b"\0\0"), b"", b"", b""]
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-        (place / "spool.json").write_bytes(parts[0])
-        (place / "000001.jsonl").write_bytes(parts[1])
-        spool = Spool(place, max_bytes=1 << 20)
+        shutil.rmtree(location, ignore_errors=True)
+        location.mkdir()
+        (location / "spool.json").write_bytes(parts[0])
+        (location / "000001.jsonl").write_bytes(parts[1])
+        spool = Spool(location, max_bytes=1 << 20)
         try:
             spool.adopt(zlib.compress(parts[2]))
             while entries := spool.read(100):

@@ -1,4 +1,4 @@
-"""Inputs that are almost valid: a few random changes of a valid one, the same for the same seed."""
+"""Random changes that make almost valid inputs from valid ones, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-# Where lengths, counts and offsets go wrong.
+# Numbers at which lengths, counts and offsets overflow.
 _NUMBERS = (
     0,
     1,
@@ -34,7 +34,7 @@ Mutate = Callable[[random.Random, bytes, Sequence[bytes]], bytes]
 
 
 def mutate_bytes(rng: random.Random, data: bytes, tokens: Sequence[bytes]) -> bytes:
-    """One to six changes: bits, bytes, numbers, tokens, pieces cut, doubled, moved or filled."""
+    """Make one to six changes: bits, bytes, numbers, tokens, pieces cut, doubled, moved or filled."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         rng.choice(_CHANGES)(rng, changed, tokens)
@@ -42,7 +42,7 @@ def mutate_bytes(rng: random.Random, data: bytes, tokens: Sequence[bytes]) -> by
 
 
 def mutate_json(rng: random.Random, data: bytes, tokens: Sequence[bytes]) -> bytes:
-    """As `mutate_bytes`, or with values replaced, keys dropped and lists repeated while it stays JSON."""
+    """Change bytes or, mostly, replace values, drop keys and repeat lists so that it stays JSON."""
     if rng.random() < 0.3:
         return mutate_bytes(rng, data, tokens)
     value = json.loads(data)
@@ -52,7 +52,7 @@ def mutate_json(rng: random.Random, data: bytes, tokens: Sequence[bytes]) -> byt
 
 
 def _with_change(rng: random.Random, value: Any) -> Any:
-    """A copy with a change at a random depth."""
+    """Return a copy with a change at a random depth."""
     if isinstance(value, dict) and value and rng.random() < 0.85:
         key = rng.choice(list(value))
         if rng.random() < 0.1:

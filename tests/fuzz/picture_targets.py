@@ -1,4 +1,4 @@
-"""Pictures: JPEG, PNG, WebP and BMP, decoded, and their headers alone."""
+"""Targets for pictures: JPEG, PNG, WebP and BMP, decoded, and their headers alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def pictures(size: tuple[int, int] = (24, 32)) -> dict[str, bytes]:
-    """Small encoded pictures of every kind that is read."""
+    """Encode a small picture in every kind that is read."""
     rng = np.random.default_rng(0)
     image = photograph(rng, size)
     made = {
@@ -65,7 +65,7 @@ def _pillow(image: Image.Image, image_format: str, **options: object) -> bytes:
 
 
 def repair_png(rng: random.Random, data: bytes) -> bytes:
-    """Three times in four with right lengths' checksums, which decoders look at first."""
+    """Correct the checksums of chunks, which decoders look at first, three times in four."""
     if not data.startswith(_PNG_SIGNATURE) or rng.random() < 0.25:
         return data
     repaired, at = bytearray(data), len(_PNG_SIGNATURE)

@@ -1,4 +1,4 @@
-"""Running many inputs through a target, in a process whose crash, hang or hunger is a finding and no more."""
+"""Run many inputs through a target in child processes, whose crashes and hangs are findings."""
 
 from __future__ import annotations
 
@@ -19,18 +19,22 @@ from typing import Any
 from tests.fuzz.targets import Target, targets
 
 SLOW_SECONDS = 3.0
-"""CPU time of one input, of at most 64 KiB, from which on it counts as a hang."""
+"""CPU time of one input, of at most 64 KiB, above which it is a finding."""
 HUNGRY_BYTES = 400 << 20
-"""By how much one input may raise the peak memory."""
+"""Growth of the peak memory by one input, above which it is a finding."""
 HANG_SECONDS = 300.0
-"""Wall time after which a process that makes no headway is ended: on a crowded machine it starts slowly."""
+"""Wall time after which a process that makes no progress is ended: on a busy machine it starts slowly."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """
+    """Input that a target does not read as it should.
+
     Attributes:
-        kind: what it is told apart by: the error and where it was raised, slow, hungry, hang or crash.
+        target: name of the target.
+        index: number of the input.
+        kind: the error and where it was raised, or slow, hungry, hang or crash.
+        details: the traceback, or the figures.
     """
 
     target: str
@@ -40,8 +44,15 @@ class Finding:
 
 
 @dataclass
-class Outcome:
-    """Of one target: inputs run, those that were refused as expected, seconds, and the peak's growth."""
+class TargetSummary:
+    """Totals of one target in one process.
+
+    Attributes:
+        inputs: number of inputs.
+        refused: number of those that raised an expected error.
+        seconds: CPU time.
+        grown_bytes: growth of the peak memory.
+    """
 
     inputs: int = 0
     refused: int = 0
@@ -49,35 +60,40 @@ class Outcome:
     grown_bytes: int = 0
 
 
-class Judge:
-    """Runs inputs in this process and says what is wrong with each."""
+class InputRunner:
+    """Run inputs of a target in this process.
+
+    Attributes:
+        summary: totals so far.
+    """
 
     def __init__(self, target: Target, seed: int) -> None:
-        self._target, self._seed = target, seed
-        self.outcome = Outcome()
-        with contextlib.suppress(*target.expected):
-            target.read(
-                target.corpus[0]
-            )  # what is imported and cached at the first use is not the input's doing
-        self._first_bytes = self._peak_bytes = _peak_bytes()
+        self._target = target
+        self._seed = seed
+        self.summary = TargetSummary()
+        with contextlib.suppress(*target.expected):  # imports and caches of the first use are no finding
+            target.read(target.corpus[0])
+        self._first_bytes = _peak_bytes()
+        self._peak_bytes = self._first_bytes
 
     def run(self, index: int) -> Finding | None:
+        """Read one input; return a finding if it is not read as it should be."""
         data = self._target.input(self._seed, index)
         started = time.process_time()
         finding = None
         try:
             self._target.read(data)
         except self._target.expected:
-            self.outcome.refused += 1
+            self.summary.refused += 1
         except Exception as error:  # noqa: BLE001 - whatever it raises is the finding
             last = traceback.extract_tb(error.__traceback__)[-1]
             kind = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
             finding = self._finding(index, kind, traceback.format_exc()[-3000:])
         seconds, before = time.process_time() - started, self._peak_bytes
         self._peak_bytes = _peak_bytes()
-        self.outcome.inputs += 1
-        self.outcome.seconds += seconds
-        self.outcome.grown_bytes = self._peak_bytes - self._first_bytes
+        self.summary.inputs += 1
+        self.summary.seconds += seconds
+        self.summary.grown_bytes = self._peak_bytes - self._first_bytes
         if finding is None and seconds > SLOW_SECONDS:
             finding = self._finding(index, "slow", f"{seconds:.1f} s for {len(data):,} bytes")
         if finding is None and self._peak_bytes - before > HUNGRY_BYTES:
@@ -94,13 +110,15 @@ def _peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def run_apart(name: str, seed: int, inputs: int) -> Iterator[Finding | Outcome]:
-    """Runs inputs 0 to `inputs` - 1 of a target in child processes, each one after the other's death.
+def run_in_children(name: str, seed: int, inputs: int) -> Iterator[Finding | TargetSummary]:
+    """Run inputs 0 to `inputs` - 1 of a target in a child process, and in another one after each crash.
 
-    Yields findings, at most one of a kind, and at the end an outcome for each process.
+    Yields:
+        Findings, at most one of a kind, and the totals of each process that ended well.
     """
     context = multiprocessing.get_context("spawn")
-    at, seen = 0, set[str]()
+    at = 0
+    seen: set[str] = set()
     while at < inputs:
         folder = tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
         position = context.Value("q", at, lock=False)
@@ -110,17 +128,19 @@ def run_apart(name: str, seed: int, inputs: int) -> Iterator[Finding | Outcome]:
         )
         child.start()
         sender.close()
-        for found in _received(receiver, child, position, name):
-            if isinstance(found, Outcome) or found.kind not in seen:
-                yield found
-            if isinstance(found, Finding):
-                seen.add(found.kind)
+        for result in _received(receiver, child, position, name):
+            if isinstance(result, TargetSummary) or result.kind not in seen:
+                yield result
+            if isinstance(result, Finding):
+                seen.add(result.kind)
         child.join()
         shutil.rmtree(folder, ignore_errors=True)
         at = position.value + 1
 
 
-def _received(receiver: Connection, child: Any, position: Any, name: str) -> Iterator[Finding | Outcome]:
+def _received(
+    receiver: Connection, child: Any, position: Any, name: str
+) -> Iterator[Finding | TargetSummary]:
     last, moved = position.value, time.monotonic()
     while True:
         try:
@@ -142,15 +162,15 @@ def _received(receiver: Connection, child: Any, position: Any, name: str) -> Ite
 
 
 def _child(name: str, seed: int, inputs: int, position: Any, sender: Connection, folder: str) -> None:
-    with open(os.devnull, "w") as nothing:  # noqa: PTH123 - decoders of pictures write to the descriptor itself
-        os.dup2(nothing.fileno(), 2)
-    judge = Judge(targets(Path(folder), [name])[name], seed)
+    with open(os.devnull, "w") as discard:  # noqa: PTH123 - decoders of pictures write to the descriptor itself
+        os.dup2(discard.fileno(), 2)
+    runner = InputRunner(targets(Path(folder), [name])[name], seed)
     kinds = set()
     for index in range(position.value, inputs):
         position.value = index
-        finding = judge.run(index)
+        finding = runner.run(index)
         if finding and finding.kind not in kinds:
             kinds.add(finding.kind)
             sender.send(finding)
-    sender.send(judge.outcome)
+    sender.send(runner.summary)
     sender.close()

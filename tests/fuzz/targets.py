@@ -1,4 +1,4 @@
-"""What reads bytes that others wrote: each parser, valid inputs to start from, the errors it may raise."""
+"""Parsers of bytes that others wrote, with valid inputs to start from and the errors that they may raise."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from tests.fuzz.mutation import Mutate, mutate_bytes
 
 
 def as_it_is(rng: random.Random, data: bytes) -> bytes:
-    """No repair."""
+    """Return an input as it is."""
     return data
 
 
 @dataclass(frozen=True)
 class Target:
-    """
+    """A parser under test.
+
     Attributes:
-        read: what is under test. corpus: valid inputs. tokens: what the format is made of.
-        mutate: how inputs are made from valid ones. repair: makes checksums right again, now and then, so
-            that changes reach what lies behind them.
-        expected: what it may raise; anything else is a finding.
+        name: its name.
+        read: the parser.
+        corpus: valid inputs.
+        tokens: pieces that the format is made of.
+        mutate: makes an input from a valid one.
+        repair: corrects checksums of most inputs, so that changes reach the parser behind them.
+        expected: errors that it may raise; any other is a finding.
     """
 
     name: str
@@ -35,7 +39,7 @@ class Target:
     expected: tuple[type[Exception], ...] = (CharmNetError,)
 
     def input(self, seed: int, index: int) -> bytes:
-        """The input of a number; the corpus itself comes first."""
+        """Return the input of a number; the corpus itself comes first."""
         if index < len(self.corpus):
             return self.corpus[index]
         rng = random.Random(f"{seed} {self.name} {index}")
@@ -43,13 +47,14 @@ class Target:
 
 
 def targets(folder: Path, names: Sequence[str] | None = None) -> dict[str, Target]:
-    """All targets by name, or some.
+    """Return all targets by name, or some.
 
     Args:
-        folder: for their files, alone theirs.
+        folder: folder for their files, used by nothing else.
+        names: names of the targets to return.
 
     Raises:
-        ValueError: there is none of a name; lists those that are.
+        ValueError: there is no target of a name; lists those that there are.
     """
     from tests.fuzz import data_targets, model_targets, picture_targets, text_targets
 

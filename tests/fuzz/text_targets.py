@@ -1,4 +1,4 @@
-"""Texts: lists, tables of categories, selections, URIs and names, settings of a run."""
+"""Targets for texts: lists, tables of categories, selections, URIs and names, settings of a run."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def _read_list(data: bytes) -> PathList:
 def _stay_beneath(source: IHarmony4 | RdHarmony) -> None:
     for entry in source.entries()[0]:
         for path in entry.files.values():
-            place = _SOURCE / path
-            assert place.uri.startswith("memory://lists/")
-            assert "/../" not in f"{place}/"
+            location = _SOURCE / path
+            assert location.uri.startswith("memory://lists/")
+            assert "/../" not in f"{location}/"
 
 
 def _read_iharmony4(data: bytes) -> None:
@@ -83,15 +83,15 @@ def _read_selection(data: bytes) -> None:
 
 
 def _read_uri(data: bytes) -> None:
-    """A place from a user's text and a name beneath it; what is refused never repeats a password."""
+    """Make a location from a user's text and a name beneath it; no error may repeat a password."""
     text = data.decode(errors="replace")
     try:
-        place = Location.of(text)
-        inner = place / text
-        assert inner.uri.startswith(f"{place.uri.rstrip('/')}/")
-        assert ".." not in inner.uri[len(place.uri) :].split("/")
+        path = Location.of(text)
+        inner = path / text
+        assert inner.uri.startswith(f"{path.uri.rstrip('/')}/")
+        assert ".." not in inner.uri[len(path.uri) :].split("/")
     except (CharmNetError, ValueError) as error:
-        # What begins so has a password in it, and no message may repeat that.
+        # A text that begins so has a password in it, and no message may repeat that.
         if text.startswith("s3://hidden-key:hidden-secret@") and any(s in str(error) for s in _SECRETS):
             raise AssertionError(f"a message with a password: {error}") from error
         raise
@@ -108,7 +108,7 @@ def _read_run_folder(data: bytes) -> None:
 
 
 def _table_targets() -> list[Target]:
-    """The released lists and the table of categories."""
+    """Return targets for the released lists and the table of categories."""
     iharmony4 = (
         b"HCOCO/composite_images/c1_2_3.jpg\nHAdobe5k/composite_images/a0001_1_1.jpg\n\nc4_1_2.jpg\r\n"
     )
@@ -124,7 +124,7 @@ def _table_targets() -> list[Target]:
 
 
 def _argument_targets() -> list[Target]:
-    """What is typed: selections, places, fields of a configuration."""
+    """Return targets for what users type: selections, URIs, fields of a configuration."""
     selections = (
         b"split == 'IHD_train' and subset != 'HCOCO'",
         b"category in ('car', None) or not (domain == 'real')",

@@ -42,10 +42,14 @@ def act(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., dict
     store.start()
 
     def run(who: str, *acts: str) -> dict[str, str]:
-        own = {"AWS_ACCESS_KEY_ID": keys[who]["accessKey"], "AWS_SECRET_ACCESS_KEY": keys[who]["secretKey"]}
+        account = keys[who]
+        credentials = {
+            "AWS_ACCESS_KEY_ID": account["accessKey"],
+            "AWS_SECRET_ACCESS_KEY": account["secretKey"],
+        }
         done = subprocess.run(
             [sys.executable, "-c", ACT, *acts],
-            env={**os.environ, **store.environment(), **own},
+            env={**os.environ, **store.environment(), **credentials},
             capture_output=True,
             text=True,
             check=True,

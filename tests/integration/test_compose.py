@@ -25,19 +25,19 @@ def all_rows(uri: str) -> dict[str, dict]:
 @pytest.fixture(scope="module")
 def scenes(s3: ObjectStoreForTests, ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> str:
     """URI of scene shards: seven scenes in two row groups, without listed pairs."""
-    folder, place = tmp_path_factory.mktemp("rdharmony"), f"{s3.prefix()}/scenes"
+    folder, path = tmp_path_factory.mktemp("rdharmony"), f"{s3.prefix()}/scenes"
     make_rdharmony(folder, scenes=7, size=(32, 48), composites=False)
-    assert main(["shard", "rdharmony", "--source", str(folder), "--dest", place]) == 0
-    return place
+    assert main(["shard", "rdharmony", "--source", str(folder), "--dest", path]) == 0
+    return path
 
 
 def test_pair_shards_hold_exchanges_with_their_labels(
     scenes: str, s3: ObjectStoreForTests, tmp_path: Path
 ) -> None:
-    place = f"{s3.prefix()}/pairs"
-    command = ["compose", "--source", scenes, "--dest", place, "--pairs", "5"]
+    path = f"{s3.prefix()}/pairs"
+    command = ["compose", "--source", scenes, "--dest", path, "--pairs", "5"]
     assert main(command) == 0
-    sources, pairs = all_rows(scenes), all_rows(place)
+    sources, pairs = all_rows(scenes), all_rows(path)
     assert len(pairs) == 35
     for pair_id, pair in pairs.items():
         scene_id, _, numbers = pair_id.rpartition("-")
@@ -51,7 +51,7 @@ def test_pair_shards_hold_exchanges_with_their_labels(
         foreground, photo = (decode_rgb(scene["images"][condition]) for condition in (inserted, background))
         exchanged = exchange_foreground(foreground, photo, decode_mask(scene["foreground_mask"]))
         assert pair["composite"] == encode_jpeg(exchanged, 95)
-    digest = Dataset.open(place).manifest.digest
+    digest = Dataset.open(path).manifest.digest
     assert main(command) == 0
     for seed, same in (("0", True), ("1", False)):
         again = str(tmp_path / seed)
@@ -71,10 +71,10 @@ def test_the_released_layout_goes_round(
     assert len(listed.read_text().splitlines()) == 280
     shard = ["shard", "rdharmony", "--source", released, "--list", "SHuman/SHuman_all_labeled.txt"]
     assert main([*shard, "--dest", back]) == 0
-    expected, found = all_rows(pairs), all_rows(back)
-    assert all(row.pop("splits") == ["SHuman_all_labeled"] for row in found.values())
+    expected, rows = all_rows(pairs), all_rows(back)
+    assert all(row.pop("splits") == ["SHuman_all_labeled"] for row in rows.values())
     assert all(row.pop("splits") == [] for row in expected.values())
-    assert found == expected  # to the byte: pictures, masks, labels
+    assert rows == expected  # to the byte: pictures, masks, labels
 
     before = listed.read_bytes()
     assert main([*command, "--dest", released, "--layout", "released"]) == 0

@@ -74,10 +74,10 @@ def rejected_of(uri: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def made(s3: ObjectStoreForTests, folder: Path) -> tuple[str, str]:
     """(source, destination) of a data set made in the store."""
-    place = s3.prefix()
-    Location.of(f"{place}/own").upload_folder(folder)
-    assert main(command(f"{place}/own", f"{place}/out", "--shard-samples", "6")) == 0
-    return f"{place}/own", f"{place}/out"
+    path = s3.prefix()
+    Location.of(f"{path}/own").upload_folder(folder)
+    assert main(command(f"{path}/own", f"{path}/out", "--shard-samples", "6")) == 0
+    return f"{path}/own", f"{path}/out"
 
 
 def test_composites_are_the_photograph_but_for_their_foreground(made: tuple[str, str]) -> None:
@@ -121,10 +121,10 @@ def test_masks_that_give_nothing_are_named_and_limited(
         "no other photograph with a foreground of category 'rocket'"
         in rejected_of(str(tmp_path / "categories"))["rocket.png"]
     )
-    found = {
+    foregrounds = {
         name.rsplit("_", 1)[0]: row["category"] for name, row in rows_of(str(tmp_path / "categories")).items()
     }
-    assert {found.get("Own/coffee_0", "cup"), found.get("Own/coffee_dim_2", "cup")} == {"cup"}
+    assert {foregrounds.get("Own/coffee_0", "cup"), foregrounds.get("Own/coffee_dim_2", "cup")} == {"cup"}
 
 
 def test_the_seed_gives_the_bytes_wherever_a_run_was_cut_off(
@@ -161,8 +161,8 @@ def test_the_released_layout_is_what_shard_reads(
 ) -> None:
     source, destination = made
     released = tmp_path / "released"
-    asked = command(source, str(released), "--layout", "released", "--shard-samples", "6")
-    assert main(asked) == 0
+    command_line = command(source, str(released), "--layout", "released", "--shard-samples", "6")
+    assert main(command_line) == 0
     assert not (released / "_parts").exists()
     assert (released / "Own/real_images/coffee.jpg").exists()
     lists = ["--list", "train.txt", "--list", "test.txt"]
@@ -171,9 +171,9 @@ def test_the_released_layout_is_what_shard_reads(
     )
     assert rows_of(str(tmp_path / "out")) == rows_of(destination)
     capsys.readouterr()
-    assert main(asked) == 0
+    assert main(command_line) == 0
     assert "is finished" in capsys.readouterr().out
-    assert main([*asked, "--seed", "4"]) == 1
+    assert main([*command_line, "--seed", "4"]) == 1
     assert "differs in seed" in capsys.readouterr().err
 
 

@@ -38,8 +38,8 @@ def services(tmp_path: Path) -> Iterator[Services]:
 
 @pytest.fixture
 def quickstart(services: Services) -> Callable[..., subprocess.CompletedProcess[str]]:
-    own = ("AWS_", "RAY_", "MLFLOW_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    prefixes = ("AWS_", "RAY_", "MLFLOW_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     environment["CHARMNET_STATE"] = str(services.folder)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:

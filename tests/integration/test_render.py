@@ -38,8 +38,8 @@ SIZE = ["--size", "48x32", "--samples", "4"]
 TWO_SCENES = ["render", "--scenes", "2", "--kinds", "park,room", *SIZE]
 
 
-def rows_of(place: str | Location) -> dict[str, Row]:
-    dataset = Dataset.open(place)
+def rows_of(path: str | Location) -> dict[str, Row]:
+    dataset = Dataset.open(path)
     tables = [dataset.read_row_group(shard, group) for shard, group, _ in dataset.manifest.groups()]
     return {row["id"]: row for table in tables for row in table.to_pylist()}
 
@@ -57,10 +57,10 @@ class KeptRow:
 @pytest.fixture(scope="module")
 def rendered(s3: ObjectStoreForTests, ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> str:
     """URI of a park and a room with a person in each; sheet.png beside it."""
-    place = s3.prefix()
-    sheet = f"{place}/sheet.png"
-    assert main([*TWO_SCENES, "--dest", f"{place}/scenes", "--contact-sheet", sheet]) == 0
-    return f"{place}/scenes"
+    path = s3.prefix()
+    sheet = f"{path}/sheet.png"
+    assert main([*TWO_SCENES, "--dest", f"{path}/scenes", "--contact-sheet", sheet]) == 0
+    return f"{path}/scenes"
 
 
 def test_scenes_are_ten_pictures_and_a_mask(rendered: str) -> None:
@@ -161,10 +161,10 @@ def test_a_foreground_that_cannot_be_fit_is_rejected_by_name(monkeypatch: pytest
     monkeypatch.setattr(job, "foreground_coverage", lambda *_: 0.7)
     monkeypatch.setattr(job, "ATTEMPTS", 2)
     settings = RenderSettings(48, 32, 1, 95, Conditions.load(), Assets(), VARIANT)
-    found = fit_scene(View("park", "dog", 3, 1), settings)
-    assert isinstance(found, Rejection)
-    assert found.id == "SDog/park0003v01"
-    assert "none of 2 draws was accepted; the last one: its foreground covers 70.0%" in found.reason
+    rejection = fit_scene(View("park", "dog", 3, 1), settings)
+    assert isinstance(rejection, Rejection)
+    assert rejection.id == "SDog/park0003v01"
+    assert "none of 2 draws was accepted; the last one: its foreground covers 70.0%" in rejection.reason
 
 
 def flat(path: Path) -> None:

@@ -110,8 +110,8 @@ def test_no_secret_in_anything_that_is_left_behind(
     make_rdharmony(tmp_path / "released", scenes=2, composites=False)
     token, typed = secrets.token_hex(32), secrets.token_urlsafe(24)
     prefix = s3.prefix()
-    own = ("RAY_", "MLFLOW_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)} | {
+    prefixes = ("RAY_", "MLFLOW_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)} | {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
         "RAY_TMPDIR": str(short_folder),
@@ -149,14 +149,14 @@ def test_no_secret_in_anything_that_is_left_behind(
     keys = (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
     planted = [token, typed, *keys, *authenticated_server.secrets]
     allowed = {str(path) for path in authenticated_server.secret_files}
-    found = [
+    leaks = [
         (path, secret)
         for secret in planted
         for spelling in spellings(secret)
         for path, data in written.items()
         if spelling in data and path not in allowed
     ]
-    assert not found
+    assert not leaks
 
 
 def files_beneath(*folders: Path) -> dict[str, bytes]:

@@ -127,7 +127,7 @@ def test_state_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_every_prefix_of_the_shared_store_is_fresh(s3: ObjectStoreForTests) -> None:
-    place = Location.of(s3.prefix())
-    (place / "a/b.txt").write_bytes(b"x")
-    assert place.walk_files() == ["a/b.txt"]
+    path = Location.of(s3.prefix())
+    (path / "a/b.txt").write_bytes(b"x")
+    assert path.walk_files() == ["a/b.txt"]
     assert Location.of(s3.prefix()).walk_files() == []

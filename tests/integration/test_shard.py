@@ -174,15 +174,15 @@ def test_scenes_and_pairs_from_a_bucket_to_a_bucket(
     s3: ObjectStoreForTests, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_rdharmony(tmp_path / "rdharmony", scenes=2)
-    place = s3.prefix()
-    Location.of(f"{place}/source").upload_folder(tmp_path / "rdharmony")
-    command = ["shard", "rdharmony", "--source", f"{place}/source"]
+    path = s3.prefix()
+    Location.of(f"{path}/source").upload_folder(tmp_path / "rdharmony")
+    command = ["shard", "rdharmony", "--source", f"{path}/source"]
     labelled = ["--list", "SHuman/SHuman_all_labeled.txt"]
-    assert main([*command, *labelled, "--dest", f"{place}/scenes"]) == 0
-    assert main([*command, *labelled, "--layout", "pairs", "--dest", f"{place}/pairs"]) == 0
-    scenes, pairs = all_rows(f"{place}/scenes"), all_rows(f"{place}/pairs")
+    assert main([*command, *labelled, "--dest", f"{path}/scenes"]) == 0
+    assert main([*command, *labelled, "--layout", "pairs", "--dest", f"{path}/pairs"]) == 0
+    scenes, pairs = all_rows(f"{path}/scenes"), all_rows(f"{path}/pairs")
     assert (len(scenes), len(pairs)) == (2, 180)
-    assert Dataset.open(f"{place}/scenes").manifest.samples == 20
+    assert Dataset.open(f"{path}/scenes").manifest.samples == 20
     listed = scenes["SHuman/002"]["pairs"][17]
     name = f"SHuman/002-{listed['background'] + 1:02d}_{listed['foreground'] + 1:02d}"
     pair = pairs[name]
@@ -200,7 +200,7 @@ def test_scenes_and_pairs_from_a_bucket_to_a_bucket(
     sheet, json_path = tmp_path / "sheet.png", tmp_path / "summary.json"
     inspect = [
         "inspect",
-        f"{place}/scenes",
+        f"{path}/scenes",
         "--verify",
         "--contact-sheet",
         str(sheet),
@@ -216,7 +216,7 @@ def test_scenes_and_pairs_from_a_bucket_to_a_bucket(
     assert height > 200
     assert json.loads(json_path.read_text())["condition"]["night"] == {"samples": 2}
 
-    shard = Location.of(f"{place}/scenes/part-00000.parquet")
+    shard = Location.of(f"{path}/scenes/part-00000.parquet")
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 255
     shard.write_bytes(bytes(data))

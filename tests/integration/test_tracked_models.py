@@ -66,10 +66,10 @@ def test_the_method_is_built_again_from_a_registered_model(
 def test_the_best_model_is_found_by_its_metric(registered: str) -> None:
     client = mlflow.MlflowClient(registered)
     experiment = client.get_experiment_by_name("models")
-    (found,) = client.search_logged_models([experiment.experiment_id], "metrics.`eval/mse` < 31")
-    assert found.name == "best"
+    (best,) = client.search_logged_models([experiment.experiment_id], "metrics.`eval/mse` < 31")
+    assert best.name == "best"
     version = client.get_model_version_by_alias("harmonizer", "champion")
-    assert (int(version.version), version.source) == (1, f"models:/{found.model_id}")
+    assert (int(version.version), version.source) == (1, f"models:/{best.model_id}")
     (run,) = client.search_runs([experiment.experiment_id])
-    assert [model.model_id for model in run.outputs.model_outputs] == [found.model_id]
+    assert [model.model_id for model in run.outputs.model_outputs] == [best.model_id]
     assert len(client.get_metric_history(run.info.run_id, "eval/mse")) == 1

@@ -177,10 +177,10 @@ def test_steps_that_are_taken_again_do_not_double(mlflow_server: str, key: str, 
     assert cv2.imread(client.download_artifacts(run.info.run_id, png, str(tmp_path))).min() == 255
     (model,) = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
     assert model.tags["checkpoint_uri"] == "s3://bucket/run/checkpoint_000080"
-    (found,) = client.search_logged_models(
+    (logged,) = client.search_logged_models(
         [run.info.experiment_id], f"metrics.`eval/mse` > 8.5 AND source_run_id = '{run.info.run_id}'"
     )
-    assert found.model_id == model.model_id
+    assert logged.model_id == model.model_id
 
 
 def test_a_checkpoint_that_was_removed_has_no_address_any_more(
@@ -248,10 +248,10 @@ def test_secrets_do_not_show(
         run.info.run_id, "", str(tmp_path / "downloaded")
     )
     spooled = [file for name in ("spool", "dead") for file in (tmp_path / name).rglob("*") if file.is_file()]
-    shown = [file.read_text() for file in [*Path(folder).rglob("*.*"), *spooled]]
-    assert len(shown) > 4
+    texts = [file.read_text() for file in [*Path(folder).rglob("*.*"), *spooled]]
+    assert len(texts) > 4
     for secret in (password, aws_secret):
         assert secret not in str(run.to_dictionary()) + str(run.inputs.to_dictionary())
         assert secret not in caplog.text
-        assert not any(secret in one for one in shown)
+        assert not any(secret in one for one in texts)
     assert os.environ["MLFLOW_TRACKING_PASSWORD"] == password

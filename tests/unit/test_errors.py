@@ -17,12 +17,12 @@ def _drawn() -> dict[str, tuple[str, str]]:
     drawn: dict[str, tuple[str, str]] = {}
     ancestors = ["Exception"]
     for line in str(charmnet.errors.__doc__).splitlines():
-        found = re.match(r"^([│├└─ ]*)(\w+Error)\s+(?:(pipelines\.[\w.]+):)?", line)
-        if found:
-            level = 1 + len(found[1]) // INDENT
+        match = re.match(r"^([│├└─ ]*)(\w+Error)\s+(?:(pipelines\.[\w.]+):)?", line)
+        if match:
+            level = 1 + len(match[1]) // INDENT
             del ancestors[level:]
-            drawn[found[2]] = ancestors[-1], found[3] or "charmnet.errors"
-            ancestors.append(found[2])
+            drawn[match[2]] = ancestors[-1], match[3] or "charmnet.errors"
+            ancestors.append(match[2])
     return drawn
 
 

@@ -1,4 +1,4 @@
-"""What is shut by default: tokens, interfaces, rights, and ways to run what was stored."""
+"""Settings that are closed by default: tokens, interfaces, permissions, and ways to run stored data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RUNS_DATA = {
     "np.load", "numpy.load", "torch.load", "joblib.load", "yaml.load", "os.system",
 }  # fmt: skip
 REVIEWED = {
-    ("charmnet/weights.py", "torch.load"),  # weights_only=True
+    ("charmnet/released_weights.py", "torch.load"),  # weights_only=True
     ("pipelines/benchmarks/manifests.py", "pickle.loads"),  # what it has just written, to be timed
     ("pipelines/ingest/probe.py", "pickle.load"),  # what a process writes to its own child
 }
@@ -42,14 +42,14 @@ def _calls(path: Path) -> list[tuple[str, ast.Call]]:
 
 
 def test_nothing_stored_is_run() -> None:
-    found = {
+    uses = {
         (str(path.relative_to(ROOT)), name)
         for path in SOURCES
         for name, _ in _calls(path)
         if name in RUNS_DATA or name.rpartition(".")[2] in ("extractall", "load_module")
     }
-    assert found == REVIEWED
-    (load,) = [call for name, call in _calls(ROOT / "charmnet/weights.py") if name == "torch.load"]
+    assert uses == REVIEWED
+    (load,) = [call for name, call in _calls(ROOT / "charmnet/released_weights.py") if name == "torch.load"]
     (only,) = [keyword.value for keyword in load.keywords if keyword.arg == "weights_only"]
     assert ast.literal_eval(only) is True
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fuzz.runner import Judge
+from tests.fuzz.runner import InputRunner
 from tests.fuzz.targets import Target, targets
 
 INPUTS = 200
-SEED = 1  # what the long run draws begins with 0
+SEED = 1  # the long run begins with seed 0
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,9 @@ def test_every_target_is_run(all_targets: dict[str, Target]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # what a parser warns of is not under test
+@pytest.mark.filterwarnings("ignore")  # warnings of parsers are not under test
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_but_the_projects_own_errors(name: str, all_targets: dict[str, Target]) -> None:
-    judge = Judge(all_targets[name], SEED)
-    findings = [finding for index in range(INPUTS) if (finding := judge.run(index))]
+    runner = InputRunner(all_targets[name], SEED)
+    findings = [finding for index in range(INPUTS) if (finding := runner.run(index))]
     assert not findings, findings[0].details

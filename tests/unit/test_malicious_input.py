@@ -98,11 +98,11 @@ def test_no_manifest_leads_elsewhere(path: str) -> None:
 def test_what_only_looks_like_a_way_out_is_a_name(path: str, tmp_path: Path) -> None:
     """Nothing is decoded: a name with %2e%2e or a backslash is the name of a file beneath."""
     read = Manifest.from_json(json.loads(json.dumps(manifest(path).to_json())))
-    place = Location.of(tmp_path / "data") / read.shards[0].path
-    place.write_bytes(b"x")
+    location = Location.of(tmp_path / "data") / read.shards[0].path
+    location.write_bytes(b"x")
     (written,) = (p for p in tmp_path.rglob("*") if p.is_file())
     assert written == tmp_path / "data" / path
-    assert place.filesystem().exists(str(written))
+    assert location.filesystem().exists(str(written))
 
 
 @pytest.mark.parametrize("path", OUTSIDE)
@@ -189,13 +189,13 @@ def test_no_picture_unfolds(kind: str) -> None:
 
 @pytest.mark.usefixtures("cheap")
 def test_no_json_unfolds(tmp_path: Path) -> None:
-    place = Location.of(tmp_path)
+    path = Location.of(tmp_path)
     (tmp_path / MANIFEST_NAME).write_bytes(b"[" * 100_000)
     (tmp_path / "large.json").write_bytes(b"[" + b"[]," * (MAX_JSON_BYTES // 3) + b"[]]")
     with pytest.raises(CharmNetError, match="not valid JSON"):
-        Manifest.load(place)
+        Manifest.load(path)
     with pytest.raises(CharmNetError, match="limit"):
-        (place / "large.json").read_json()
+        (path / "large.json").read_json()
 
 
 @pytest.mark.usefixtures("cheap")

@@ -78,19 +78,19 @@ class Run:
             log.flush()
         if saved > start:
             metadata = {"step": saved, "attempt": number}
-            place = self.folder / f"checkpoint-{saved:09d}/checkpoint.json"
-            place.write_json({"metadata": metadata})
+            path = self.folder / f"checkpoint-{saved:09d}/checkpoint.json"
+            path.write_json({"metadata": metadata})
 
     def audit(self, tmp_path: Path) -> tuple[int, dict]:
         code = main(["audit", str(self.folder), "--json", str(tmp_path / "audit.json")])
         return code, json.loads((tmp_path / "audit.json").read_text())
 
     def rewrite(self, name: str, change: Callable[[Rows], Rows]) -> None:
-        place = self.folder / "audit" / name
-        rows = change(pq.read_table(io.BytesIO(place.read_bytes())).to_pylist())
+        path = self.folder / "audit" / name
+        rows = change(pq.read_table(io.BytesIO(path.read_bytes())).to_pylist())
         data = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, AUDIT_SCHEMA), data)
-        place.write_bytes(data.getvalue())
+        path.write_bytes(data.getvalue())
 
 
 @pytest.fixture

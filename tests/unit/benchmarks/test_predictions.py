@@ -32,9 +32,9 @@ def test_what_two_workers_did_not_wait_for_is_hidden() -> None:
 
 
 def test_each_cluster_says_where_it_stops() -> None:
-    found = predictions(FIGURES, WORKERS)
-    assert set(found) == set(CLUSTERS)
-    for cluster in found.values():
+    predicted = predictions(FIGURES, WORKERS)
+    assert set(predicted) == set(CLUSTERS)
+    for cluster in predicted.values():
         assert cluster["efficiency"][0] == 1
         assert 1 <= cluster["largest_group"] <= COUNTS[-1]
         rates = cluster["pairs_per_second"]

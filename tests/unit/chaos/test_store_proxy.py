@@ -58,13 +58,13 @@ def put(proxy: StoreProxy, size: int = 10) -> http.client.HTTPResponse:
 
 def outcomes(proxy: StoreProxy, count: int) -> list[int | None]:
     """Statuses; None where the connection ended without one."""
-    found: list[int | None] = []
+    statuses: list[int | None] = []
     for _ in range(count):
         try:
-            found.append(put(proxy, 1 << 18).status)
+            statuses.append(put(proxy, 1 << 18).status)
         except OSError:
-            found.append(None)
-    return found
+            statuses.append(None)
+    return statuses
 
 
 def test_requests_pass_with_the_host_that_was_signed(proxy: StoreProxy) -> None:
@@ -84,9 +84,9 @@ def test_a_slow_store_answers_late(proxy: StoreProxy) -> None:
 
 def test_a_failing_store_fails_its_share_of_requests_in_both_ways(proxy: StoreProxy) -> None:
     proxy.behave(Behaviour(error_rate=0.5))
-    found = outcomes(proxy, 40)
-    assert set(found) == {200, 503, None}
-    assert proxy.failed == sum(status != 200 for status in found)
+    statuses = outcomes(proxy, 40)
+    assert set(statuses) == {200, 503, None}
+    assert proxy.failed == sum(status != 200 for status in statuses)
     assert 8 <= proxy.failed <= 32
 
 

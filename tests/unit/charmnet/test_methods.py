@@ -77,8 +77,8 @@ def test_compiled_parts_learn_as_they_do_else(batches: dict) -> None:
         assert {n: v.item() for n, v in metrics.items()} == pytest.approx(
             {n: v.item() for n, v in expected.items()}, rel=1e-4
         )
-    for own, other in zip(compiled.generator.buffers(), plain.generator.buffers(), strict=True):
-        assert torch.allclose(own, other, rtol=1e-4)
+    for ours, other in zip(compiled.generator.buffers(), plain.generator.buffers(), strict=True):
+        assert torch.allclose(ours, other, rtol=1e-4)
 
 
 def test_learning_rates_scale_from_where_they_began() -> None:

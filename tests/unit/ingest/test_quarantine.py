@@ -32,8 +32,8 @@ def stream(
     spec = StreamSpec(dataset, BATCH, seed=1, size=16, pool_row_groups=2, timeout_seconds=0.0)
     fetcher = SampleFetcher(spec, decoder=decoder)
     blocks: list[Block] = list(read_window(spec, 0, steps, rows, fetcher))
-    found = [Quarantined.from_json(text) for block in blocks for text in block["quarantined"] if text]
-    return [str(sample_id) for block in blocks for sample_id in block["id"]], found
+    entries = [Quarantined.from_json(text) for block in blocks for text in block["quarantined"] if text]
+    return [str(sample_id) for block in blocks for sample_id in block["id"]], entries
 
 
 def test_a_substitute_is_the_plans_wherever_it_is_made(tmp_path: Path) -> None:
@@ -130,10 +130,10 @@ def test_a_global_batch_is_the_same_for_any_number_of_workers(tmp_path: Path, ki
         blocks = list(read_window(spec, 0, 3, lane))
         shares = [blocks[rank::workers] for rank in range(workers)]
         for step, wanted in enumerate(whole):
-            mine = [block for share in shares for block in share if block["step"][0] == step]
-            order = np.argsort(np.concatenate([block["index"] for block in mine]))
+            blocks_of_step = [block for share in shares for block in share if block["step"][0] == step]
+            order = np.argsort(np.concatenate([block["index"] for block in blocks_of_step]))
             for name in set(wanted) - {"lane"}:
-                got = np.concatenate([block[name] for block in mine])[order]
+                got = np.concatenate([block[name] for block in blocks_of_step])[order]
                 np.testing.assert_array_equal(got, wanted[name], err_msg=f"{name} of {workers} workers")
 
 

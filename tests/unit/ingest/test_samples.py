@@ -125,8 +125,8 @@ def arrays(
 def test_exact_decoding_is_the_plain_way_to_the_pixel(scene: bool) -> None:
     sample = encoded_sample((190, 251), scene)
     for seed in range(6):
-        for mine, plain in zip(arrays(sample, seed, 64), plainly_made(sample, seed, 64), strict=True):
-            np.testing.assert_array_equal(mine, plain)
+        for ours, plain in zip(arrays(sample, seed, 64), plainly_made(sample, seed, 64), strict=True):
+            np.testing.assert_array_equal(ours, plain)
 
 
 @pytest.mark.parametrize("scene", [True, False])
@@ -135,19 +135,19 @@ def test_fast_decoding_makes_nearly_the_same_of_large_jpegs_and_the_same_of_othe
     small = encoded_sample((70, 90), scene)
     for seed in range(6):
         exact, fast = arrays(large, seed, 64), arrays(large, seed, 64, decoding="fast")
-        assert any((mine != other).any() for mine, other in zip(exact, fast, strict=True))
-        for mine, other in zip(exact[:2], fast[:2], strict=True):
-            assert np.abs(mine.astype(int) - other).mean() < 4
+        assert any((ours != other).any() for ours, other in zip(exact, fast, strict=True))
+        for ours, other in zip(exact[:2], fast[:2], strict=True):
+            assert np.abs(ours.astype(int) - other).mean() < 4
         assert (exact[2] != fast[2]).mean() < 0.01
         outside = fast[2] == 0
         if scene:  # the exchange keeps the background of the ground truth, but for blended edges
             same = (fast[0] == fast[1]).all(-1)
             assert same[outside].mean() > 0.95
         for sample in (lossless, small):
-            for mine, other in zip(
+            for ours, other in zip(
                 arrays(sample, seed, 64), arrays(sample, seed, 64, decoding="fast"), strict=True
             ):
-                np.testing.assert_array_equal(mine, other)
+                np.testing.assert_array_equal(ours, other)
 
 
 @pytest.mark.parametrize("scene", [True, False])
@@ -177,8 +177,8 @@ def test_soft_edges_change_the_mask_alone(
     sample = encoded_sample((301, 401), scene)
     hard = arrays(sample, 2, 64, decoding, augmentation)
     soft = arrays(sample, 2, 64, decoding, augmentation, "soft")
-    for mine, other in zip(hard[:2], soft[:2], strict=True):
-        np.testing.assert_array_equal(mine, other)
+    for ours, other in zip(hard[:2], soft[:2], strict=True):
+        np.testing.assert_array_equal(ours, other)
     assert len(np.unique(soft[2])) > 2
     assert hard[2][soft[2] > 250].all()
     assert not hard[2][soft[2] < 125].any()

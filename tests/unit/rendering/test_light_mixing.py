@@ -141,10 +141,10 @@ def test_noon_clouds_are_brighter_than_the_blue_between_them(
 
 def test_tone_is_srgb_and_never_clips() -> None:
     light = np.linspace(0, 4, 200)
-    shown = tone_curve(light)
-    assert (np.diff(shown) > 0).all()
-    assert shown[light <= 0.5] == pytest.approx(light[light <= 0.5])
-    assert shown.max() < 1
+    toned = tone_curve(light)
+    assert (np.diff(toned) > 0).all()
+    assert toned[light <= 0.5] == pytest.approx(light[light <= 0.5])
+    assert toned.max() < 1
     assert encode_srgb(np.array([0.0, 0.0021, 0.214, 1.0, 7.0])).tolist() == [0, 7, 127, 255, 255]
     assert develop(np.full((1, 1, 3), -0.1), np.ones(3)).tolist() == [[[0, 0, 0]]]
 

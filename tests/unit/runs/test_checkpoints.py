@@ -34,30 +34,30 @@ def saved(run: Location, step: int) -> str:
 @pytest.fixture
 def run(tmp_path: Path) -> Location:
     """A run's folder with checkpoints of the steps 5, 10 and 15."""
-    place = Location.of(tmp_path / "run")
+    path = Location.of(tmp_path / "run")
     for step in (5, 10, 15):
-        saved(place, step)
-    return place
+        saved(path, step)
+    return path
 
 
-def cut_short(place: Location) -> None:
-    place.write_bytes(place.read_bytes()[:-100])
+def cut_short(path: Location) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
 
 
 def test_the_newest_whole_checkpoint_is_restored_and_torn_ones_are_named(run: Location) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     cut_short(run / checkpoint_name(15) / MODEL_FILE)
     (run / checkpoint_name(10) / CHECKPOINT_FILE).write_bytes(b"{")
     method = CharmNetMethod(width=8, seed=1)
-    restored = restore_newest(run, TrainingState(method), told.append)
+    restored = restore_newest(run, TrainingState(method), messages.append)
     assert restored is not None
     assert (restored.name, restored.metadata["step"]) == (checkpoint_name(5), 5)
     assert restored.pending == b"unsent at 5"
     expected = CharmNetMethod(width=8, seed=5).modules["generator"].state_dict()
     got = method.modules["generator"].state_dict()
     assert all(torch.equal(got[name], tensor) for name, tensor in expected.items())
-    assert [text.split()[0] for text in told] == [checkpoint_name(15), checkpoint_name(10)]
-    assert str(run) in told[0]
+    assert [text.split()[0] for text in messages] == [checkpoint_name(15), checkpoint_name(10)]
+    assert str(run) in messages[0]
 
 
 def test_where_none_is_whole_nothing_begins_anew_by_itself(run: Location) -> None:
@@ -75,7 +75,7 @@ def test_what_is_of_no_use_is_collected(run: Location) -> None:
     (run / "checkpoint-000000020" / MODEL_FILE).write_bytes(b"left by a killed worker")
     (run / "audit" / "log.parquet").write_bytes(b"stays")
     assert collect_checkpoints(run, checkpoint_name(10), keep=1) == [checkpoint_name(10)]
-    assert [place.name for place in run.children()] == ["audit", checkpoint_name(10)]
+    assert [path.name for path in run.children()] == ["audit", checkpoint_name(10)]
     assert newest_metadata(run) == (checkpoint_name(10), {"step": 10})
 
 
@@ -85,11 +85,11 @@ def test_a_checkpoint_is_registered_by_its_last_file_and_taken_back_before_it_ch
     written: list[str] = []
     write = Location.write_bytes
 
-    def failing(place: Location, data: bytes) -> None:
-        written.append(place.name)
-        if place.name == CHECKPOINT_FILE:
+    def failing(path: Location, data: bytes) -> None:
+        written.append(path.name)
+        if path.name == CHECKPOINT_FILE:
             raise StorageError("the store went away")
-        write(place, data)
+        write(path, data)
 
     monkeypatch.setattr(Location, "write_bytes", failing)
     for step in (15, 20):

@@ -17,8 +17,8 @@ def method_of(seed: int) -> CharmNetMethod:
 
 
 def same(one: Method, other: Method) -> bool:
-    mine, theirs = (method.modules["generator"].state_dict() for method in (one, other))
-    return all(torch.equal(mine[key], theirs[key]) for key in mine)
+    first, second = (method.modules["generator"].state_dict() for method in (one, other))
+    return all(torch.equal(first[key], second[key]) for key in first)
 
 
 @pytest.fixture(scope="module")
@@ -72,17 +72,17 @@ def test_released_files_are_named_by_folder_prefix_or_file(tmp_path: Path) -> No
 
 
 def test_what_holds_no_model_is_refused(tmp_path: Path) -> None:
-    for place in (tmp_path, tmp_path / "nowhere"):
+    for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(StorageError, match="no model there"):
-            load_model(str(place))
+            load_model(str(path))
 
 
 def test_to_harmonize_the_released_generator_is_enough(tmp_path: Path) -> None:
     save_released(method_of(1), tmp_path)
     for name in ("D", "SC1", "SC2"):
         (tmp_path / f"latest_net_{name}.pth").unlink()
-    for place in (tmp_path, tmp_path / "latest", tmp_path / "latest_net_G.pth"):
-        assert same(load_model(str(place), inference_only=True), method_of(1))
+    for path in (tmp_path, tmp_path / "latest", tmp_path / "latest_net_G.pth"):
+        assert same(load_model(str(path), inference_only=True), method_of(1))
     with pytest.raises(WeightsError, match="latest_net_D"):
         load_model(str(tmp_path))
     torch.save({"real_enc.block0.block.0.weight": torch.zeros(3, 4, 4, 4)}, tmp_path / "latest_net_G.pth")

@@ -13,10 +13,10 @@ from pipelines.runtime.storage import Location, MissingError
 
 def test_a_plain_path_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    place = Location.of("data/real")
-    assert place.uri == f"file://{tmp_path}/data/real"
-    assert place.local_path == tmp_path / "data/real"
-    assert Location.of(place) is place
+    path = Location.of("data/real")
+    assert path.uri == f"file://{tmp_path}/data/real"
+    assert path.local_path == tmp_path / "data/real"
+    assert Location.of(path) is path
     assert Location.of("s3://bucket/x/").uri == "s3://bucket/x"
     assert Location.of("s3://bucket/x").local_path is None
 
@@ -41,10 +41,10 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
     ],
 )
 def test_what_users_write_is_one_place(written: str, uri: str) -> None:
-    place = Location.of(written)
-    assert place.uri == uri
-    assert Location.of(str(place)) == place
-    assert (place / "x").parent == place
+    path = Location.of(written)
+    assert path.uri == uri
+    assert Location.of(str(path)) == path
+    assert (path / "x").parent == path
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_what_is_no_place_is_refused(written: str) -> None:
 @pytest.mark.parametrize("name", ["epoch#1", "50%20", "what?", "with blank", "data:v1", "file:x"])
 def test_odd_names_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
-    place = Location.of(name)
-    assert (place.local_path, place.name, place.parent) == (tmp_path / name, name, Location.of(tmp_path))
-    (place / name).write_bytes(b"x")
+    path = Location.of(name)
+    assert (path.local_path, path.name, path.parent) == (tmp_path / name, name, Location.of(tmp_path))
+    (path / name).write_bytes(b"x")
     assert (tmp_path / name / name).read_bytes() == b"x"
-    assert place.walk_files() == [name]
-    assert [child.name for child in place.children()] == [name]
-    assert place.arrow()[1] == str(tmp_path / name)
+    assert path.walk_files() == [name]
+    assert [child.name for child in path.children()] == [name]
+    assert path.arrow()[1] == str(tmp_path / name)
     assert Location.of("s3://bucket").parent == Location.of("s3://bucket")
 
 
@@ -78,34 +78,34 @@ def test_nothing_leaves_a_place(name: str) -> None:
 def test_what_is_accepted_stays_beneath(name: str) -> None:
     folder = "/data/set"
     try:
-        place = Location(f"file://{folder}") / name
+        path = Location(f"file://{folder}") / name
     except StorageError:
         return
-    assert os.path.normpath(str(place.local_path)).startswith(folder)
+    assert os.path.normpath(str(path.local_path)).startswith(folder)
 
 
 def test_bytes_ranges_and_json(tmp_path: Path) -> None:
-    place = Location.of(tmp_path) / "a/b.bin"
-    assert not place.exists()
-    place.write_bytes(b"0123456789")
-    assert place.exists()
-    assert place.size_bytes() == 10
-    assert place.read_bytes() == b"0123456789"
-    assert place.read_range(3, 4) == b"3456"
-    (place.parent / "c.json").write_json({"x": [1, None]})
-    assert (place.parent / "c.json").read_json() == {"x": [1, None]}
-    (place.parent / "d.jsonl").write_jsonl([{"id": "a\u2028b"}, 2])
-    assert (place.parent / "d.jsonl").read_jsonl() == [{"id": "a\u2028b"}, 2]
-    assert [child.name for child in place.parent.children()] == ["b.bin", "c.json", "d.jsonl"]
+    path = Location.of(tmp_path) / "a/b.bin"
+    assert not path.exists()
+    path.write_bytes(b"0123456789")
+    assert path.exists()
+    assert path.size_bytes() == 10
+    assert path.read_bytes() == b"0123456789"
+    assert path.read_range(3, 4) == b"3456"
+    (path.parent / "c.json").write_json({"x": [1, None]})
+    assert (path.parent / "c.json").read_json() == {"x": [1, None]}
+    (path.parent / "d.jsonl").write_jsonl([{"id": "a\u2028b"}, 2])
+    assert (path.parent / "d.jsonl").read_jsonl() == [{"id": "a\u2028b"}, 2]
+    assert [child.name for child in path.parent.children()] == ["b.bin", "c.json", "d.jsonl"]
     assert Location.of(tmp_path).walk_files() == ["a/b.bin", "a/c.json", "a/d.jsonl"]
-    place.parent.delete()
+    path.parent.delete()
     assert Location.of(tmp_path).walk_files() == []
-    place.delete()
+    path.delete()
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = Location.of(tmp_path) / "manifest.json"
-    place.write_bytes(b"old")
+    path = Location.of(tmp_path) / "manifest.json"
+    path.write_bytes(b"old")
 
     def full(self: Path, data: bytes) -> int:
         with self.open("wb") as stream:
@@ -114,8 +114,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(StorageError, match="No space left"):
-        place.write_bytes(b"new")
-    assert place.read_bytes() == b"old"
+        path.write_bytes(b"new")
+    assert path.read_bytes() == b"old"
 
 
 def test_errors_name_the_place(tmp_path: Path) -> None:
@@ -164,16 +164,16 @@ def test_folders_travel(tmp_path: Path) -> None:
     (tmp_path / "from/sub").mkdir(parents=True)
     (tmp_path / "from/a.txt").write_text("a")
     (tmp_path / "from/sub/b.txt").write_text("b")
-    place = Location.of(tmp_path / "store")
-    place.upload_folder(tmp_path / "from")
-    place.download_folder(tmp_path / "back")
+    path = Location.of(tmp_path / "store")
+    path.upload_folder(tmp_path / "from")
+    path.download_folder(tmp_path / "back")
     assert (tmp_path / "back/sub/b.txt").read_text() == "b"
-    assert place.walk_files() == ["a.txt", "sub/b.txt"]
+    assert path.walk_files() == ["a.txt", "sub/b.txt"]
 
 
 def test_open_in_memory_filesystem() -> None:
-    place = Location.of("memory://box/file")
-    place.write_bytes(b"x")
-    filesystem, path = place.arrow()
+    location = Location.of("memory://box/file")
+    location.write_bytes(b"x")
+    filesystem, path = location.arrow()
     with filesystem.open_input_file(path) as stream:
         assert stream.read() == b"x"

@@ -46,6 +46,6 @@ def test_a_database_that_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
     assert usable_tracking_uri(uri := f"sqlite:///{tmp_path}/new/folder/mlflow.db?timeout=5") == uri
     assert [path.name for path in (tmp_path / "new/folder").iterdir()] == ["mlflow.db"]
     (tmp_path / "file").touch()
-    for place in (tmp_path, tmp_path / "file" / "mlflow.db", Path("/proc/none/mlflow.db")):
+    for location in (tmp_path, tmp_path / "file" / "mlflow.db", Path("/proc/none/mlflow.db")):
         with pytest.raises(ValueError, match="where no database can be kept"):
-            usable_tracking_uri(f"sqlite:///{place}")
+            usable_tracking_uri(f"sqlite:///{location}")
