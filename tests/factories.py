@@ -81,5 +81,5 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def path_list(split: str, *lines: str) -> PathList:
-    """A list of a split as it is read from a file."""
+    """Return a list of a split as it is read from a file."""
     return PathList(split, f"{split}.txt", "0" * 64, tuple(enumerate(lines, start=1)))

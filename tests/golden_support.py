@@ -1,4 +1,4 @@
-"""The golden figures: numbers that the released code produced from weights and inputs made by rule."""
+"""Golden figures, which the released code produced from weights and inputs made by rule."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def draw(*shape: int, seed: int) -> Tensor:
 
 
 def draws_agree() -> bool:
-    """Whether this CPU's draws are to the last bit those of the figures; torch has several kernels."""
+    """Return whether this CPU draws the figures' numbers to the last bit; torch has several kernels."""
     return torch.equal(
         draw(2, 3, 256, 256, seed=7)[0, :, :4, :4], torch.from_numpy(figures("inputs")["composite_corner"])
     )
@@ -73,7 +73,7 @@ def ruled_mask() -> Tensor:
 
 
 def ruled_batches(dtype: torch.dtype) -> dict[Domain, HarmonizationBatch]:
-    """The batches of the figures.
+    """Return the batches of the figures.
 
     The style label is stored: the rule (softmax of a draw) rounds differently from one kind of CPU to
     another, and ten steps make percents of that.
@@ -91,7 +91,7 @@ def ruled_batches(dtype: torch.dtype) -> dict[Domain, HarmonizationBatch]:
 
 
 def sampled(tensor: Tensor) -> Tensor:
-    """The part of a tensor that the figures hold."""
+    """Return the part of a tensor that the figures hold."""
     if tensor.ndim != 4:
         return tensor if tensor.numel() <= 512 else tensor.flatten()[:512]
     size = tensor.shape[-1]
@@ -100,7 +100,7 @@ def sampled(tensor: Tensor) -> Tensor:
 
 
 def assert_figures(golden: dict[str, np.ndarray], name: str, tensor: Tensor, atol: float) -> None:
-    """Sampled values, shape, mean, deviation and extreme of a tensor are those stored under `name`."""
+    """Assert that a tensor has the sampled values, shape, mean, deviation and extreme stored under `name`."""
     tensor = tensor.detach()
     assert list(tensor.shape) == golden[f"{name}__shape"].tolist(), name
     np.testing.assert_allclose(sampled(tensor).numpy(), golden[name], rtol=0, atol=atol, err_msg=name)

@@ -40,7 +40,7 @@ def global_batch(domain: Domain, start: int, stop: int) -> HarmonizationBatch:
 
 
 def made(name: str, mode: str, rank: int | None, state: dict[str, Any] | None = None) -> Method:
-    """A method as a worker has it.
+    """Build a method as a worker has it.
 
     Args:
         mode: `live` batch norms, `frozen` ones, or those `over_workers`.
@@ -66,12 +66,12 @@ def update(method: Method, rank: int | None) -> dict[str, torch.Tensor]:
 
 
 def weight(rank: int | None, shares: list[tuple[int, int]]) -> float:
-    """A worker's number of samples over the mean one."""
+    """Return a worker's number of samples, divided by the mean over workers."""
     return 1.0 if rank is None else (shares[rank][1] - shares[rank][0]) * len(shares) / shares[-1][1]
 
 
 def margin_loss(margin: float, rank: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """The margin loss of logits that one parameter scales, and its weighted gradient."""
+    """Return the margin loss of logits that one parameter scales, and its weighted gradient."""
     scale = torch.ones((), dtype=torch.float64, requires_grad=True)
     logits = torch.randn(4, 10, generator=torch.Generator().manual_seed(1)).double()
     after = scale * logits * torch.tensor(STYLE_SHARPNESS, dtype=torch.float64)[:, None]
@@ -124,7 +124,7 @@ def work(rank: int, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What each process saw."""
+    """Run the processes; the value has the report of each."""
     folder = tmp_path_factory.mktemp("workers")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GLOO_SOCKET_IFNAME", "lo")
@@ -157,7 +157,7 @@ def test_a_group_that_is_started_again_adds_up_in_the_same_order(workers: list, 
 @pytest.mark.parametrize("mode", ["frozen", "over_workers"])
 @pytest.mark.parametrize("name", METHODS)
 def test_workers_update_as_one_does(workers: list, name: str, mode: str) -> None:
-    """With batch norms frozen, or their statistics the global batch's; all else is linear in the shares."""
+    """Batch norms are frozen or use the global batch's statistics; all else is linear in the parts."""
     report = workers[0][name][mode]
     alone = made(name, mode, None)
     metrics = update(alone, None)

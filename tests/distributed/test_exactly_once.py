@@ -73,13 +73,13 @@ def whole(command: Callable[..., list[str]]) -> Ended:
 
 @pytest.fixture(scope="module")
 def stopped(command: Callable[..., list[str]]) -> Ended:
-    """The same with one broken sample fewer allowed."""
+    """Run the command with one broken sample fewer allowed."""
     return ended(command("run", 2, "steps=60", "max_quarantined=1", "--audit"), expected=1)
 
 
 @pytest.fixture(scope="module")
 def killed(stopped: Ended, command: Callable[..., list[str]], mlflow_server: str) -> Ended:
-    """The stopped run gone on with to 40 steps, a worker killed on the way."""
+    """Continue the stopped run to 40 steps, with a worker killed on the way."""
     killer = threading.Thread(target=kill_a_worker, args=(stopped.folder / "checkpoint-000000020",))
     killer.start()
     more = ("steps=40", "max_quarantined=2", "--audit")

@@ -22,7 +22,7 @@ from tests.fixtures.object_store import ObjectStoreForTests
 
 @pytest.fixture
 def head(datasets: ShardedDatasets, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address that takes jobs; started as infra/head.sh does it, with ports of its own."""
+    """Start a head as infra/head.sh does, with ports of its own; the value is the URL that takes jobs."""
     port = free_port()
     ports = ["--port", str(free_port()), "--dashboard-port", str(port), "--dashboard-agent-listen-port", "0"]
     folder = tmp_path_factory.mktemp("head")

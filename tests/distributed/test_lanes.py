@@ -89,7 +89,7 @@ def test_one_execution_follows_another_without_a_step_lost(
 def test_every_task_has_room_to_work_ahead(
     datasets: ShardedDatasets, batch: int, workers: int, tasks: int
 ) -> None:
-    """Of a limit on memory Ray Data leaves three quarters to what one operator's tasks make."""
+    """Ray Data leaves three quarters of its memory limit to the output of one operator's tasks."""
     spec, rows = StreamSpec(Dataset.open(datasets.rendered), batch), lane_rows(batch, workers)
     block_bytes = rows * steps_per_block(batch) * 256 * 256 * 7
     room = 0.75 * bytes_ahead(spec, spec.windows(0, 4000), rows, tasks)

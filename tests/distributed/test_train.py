@@ -56,7 +56,7 @@ def final_weights(run: Location, step: int, folder: Path) -> dict[str, torch.Ten
 
 @pytest.fixture(scope="module")
 def frail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
-    """A server that a test itself stops and starts."""
+    """Start a server that a test may stop and start."""
     server = TrackingServer(tmp_path_factory.mktemp("mlflow"))
     server.start()
     yield server
@@ -75,7 +75,7 @@ def command(
 
 @pytest.fixture(scope="module")
 def whole(command: Callable[..., list[str]]) -> Location:
-    """The folder of a run that nothing disturbed."""
+    """Train an undisturbed run; the value is its folder."""
     arguments = command("whole", "--register", "tiny")
     assert main(arguments) == 0
     return Location.of(arguments[arguments.index("--storage") + 1]) / "whole"

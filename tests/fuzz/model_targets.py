@@ -43,7 +43,7 @@ def _checkpoint_targets(folder: Path) -> list[Target]:
         load_checkpoint(checkpoint)
 
     def read_tensors(data: bytes) -> None:
-        """With the size and checksum that the changed file has: what stands behind them is under test."""
+        """Return the description with the changed file's size and checksum, which would refuse it first."""
         whole = json.loads(description)
         whole["files"][MODEL_FILE] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         (checkpoint / CHECKPOINT_FILE).write_text(json.dumps(whole))

@@ -1,4 +1,4 @@
-"""A view as the variants that compile their kernels render it; each is skipped where it can't run."""
+"""A view rendered by the variants that compile kernels; each is skipped where it cannot run."""
 
 from __future__ import annotations
 

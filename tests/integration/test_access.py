@@ -1,4 +1,4 @@
-"""The rights that infra/access gives to those who shard and those who train, against a real store."""
+"""Permissions that infra/access gives to accounts that shard and that train, in a real store."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ for act in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def act(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., dict[str, str]]]:
-    """Does things as one of the identities; what came of each."""
+    """Return a function that acts as one of the identities and returns the result of each act."""
     store = ObjectStore(tmp_path_factory.mktemp("guarded-store"))
     file = store.folder / "s3-identities.json"
     subprocess.run([sys.executable, str(SCRIPT), str(file), "--bucket", store.bucket], check=True)

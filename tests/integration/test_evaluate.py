@@ -30,7 +30,7 @@ from tests.fixtures.object_store import ObjectStoreForTests
 
 @pytest.fixture(scope="module")
 def model(s3: ObjectStoreForTests, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A training run's folder in the store with one checkpoint."""
+    """Write the folder of a run with one checkpoint to the store."""
     folder = tmp_path_factory.mktemp("run")
     method = CharmNetMethod(width=8, attention_bias=1.0, seed=0)
     save_checkpoint(folder / "checkpoint-000000001", method, {"step": 1})
@@ -190,7 +190,7 @@ def _broken_model(folder: Path) -> str:
 
 
 def _with_a_broken_picture(uri: str, folder: Path) -> Path:
-    """A local copy of a data set in which one composite was damaged after it was made."""
+    """Copy a data set and damage one composite of the copy."""
     Location.of(uri).download_folder(folder)
     shard = folder / Dataset.open(uri).manifest.shards[0].path
     sizes = [pq.ParquetFile(shard).metadata.row_group(0).num_rows]

@@ -63,7 +63,7 @@ print("codes", codes)
 
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
-    """For Ray's sockets, whose paths may have 107 characters."""
+    """Make a folder for Ray's sockets, whose paths may have 107 characters."""
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -94,7 +94,7 @@ class ArgumentLists(threading.Thread):
 
 
 def spellings(secret: str) -> set[bytes]:
-    """How a secret may stand in a file."""
+    """Return the forms in which a secret may be written to a file."""
     encoded = base64.b64encode(secret.encode()).rstrip(b"=")
     return {secret.encode(), quote(secret, safe="").encode(), json.dumps(secret)[1:-1].encode(), encoded}
 

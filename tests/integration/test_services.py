@@ -1,4 +1,4 @@
-"""The services that the quickstart and the tests stand on."""
+"""Servers of the quickstart and the tests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _process_of(store: ObjectStore) -> psutil.Process:
 
 
 def _in_child(code: str, environment: dict[str, str]) -> str:
-    """Runs code in a fresh process, so that no filesystem remembers an earlier endpoint or key."""
+    """Run code in a new process, so that no filesystem remembers an earlier endpoint or key."""
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True
     )

@@ -22,7 +22,7 @@ def method() -> CharmNetMethod:
 
 @pytest.fixture(scope="module")
 def registered(mlflow_server: str, method: CharmNetMethod, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The server's address, once the method is registered there as `harmonizer`, version 1 and `champion`."""
+    """Register the method as `harmonizer`, version 1 and `champion`; the value is the server's address."""
     spool = tmp_path_factory.mktemp("spool")
     identity = RunIdentity(experiment="models", run_key="models", run_name="models")
     tracker = open_tracker(mlflow_server, identity, spool)

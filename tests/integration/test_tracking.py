@@ -1,4 +1,4 @@
-"""The tracker against a real MLflow server that is there."""
+"""The tracker with a real MLflow server that answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tracker where its server is away, its process is killed or the disk is full."""
+"""The tracker while its server is down, its process is killed or the disk is full."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.fixtures.tracked_runs import EXPERIMENT, expected, log_steps, open_ru
 
 @pytest.fixture(scope="module")
 def frail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
-    """A server of this module's own, to be killed."""
+    """Start a server that this module may kill."""
     server = TrackingServer(tmp_path_factory.mktemp("frail"))
     server.start()
     yield server

@@ -72,7 +72,7 @@ def cheap() -> Iterator[None]:
 
 
 def zeros(megabytes: int, before: bytes = b"") -> bytes:
-    """Some bytes and many zeros, compressed to a thousandth."""
+    """Compress some bytes and many zeros to a thousandth."""
     packer = zlib.compressobj()
     pieces = [packer.compress(before), *(packer.compress(bytes(1 << 20)) for _ in range(megabytes))]
     return b"".join(pieces) + packer.flush()
@@ -152,7 +152,7 @@ def png(height: int, width: int, *chunks: tuple[bytes, bytes]) -> bytes:
 
 
 def many_scans() -> bytes:
-    """A progressive JPEG that refines the same nothing again and again."""
+    """Make a progressive JPEG that refines an empty picture again and again."""
     whole = cv2.imencode(".jpg", PICTURE, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
     last = whole.rindex(b"\xff\xda")
     return whole[:last] + whole[last:-2] * (MAX_JPEG_SCANS + 1) + whole[-2:]

@@ -1,4 +1,4 @@
-"""The audit of unions and subsets: holds for what was delivered once, and finds what was not."""
+"""The audit of unions and subsets holds where every sample was delivered once, and names others."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def spec(tmp_path: Path, request: pytest.FixtureRequest) -> StreamSpec:
 
 
 def logged(spec: StreamSpec, folder: Path) -> tuple[pa.Table, set[str]]:
-    """What a worker logs of all steps, and the ids of quarantined samples."""
+    """Return the rows that a worker logs of all steps, and the ids of quarantined samples."""
     run = Location.of(folder / "run")
     coordinator = RunCoordinator({"real": 100})
     log = DeliveryLog(run, 1, 0, True, coordinator, 1.0)

@@ -1,4 +1,4 @@
-"""The audit holds for what was delivered once, and names whatever else its logs say."""
+"""The audit holds where every sample was delivered once, and names what else its logs say."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Run:
     def attempt(
         self, number: int, parent: int | None, start: int, stop: int, saved: int, workers: int
     ) -> None:
-        """Steps start+1..stop, of which those up to `saved` reached a checkpoint."""
+        """Log the steps start+1..stop, of which those up to `saved` reached a checkpoint."""
         uris: dict[str, str | list[str]] = {
             domain.value: dataset.uris if len(dataset.uris) > 1 else dataset.uris[0]
             for domain, dataset in self.datasets.items()

@@ -1,4 +1,4 @@
-"""What benchmarks make of the times that they took; nothing is timed here."""
+"""Figures that benchmarks compute from times; nothing is timed here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is predicted of clusters rests on what was measured with two workers."""
+"""Predictions for clusters, made from figures of two workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model that predictions about clusters are made with."""
+"""The model behind predictions for clusters."""
 
 from __future__ import annotations
 

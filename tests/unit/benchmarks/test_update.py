@@ -1,4 +1,4 @@
-"""What measurements compare with does the same work."""
+"""The update that benchmarks compare with does the same work."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ POINTS = {"loss/total": Counter(range(1, STEPS + 1))}
 
 
 def artifacts(**fields: object) -> Artifacts:
-    """What an undisturbed run leaves, with some fields changed."""
+    """Return the artifacts of an undisturbed run, with some fields changed."""
     report = SimpleNamespace(holds=True, domains=[SimpleNamespace(missing=0, twice=0)])
     undisturbed = {
         "step": STEPS,

@@ -1,4 +1,4 @@
-"""The proxy before the object store: what passes, and what fails when it is told to fail."""
+"""The proxy in front of the object store: requests that pass, and requests that it lets fail."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ DTYPES = {"fp64": torch.float64, "fp32": torch.float32}
 
 @dataclass(frozen=True)
 class Tolerances:
-    """What may differ; `trace` by number of steps."""
+    """Tolerances of differences; those of `trace` by number of steps."""
 
     output: float
     loss: float
@@ -84,7 +84,7 @@ def golden(kind: str) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def stepped(kind: str) -> tuple[CharmNetMethod, list[dict[str, float]], dict]:
-    """A method after ten updates, the losses of each, and what it was after the first."""
+    """Train a method for ten updates; the value has the losses of each, and its state after the first."""
     method = fresh(kind)
     batches = ruled_batches(DTYPES[kind])
     losses = []

@@ -168,7 +168,7 @@ def test_masks_of_one_channel_are_what_they_were_in_three() -> None:
     changed=st.binary(max_size=1),
 )
 def test_masks_of_one_bit_are_what_opencv_reads(height: int, width: int, seed: int, changed: bytes) -> None:
-    """Whole ones, and those with a byte changed: what is refused there is refused here."""
+    """Whole pictures, and pictures with a changed byte, are refused by both or by none."""
     rng = np.random.default_rng(seed)
     mask = rng.integers(2, size=(height, width), dtype=np.uint8)
     data = bytearray(encode_mask(mask))

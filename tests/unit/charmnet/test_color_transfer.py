@@ -28,7 +28,7 @@ MASK = ellipse(*PHOTOGRAPH.shape[:2])
 
 
 def composite_of(ground_truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The foreground under another light: other gains, mixed channels, and stronger on one side."""
+    """Light the foreground differently: other gains, mixed channels, and stronger on one side."""
     mix = np.array([[0.75, 0.05, 0.0], [0.0, 0.85, 0.05], [0.05, 0.0, 1.0]])
     light = 1 + 0.2 * np.linspace(-1, 1, ground_truth.shape[1])[None, :, None]
     changed = np.clip(ground_truth @ mix.T * light + 6, 0, 255)

@@ -1,4 +1,4 @@
-"""The losses where the golden figures do not reach: extremes, gradients' routes, failures."""
+"""Losses beside the golden figures: extreme inputs, the way of gradients, failures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_background_counts_and_small_foregrounds_are_worth_100_pixels() -> N
 
 
 def test_certain_classifiers_give_numbers() -> None:
-    """Where softmax underflows to 0, 0 times log 0 was NaN in the released code."""
+    """In the released code 0 times log 0 was NaN where softmax underflows to 0."""
     logits = torch.tensor([[0.0, -200.0], [300.0, 0.0]], requires_grad=True)
     assert entropy(logits).item() == pytest.approx(0.0, abs=1e-6)
     loss = soft_cross_entropy(logits, torch.tensor([[0.0, 1.0], [1.0, 0.0]]))

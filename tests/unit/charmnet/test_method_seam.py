@@ -1,4 +1,4 @@
-"""What every method may ask of the training system, shown with toy methods and CharmNet."""
+"""Requests of methods to the training system, shown with toy methods and CharmNet."""
 
 from __future__ import annotations
 

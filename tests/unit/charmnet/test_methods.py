@@ -1,4 +1,4 @@
-"""What a training loop does with methods: updates, options, refusals, one seam for all."""
+"""Methods as a training loop uses them: updates, options, refusals."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_an_update_never_waits_for_a_number(name: str, batches: dict) -> None:
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 def test_compiled_parts_learn_as_they_do_else(batches: dict) -> None:
-    """As the compiler sees them, without the minute that making kernels takes; tests/gpu has those."""
+    """The compiler traces the parts but makes no kernels, which take a minute; tests/gpu makes them."""
     plain, compiled = (CharmNetMethod(width=4, seed=0) for _ in range(2))
     compiled.distribute(partial(torch.compile, backend="eager", fullgraph=True))
     for _ in range(2):

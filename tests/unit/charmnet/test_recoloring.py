@@ -77,7 +77,7 @@ def test_closed_forms_give_the_references_statistics(seed: int) -> None:
 @settings(max_examples=10)
 @given(seed=st.integers(0, 10_000))
 def test_linear_maps_differ_as_they_should(seed: int) -> None:
-    """Of all linear maps to the reference's covariance Monge and Kantorovitch's moves colours least."""
+    """Monge and Kantorovitch's map moves colours least, of all linear maps to the reference's covariance."""
     source, statistics = colors(seed), ColorStatistics.of(colors(seed + 1))
     moved = {f: np.square(f(source, statistics) - source).mean() for f in (xiao, monge_kantorovitch)}
     assert moved[monge_kantorovitch] <= moved[xiao] + 1e-12

@@ -128,7 +128,7 @@ def test_released_files_come_back_as_they_went(trained: CharmNetMethod, tmp_path
 
 
 class Harmful:
-    """What a malicious file would run on being unpickled."""
+    """Code that a malicious file would run when it is unpickled."""
 
     def __reduce__(self) -> tuple:
         return (Path.touch, (Path("was_run"),))

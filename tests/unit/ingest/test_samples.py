@@ -1,4 +1,4 @@
-"""From the released files to what training is given, without a cluster."""
+"""Samples from released files to blocks of training, without a cluster."""
 
 import tarfile
 from pathlib import Path
@@ -91,7 +91,7 @@ def encoded_sample(size: tuple[int, int], scene: bool, suffix: str = "jpeg") -> 
 
 
 def plainly_made(sample: EncodedSample, seed: int, size: int) -> list[np.ndarray]:
-    """The released way: everything in full, the exchange, then crop, resize and mirror."""
+    """Make a sample in the released order: decode in full, exchange, then crop, resize and mirror."""
 
     def read(data: bytes) -> np.ndarray:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)

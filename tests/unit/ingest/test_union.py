@@ -180,7 +180,7 @@ def test_both_members_are_mixed_in_every_part_of_an_epoch() -> None:
 
 @pytest.fixture
 def fusion(tmp_path: Path) -> DatasetUnion:
-    """A real data set of pairs and a rendered one of scenes, with a broken picture in each."""
+    """Write a real data set of pairs and a rendered one of scenes, with a broken picture in each."""
     pairs, scenes = pair_rows(15), scene_rows(2)
     pairs[5]["composite"] = pairs[5]["composite"][:-30]
     scenes[1]["images"][3] = b"\xff\xd8broken"

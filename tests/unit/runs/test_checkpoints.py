@@ -33,7 +33,7 @@ def saved(run: Location, step: int) -> str:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Location:
-    """A run's folder with checkpoints of the steps 5, 10 and 15."""
+    """Write a run's folder with checkpoints of the steps 5, 10 and 15."""
     path = Location.of(tmp_path / "run")
     for step in (5, 10, 15):
         saved(path, step)

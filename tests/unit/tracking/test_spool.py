@@ -1,4 +1,4 @@
-"""The spool: what was appended is read once, in order, whatever ends in between."""
+"""The spool: every appended entry is read once and in order, whatever process ends in between."""
 
 from pathlib import Path
 from typing import Any
