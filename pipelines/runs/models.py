@@ -38,10 +38,10 @@ def load_model(uri: str, tracking_uri: str | None = None, inference_only: bool =
         try:
             return _loaded(uri, tracking_uri or default_tracking_uri(), Path(temporary), inference_only)
         except WeightsError as error:
-            told = str(error)
-            if temporary in told:  # copies are named by what they are of
-                told = f"{uri}: {told.replace(f'{temporary}/', '')}"
-            raise WeightsError(told) from error
+            message = str(error)
+            if temporary in message:  # copies are named by what they are of
+                message = f"{uri}: {message.replace(f'{temporary}/', '')}"
+            raise WeightsError(message) from error
 
 
 def _loaded(uri: str, tracking_uri: str, folder: Path, inference_only: bool) -> Method:

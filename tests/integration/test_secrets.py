@@ -147,11 +147,11 @@ def test_no_secret_in_anything_that_is_left_behind(
     database = (authenticated_server.folder / "mlflow.db").read_bytes()
     assert f"{prefix}/runs/run".encode() in database  # what would be found if it were there
     keys = (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
-    planted = [token, typed, *keys, *authenticated_server.secrets]
+    secret_values = [token, typed, *keys, *authenticated_server.secrets]
     allowed = {str(path) for path in authenticated_server.secret_files}
     leaks = [
         (path, secret)
-        for secret in planted
+        for secret in secret_values
         for spelling in spellings(secret)
         for path, data in written.items()
         if spelling in data and path not in allowed

@@ -12,7 +12,7 @@ from pipelines.runs.models import checkpoint_of, load_model, model_name
 from pipelines.runtime.storage import Location
 
 
-def method_of(seed: int) -> CharmNetMethod:
+def make_method(seed: int) -> CharmNetMethod:
     return CharmNetMethod(width=8, seed=seed)
 
 
@@ -25,17 +25,17 @@ def same(one: Method, other: Method) -> bool:
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     for step in (5, 10):
-        save_checkpoint(folder / f"checkpoint-{step:09d}", method_of(step), {"step": step})
-    save_checkpoint(folder / "best" / "checkpoint-000000007", method_of(7), {"step": 7})
+        save_checkpoint(folder / f"checkpoint-{step:09d}", make_method(step), {"step": step})
+    save_checkpoint(folder / "best" / "checkpoint-000000007", make_method(7), {"step": 7})
     return folder
 
 
 def test_a_run_is_its_best_checkpoint_else_its_latest(run_folder: Path) -> None:
     best = run_folder / "best.json"
-    assert same(load_model(str(run_folder)), method_of(10))
+    assert same(load_model(str(run_folder)), make_method(10))
     best.write_text('{"checkpoint": "best/checkpoint-000000007", "step": 7}')
     try:
-        assert same(load_model(str(run_folder)), method_of(7))
+        assert same(load_model(str(run_folder)), make_method(7))
     finally:
         best.unlink()
 
@@ -43,13 +43,13 @@ def test_a_run_is_its_best_checkpoint_else_its_latest(run_folder: Path) -> None:
 def test_a_checkpoint_is_itself(run_folder: Path) -> None:
     folder = run_folder / "checkpoint-000000005"
     assert checkpoint_of(str(folder)) == Location.of(folder)
-    assert same(load_model(str(folder)), method_of(5))
+    assert same(load_model(str(folder)), make_method(5))
 
 
 def test_what_is_wrong_with_a_remote_model_is_told_of_its_own_place(run_folder: Path, tmp_path: Path) -> None:
     remote = Location.of(f"local://{tmp_path}/checkpoint-000000005")  # fetched like one of a bucket
     shutil.copytree(run_folder / remote.name, tmp_path / remote.name)
-    assert same(load_model(str(remote)), method_of(5))
+    assert same(load_model(str(remote)), make_method(5))
     (remote / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(WeightsError, match=rf"^{remote}: model\.safetensors has 4 bytes"):
         load_model(str(remote))
@@ -59,11 +59,11 @@ def test_what_is_wrong_with_a_remote_model_is_told_of_its_own_place(run_folder: 
 
 
 def test_released_files_are_named_by_folder_prefix_or_file(tmp_path: Path) -> None:
-    save_released(method_of(1), tmp_path, "latest")
-    save_released(method_of(2), tmp_path, "21")
-    assert same(load_model(str(tmp_path)), method_of(1))
-    assert same(load_model(str(tmp_path / "21")), method_of(2))
-    assert same(load_model(str(tmp_path / "21_net_G.pth")), method_of(2))
+    save_released(make_method(1), tmp_path, "latest")
+    save_released(make_method(2), tmp_path, "21")
+    assert same(load_model(str(tmp_path)), make_method(1))
+    assert same(load_model(str(tmp_path / "21")), make_method(2))
+    assert same(load_model(str(tmp_path / "21_net_G.pth")), make_method(2))
     (tmp_path / "latest_net_G.pth").rename(tmp_path / "20_net_G.pth")
     with pytest.raises(StorageError, match="epochs 20, 21"):
         load_model(str(tmp_path))
@@ -78,11 +78,11 @@ def test_what_holds_no_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_to_harmonize_the_released_generator_is_enough(tmp_path: Path) -> None:
-    save_released(method_of(1), tmp_path)
+    save_released(make_method(1), tmp_path)
     for name in ("D", "SC1", "SC2"):
         (tmp_path / f"latest_net_{name}.pth").unlink()
     for path in (tmp_path, tmp_path / "latest", tmp_path / "latest_net_G.pth"):
-        assert same(load_model(str(path), inference_only=True), method_of(1))
+        assert same(load_model(str(path), inference_only=True), make_method(1))
     with pytest.raises(WeightsError, match="latest_net_D"):
         load_model(str(tmp_path))
     torch.save({"real_enc.block0.block.0.weight": torch.zeros(3, 4, 4, 4)}, tmp_path / "latest_net_G.pth")
@@ -94,7 +94,7 @@ def test_another_pth_file_is_idih(tmp_path: Path) -> None:
     method = IDIHMethod(width=8, seed=3)
     torch.save(method.released_state_dict(), tmp_path / "idih256.pth")
     assert same(load_model(str(tmp_path / "idih256.pth")), method)
-    torch.save(method_of(1).released_state_dicts()["D"], tmp_path / "other.pth")
+    torch.save(make_method(1).released_state_dicts()["D"], tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"other\.pth: not the released layout"):
         load_model(str(tmp_path / "other.pth"))
 
