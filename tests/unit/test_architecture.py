@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,7 @@ RETIRED_NAMES = {
 PIPELINE_LIBRARIES = ("ray", "mlflow", "fsspec", "s3fs", "pyarrow", "pipelines")
 
 
+@cache
 def _imports(path: Path) -> list[tuple[str, tuple[str, ...]]]:
     """Return (module, names) of every import of a file, also of those in functions."""
     imports: list[tuple[str, tuple[str, ...]]] = []

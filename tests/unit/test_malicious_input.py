@@ -177,6 +177,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BOMBS)
 def test_no_picture_unfolds(kind: str) -> None:
     data = BOMBS[kind]()
@@ -274,6 +275,7 @@ def test_no_checkpoint_has_a_network_built_that_it_does_not_hold(tmp_path: Path)
             load_checkpoint(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cheap")
 def test_no_spool_unfolds(tmp_path: Path) -> None:
     spool = Spool(tmp_path)

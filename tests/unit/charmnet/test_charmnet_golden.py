@@ -66,7 +66,7 @@ def fresh(kind: str) -> CharmNetMethod:
     return CharmNetMethod.from_released(ruled_charmnet(), dtype=DTYPES[kind])
 
 
-@pytest.fixture(scope="module", params=DTYPES)
+@pytest.fixture(scope="module", params=[pytest.param("fp64", marks=pytest.mark.slow), "fp32"])
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 

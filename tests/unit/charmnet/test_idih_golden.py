@@ -11,7 +11,7 @@ from charmnet.vocabulary import Domain
 from tests.golden_support import assert_figures, draw, draws_agree, figures, ruled_mask, ruled_weights
 
 
-@pytest.mark.parametrize("kind", ["fp64", "fp32"])
+@pytest.mark.parametrize("kind", [pytest.param("fp64", marks=pytest.mark.slow), "fp32"])
 def test_idih_gives_the_released_outputs_loss_and_gradient(kind: str) -> None:
     golden = figures("idih")
     exact = kind == "fp64" and draws_agree()

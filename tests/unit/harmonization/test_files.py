@@ -94,6 +94,7 @@ def test_suffixes_may_be_in_capitals() -> None:
     assert find_pictures(paths).incomplete == []
 
 
+@pytest.mark.slow
 def test_a_result_that_its_format_cannot_hold_is_one_failure(
     method: HarmonizationMethod, folder: Location
 ) -> None:

@@ -116,6 +116,7 @@ def test_a_selection_is_planned_from_the_manifest_alone(shards: list[list[int]],
     assert len(set(stream(plan, 0, plan.num_samples))) == plan.num_samples
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.lists(st.integers(8, 64), min_size=8, max_size=24), min_size=4, max_size=8),
     st.integers(0, 9),

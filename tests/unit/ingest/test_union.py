@@ -117,6 +117,7 @@ def test_numbers_count_samples_in_file_order(
     assert all({s for s, _, _ in in_order[part]} <= {shard} for shard, part in enumerate(slices))
 
 
+@pytest.mark.slow
 @given(members, st.integers(1, 40), st.integers(0, 99), st.lists(st.integers(0, 200), min_size=2, max_size=5))
 @settings(max_examples=60)
 def test_any_cut_of_a_subset_of_a_union_gives_the_same_stream(

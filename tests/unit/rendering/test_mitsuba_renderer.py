@@ -127,6 +127,7 @@ def test_mixed_light_agrees_with_light_that_is_rendered_together(
         assert apart.mean() < 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_threads_restored")
 def test_the_bytes_depend_on_the_seed_and_not_on_the_threads(
     view: RenderedView, lightings: Lightings

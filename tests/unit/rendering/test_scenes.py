@@ -92,6 +92,7 @@ def test_the_same_numbers_give_the_same_scene() -> None:
     assert scenes.describe("field", "dog", 5, 1) == first
 
 
+@pytest.mark.slow
 def test_views_share_all_but_foreground_and_camera() -> None:
     views = [
         scenes.describe("street", "car", 2, 0),
@@ -107,6 +108,7 @@ def test_views_share_all_but_foreground_and_camera() -> None:
             assert view.camera != other.camera
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", scenes.KINDS)
 def test_no_two_seeds_are_alike(kind: str) -> None:
     first, second = (scenes.describe(kind, "apple", seed, 0) for seed in (3, 4))

@@ -148,6 +148,7 @@ def tensors(loop: TrainingLoop) -> dict[str, Tensor]:
     return {**state, **loop.method.extra_state(), **{f"average.{key}": t for key, t in average.items()}}
 
 
+@pytest.mark.slow
 def test_a_killed_run_of_a_method_with_state_and_noise_ends_with_the_same_bits(
     tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +166,7 @@ def test_a_killed_run_of_a_method_with_state_and_noise_ends_with_the_same_bits(
         assert torch.equal(tensor, expected[name]), name
 
 
+@pytest.mark.slow
 def test_the_average_is_validated_and_the_best_and_the_weights_go_on(
     tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
