@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -30,9 +30,9 @@ def plot(result_file: str, image_file: str) -> None:
 
     Raises:
         ValueError: the file is not a result, or its subject has no plot.
-        StorageError: the image cannot be written.
+        StorageError: the file cannot be read, or the image not written.
     """
-    result = load_result(Path(result_file))
+    result = load_result(result_file)
     if result.subject not in _MODULES:
         raise ValueError(
             f"{result_file}: a result of {result.subject}; expected one of {', '.join(_MODULES)}"

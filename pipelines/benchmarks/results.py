@@ -15,6 +15,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipelines.runtime.storage import Location
+
 START_MARKER = "<!-- results: made by `charmnet bench table --write`, do not edit -->"
 END_MARKER = "<!-- end of results -->"
 
@@ -114,16 +116,17 @@ class BenchmarkResult(_Record):
     """All figures of the benchmark; `charmnet bench plot` draws some subjects' from them."""
 
 
-def load_result(path: Path) -> BenchmarkResult:
-    """Read a result.
+def load_result(file: str | Path) -> BenchmarkResult:
+    """Read a result from a path or URI.
 
     Raises:
         ValueError: the file is none; the message names the file and the field.
+        StorageError: it cannot be read.
     """
     try:
-        return BenchmarkResult.model_validate_json(path.read_bytes())
+        return BenchmarkResult.model_validate_json(Location.of(file).read_bytes())
     except ValidationError as error:
-        raise ValueError(f"{path}: not a benchmark's result: {error}") from error
+        raise ValueError(f"{file}: not a benchmark's result: {error}") from error
 
 
 def load_results(folder: Path) -> list[BenchmarkResult]:

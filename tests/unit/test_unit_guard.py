@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
+import sys
 
 import pytest
 
@@ -23,17 +25,26 @@ def test_a_unit_test_opens_no_network_socket() -> None:
     GUARD.refused.clear()
 
 
-def test_a_unit_test_starts_no_ray() -> None:
+def test_a_unit_test_starts_no_program_of_ray() -> None:
     with pytest.raises(RuntimeError, match=r"subprocess\.Popen in a unit test"):
         subprocess.Popen(["/usr/lib/ray/core/src/ray/raylet/raylet", "--help"])
+    assert GUARD.refused == ["subprocess.Popen"]
     GUARD.refused.clear()
-    import ray
 
-    with contextlib.suppress(Exception):
-        ray.init(num_cpus=1, include_dashboard=False)
-    assert not ray.is_initialized()
-    assert GUARD.refused
-    GUARD.refused.clear()
+
+def test_ray_does_not_start_under_the_guard() -> None:
+    # A process of its own: in this one, a marked test may have left its Ray.
+    code = """
+import contextlib, ray
+from tests.unit.conftest import GUARD
+GUARD.active = True
+with contextlib.suppress(Exception):
+    ray.init(num_cpus=1, include_dashboard=False)
+assert not ray.is_initialized()
+assert GUARD.refused
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_what_is_caught_is_still_known() -> None:
