@@ -159,13 +159,25 @@ class TrainingLoop:
         if self._stop_requested():
             return
         self._mark_phase("state")
-        if self.worker.is_first and self.step == 0:
-            self._log_samples()  # the pages begin their sliders at step 0
+        if self.step == 0:
+            self._begin_curves()
         self.window.restart()
         while self.step < self.job.steps:
             self._make_step()
             if self._finish_step():
                 return
+
+    def _begin_curves(self) -> None:
+        """Validate the model that the run starts with and show its pictures; it is never the best."""
+        if self._validates:
+            self._validate()
+            self._mark_phase("validation")
+        elif self.worker.is_first:
+            self._log_samples()
+
+    @property
+    def _validates(self) -> bool:
+        return bool(self.job.config.validate_splits and self.job.config.validate_every)
 
     def _make_step(self) -> None:
         started = time.perf_counter()
@@ -201,11 +213,7 @@ class TrainingLoop:
         last = self.step == self.job.steps
         checking = not last and self.step % self.stop_check_steps == 0
         stopping = checking and self._stop_requested()
-        validating = (
-            bool(config.validate_splits and config.validate_every)
-            and not stopping
-            and (last or self._due(config.validate_every))
-        )
+        validating = self._validates and not stopping and (last or self._due(config.validate_every))
         leaving = checking and self._node_is_leaving()
         saving = stopping or leaving or last or self._due(config.checkpoint_every)
         if validating or saving or self._due(config.log_every):

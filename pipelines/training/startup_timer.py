@@ -7,9 +7,13 @@ import time
 from dataclasses import dataclass, field
 
 FIRST_STEP = "first step"
-PHASES = ("imports", "data sets", "cluster", "record", "workers", "state", "first batch", FIRST_STEP)
+PHASES = (
+    *("imports", "data sets", "cluster", "record", "workers", "state", "validation"),
+    *("first batch", FIRST_STEP),
+)
 """In order: programs loaded; manifests read and checked; Ray joined; the run's folder and record; Ray Train's
-workers; networks and what they go on from; the stream's first batch; and the step itself."""
+workers; networks and what they go on from; validation at step 0, of a new run that validates; the stream's
+first batch; and the step itself."""
 
 
 @dataclass

@@ -85,7 +85,7 @@ def test_a_run_logs_its_windows_and_validations(whole: Location, frail_server: T
     client = connect(frail_server.url)
     run = finished_run(client, "whole")
     assert [step for step, _ in points(client, run, "loss/total")] == [2, 3, 4, 6]
-    assert [step for step, _ in points(client, run, "eval/IHD_test/fmse")] == [3, 6]
+    assert [step for step, _ in points(client, run, "eval/IHD_test/fmse")] == [0, 3, 6]
     assert "eval/IHD_test/composite_fmse" in run.data.metrics
 
 

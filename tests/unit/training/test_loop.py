@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,7 @@ from pipelines.training.job import TrainingJob
 from pipelines.training.loop import TrainingLoop
 from pipelines.training.placement import Placement
 from pipelines.training.start import begin
+from pipelines.training.validation import HarmonizationValidation
 from pipelines.training.worker import Worker
 from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
 from tests.toy_methods import ToyHarmonizer, ToyTranslator
@@ -181,8 +183,31 @@ def test_the_average_is_validated_and_the_best_and_the_weights_go_on(
     score = "eval/train/fmse"
     assert tracker.metrics[6][score] != plain_tracker.metrics[6][score]
     best, metadata = load_checkpoint(Path(str(checkpoint_of(str(tmp_path / "averaged")).local_path)))
-    assert metadata["metrics"][score] == min(m[score] for m in tracker.metrics.values() if score in m)
+    scores = {step: metrics[score] for step, metrics in tracker.metrics.items() if score in metrics}
+    assert sorted(scores) == [0, 2, 4, 6]
+    assert metadata["metrics"][score] == min(value for step, value in scores.items() if step)
     assert isinstance(best, ToyHarmonizer)
+
+
+def test_curves_begin_before_the_first_step_with_a_model_that_is_never_the_best(
+    tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = "eval/train/fmse"
+    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
+    rising = iter([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    monkeypatch.setattr(HarmonizationValidation, "score", lambda *_: {score: next(rising)})
+    fields = ("method=toy", "validate_every=3")
+    _, tracker = run_loop(tmp_path / "run", datasets, *fields)
+    assert {step: m[score] for step, m in tracker.metrics.items() if score in m} == {0: 1.0, 3: 2.0, 6: 3.0}
+    best = json.loads((tmp_path / "run" / "best.json").read_text())
+    assert (best["step"], best["value"]) == (3, 2.0)
+    run_loop(tmp_path / "cut", datasets, *fields, stop_after=2)
+    assert not (tmp_path / "cut" / "best.json").exists()
+    _, resumed = run_loop(tmp_path / "cut", datasets, *fields)
+    assert [step for step, metrics in resumed.metrics.items() if score in metrics] == [3, 6]
+    _, without = run_loop(tmp_path / "without", datasets, "method=toy", "validate_every=0")
+    assert without.images == ["samples/train@0"]
+    assert not any(score in metrics for metrics in without.metrics.values())
 
 
 def test_a_translator_is_trained_and_shown(
