@@ -156,7 +156,9 @@ def monge_kantorovitch(colors: Float64Array, reference: ColorStatistics) -> Floa
     return _apply(matrix, colors - mean) + reference.mean
 
 
-def iterative_distribution(colors: Float64Array, reference_colors: Float64Array, seed: int) -> Float64Array:
+def iterative_distribution(
+    colors: Float64Array, reference_colors: Float64Array, seed: int, iterations: int = ITERATIONS
+) -> Float64Array:
     """Give [N,3] RGB colours the reference's whole distribution, matching it along random axes repeatedly.
 
     In every iteration both sets of colours are turned by the same random rotation, and along each axis the
@@ -167,6 +169,7 @@ def iterative_distribution(colors: Float64Array, reference_colors: Float64Array,
         colors: [N,3] RGB on 0-1.
         reference_colors: [M,3] RGB on 0-1.
         seed: of the rotations; the first is the identity.
+        iterations: how often the marginals along three axes are matched.
     """
     fitted = palette(colors)
     count = len(fitted)
@@ -174,7 +177,7 @@ def iterative_distribution(colors: Float64Array, reference_colors: Float64Array,
     reference = palette(reference_colors).T
     rng = np.random.default_rng(seed)
     rotation = np.eye(3)
-    for _ in range(ITERATIONS):
+    for _ in range(iterations):
         turned = _turn(rotation, moved)
         for axis, reference_values in enumerate(_turn(rotation, reference)):
             positions, shifts = _quantile_shifts(turned[axis, :count], reference_values)

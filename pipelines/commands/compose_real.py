@@ -17,15 +17,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from charmnet.errors import DataError
-from pipelines.compositing.foregrounds import Folders, find
-from pipelines.compositing.real_pairs import Request, is_released, make_released, make_shards
+from pipelines.compositing.foregrounds import Folders, SplitFractions, find
+from pipelines.compositing.measuring import Request
+from pipelines.compositing.real_pairs import is_released, make_photographs, make_released, make_shards
 from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, REJECTED_NAME, BuildResult, DatasetBuild
 from pipelines.conversion.lists import Categories, names_digest, read_categories
 from pipelines.conversion.report import show_finished, show_result
 from pipelines.runtime.console import console, results
 from pipelines.runtime.storage import Location
 
-LAYOUTS = ("shards", "released")
+_MAKERS = {"shards": make_shards, "photographs": make_photographs, "released": make_released}
+LAYOUTS = tuple(_MAKERS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,15 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layout",
         choices=LAYOUTS,
         default=LAYOUTS[0],
-        help="shards: pair shards with a manifest; released: iHarmony4's folders and lists (default shards)",
+        help="shards: pair shards with a manifest; photographs: photographs and masks, whose composites are "
+        "drawn anew in each epoch; released: iHarmony4's folders and lists (default shards)",
     )
-    add(
-        "--test-fraction",
-        type=float,
-        default=0.2,
-        metavar="F",
-        help="fraction of the photographs in the split `test`; the others are in `train` (default 0.2)",
-    )
+    for split, fraction in (("validation", 0.1), ("test", 0.2)):
+        add(
+            f"--{split}-fraction",
+            type=float,
+            default=fraction,
+            metavar="F",
+            help=f"fraction of the photographs in the split `{split}` (default {fraction})",
+        )
     _add_limits(parser)
     add(
         "--subset", metavar="NAME", help="subset of the composites (default: name of the photographs' folder)"
@@ -122,7 +126,8 @@ def run(args: argparse.Namespace) -> int:
         return show_finished(destination, manifest)
     if args.retry_rejected:
         destination.parts.delete()
-    foregrounds, rejected = find(names["photos"], names["masks"], categories, args.test_fraction, args.seed)
+    fractions = SplitFractions(validation=args.validation_fraction, test=args.test_fraction)
+    foregrounds, rejected = find(names["photos"], names["masks"], categories, fractions, args.seed)
     if not foregrounds and not rejected:
         raise DataError(f"{masks}: no mask there; expected NAME.png or NAME_1.png, ... for NAME.jpg")
     folders = Folders(photos, masks, args.max_size, tuple(args.foreground_ratio))
@@ -131,12 +136,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _make(args: argparse.Namespace, destination: DatasetBuild, request: Request) -> int:
-    if args.layout == "released":
-        result, warnings = make_released(destination, request, args.max_rejected)
-        _show_released(destination, result)
-    else:
-        result, warnings = make_shards(destination, request, args.max_rejected)
-        show_result(destination, result)
+    result, warnings = _MAKERS[args.layout](destination, request, args.max_rejected)
+    show = _show_released if args.layout == "released" else show_result
+    show(destination, result)
     _show_warnings(warnings)
     return 0
 
@@ -145,8 +147,12 @@ def _check(args: argparse.Namespace) -> None:
     for name in ("per_mask", "max_size", "shard_samples"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}, expected at least 1")
-    if not 0 <= args.test_fraction < 1:
-        raise ValueError(f"--test-fraction is {args.test_fraction}, expected 0 or above and below 1")
+    for name in ("validation_fraction", "test_fraction"):
+        if not 0 <= getattr(args, name) < 1:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{flag} is {getattr(args, name)}, expected 0 or above and below 1")
+    if args.validation_fraction + args.test_fraction >= 1:
+        raise ValueError("--validation-fraction and --test-fraction leave nothing to train on")
     if not 0 <= args.max_rejected <= 1:
         raise ValueError(f"--max-rejected is {args.max_rejected}, expected a share in 0..1")
     low, high = args.foreground_ratio
@@ -155,8 +161,9 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _options(args: argparse.Namespace, subset: str, categories: Categories) -> dict[str, Any]:
-    names = ("layout", "per_mask", "seed", "test_fraction", "max_size", "foreground_ratio", "shard_samples")
-    options = {name: getattr(args, name) for name in names}
+    names = ("layout", "per_mask", "seed", "max_size", "foreground_ratio", "shard_samples")
+    fractions = ("validation_fraction", "test_fraction")
+    options = {name: getattr(args, name) for name in (*names, *fractions)}
     return {"command": "compose-real", "subset": subset, **options, "categories": categories.sha256}
 
 

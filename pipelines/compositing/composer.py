@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
+from charmnet.acceptance import reason_by_colors, reason_by_grain, reason_by_means
 from charmnet.arrays import Float64Array, MaskArray, UInt8Array
 from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.errors import DataError
@@ -22,10 +23,10 @@ from charmnet.recoloring import (
     xiao,
 )
 from charmnet.vocabulary import Domain
-from pipelines.compositing.acceptance import reason_by_colors, reason_by_grain, reason_by_means
 from pipelines.compositing.foregrounds import Folders, Foreground, MeasuredForeground
 from pipelines.conversion.entries import prepare_row
 from pipelines.runtime.randomness import seeded_rng
+from pipelines.shards.foreground_colors import no_reference
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, pair_row
@@ -158,7 +159,11 @@ def _try(
 
 def _explain_none(foreground: Foreground, reasons: Counter[str]) -> str:
     if not reasons:
-        kind = "" if foreground.category is None else f" of category {foreground.category!r}"
-        return f"no reference: no other photograph with a foreground{kind}"
-    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        return no_reference(foreground.category)
+    return explain_refusals(reasons)
+
+
+def explain_refusals(reasons: Counter[str]) -> str:
+    """Return why a foreground has no composite, from the number of refused tries by reason."""
+    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()) if count)
     return f"no acceptable composite: of {reasons.total()} tries {counts}"

@@ -15,8 +15,10 @@ import cv2
 import numpy as np
 
 from charmnet.arrays import MaskArray, UInt8Array
-from charmnet.codecs import decode_rgb, decode_user_mask
+from charmnet.codecs import decode_rgb, decode_user_mask, encode_jpeg
+from charmnet.drawn_recoloring import color_palette
 from charmnet.errors import DataError
+from charmnet.jpeg import is_jpeg
 from charmnet.recoloring import ColorStatistics, foreground_colors
 from pipelines.conversion.lists import Categories
 from pipelines.runtime.storage import Location, MissingError
@@ -24,7 +26,7 @@ from pipelines.shards.rejection import Rejection
 
 _PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _MASK_SUFFIX = ".png"
-SPLITS = (TRAIN, TEST) = ("train", "test")
+SPLITS = (TRAIN, VALIDATION, TEST) = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Foreground:
         mask: path of the mask's file beneath the folder of masks.
         photograph: identity of the photograph; colours are taken from another one.
         category: category of the foreground; None is a category, too.
-        split: train or test, the same for all foregrounds of a photograph.
+        split: train, validation or test, the same for all foregrounds of a photograph.
     """
 
     name: str
@@ -50,10 +52,30 @@ class Foreground:
 
 @dataclass(frozen=True)
 class MeasuredForeground:
-    """A usable foreground with its colour statistics, which other foregrounds take."""
+    """A usable foreground with its colours, which other foregrounds take.
+
+    Attributes:
+        foreground: the foreground.
+        statistics: statistics of its colours.
+        palette: see `charmnet.drawn_recoloring.color_palette`.
+    """
 
     foreground: Foreground
     statistics: ColorStatistics
+    palette: UInt8Array
+
+
+@dataclass(frozen=True)
+class SplitFractions:
+    """Shares of the photographs that are not trained on, 0 to 1.
+
+    Attributes:
+        validation: share of the split that chooses among models.
+        test: share of the split that is reported on.
+    """
+
+    validation: float
+    test: float
 
 
 @dataclass(frozen=True)
@@ -98,6 +120,24 @@ class Folders:
             )
         return image, mask, warning
 
+    def stored_photograph(self, foreground: Foreground, image: UInt8Array) -> bytes:
+        """Return a photograph as a data set keeps it: its file where that is a JPEG of just these pixels.
+
+        Args:
+            foreground: a foreground of it.
+            image: the photograph as `read` gave it.
+
+        Raises:
+            DataError: the file is gone.
+            StorageError: the store cannot be reached.
+        """
+        data = _fetch(self.photos / foreground.photo)
+        if is_jpeg(data):
+            pixels = decode_rgb(data)
+            if pixels.shape == image.shape and np.array_equal(pixels, decode_rgb(data, upright=True)):
+                return data
+        return encode_jpeg(image)
+
     def _shrunk(self, image: UInt8Array, mask: MaskArray) -> tuple[UInt8Array, MaskArray]:
         scale = 1.0 if self.longest_side is None else self.longest_side / max(mask.shape)
         if scale >= 1:
@@ -109,7 +149,7 @@ class Folders:
 
 
 def find(
-    photos: Sequence[str], masks: Sequence[str], categories: Categories, test_fraction: float, seed: int
+    photos: Sequence[str], masks: Sequence[str], categories: Categories, fractions: SplitFractions, seed: int
 ) -> tuple[list[Foreground], list[Rejection]]:
     """Match masks with photographs by name, in the masks' order.
 
@@ -117,7 +157,7 @@ def find(
         photos: paths beneath the folder of photographs; files of other suffixes than pictures' are skipped.
         masks: paths beneath the folder of masks; files that are not PNG are skipped.
         categories: categories by the mask's path or else by the photograph's.
-        test_fraction: share of the photographs with masks that go to the test split, 0 to 1.
+        fractions: shares of the photographs with masks that go to the validation and test splits.
         seed: seed that draws those photographs.
 
     Returns:
@@ -139,7 +179,7 @@ def find(
             expected = f"expected {name}.jpg among the photographs"
             rejected.append(Rejection(mask, mask, f"no photograph: {expected}"))
     categories.check_used([path for photo, mask, _ in matches for path in (mask, photo)])
-    test = _test_photographs({photo for photo, _, _ in matches}, test_fraction, seed)
+    held_out = _held_out({photo for photo, _, _ in matches}, fractions, seed)
     foregrounds = [
         Foreground(
             name=f"{_flat(photo)}_{number}",
@@ -147,7 +187,7 @@ def find(
             mask=mask,
             photograph=photo,
             category=categories.of(mask) or categories.of(photo),
-            split=TEST if photo in test else TRAIN,
+            split=held_out.get(photo, TRAIN),
         )
         for photo, mask, number in matches
     ]
@@ -175,7 +215,8 @@ def measure(
         except DataError as error:
             rejected.append(Rejection(foreground.name, foreground.mask, str(error)))
             continue
-        measured.append(MeasuredForeground(foreground, ColorStatistics.of(foreground_colors(image, mask))))
+        statistics = ColorStatistics.of(foreground_colors(image, mask))
+        measured.append(MeasuredForeground(foreground, statistics, color_palette(image[mask != 0])))
         if warning:
             warnings.append(f"{foreground.mask}: {warning}")
     return measured, rejected, warnings
@@ -220,8 +261,14 @@ def _matching(mask: str, by_name: dict[str, str]) -> tuple[str, str]:
     return (stem, "0") if stem in by_name or not (name and number.isdecimal()) else (name, number)
 
 
-def _test_photographs(photographs: set[str], fraction: float, seed: int) -> set[str]:
-    """Draw a share of the photographs by the seed: at least one if the share is above 0, and never all."""
-    count = max(round(fraction * len(photographs)), 1 if fraction else 0)
+def _held_out(photographs: set[str], fractions: SplitFractions, seed: int) -> dict[str, str]:
+    """Draw the photographs of validation and test: of each at least one if its share is above 0, never all.
+
+    They are the first ones in an order by the seed, test before validation, so that the share of validation
+    does not change which photographs test has.
+    """
     drawn = sorted(photographs, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
-    return set(drawn[: min(count, len(drawn) - 1)])
+    splits: list[str] = []
+    for split, fraction in ((TEST, fractions.test), (VALIDATION, fractions.validation)):
+        splits += [split] * max(round(fraction * len(drawn)), 1 if fraction else 0)
+    return dict(zip(drawn[:-1], splits, strict=False))

@@ -1,24 +1,24 @@
 """Composites of a whole folder of photographs, made on Ray.
 
-The first pass measures every foreground's colours and keeps them in the destination's `_parts/`, a file for
-each task and one for all, so that an interrupted run goes on. The second pass makes the composites; each task
-makes a shard of pairs. For the released layout the shards lie in `_parts/`, too, and become files at the end.
+After the foregrounds are measured (`measuring.py`), each task of a second pass makes a shard: of pairs, or of
+photographs from which composites are made when they are read. For the released layout the shards lie in
+`_parts/` and become files at the end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
-import numpy as np
 
-from charmnet.errors import CharmNetError, StorageError
-from charmnet.recoloring import ColorStatistics
+from charmnet.errors import CharmNetError
 from charmnet.vocabulary import Domain
 from pipelines.compositing.composer import Composer
-from pipelines.compositing.foregrounds import SPLITS, Folders, Foreground, MeasuredForeground, measure
+from pipelines.compositing.foregrounds import SPLITS, Folders, MeasuredForeground
+from pipelines.compositing.measuring import MeasuredColors, Request, measure_all, raise_if
+from pipelines.compositing.photographs import PhotographsTask, rows_in_shards, with_colors
 from pipelines.compositing.released_layout import ListedComposite, write_lists, write_pairs
 from pipelines.conversion.build import BuildPlan, BuildResult, DatasetBuild, build_dataset
 from pipelines.runtime.cluster import map_on_cluster
@@ -32,62 +32,7 @@ from pipelines.shards.rows import Row
 from pipelines.shards.schema import RowKind
 from pipelines.shards.writer import WrittenShard, write_parquet
 
-FOREGROUNDS_PER_MEASUREMENT = 128
 _AT_ONCE = 2  # one foreground is fetched while another is composed
-
-
-@dataclass(frozen=True)
-class Request:
-    """The composites that are asked for.
-
-    Attributes:
-        folders: photographs and masks.
-        foregrounds: foregrounds to compose, as `foregrounds.find` gives them.
-        rejected: masks without a photograph, as `foregrounds.find` gives them.
-        per_mask: composites of each foreground at most.
-        seed: seed of all draws.
-        subset: subset of the rows.
-        shard_samples: approximate number of composites in a shard.
-    """
-
-    folders: Folders
-    foregrounds: Sequence[Foreground]
-    rejected: Sequence[Rejection]
-    per_mask: int
-    seed: int
-    subset: str
-    shard_samples: int
-
-    @property
-    def items(self) -> int:
-        """The number of masks."""
-        return len(self.foregrounds) + len(self.rejected)
-
-
-@dataclass(frozen=True)
-class MeasuredColors:
-    """Results of measuring foregrounds: the usable ones, the rejected ones, and warnings about masks."""
-
-    measured: list[MeasuredForeground]
-    rejected: list[Rejection]
-    warnings: list[str]
-
-    @classmethod
-    def read(cls, file: Location) -> MeasuredColors:
-        """Read a file that `write` wrote."""
-        value = file.read_json()
-        measured = [
-            MeasuredForeground(
-                Foreground(**entry["foreground"]),
-                ColorStatistics(**{name: np.array(numbers) for name, numbers in entry["statistics"].items()}),
-            )
-            for entry in value["measured"]
-        ]
-        return cls(measured, [Rejection(**entry) for entry in value["rejected"]], value["warnings"])
-
-    def write(self, file: Location) -> None:
-        """Write the results as JSON."""
-        file.write_json({**asdict(self), "measured": [_to_json(entry) for entry in self.measured]})
 
 
 @dataclass(frozen=True)
@@ -135,6 +80,13 @@ def make_shards(
     return _make(destination, destination, request, max_rejected)
 
 
+def make_photographs(
+    destination: DatasetBuild, request: Request, max_rejected: float
+) -> tuple[BuildResult, Sequence[str]]:
+    """Make a data set of photographs; returns and raises as `make_shards`."""
+    return _make(destination, destination, request, max_rejected, photographs=True)
+
+
 def make_released(
     destination: DatasetBuild, request: Request, max_rejected: float
 ) -> tuple[BuildResult, Sequence[str]]:
@@ -149,7 +101,7 @@ def make_released(
     listed: list[ListedComposite] = []
     with progress("Writing files", total=len(jobs)) as advance:
         for paths, error in map_on_cluster(_write_files, jobs):
-            _raise_if(error)
+            raise_if(error)
             listed += paths
             advance(1)
     destination.write_rejected(made.rejected)
@@ -165,7 +117,12 @@ def is_released(destination: DatasetBuild) -> bool:
 
 
 def _make(
-    destination: DatasetBuild, shards: DatasetBuild, request: Request, max_rejected: float
+    destination: DatasetBuild,
+    shards: DatasetBuild,
+    request: Request,
+    max_rejected: float,
+    *,
+    photographs: bool = False,
 ) -> tuple[BuildResult, Sequence[str]]:
     if not request.foregrounds or len(request.rejected) > max_rejected * request.items:
         remedy = "name masks after their photographs and run again"
@@ -174,59 +131,37 @@ def _make(
     destination.start()
     colors_file = destination.parts / "colors.json"
     if not colors_file.exists():
-        _measure_all(destination, request).write(colors_file)
+        measure_all(destination, request).write(colors_file)
     colors = MeasuredColors.read(colors_file)
+    rejected = [*request.rejected, *colors.rejected]
+    plan = BuildPlan((), rejected, request.items, title="Composing", plan_remedy=BuildPlan.remedy)
+    if photographs:
+        tasks = [
+            PhotographsTask(request.folders, colors_file, rows, request.seed, request.subset)
+            for rows in rows_in_shards(colors.measured, request.shard_samples)
+        ]
+        complete = partial(with_colors, shards.location, measured=colors.measured, per_mask=request.per_mask)
+        plan = replace(plan, tasks=tasks, complete=complete)
+    else:
+        plan = replace(plan, tasks=_pair_tasks(request, colors_file, colors.measured))
+    return build_dataset(shards, plan, max_rejected), colors.warnings
+
+
+def _pair_tasks(
+    request: Request, colors: Location, measured: Sequence[MeasuredForeground]
+) -> list[RealCompositesTask]:
     size = max(1, request.shard_samples // request.per_mask)
-    tasks = [
+    return [
         RealCompositesTask(
             folders=request.folders,
-            colors=colors_file,
+            colors=colors,
             indices=indices,
             per_mask=request.per_mask,
             seed=request.seed,
             subset=request.subset,
         )
-        for indices in _in_shards(colors.measured, size)
+        for indices in _in_shards(measured, size)
     ]
-    rejected = [*request.rejected, *colors.rejected]
-    plan = BuildPlan(tasks, rejected, request.items, title="Composing", plan_remedy=BuildPlan.remedy)
-    return build_dataset(shards, plan, max_rejected), colors.warnings
-
-
-def _measure_all(destination: DatasetBuild, request: Request) -> MeasuredColors:
-    """Measure the colours of every foreground, in the order of the request."""
-    step = FOREGROUNDS_PER_MEASUREMENT
-    starts = range(0, len(request.foregrounds), step)
-    parts = [destination.parts / f"colors-{start:07d}.json" for start in starts]
-    finished = read_ahead(Location.exists, parts)
-    jobs = [
-        (request.folders, request.foregrounds[start : start + step], part)
-        for start, part, is_finished in zip(starts, parts, finished, strict=True)
-        if not is_finished
-    ]
-    with progress("Measuring colours", total=len(parts)) as advance:
-        advance(len(parts) - len(jobs))
-        for error in map_on_cluster(_measure, jobs) if jobs else ():
-            _raise_if(error)
-            advance(1)
-    results = list(read_ahead(MeasuredColors.read, parts))
-    return MeasuredColors(
-        measured=[entry for colors in results for entry in colors.measured],
-        rejected=[entry for colors in results for entry in colors.rejected],
-        warnings=[entry for colors in results for entry in colors.warnings],
-    )
-
-
-def _measure(job: tuple[Folders, Sequence[Foreground], Location]) -> str:
-    """Measure some foregrounds into a file; return the error's text, or nothing."""
-    folders, foregrounds, file = job
-    cv2.setNumThreads(0)  # tasks are the parallelism
-    try:
-        measured, rejected, warnings = measure(folders, foregrounds)
-        MeasuredColors(measured, rejected, warnings).write(file)
-    except CharmNetError as error:
-        return str(error)
-    return ""
 
 
 def _write_files(job: tuple[Dataset, int, Location]) -> tuple[list[ListedComposite], str]:
@@ -238,11 +173,6 @@ def _write_files(job: tuple[Dataset, int, Location]) -> tuple[list[ListedComposi
         return write_pairs(folder, rows), ""
     except CharmNetError as error:
         return [], str(error)
-
-
-def _raise_if(error: str) -> None:
-    if error:
-        raise StorageError(f"{error}; run the same command again to go on")
 
 
 def _in_shards(measured: Sequence[MeasuredForeground], size: int) -> Iterator[tuple[int, ...]]:
@@ -260,8 +190,3 @@ def _flattened(results: Iterator[list[Row] | Rejection]) -> Iterator[Row | Rejec
             yield result
         else:
             yield from result
-
-
-def _to_json(entry: MeasuredForeground) -> dict[str, Any]:
-    statistics = {name: numbers.tolist() for name, numbers in vars(entry.statistics).items()}
-    return {"foreground": asdict(entry.foreground), "statistics": statistics}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
+from charmnet.color_jitter import MAX_JITTER
 from charmnet.methods import MethodOptions, method_class
 from charmnet.methods.charmnet import CharmNetOptions
 from charmnet.options import Flag, Options
@@ -106,6 +107,9 @@ class TrainConfig(Options):
     """Samples of the real selection that are trained on, the first by hash; 0 is all."""
     rendered_limit: int = Field(0, ge=0)
     """Samples of the rendered selection that are trained on, the first by hash; 0 is all."""
+    color_jitter: float = Field(0.0, ge=0, le=MAX_JITTER)
+    """Random exposure, gamma, white balance and saturation of real photographs, composite and ground truth
+    alike: 0 is none, 0.5 moderate."""
     pool_row_groups: int = Field(4, ge=1)
     """Row groups that a shuffle pool mixes."""
     decode: Literal["exact", "fast"] = "exact"

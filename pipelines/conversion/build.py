@@ -8,7 +8,7 @@ are merged into the manifest; the data set is complete once the manifest exists.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -104,6 +104,7 @@ class BuildPlan:
         remedy: advice in the error message if the tasks rejected too much.
         gpus_per_task: GPUs that a task uses; a fraction shares one.
         plan_remedy: advice in the error message if too much is rejected before any task runs.
+        complete: called with the manifest of all shards before it is saved; returns the one to save.
     """
 
     tasks: Sequence[Task]
@@ -113,6 +114,7 @@ class BuildPlan:
     remedy: str = "correct the files and run again with --retry-rejected"
     gpus_per_task: float = 0
     plan_remedy: str = "correct the lists and run again"
+    complete: Callable[[Manifest], Manifest] = lambda manifest: manifest
 
 
 @dataclass(frozen=True)
@@ -281,7 +283,7 @@ def build_dataset(
     requested = rows + _num_items(rejected) if plan.items is None else plan.items
     if rows == 0 or _num_items(rejected) > max_rejected * requested:
         raise _too_many_rejected(build, rejected, requested, max_rejected, plan.remedy)
-    manifest = Manifest.merged([shard.manifest for shard in shards], build.identity)
+    manifest = plan.complete(Manifest.merged([shard.manifest for shard in shards], build.identity))
     manifest.save(build.location)
     build.clean()
     return BuildResult(manifest, rejected)

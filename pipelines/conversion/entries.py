@@ -76,11 +76,20 @@ def prepare_row(row: Row, longest_side: int | None) -> Row:
     row = row if longest_side is None else shrink(row, longest_side)
     # Decoding a large mask with 8-bit pixels takes longer than decoding both photographs.
     row = {**row, "foreground_mask": encode_mask(decode_mask(row["foreground_mask"]))}
+    check_size(row)
+    return row
+
+
+def check_size(row: Row) -> None:
+    """Check that a row fits into a row group.
+
+    Raises:
+        DataError: it does not.
+    """
     if bytes_of(row) > ROW_GROUP_BYTES:
         raise DataError(
             f"{bytes_of(row):,} bytes, a row group holds at most {ROW_GROUP_BYTES:,}; use --max-size"
         )
-    return row
 
 
 def _read_file(source: Location, role: str, path: str) -> bytes:

@@ -24,6 +24,7 @@ class DecodeOptions:
         decoding: see `Decoding`.
         augmentation: see `charmnet.augment.AugmentationKind`.
         mask_edges: see `charmnet.augment.MaskEdges`.
+        color_jitter: strength of `charmnet.color_jitter.ColorJitter`; 0 changes nothing.
     """
 
     seed: int
@@ -32,3 +33,4 @@ class DecodeOptions:
     decoding: Decoding = "exact"
     augmentation: AugmentationKind = "crop_flip"
     mask_edges: MaskEdges = "hard"
+    color_jitter: float = 0.0

@@ -15,7 +15,9 @@ import numpy as np
 from charmnet.arrays import Float32Array, MaskArray, UInt8Array
 from charmnet.augment import Augmentation, draw_augmentation, finish
 from charmnet.codecs import decode_mask, decode_rgb
+from charmnet.color_jitter import ColorJitter
 from charmnet.composition import exchange_foreground
+from charmnet.drawn_recoloring import recolor
 from charmnet.errors import DataError
 from charmnet.jpeg import is_jpeg
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
@@ -45,6 +47,10 @@ class Sample:
     ground_truth_style: int | None
 
 
+Crops = tuple[UInt8Array, UInt8Array, MaskArray]
+"""Composite, ground truth and mask."""
+
+
 class SampleError(DataError):
     """A sample cannot be decoded.
 
@@ -63,47 +69,68 @@ def decode(sample: EncodedSample, epoch: int, options: DecodeOptions) -> Sample:
     Raises:
         SampleError: a picture is broken, sizes differ or a label is invalid; names the sample.
     """
-    size = options.size
     try:
         _check_labels(sample)
-        mask = (_scene_mask if sample.composite is None else decode_mask)(sample.foreground_mask)
+        mask = (decode_mask if sample.foreground is None else _scene_mask)(sample.foreground_mask)
         rng = seeded_rng("augment", options.seed, str(options.domain), epoch, sample.id)
-        augmentation = draw_augmentation(rng, mask, size, options.augmentation)
-        composite, ground_truth, mask = _crops(sample, mask, augmentation, options)
+        augmentation = draw_augmentation(rng, mask, options.size, options.augmentation)
+        crops = _crops(sample, mask, augmentation, options)
     except (DataError, ValueError) as error:
         raise SampleError(sample.id, options.domain, str(error)) from error
-    if options.mask_edges == "soft":
-        mask = mask * np.uint8(255)
+    composite, ground_truth, mask = _finished(sample, crops, augmentation, options)
+    if options.color_jitter:
+        rng = seeded_rng("color jitter", options.seed, str(options.domain), epoch, sample.id)
+        jitter = ColorJitter.draw(rng, options.color_jitter)
+        composite, ground_truth = jitter.apply(composite), jitter.apply(ground_truth)
     return Sample(
         id=sample.id,
-        composite=finish(augmentation, composite, size),
-        ground_truth=finish(augmentation, ground_truth, size),
-        foreground_mask=finish(augmentation, mask, size),
+        composite=composite,
+        ground_truth=ground_truth,
+        foreground_mask=mask,
         composite_style=sample.composite_style,
         ground_truth_style=sample.ground_truth_style,
     )
 
 
+def _finished(
+    sample: EncodedSample, crops: Crops, augmentation: Augmentation, options: DecodeOptions
+) -> Crops:
+    """Return composite, ground truth and mask at the training size; a recolouring is made there."""
+    size = options.size
+    composite, ground_truth, mask = crops
+    coverage = mask * np.uint8(255)
+    soft = options.mask_edges == "soft"
+    ground_truth = finish(augmentation, ground_truth, size)
+    finished_mask = finish(augmentation, coverage if soft else mask, size)
+    if sample.recoloring is None:
+        return finish(augmentation, composite, size), ground_truth, finished_mask
+    finished_coverage = finished_mask if soft else finish(augmentation, coverage, size)
+    return recolor(ground_truth, finished_coverage, sample.recoloring), ground_truth, finished_mask
+
+
 def _crops(
     sample: EncodedSample, mask: MaskArray, augmentation: Augmentation, options: DecodeOptions
-) -> tuple[UInt8Array, UInt8Array, MaskArray]:
-    """Return composite, ground truth and mask in the crop, still to be resized; the mask is never reduced."""
-    pictures = sample.composite or sample.foreground or b"", sample.ground_truth
+) -> Crops:
+    """Return composite, ground truth and mask in the crop, still to be resized; the mask is never reduced.
+
+    Where the composite is a recoloured ground truth, both are the ground truth.
+    """
+    other = sample.composite if sample.foreground is None else sample.foreground
+    pictures = (sample.ground_truth,) if other is None else (other, sample.ground_truth)
     reducible = options.decoding == "fast" and all(map(is_jpeg, pictures))
     reduction = augmentation.reduction(options.size) if reducible else 1
-    other, ground_truth = (decode_rgb(picture, reduction=reduction) for picture in pictures)
+    decoded = [decode_rgb(picture, reduction=reduction) for picture in pictures]
     height, width = (-(-side // reduction) for side in mask.shape)
-    if not other.shape[:2] == ground_truth.shape[:2] == (height, width):
-        raise DataError(f"sizes differ: {other.shape}, {ground_truth.shape}, {mask.shape}")
+    if any(picture.shape[:2] != (height, width) for picture in decoded):
+        raise DataError(f"sizes differ: {', '.join(str(p.shape) for p in decoded)}, {mask.shape}")
     crop = augmentation.reduced(reduction, height, width)
-    other, ground_truth = crop.crop(other), crop.crop(ground_truth)
+    composite, ground_truth = crop.crop(decoded[0]), crop.crop(decoded[-1])
     mask = crop.enlarged(reduction).crop(mask)
-    if sample.composite is not None:
-        return other, ground_truth, mask
-    # The exchange moves no pixel, so it is made in the crop alone.
-    fitting = cv2.resize(mask, (crop.width, crop.height), interpolation=cv2.INTER_NEAREST)
-    exchange_foreground(other, ground_truth, fitting.astype(np.uint8, copy=False), in_place=True)
-    return other, ground_truth, mask
+    if sample.foreground is not None:
+        # The exchange moves no pixel, so it is made in the crop alone.
+        fitting = cv2.resize(mask, (crop.width, crop.height), interpolation=cv2.INTER_NEAREST)
+        exchange_foreground(composite, ground_truth, fitting.astype(np.uint8, copy=False), in_place=True)
+    return composite, ground_truth, mask
 
 
 def _scene_mask(data: bytes) -> MaskArray:

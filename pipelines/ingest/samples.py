@@ -1,10 +1,10 @@
-"""The samples of a row group as they are stored: pairs, and composites that are made of scenes."""
+"""The samples of a row group as they are stored: pairs, and composites made of scenes and photographs."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,17 @@ import pyarrow as pa
 
 from charmnet.arrays import Float32Array
 from charmnet.composition import soft_style_label
+from charmnet.drawn_recoloring import Recoloring
 from charmnet.errors import DataError
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.ingest.decode_options import DecodeOptions
 from pipelines.runtime.randomness import seeded_rng
+from pipelines.shards.foreground_colors import ForegroundColors, colors_of
 from pipelines.shards.reading import STRATUM_COLUMNS, Dataset
 from pipelines.shards.schema import RowKind, ground_truth_conditions
 from pipelines.shards.selection import Selection
+
+_MANY_PICTURES = ("images", "photograph", "foreground_masks")  # columns of which a sample takes a part
 
 Reference = tuple[int, int, int]
 """(shard index, row group index, offset among the row group's selected samples): one sample of a stream.
@@ -34,9 +38,10 @@ class EncodedSample:
         id: the row's id; of a scene's sample also its ground truth's condition, as in `scene:3`.
         ground_truth: encoded picture.
         foreground_mask: encoded mask.
-        composite: encoded picture; None where the composite is `ground_truth` with the foreground of
-            `foreground`.
-        foreground: encoded picture under the foreground's condition; None where there is a composite.
+        composite: encoded picture; None where the composite is made of `ground_truth` and of `foreground` or
+            `recoloring`.
+        foreground: encoded picture under the foreground's condition, of a scene.
+        recoloring: recolourings of the foreground to try, of a photograph.
         composite_style: [10] probabilities of the capture conditions; None in the real domain.
         ground_truth_style: capture condition 0-9; None in the real domain.
     """
@@ -46,6 +51,7 @@ class EncodedSample:
     foreground_mask: bytes
     composite: bytes | None = None
     foreground: bytes | None = None
+    recoloring: Recoloring | None = None
     composite_style: Float32Array | None = None
     ground_truth_style: int | None = None
 
@@ -81,42 +87,54 @@ class RowGroupSamples:
         columns = id_columns(self._kind) if ids_only else None
         self._table: pa.Table = dataset.read_row_group(shard_index, group_index, columns)
         self._rows = dataset.selected_rows(self._table, selection)
-        if self._kind is RowKind.SCENE:
-            conditions = [ground_truth_conditions(self._table["pairs"][row].as_py()) for row in self._rows]
-            self._conditions = conditions
-            self._ends = list(accumulate(len(c) for c in conditions))
+        self._ids = sample_ids(self._table.select(id_columns(self._kind)), self._kind, self._rows)
+        self._places = [
+            (row, number) for row in self._rows for number in _numbers(self._table, self._kind, row)
+        ]
         self._small = self._table.drop_columns(
-            [name for name in self._table.column_names if name == "images"]
+            [name for name in self._table.column_names if name in _MANY_PICTURES]
         )
+        self._colors: ForegroundColors | None = None
+        if self._kind is RowKind.PHOTOGRAPH and not ids_only:
+            self._colors = colors_of(dataset)
 
     def sample(self, offset: int, epoch: int, options: DecodeOptions) -> EncodedSample:
         """Return the sample at an offset of the plan.
 
-        A scene's foreground condition is drawn here from (seed, domain, epoch, sample id).
+        A scene's foreground condition and a photograph's recolourings are drawn here from (seed, domain,
+        epoch, sample id).
 
         Raises:
-            DataError: a rendered pair lacks the labels of its capture conditions.
+            DataError: a rendered pair lacks the labels of its capture conditions, or there are no colours
+                for a photograph's foreground.
         """
-        if self._kind is RowKind.PAIR:
-            pair = _pair(self._row(self._rows[offset]))
-            if self._needs_styles and (pair.composite_style is None or pair.ground_truth_style is None):
-                raise DataError("composite_style or ground_truth_style is missing")
-            return pair
-        index, background = self._scene(offset)
-        return _exchange(self._row(self._rows[index]), background, epoch, options)
+        row, number = self._places[offset]
+        if self._kind is RowKind.SCENE:
+            return _exchange(self._row(row), number, epoch, options)
+        if self._kind is RowKind.PHOTOGRAPH:
+            return self._recolored(row, number, self._ids[offset], epoch, options)
+        pair = _pair(self._row(row))
+        if self._needs_styles and (pair.composite_style is None or pair.ground_truth_style is None):
+            raise DataError("composite_style or ground_truth_style is missing")
+        return pair
 
     def id(self, offset: int) -> str:
         """Return the id of the sample at an offset of the plan."""
-        if self._kind is RowKind.PAIR:
-            return self._id_prefix + str(self._table["id"][self._rows[offset]].as_py())
-        index, background = self._scene(offset)
-        return self._id_prefix + scene_sample_id(self._table["id"][self._rows[index]].as_py(), background)
+        return self._id_prefix + self._ids[offset]
 
-    def _scene(self, offset: int) -> tuple[int, int]:
-        """Return (index among the selected rows, condition of the ground truth)."""
-        index = bisect_right(self._ends, offset)
-        first = self._ends[index - 1] if index else 0
-        return index, self._conditions[index][offset - first]
+    def _recolored(
+        self, row: int, number: int, sample_id: str, epoch: int, options: DecodeOptions
+    ) -> EncodedSample:
+        """Return a photograph's sample, whose recolourings change by epoch."""
+        assert self._colors is not None
+        name = self._id_prefix + sample_id
+        key = ("recoloring", options.seed, str(options.domain), epoch, name)
+        return EncodedSample(
+            id=name,
+            ground_truth=self._table["photograph"][row].as_py(),
+            foreground_mask=self._table["foreground_masks"][row].values[number].as_py(),
+            recoloring=self._colors.recoloring(sample_id, *key, vary=True),
+        )
 
     def _row(self, row: int) -> dict[str, Any]:
         """Return a row's columns; a scene's pictures stay Arrow's, since a sample takes two of them."""
@@ -129,7 +147,8 @@ class RowGroupSamples:
 
 def id_columns(kind: RowKind) -> list[str]:
     """Return the columns from which the ids of a row group's samples follow: none of them holds pictures."""
-    return ["id", *STRATUM_COLUMNS, *(["pairs"] if kind is RowKind.SCENE else [])]
+    further = {RowKind.PAIR: [], RowKind.SCENE: ["pairs"], RowKind.PHOTOGRAPH: ["foreground_ids"]}
+    return ["id", *STRATUM_COLUMNS, *further[kind]]
 
 
 def sample_ids(table: pa.Table, kind: RowKind, rows: list[int]) -> list[str]:
@@ -138,12 +157,21 @@ def sample_ids(table: pa.Table, kind: RowKind, rows: list[int]) -> list[str]:
     ids: list[str] = picked["id"].to_pylist()
     if kind is RowKind.PAIR:
         return ids
+    if kind is RowKind.PHOTOGRAPH:
+        return list(chain.from_iterable(picked["foreground_ids"].to_pylist()))
     conditions = [ground_truth_conditions(pairs) for pairs in picked["pairs"].to_pylist()]
     return [
         scene_sample_id(scene, condition)
         for scene, of_scene in zip(ids, conditions, strict=True)
         for condition in of_scene
     ]
+
+
+def _numbers(table: pa.Table, kind: RowKind, row: int) -> Sequence[int]:
+    """Return what tells a row's samples apart: conditions of ground truths, indices of masks; 0 of a pair."""
+    if kind is RowKind.SCENE:
+        return ground_truth_conditions(table["pairs"][row].as_py())
+    return range(len(table["foreground_ids"][row])) if kind is RowKind.PHOTOGRAPH else (0,)
 
 
 def scene_sample_id(scene: str, background: int) -> str:

@@ -38,6 +38,7 @@ class StreamSpec:
         mask_edges: see `charmnet.augment.MaskEdges`.
         smallest_share: fewest samples of a step that a worker may get.
         limit: number of samples that take part at most, see `SampleTable`; None is no limit.
+        color_jitter: strength of `charmnet.color_jitter.ColorJitter`; 0 changes nothing.
     """
 
     dataset: Dataset | DatasetUnion
@@ -52,6 +53,7 @@ class StreamSpec:
     mask_edges: MaskEdges = "hard"
     smallest_share: int = 2
     limit: int | None = None
+    color_jitter: float = 0.0
 
     @property
     def domain(self) -> Domain:
@@ -68,6 +70,7 @@ class StreamSpec:
             decoding=self.decoding,
             augmentation=self.augmentation,
             mask_edges=self.mask_edges,
+            color_jitter=self.color_jitter,
         )
 
     @cached_property

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from charmnet.codecs import decode_rgb, encode_jpeg
 from charmnet.errors import DataError
-from pipelines.compositing.foregrounds import Folders, find
+from pipelines.compositing.foregrounds import Folders, SplitFractions, find
 from pipelines.compositing.released_layout import compose
 from pipelines.conversion.lists import Categories
 from pipelines.quickstart.photographs import FOREGROUND_RATIO, PHOTOGRAPHS, write_photographs
@@ -156,7 +156,7 @@ def make_photographs(folder: Path) -> None:
     write_photographs(folder)
     photos, masks = folder / "photos", folder / "masks"
     folders = Folders(Location.of(photos), Location.of(masks), foreground_ratio=FOREGROUND_RATIO)
-    candidates, _ = find(_names(photos), _names(masks), Categories(), test_fraction=0, seed=0)
+    candidates, _ = find(_names(photos), _names(masks), Categories(), SplitFractions(0, 0), seed=0)
     split_of = {name: split for split, names in PHOTOGRAPHS.items() for name in names}
     foregrounds = []
     for foreground in candidates:

@@ -24,6 +24,7 @@ from pipelines.shards.schema import SCHEMA_VERSION, RowKind
 from pipelines.shards.shard_table import MAX_COUNT, RowGroup, Shard, ShardTable, shard_json
 
 MANIFEST_NAME = "manifest.json"
+COLORS_NAME = "colors.parquet"
 MAX_MANIFEST_BYTES = 1 << 29  # twice what a hundred million rows need
 
 
@@ -52,6 +53,23 @@ class Stratum:
 
 
 @dataclass(frozen=True)
+class ColorsFile:
+    """The file of foregrounds' colours beside the manifest of photographs.
+
+    Attributes:
+        path: path beneath the data set's folder.
+        bytes: size.
+        sha256: checksum (hex).
+        per_mask: composites of each mask that are evaluated.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+    per_mask: int
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The contents of a data set.
 
@@ -65,6 +83,7 @@ class Manifest:
         source: the request that the data set was built from (command, lists, options). A later run compares
             it with its own request before it continues.
         tar_defaults: values for samples whose archive does not give them (tar only).
+        colors: file of the foregrounds' colours (photographs only).
         schema_version: version of the row schemas.
     """
 
@@ -76,6 +95,7 @@ class Manifest:
     conditions: dict[int, int] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
     tar_defaults: Stratum | None = None
+    colors: ColorsFile | None = None
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -104,8 +124,10 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over the shards' checksums: the identity of the data set, wherever it is stored."""
+        """SHA-256 (hex) over the files' checksums: the identity of the data set, wherever it is stored."""
         content = list(map(list, zip(self.table.paths, self.table.sha256, strict=True)))
+        if self.colors is not None:
+            content.append([self.colors.path, self.colors.sha256])
         return hashlib.sha256(json.dumps([self.kind, self.domain, content]).encode()).hexdigest()
 
     def groups(self) -> Iterator[tuple[int, int, RowGroup]]:
@@ -197,6 +219,7 @@ class Manifest:
                 conditions={int(k): _count(v) for k, v in value["conditions"].items()},
                 source=dict(value["source"]),
                 tar_defaults=None if value["tar_defaults"] is None else _stratum(value["tar_defaults"]),
+                colors=None if value.get("colors") is None else _colors_file(value["colors"]),
             )
             _check_counts(manifest, value["rows"])
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -234,8 +257,17 @@ def _check_version(version: Any, path: str) -> None:
 
 
 def _check_counts(manifest: Manifest, rows: Any) -> None:
+    if manifest.colors is not None and manifest.kind is not RowKind.PHOTOGRAPH:
+        raise ValueError("colors: expected of photographs alone")
     if manifest.rows != rows or manifest.table.min_strata > len(manifest.strata):
         raise ValueError("rows or strata do not add up")
+
+
+def _colors_file(entry: dict[str, Any]) -> ColorsFile:
+    path, sha256 = _name(entry["path"]), _name(entry["sha256"])
+    if path != COLORS_NAME:
+        raise ValueError(f"colors: path is {path!r}, expected {COLORS_NAME!r}")
+    return ColorsFile(path, _count(entry["bytes"]), sha256, max(1, _count(entry["per_mask"])))
 
 
 def _stratum(entry: dict[str, Any]) -> Stratum:

@@ -26,7 +26,8 @@ class PictureError(DataError):
     """One picture of a sample is missing, broken or unfit.
 
     Attributes:
-        role: the picture: composite, ground_truth, foreground_mask, or images[0] to images[9] of a scene.
+        role: the picture: composite, ground_truth, foreground_mask; images[0] to images[9] of a scene;
+            photograph, or foreground_masks[0] and so on.
     """
 
     def __init__(self, role: str, reason: str) -> None:
@@ -88,6 +89,35 @@ def scene_row(
     }
 
 
+def photograph_row(
+    row_id: str, stratum: Stratum, photograph: bytes, foreground_masks: Mapping[str, bytes]
+) -> Row:
+    """Build a row of `PHOTOGRAPH_SCHEMA`; only the masks are decoded.
+
+    Args:
+        photograph: encoded picture.
+        foreground_masks: encoded masks, at least one, by the ids of their samples.
+
+    Raises:
+        PictureError: a picture is broken, sizes differ, or a mask is empty.
+    """
+    roles = mask_roles(len(foreground_masks))
+    masks = dict(zip(roles, foreground_masks.values(), strict=True))
+    size = _common_size({"photograph": photograph, **masks})
+    return {
+        **_stratum_columns(row_id, stratum, size),
+        "photograph": photograph,
+        "foreground_ids": list(foreground_masks),
+        "foreground_ratios": [_foreground_ratio(role, mask) for role, mask in masks.items()],
+        "foreground_masks": list(masks.values()),
+    }
+
+
+def mask_roles(count: int) -> list[str]:
+    """Return the roles of a photograph's masks (see `PictureError`)."""
+    return [f"foreground_masks[{index}]" for index in range(count)]
+
+
 def _check_styles(
     domain: Domain, composite_style: Sequence[float] | None, ground_truth_style: int | None
 ) -> None:
@@ -147,7 +177,7 @@ def shrink(row: Row, longest_side: int) -> Row:
     height, width = (max(1, round(side * scale)) for side in (row["height"], row["width"]))
 
     def resized(role: str, data: bytes) -> bytes:
-        if role == "foreground_mask":
+        if role.startswith("foreground_mask"):
             mask = cv2.resize(decode_mask(data), (width, height), interpolation=cv2.INTER_NEAREST)
             return encode_mask(mask.astype(np.uint8))
         photograph = _read_picture(role, decode_rgb, data)
@@ -156,6 +186,10 @@ def shrink(row: Row, longest_side: int) -> Row:
 
     pictures = {role: resized(role, data) for role, data in pictures_of(row).items()}
     stratum = stratum_of(row)
+    if row_kind(row) is RowKind.PHOTOGRAPH:
+        photograph, *masks = pictures.values()
+        named = dict(zip(row["foreground_ids"], masks, strict=True))
+        return photograph_row(row["id"], stratum, photograph, named)
     if row_kind(row) is RowKind.SCENE:
         return scene_row(row["id"], stratum, pictures, row["pairs"])
     return pair_row(row["id"], stratum, pictures, row["composite_style"], row["ground_truth_style"])
@@ -163,11 +197,16 @@ def shrink(row: Row, longest_side: int) -> Row:
 
 def row_kind(row: Row) -> RowKind:
     """Return the kind of a row."""
+    if "photograph" in row:
+        return RowKind.PHOTOGRAPH
     return RowKind.SCENE if "images" in row else RowKind.PAIR
 
 
 def pictures_of(row: Row) -> dict[str, bytes]:
     """Return a row's encoded pictures by role (see `PictureError`)."""
+    if row_kind(row) is RowKind.PHOTOGRAPH:
+        masks = row["foreground_masks"]
+        return {"photograph": row["photograph"], **dict(zip(mask_roles(len(masks)), masks, strict=True))}
     if row_kind(row) is RowKind.SCENE:
         photographs = {f"images[{condition}]": data for condition, data in enumerate(row["images"])}
     else:
@@ -184,11 +223,14 @@ def conditions_of(row: Row) -> list[int]:
     """Return the capture conditions 0-9 that are a ground truth of a row; none in the real domain."""
     if row_kind(row) is RowKind.SCENE:
         return ground_truth_conditions(row["pairs"])
-    return [] if row["ground_truth_style"] is None else [row["ground_truth_style"]]
+    style = row.get("ground_truth_style")
+    return [] if style is None else [style]
 
 
 def samples_of(row: Row) -> int:
-    """Count the training samples of a row in an epoch: 1 for a pair, the ground truths of a scene."""
+    """Count a row's training samples in an epoch: 1, or a scene's ground truths, or a photograph's masks."""
+    if row_kind(row) is RowKind.PHOTOGRAPH:
+        return len(row["foreground_ids"])
     return len(conditions_of(row)) if row_kind(row) is RowKind.SCENE else 1
 
 
@@ -199,24 +241,40 @@ def bytes_of(row: Row) -> int:
 
 
 def _common_columns(sample_id: str, stratum: Stratum, pictures: Mapping[str, bytes]) -> Row:
-    sizes = {role: _read_picture(role, image_size, data) for role, data in pictures.items()}
-    (height, width), _ = Counter(sizes.values()).most_common(1)[0]
-    for role, size in sizes.items():
-        if size != (height, width):
-            raise PictureError(role, f"(height, width) is {size}, that of the others {(height, width)}")
-    mask = _read_picture("foreground_mask", decode_mask, pictures["foreground_mask"])
-    if not mask.any():
-        raise PictureError("foreground_mask", "empty: no pixel is 255")
+    mask = pictures["foreground_mask"]
     return {
-        "id": sample_id,
+        **_stratum_columns(sample_id, stratum, _common_size(pictures)),
+        "foreground_ratio": _foreground_ratio("foreground_mask", mask),
+        "foreground_mask": mask,
+    }
+
+
+def _common_size(pictures: Mapping[str, bytes]) -> tuple[int, int]:
+    """Return the (height, width) that all pictures have."""
+    sizes = {role: _read_picture(role, image_size, data) for role, data in pictures.items()}
+    common, _ = Counter(sizes.values()).most_common(1)[0]
+    for role, size in sizes.items():
+        if size != common:
+            raise PictureError(role, f"(height, width) is {size}, that of the others {common}")
+    return common
+
+
+def _foreground_ratio(role: str, data: bytes) -> float:
+    mask = _read_picture(role, decode_mask, data)
+    if not mask.any():
+        raise PictureError(role, "empty: no pixel is 255")
+    return float(mask.mean())
+
+
+def _stratum_columns(row_id: str, stratum: Stratum, size: tuple[int, int]) -> Row:
+    return {
+        "id": row_id,
         "domain": str(stratum.domain),
         "subset": stratum.subset,
         "category": stratum.category,
         "splits": list(stratum.splits),
-        "height": height,
-        "width": width,
-        "foreground_ratio": float(mask.mean()),
-        "foreground_mask": pictures["foreground_mask"],
+        "height": size[0],
+        "width": size[1],
     }
 
 

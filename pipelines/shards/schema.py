@@ -1,8 +1,10 @@
-"""Arrow schemas of the two kinds of row.
+"""Arrow schemas of the three kinds of row.
 
 A *pair* is one composite with its ground truth. A *scene* (rendered domain) is one 2D scene under all ten
 capture conditions, with its mask. Its 90 ordered composites are made when the row is read, which takes a
-tenth of the storage and gives new pairs in every epoch.
+tenth of the storage and gives new pairs in every epoch. A *photograph* (real domain) is one photograph with
+the masks of its foregrounds of one category; its composites are made when the row is read, too, by colours
+of other foregrounds, which lie beside the manifest (`foreground_colors.py`).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ class RowKind(StrEnum):
 
     PAIR = "pair"
     SCENE = "scene"
+    PHOTOGRAPH = "photograph"
 
 
 _COMMON = [
@@ -36,6 +39,9 @@ _COMMON = [
     pa.field("splits", pa.list_(pa.string()), nullable=False),  # names of the lists that contain the row
     pa.field("height", pa.int32(), nullable=False),
     pa.field("width", pa.int32(), nullable=False),
+]
+
+_MASK = [
     pa.field("foreground_ratio", pa.float32(), nullable=False),  # share of the picture's area, in 0..1
     pa.field("foreground_mask", pa.binary(), nullable=False),  # PNG, 255 = foreground
 ]
@@ -45,6 +51,7 @@ _STYLE = pa.list_(pa.float32())  # ten values; parquet cannot read back nulls in
 PAIR_SCHEMA = pa.schema(
     [
         *_COMMON,
+        *_MASK,
         pa.field("composite", pa.binary(), nullable=False),  # encoded as in the source, usually JPEG
         pa.field("ground_truth", pa.binary(), nullable=False),
         pa.field("composite_style", _STYLE),  # null in the real domain
@@ -63,12 +70,28 @@ LISTED_PAIR = pa.struct(
 SCENE_SCHEMA = pa.schema(
     [
         *_COMMON,
+        *_MASK,
         pa.field("images", pa.list_(pa.binary(), NUM_CONDITIONS), nullable=False),  # by condition 0-9
         pa.field("pairs", pa.list_(LISTED_PAIR)),  # the only pairs to draw; null = all ordered pairs
     ]
 )
 
-SCHEMAS = {RowKind.PAIR: PAIR_SCHEMA, RowKind.SCENE: SCENE_SCHEMA}
+PHOTOGRAPH_SCHEMA = pa.schema(
+    [
+        *_COMMON,
+        pa.field("photograph", pa.binary(), nullable=False),
+        # Of each foreground the id of its sample, its share of the picture's area, and its mask.
+        pa.field("foreground_ids", pa.list_(pa.string()), nullable=False),
+        pa.field("foreground_ratios", pa.list_(pa.float32()), nullable=False),
+        pa.field("foreground_masks", pa.list_(pa.binary()), nullable=False),
+    ]
+)
+
+SCHEMAS = {
+    RowKind.PAIR: PAIR_SCHEMA,
+    RowKind.SCENE: SCENE_SCHEMA,
+    RowKind.PHOTOGRAPH: PHOTOGRAPH_SCHEMA,
+}
 
 
 def ground_truth_conditions(pairs: Sequence[Mapping[str, Any]] | None) -> list[int]:

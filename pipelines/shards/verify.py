@@ -16,7 +16,8 @@ from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.shards.manifest import Container, Stratum
 from pipelines.shards.reading import Dataset, strata_of
-from pipelines.shards.rows import Row, check_pictures
+from pipelines.shards.rows import Row, check_pictures, row_kind
+from pipelines.shards.schema import RowKind
 
 _CHUNK_BYTES = 1 << 22
 _RATIO_TOLERANCE = 1e-4
@@ -140,6 +141,11 @@ def _row_failures(dataset: Dataset, shard_index: int, group_index: int) -> list[
 
 def _check_row(row: Row) -> None:
     check_pictures(row)
-    ratio = float(decode_mask(row["foreground_mask"]).mean())
-    if ratio == 0 or abs(ratio - row["foreground_ratio"]) > _RATIO_TOLERANCE:
-        raise DataError(f"foreground_ratio is {row['foreground_ratio']}, the mask gives {ratio}")
+    if row_kind(row) is RowKind.PHOTOGRAPH:
+        masks = list(zip(row["foreground_ratios"], row["foreground_masks"], strict=True))
+    else:
+        masks = [(row["foreground_ratio"], row["foreground_mask"])]
+    for stored_ratio, mask in masks:
+        ratio = float(decode_mask(mask).mean())
+        if ratio == 0 or abs(ratio - stored_ratio) > _RATIO_TOLERANCE:
+            raise DataError(f"foreground_ratio is {stored_ratio}, the mask gives {ratio}")

@@ -75,6 +75,7 @@ def stream_specs(
             mask_edges=method.requirements.mask_edges,
             smallest_share=smallest_batch(config, method),
             limit=limits[domain] or None,
+            color_jitter=config.color_jitter if domain is Domain.REAL else 0.0,
         )
         for domain in sorted(method.domains)
     }

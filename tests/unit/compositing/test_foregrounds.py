@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from charmnet.errors import DataError
-from pipelines.compositing.foregrounds import find
+from pipelines.compositing.foregrounds import SplitFractions, find
 from pipelines.conversion.lists import Categories
 
+NO_SPLIT = SplitFractions(0.0, 0.0)
 PHOTOS = ["a.jpg", "a_1.PNG", "street/b.jpeg", "notes.txt"]
 
 
 def names(masks: list[str], **more: Any) -> dict[str, tuple[str, str]]:
-    foregrounds, _ = find(PHOTOS, masks, more.pop("categories", Categories()), test_fraction=0.0, seed=0)
+    foregrounds, _ = find(PHOTOS, masks, more.pop("categories", Categories()), NO_SPLIT, seed=0)
     return {foreground.mask: (foreground.name, foreground.photo) for foreground in foregrounds}
 
 
@@ -30,7 +31,7 @@ def test_masks_belong_to_the_photographs_whose_names_they_begin_with() -> None:
 
 
 def test_masks_without_a_photograph_are_rejected() -> None:
-    foregrounds, rejected = find(PHOTOS, ["b.png", "c_x.png"], Categories(), 0.2, 0)
+    foregrounds, rejected = find(PHOTOS, ["b.png", "c_x.png"], Categories(), NO_SPLIT, 0)
     assert not foregrounds
     assert [(entry.file, entry.reason) for entry in rejected] == [
         ("b.png", "no photograph: expected b.jpg among the photographs"),
@@ -40,15 +41,15 @@ def test_masks_without_a_photograph_are_rejected() -> None:
 
 def test_photographs_of_one_name_are_refused() -> None:
     with pytest.raises(DataError, match=r"a\.jpg and a\.png have one name"):
-        find(["a.jpg", "a.png"], ["a.png"], Categories(), 0.2, 0)
+        find(["a.jpg", "a.png"], ["a.png"], Categories(), NO_SPLIT, 0)
 
 
 def test_categories_go_by_mask_then_by_photograph() -> None:
     table = Categories(table={"a.jpg": "cat", "a_2.png": "dog"})
-    foregrounds, _ = find(PHOTOS, ["a.png", "a_2.png", "street/b.png"], table, 0.0, 0)
+    foregrounds, _ = find(PHOTOS, ["a.png", "a_2.png", "street/b.png"], table, NO_SPLIT, 0)
     assert [foreground.category for foreground in foregrounds] == ["cat", "dog", None]
     with pytest.raises(DataError, match="none of its 1 paths"):
-        find(PHOTOS, ["a.png"], Categories(table={"z.jpg": "cat"}), 0.0, 0)
+        find(PHOTOS, ["a.png"], Categories(table={"z.jpg": "cat"}), NO_SPLIT, 0)
 
 
 @pytest.mark.parametrize(
@@ -57,9 +58,9 @@ def test_categories_go_by_mask_then_by_photograph() -> None:
 def test_the_test_split_is_a_share_of_the_photographs(fraction: float, count: int, expected: int) -> None:
     photos = [f"{number}.jpg" for number in range(count)]
     masks = [f"{number}_{mask}.png" for number in range(count) for mask in (1, 2)]
-    foregrounds, _ = find(photos, masks, Categories(), fraction, seed=3)
+    foregrounds, _ = find(photos, masks, Categories(), SplitFractions(0.0, fraction), seed=3)
     test = {foreground.photo for foreground in foregrounds if foreground.split == "test"}
     assert len(test) == expected
     assert not test & {foreground.photo for foreground in foregrounds if foreground.split == "train"}
-    again, _ = find(photos[::-1], masks, Categories(), fraction, seed=3)
+    again, _ = find(photos[::-1], masks, Categories(), SplitFractions(0.0, fraction), seed=3)
     assert again == foregrounds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.compositing.acceptance import reason_by_colors, reason_by_grain, reason_by_means
+from charmnet.acceptance import reason_by_colors, reason_by_grain, reason_by_means
 
 
 def test_each_rule_refuses_its_kind_of_composite() -> None:

@@ -1,0 +1,192 @@
+"""Colours of a data set's foregrounds, from which the composites of photographs are made when they are read.
+
+They lie in one parquet file beside the manifest, a row for each mask in the order of the samples. Which
+foregrounds lend their colours to which: those of the same category in other photographs, of the same splits
+or of `train`. So nothing of a test photograph gets into a training sample.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from charmnet.arrays import IndexArray
+from charmnet.drawn_recoloring import PALETTE_COLORS, ColorTable, Recoloring
+from charmnet.errors import DataError, StorageError
+from pipelines.runtime.randomness import seeded_rng
+from pipelines.runtime.storage import Location
+from pipelines.shards.manifest import COLORS_NAME, ColorsFile
+from pipelines.shards.reading import Dataset
+
+TRAIN = "train"
+"""Split whose foregrounds lend their colours to those of every split."""
+
+_SHAPES = {"lab_mean": (3,), "lab_deviation": (3,), "mean": (3,), "covariance": (3, 3)}
+_KEPT = 4  # files of colours that a process holds
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),  # of the sample
+        pa.field("photograph", pa.string(), nullable=False),
+        pa.field("category", pa.string()),
+        pa.field("splits", pa.list_(pa.string()), nullable=False),
+        *(pa.field(name, pa.list_(pa.float64()), nullable=False) for name in _SHAPES),
+        pa.field("palette", pa.binary(PALETTE_COLORS * 3), nullable=False),  # RGB
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ForegroundColors:
+    """Colours of F foregrounds.
+
+    Attributes:
+        ids: ids of their samples.
+        photographs: their photographs' identities.
+        groups: (category, splits) of each.
+        table: their colours.
+    """
+
+    ids: Sequence[str]
+    photographs: Sequence[str]
+    groups: Sequence[tuple[str | None, tuple[str, ...]]]
+    table: ColorTable
+
+    def recoloring(self, sample_id: str, *key: Any, vary: bool) -> Recoloring:
+        """Draw the recolourings of a foreground.
+
+        Args:
+            sample_id: id of its sample.
+            key: what the draws depend on.
+            vary: see `Recoloring.draw`.
+
+        Raises:
+            DataError: the foreground is unknown, or no other photograph has colours for it.
+        """
+        own = self._numbers.get(sample_id)
+        if own is None:
+            raise DataError(f"its colours are missing in {COLORS_NAME}")
+        candidates = self._candidates(own)
+        if not len(candidates):
+            raise DataError(no_reference(self.groups[own][0]))
+        return Recoloring.draw(seeded_rng(*key), self.table, own, candidates, vary=vary)
+
+    def _candidates(self, own: int) -> IndexArray:
+        """Return the indices of the foregrounds whose colours one may take."""
+        pool = self._pools[self.groups[own]]
+        others: IndexArray = pool[self._photograph_numbers[pool] != self._photograph_numbers[own]]
+        return others
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {sample_id: number for number, sample_id in enumerate(self.ids)}
+
+    @cached_property
+    def _photograph_numbers(self) -> IndexArray:
+        return np.unique(np.array(self.photographs), return_inverse=True)[1]
+
+    @cached_property
+    def _pools(self) -> dict[tuple[str | None, tuple[str, ...]], IndexArray]:
+        """The foregrounds that lend their colours to those of a category and splits."""
+        members: dict[tuple[str | None, tuple[str, ...]], list[int]] = {}
+        for number, group in enumerate(self.groups):
+            members.setdefault(group, []).append(number)
+
+        def lenders(category: str | None, splits: tuple[str, ...]) -> Iterator[int]:
+            for (other, other_splits), numbers in members.items():
+                if other == category and (other_splits == splits or TRAIN in other_splits):
+                    yield from numbers
+
+        return {group: np.array(sorted(lenders(*group)), np.int64) for group in members}
+
+    def write(self, folder: Location, per_mask: int) -> ColorsFile:
+        """Write the colours into a data set's folder.
+
+        Args:
+            folder: the folder.
+            per_mask: see `ColorsFile`.
+
+        Raises:
+            StorageError: the store cannot be reached.
+        """
+        columns = {
+            "id": list(self.ids),
+            "photograph": list(self.photographs),
+            "category": [category for category, _ in self.groups],
+            "splits": [list(splits) for _, splits in self.groups],
+            **{name: list(getattr(self.table, name).reshape(len(self.ids), -1)) for name in _SHAPES},
+            "palette": [palette.tobytes() for palette in self.table.palettes],
+        }
+        stream = io.BytesIO()
+        pq.write_table(pa.table(columns, SCHEMA), stream, compression="none", write_page_checksum=True)
+        data = stream.getvalue()
+        (folder / COLORS_NAME).write_bytes(data)
+        return ColorsFile(COLORS_NAME, len(data), hashlib.sha256(data).hexdigest(), per_mask)
+
+
+def no_reference(category: str | None) -> str:
+    """Return the reason why a foreground of a category has no composite."""
+    kind = "" if category is None else f" of category {category!r}"
+    return f"no reference: no other photograph with a foreground{kind}"
+
+
+def colors_of(dataset: Dataset) -> ForegroundColors:
+    """Return the colours of a data set of photographs; a process reads a file once.
+
+    Raises:
+        DataError: the data set has none.
+        StorageError: the file is gone, is not what the manifest says, or its store does not answer.
+    """
+    if dataset.manifest.colors is None:
+        raise DataError(f"{dataset.location}: the manifest names no {COLORS_NAME}; make the data set again")
+    return _read(dataset.location, dataset.manifest.colors)
+
+
+@lru_cache(maxsize=_KEPT)
+def _read(folder: Location, file: ColorsFile) -> ForegroundColors:
+    location = folder / file.path
+    data = location.read_bytes()
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise StorageError(
+            f"{location}: {len(data):,} bytes with another checksum than the manifest says; restore the file "
+            "or make the data set again"
+        )
+    return parse(data, str(location))
+
+
+def parse(data: bytes, path: str) -> ForegroundColors:
+    """Return the colours in a file that `ForegroundColors.write` wrote.
+
+    Raises:
+        DataError: it is not such a file.
+    """
+    try:
+        table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+        rows = len(table)
+        floats = {
+            name: np.asarray(table[name].combine_chunks().flatten()).reshape(rows, *shape)
+            for name, shape in _SHAPES.items()
+        }
+        palettes = np.frombuffer(b"".join(table["palette"].to_pylist()), np.uint8)
+    except (pa.ArrowException, ValueError, OSError, LookupError, MemoryError) as error:
+        raise DataError(f"{path}: no file of foregrounds' colours ({error})") from error
+    finite = all(np.isfinite(values).all() for values in floats.values())
+    if not rows or not table.schema.equals(SCHEMA) or not finite:
+        raise DataError(
+            f"{path}: {rows} rows of {table.schema.names}, expected finite numbers in {SCHEMA.names}"
+        )
+    splits = map(tuple, table["splits"].to_pylist())
+    return ForegroundColors(
+        ids=table["id"].to_pylist(),
+        photographs=table["photograph"].to_pylist(),
+        groups=list(zip(table["category"].to_pylist(), splits, strict=True)),
+        table=ColorTable(**floats, palettes=palettes.reshape(rows, PALETTE_COLORS, 3)),
+    )
