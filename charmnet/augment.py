@@ -182,8 +182,13 @@ def finish(augmentation: Augmentation, crop: UInt8Array, size: int = TRAINING_SI
 
 
 def resize(image: UInt8Array, size: int = TRAINING_SIZE) -> UInt8Array:
-    """Resize [H,W,3] or [H,W] uint8 to [size,size,...], bilinear (OpenCV's): the test-time preprocessing."""
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+    """Resize [H,W,3] or [H,W] uint8 to [size,size,...]: the test-time preprocessing.
+
+    To 256x256 bilinearly (OpenCV's), as released; to other sizes by the means of areas, which keeps small
+    pictures from aliasing.
+    """
+    interpolation = cv2.INTER_LINEAR if size == TRAINING_SIZE else cv2.INTER_AREA
+    return cv2.resize(image, (size, size), interpolation=interpolation).astype(np.uint8, copy=False)
 
 
 def resize_mask(mask: MaskArray, size: int = TRAINING_SIZE, edges: MaskEdges = "hard") -> MaskArray:

@@ -54,10 +54,25 @@ def transfer_color_change(
     """
     if not small_region.any():
         raise ValueError("nothing of the region is left in the small picture")
+    if not region.any():
+        return picture.copy()
+    return apply_color_maps(picture, region, _coefficients(small_picture, small_changed, small_region))
+
+
+def apply_color_maps(picture: UInt8Array, region: MaskArray, coefficients: FloatArray) -> UInt8Array:
+    """Change the colours inside a region by maps that are enlarged bilinearly; pixels outside stay.
+
+    Args:
+        picture: [H,W,3] uint8, any size.
+        region: [H,W] uint8, 1 where the picture is to change.
+        coefficients: [h,w,12]: for each channel of the change, three slopes and a shift, for colours in 0..1.
+
+    Returns:
+        [H,W,3] uint8, a new array.
+    """
     changed = picture.copy()
     if not region.any():
         return changed
-    coefficients = _coefficients(small_picture, small_changed, small_region)
     rows, columns = _bounds(region)
     wide = _widen(coefficients, picture.shape[1])[:, columns]
     for top in range(rows.start, rows.stop, _STRIP_ROWS):
@@ -79,7 +94,7 @@ def _bounds(region: MaskArray, rim: int = 0) -> tuple[slice, slice]:
 
 
 def _coefficients(picture: UInt8Array, changed: FloatArray, region: MaskArray) -> FloatArray:
-    """Return [S/2,S/2,12]: for every cell and each channel of the change, A's row and b.
+    """Return the coefficients of `apply_color_maps` for every cell, [S/2,S/2,12].
 
     Beyond the region and a rim nothing is fitted. All means are over the region alone. The rim is for thin
     parts of the region that the small picture has lost.

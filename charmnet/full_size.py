@@ -1,14 +1,16 @@
-"""Harmonization of pictures of any size with a network that works at 256x256."""
+"""Harmonization of pictures of any size with a network that works at one size."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from charmnet.arrays import Float32Array, MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE, resize, resize_mask
-from charmnet.color_transfer import transfer_color_change
+from charmnet.color_transfer import apply_color_maps, transfer_color_change
 from charmnet.errors import DataError, WeightsError
 from charmnet.methods import HarmonizationMethod
+from charmnet.networks.color_maps import maps_of_unit_range
 
 
 def harmonize_full_size(
@@ -18,13 +20,17 @@ def harmonize_full_size(
     background: bool = False,
     device: torch.device | str = "cpu",
 ) -> UInt8Array:
-    """Harmonize a picture at its own size; `color_transfer` carries the network's result over to it.
+    """Harmonize a picture at its own size.
+
+    Colour maps are applied to its pixels; where a method has none, `color_transfer` carries the network's
+    result over.
 
     Args:
         method: the model, in any state of training.
         composite: [H,W,3] uint8 RGB, any size.
         foreground_mask: [H,W] uint8, 1 = foreground.
-        background: let the background change as the network changed it; otherwise its pixels stay.
+        background: let the background change as the network changed it; otherwise its pixels stay, as they
+            always do with colour maps.
         device: the device of the method's networks.
 
     Returns:
@@ -41,6 +47,8 @@ def harmonize_full_size(
         )
     if not foreground_mask.any():
         raise DataError("the mask has no foreground: no pixel of 128 or above")
+    if (maps := _color_maps(method, composite, foreground_mask, device)) is not None:
+        return apply_color_maps(composite, foreground_mask, maps)
     small, small_mask = resize(composite), resize(foreground_mask)
     if not small_mask.any():
         raise DataError(
@@ -56,15 +64,33 @@ def harmonize_full_size(
     return harmonized
 
 
+def _color_maps(
+    method: HarmonizationMethod, composite: UInt8Array, foreground_mask: MaskArray, device: torch.device | str
+) -> Float32Array | None:
+    """Return the method's maps of the change for colours in 0..1, [h,w,12], or None if it has none."""
+    if not method.has_color_maps:
+        return None
+    size = method.size
+    pixels = torch.from_numpy(resize(composite, size))[None]
+    mask = torch.from_numpy(resize_mask(foreground_mask, size, method.requirements.mask_edges))[None]
+    maps = method.color_maps(*method.network_inputs(pixels, mask, device))
+    _require_finite(maps)
+    return maps_of_unit_range(maps)[0].permute(1, 2, 0).cpu().numpy()
+
+
+def _require_finite(output: Tensor) -> None:
+    if not output.isfinite().all():
+        raise WeightsError(
+            "the model's output holds NaN or infinite values: its weights are damaged, or its training "
+            "diverged; choose another checkpoint"
+        )
+
+
 def _network(
     method: HarmonizationMethod, composite: UInt8Array, foreground_mask: MaskArray, device: torch.device | str
 ) -> Float32Array:
     """Return the network's output, [S,S,3] float32 on the scale 0-255, neither rounded nor clipped."""
     pixels, mask = (torch.from_numpy(array)[None] for array in (composite, foreground_mask))
     output = method.harmonize(*method.network_inputs(pixels, mask, device))
-    if not output.isfinite().all():
-        raise WeightsError(
-            "the model's output holds NaN or infinite values: its weights are damaged, or its training "
-            "diverged; choose another checkpoint"
-        )
+    _require_finite(output)
     return method.to_unit_range(output)[0].mul(255).permute(1, 2, 0).cpu().numpy()

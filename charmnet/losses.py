@@ -11,14 +11,16 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-MIN_FOREGROUND_AREA = 100.0
-"""Pixels; a smaller foreground counts as this many, so that it does not dominate the batch."""
+MIN_FOREGROUND_SHARE = 100.0 / 256**2
+"""Share of the picture (100 pixels of 256x256); a smaller foreground counts as this much, so that it does not
+dominate the batch."""
 
 
 def foreground_normalized_mse(harmonized: Tensor, ground_truth: Tensor, foreground_mask: Tensor) -> Tensor:
-    """Divide the squared error of all pixels by three times the foreground's area (at least 100 pixels).
+    """Divide the squared error of all pixels by three times the foreground's area.
 
-    The whole image counts, as in the released code: background errors count, too.
+    The whole image counts, as in the released code: background errors count, too. The area is at least
+    `MIN_FOREGROUND_SHARE` of the picture.
 
     Args:
         harmonized: [B,3,H,W].
@@ -29,7 +31,8 @@ def foreground_normalized_mse(harmonized: Tensor, ground_truth: Tensor, foregrou
         [B], one value a sample.
     """
     squared_error = (harmonized - ground_truth).square().sum(dim=(1, 2, 3))
-    area = foreground_mask.sum(dim=(1, 2, 3)).clamp(min=MIN_FOREGROUND_AREA)
+    least_area = MIN_FOREGROUND_SHARE * foreground_mask[0].numel()
+    area = foreground_mask.sum(dim=(1, 2, 3)).clamp(min=least_area)
     return squared_error / (harmonized.shape[1] * area)
 
 

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from charmnet.augment import AugmentationKind, MaskEdges
+from charmnet.augment import TRAINING_SIZE, AugmentationKind, MaskEdges
 from charmnet.batch import HarmonizationBatch, ValueRange
 from charmnet.errors import WeightsError
 from charmnet.methods.gradients import unsynchronized
@@ -81,7 +81,7 @@ class Method(ABC):
 
     name: ClassVar[str]
     Options: ClassVar[type[MethodOptions]]
-    requirements: ClassVar[Requirements] = Requirements()
+    requirements: Requirements = Requirements()
     domains: frozenset[Domain] = frozenset(Domain)
     options: MethodOptions
     modules: dict[str, nn.Module]
@@ -131,6 +131,11 @@ class Method(ABC):
             gradient_weight: their number over the mean number of a worker: weights the gradient, so that the
                 mean over the workers is that over the global batch.
         """
+
+    @property
+    def size(self) -> int:
+        """Height and width of the pictures that it is trained on, in pixels."""
+        return TRAINING_SIZE
 
     @property
     def arguments(self) -> dict[str, Any]:

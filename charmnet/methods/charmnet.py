@@ -18,7 +18,7 @@ from charmnet.losses import (
     soft_cross_entropy,
     style_aggregation,
 )
-from charmnet.methods.base import Method, MethodOptions, Requirements, Wrap, mean_metrics, require_batches
+from charmnet.methods.base import Method, Requirements, Wrap, mean_metrics, require_batches
 from charmnet.methods.charmnet_networks import (
     RELEASED_NAMES,
     Classify,
@@ -27,16 +27,15 @@ from charmnet.methods.charmnet_networks import (
     check_released,
 )
 from charmnet.methods.gradients import adam, at_least_float32, gradient_norm, unsynchronized
-from charmnet.methods.harmonization import GeneratorMethod
+from charmnet.methods.harmonization import GeneratorMethod, GeneratorOptions
 from charmnet.methods.idih import IDIHMethod
 from charmnet.networks.batch_norm import frozen_statistics
-from charmnet.networks.charmnet import BOTH_DOMAINS, network_input, released_shape
+from charmnet.networks.charmnet import BOTH_DOMAINS, released_shape
 from charmnet.networks.idih import idih_names, rename
 from charmnet.networks.state import cpu_copy, load_strictly, precision_of
 from charmnet.options import Flag
 from charmnet.vocabulary import Domain
 
-FOREGROUND_WEIGHT = 10.0
 STYLE_WEIGHTS = {
     "style_before_rendered": 1.0,
     "style_after_rendered": 1.0,
@@ -44,28 +43,30 @@ STYLE_WEIGHTS = {
     "style_margin_real": 0.5,
 }
 """Weights of the losses that make up `style`."""
-OTHER_LOSSES = ("foreground_mse_rendered", "foreground_mse_real", "adversarial")
-"""Losses that `total` is made of beside `style`."""
+RECONSTRUCTION_LOSSES = ("foreground_mse_rendered", "foreground_mse_real")
+"""Losses that come with `reconstruction_weight` already."""
 
 Encoded = dict[Domain, list[Tensor]]
 """Features of an encoder's layers by domain."""
 
 
-class CharmNetOptions(MethodOptions):
+class CharmNetOptions(GeneratorOptions):
     """Options of CharmNet."""
 
     name: Literal["charmnet"] = "charmnet"
     """Name of the method."""
     learning_rate: float = Field(1e-4, gt=0)
     """Adam's learning rate of all four networks, before the schedule's factor."""
-    width: int = Field(64, ge=4, multiple_of=4)
-    """Channels of the first layers (the released ngf and ndf), a multiple of 4."""
     unshared_layers: int = Field(4, ge=2, le=5)
     """Layers of each encoder and decoder that a domain has to itself (released: 4)."""
     domain_statistics: Flag = False
     """Keep the shared batch norms' running statistics per domain (not as released)."""
-    attention_bias: float = 0.0
-    """Bias of the attention heads at the start (released: 0; 1 starts near the identity)."""
+    reconstruction_weight: float = Field(10.0, ge=0)
+    """Weight of both domains' foreground-normalised MSE (released: 10)."""
+    style_weight: float = Field(1.0, ge=0)
+    """Weight of the style losses' sum (released: 1)."""
+    adversarial_weight: float = Field(1.0, ge=0)
+    """Weight of the encoders' loss under the discriminator (released: 1)."""
 
 
 class CharmNetMethod(GeneratorMethod):
@@ -80,7 +81,9 @@ class CharmNetMethod(GeneratorMethod):
         """Return the generator, the discriminator and the two style classifiers."""
         options = self.options
         return build_networks(
-            options.width, options.unshared_layers, options.domain_statistics, options.attention_bias
+            unshared_layers=options.unshared_layers,
+            domain_statistics=options.domain_statistics,
+            **options.generator_arguments(),
         )
 
     def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -139,7 +142,11 @@ class CharmNetMethod(GeneratorMethod):
 
         With `domain_statistics` the shared batch norms have the real domain's statistics, that being the path
         that the released code tests; those of the rendered domain have no place there.
+
+        Raises:
+            WeightsError: the head has no released layout.
         """
+        self.require_released_head()
         states = {
             released: cpu_copy(self.modules[name].state_dict()) for released, name in RELEASED_NAMES.items()
         }
@@ -154,8 +161,11 @@ class CharmNetMethod(GeneratorMethod):
         """
         if not isinstance(source, IDIHMethod):
             return super().warm_start(source)
-        own_names = idih_names(self.options.unshared_layers)
-        real_path = rename(source.released_state_dict(), own_names)
+        if self.options.head == "affine":
+            real_path = source.generator.state_dict()
+        else:
+            own_names = idih_names(self.options.unshared_layers)
+            real_path = rename(source.released_state_dict(), own_names)
         complete = {**self.generator.state_dict(), **real_path}
         return load_strictly(self.generator, complete, "iDIH as the real path")
 
@@ -174,8 +184,8 @@ class CharmNetMethod(GeneratorMethod):
     ) -> dict[str, Tensor]:
         """Make one step: the discriminator's, then the joint one of generator and style classifiers.
 
-        Losses are scaled as the released code logs them: `foreground_mse_*` by 10, the rest by 1; `style` and
-        `total` are the weighted sums. docs/departures.md has the table of names.
+        Losses are scaled as the released code logs them: `foreground_mse_*` by `reconstruction_weight`, the
+        rest by 1; `style` and `total` are the weighted sums. docs/departures.md has the table of names.
 
         Raises:
             ValueError: a domain is missing or has too few samples, or the rendered batch has no styles.
@@ -193,7 +203,8 @@ class CharmNetMethod(GeneratorMethod):
         with self.autocast():
             return {
                 domain: self._encode[domain](
-                    network_input(batches[domain].composite, batches[domain].foreground_mask), domain
+                    self.generator.network_input(batches[domain].composite, batches[domain].foreground_mask),
+                    domain,
                 )
                 for domain in BOTH_DOMAINS
             }
@@ -264,9 +275,16 @@ class CharmNetMethod(GeneratorMethod):
         norms = {f"grad_norm_{name}": gradient_norm(self.modules[name]) for name in trained}
         self.step("joint")
         means = mean_metrics(metrics)
-        means["style"] = _weighted_sum({name: means[name] for name in STYLE_WEIGHTS})
-        means["total"] = means["style"] + sum(means[name] for name in OTHER_LOSSES)
+        means["style"] = torch.stack([weight * means[name] for name, weight in STYLE_WEIGHTS.items()]).sum()
+        means["total"] = self._weighted_sum(means)
         return means | norms
+
+    def _weighted_sum(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """Return the weighted sum of those losses that the generator learns from."""
+        options = self.options
+        weights = {name: options.style_weight * weight for name, weight in STYLE_WEIGHTS.items()}
+        weights |= {"adversarial": options.adversarial_weight} | dict.fromkeys(RECONSTRUCTION_LOSSES, 1.0)
+        return torch.stack([weights[name] * loss for name, loss in losses.items() if name in weights]).sum()
 
     def _adversarial_loss(self, rendered_features: Tensor) -> Tensor:
         """Return the loss of rendered features under the updated discriminator.
@@ -293,7 +311,7 @@ class CharmNetMethod(GeneratorMethod):
             "style_before_rendered": soft_cross_entropy(before, batch.composite_style.to(before.dtype)),
             "style_after_rendered": F.cross_entropy(after, batch.ground_truth_style.to(torch.int64)),
         }
-        (weight * _weighted_sum(losses)).backward()
+        (weight * self._weighted_sum(losses)).backward()
         metrics = losses | {
             "style_accuracy_before": _agreement(before.argmax(1), batch.composite_style.argmax(1)),
             "style_accuracy_after": _agreement(after.argmax(1), batch.ground_truth_style),
@@ -311,7 +329,7 @@ class CharmNetMethod(GeneratorMethod):
             "style_consistency_real": consistency,
             "style_margin_real": margin,
         }
-        (gradient_weight * share * _weighted_sum(losses)).backward()
+        (gradient_weight * share * self._weighted_sum(losses)).backward()
         return {name: value.detach() for name, value in losses.items()}
 
     def _finish(
@@ -321,14 +339,12 @@ class CharmNetMethod(GeneratorMethod):
         *skips, features_before = encoded
         with self.autocast():
             features_after = self._shared(features_before, domain)
-            harmonized, _ = self._decode[domain](features_after, skips, batch.composite, domain)
+            harmonized, *_ = self._decode[domain](
+                features_after, skips, batch.composite, batch.foreground_mask, domain
+            )
             before, after = self._classify(features_before, features_after)
         loss = foreground_normalized_mse(harmonized, batch.ground_truth, batch.foreground_mask).mean()
-        return FOREGROUND_WEIGHT * loss, at_least_float32(before), at_least_float32(after)
-
-
-def _weighted_sum(losses: Mapping[str, Tensor]) -> Tensor:
-    return torch.stack([STYLE_WEIGHTS.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
+        return self.options.reconstruction_weight * loss, at_least_float32(before), at_least_float32(after)
 
 
 def _discriminator_accuracy(rendered_right: Tensor, real_right: Tensor) -> dict[str, Tensor]:

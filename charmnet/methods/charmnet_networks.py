@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from charmnet.errors import WeightsError
-from charmnet.networks.blocks import split_channels
+from charmnet.networks.blocks import initialize_normal, split_channels
 from charmnet.networks.charmnet import CharmNet, released_shape
 from charmnet.networks.discriminator import FeatureDiscriminator
 from charmnet.networks.state import check_state
@@ -24,16 +25,28 @@ RELEASED_NAMES = {
 
 
 def build_networks(
-    width: int, unshared_layers: int, domain_statistics: bool = False, attention_bias: float = 0.0
+    width: int, unshared_layers: int, domain_statistics: bool = False, **options: Any
 ) -> dict[str, nn.Module]:
-    """Return freshly initialised networks by name; arguments are fields of `CharmNetOptions`."""
+    """Return freshly initialised networks by name.
+
+    Args:
+        width: see `CharmNet`, as for all others.
+        unshared_layers: layers of a domain's own.
+        domain_statistics: whether batch norms keep statistics per domain.
+        options: further arguments of `CharmNet`.
+    """
+    generator = CharmNet(width, unshared_layers, domain_statistics, **options)
     channels = split_channels(width, unshared_layers)
-    return {
-        "generator": CharmNet(width, unshared_layers, domain_statistics, attention_bias),
+    others: dict[str, nn.Module] = {
         "discriminator": FeatureDiscriminator(channels, width),
         "style_classifier_before": StyleClassifier(channels, width),
         "style_classifier_after": StyleClassifier(channels, width),
     }
+    initialize = options.get("initialize", initialize_normal)
+    if initialize is not initialize_normal:  # which they have drawn from already
+        for network in others.values():
+            initialize(network)
+    return {"generator": generator, **others}
 
 
 def check_released(

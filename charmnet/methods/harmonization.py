@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import cast
+from dataclasses import replace
+from typing import Any, Literal, cast
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from charmnet.batch import denormalize, image_from_uint8, mask_from_uint8
-from charmnet.methods.base import Method, evaluating
-from charmnet.networks.charmnet import CharmNet
+from charmnet.errors import WeightsError
+from charmnet.methods.base import Method, MethodOptions, evaluating
+from charmnet.networks.blocks import INITIALIZERS, INPUT_SIZE, depth_of
+from charmnet.networks.charmnet import CharmNet, Head, check_shape
+from charmnet.options import Flag
 
 
 class HarmonizationMethod(Method):
@@ -33,6 +38,26 @@ class HarmonizationMethod(Method):
     def inference_modules(self) -> Iterable[nn.Module]:
         """Return the networks that `infer` uses."""
         return self.modules.values()
+
+    @property
+    def has_color_maps(self) -> bool:
+        """Whether `color_maps` harmonizes, in pictures of any size."""
+        return False
+
+    def infer_color_maps(self, composite: Tensor, foreground_mask: Tensor) -> Tensor:
+        """Return `color_maps`; called in evaluation mode without gradients, where `has_color_maps`."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def color_maps(self, composite: Tensor, foreground_mask: Tensor) -> Tensor:
+        """Return the maps [B,12,h,w] of the change, see `networks.color_maps.apply_color_maps`.
+
+        Args:
+            composite: [B,3,S,S] in the method's value range; S is the method's `size`.
+            foreground_mask: [B,1,S,S] in 0..1, 1 = foreground.
+        """
+        with evaluating(self.inference_modules()):
+            return self.infer_color_maps(composite, foreground_mask)
 
     @torch.no_grad()
     def harmonize_with_attention(
@@ -77,8 +102,66 @@ class HarmonizationMethod(Method):
         return denormalize(image.float(), self.requirements.value_range)
 
 
+class GeneratorOptions(MethodOptions):
+    """Options of CharmNet's generator, and of its real path alone."""
+
+    width: int = Field(64, ge=4, multiple_of=4)
+    """Channels of the first layers (the released ngf and ndf), a multiple of 4."""
+    head: Head = "pixels"
+    """End of the decoders: new colours and attention for each pixel (released), or affine: colour maps, which
+    start at the identity and are applied to pictures of any size."""
+    size: int = INPUT_SIZE
+    """Height and width that the networks work at, in pixels: 256; with head=affine 96, 128, 192, 384 or 512,
+    too, with fewer or more layers."""
+    initialization: Literal["normal", "xavier", "kaiming"] = "normal"
+    """Distribution of the initial convolutions: normal N(0, 0.02) as CharmNet was released, xavier as iDIH
+    was, kaiming after He."""
+    region_statistics: Flag = True
+    """With head=affine, tell the decoders the colours' means and deviations in foreground and background."""
+    paste: Flag = False
+    """Take the background from the composite, in losses and results; with head=affine it always is."""
+    attention_bias: float = 0.0
+    """With head=pixels, bias of the attention heads at the start (released: 0; 1 starts nearer the
+    identity)."""
+
+    @property
+    def default_unshared_layers(self) -> int:
+        """Layers of a domain's own encoder: 4 as released, fewer where the network has fewer layers."""
+        return min(4, depth_of(self.size) - 2)
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> GeneratorOptions:
+        unshared = getattr(self, "unshared_layers", self.default_unshared_layers)
+        check_shape(self.width, unshared, self.head, self.size)
+        return self
+
+    def generator_arguments(self) -> dict[str, Any]:
+        """Return the arguments of `CharmNet` that these options stand for."""
+        return {
+            "width": self.width,
+            "attention_bias": self.attention_bias,
+            "initialize": INITIALIZERS[self.initialization],
+            "head": self.head,
+            "size": self.size,
+            "paste": self.paste,
+            "region_statistics": self.region_statistics,
+        }
+
+
 class GeneratorMethod(HarmonizationMethod):
     """A method whose `modules["generator"]`, CharmNet's generator or its real path alone, harmonizes."""
+
+    options: GeneratorOptions
+
+    def __init__(self, *, seed: int | None = None, **options: Any) -> None:
+        super().__init__(seed=seed, **options)
+        if self.options.head == "affine":  # small pictures have many pixels that are foreground in part
+            self.requirements = replace(self.requirements, mask_edges="soft")
+
+    @property
+    def size(self) -> int:
+        """Height and width of the pictures that it is trained on, in pixels."""
+        return self.options.size
 
     @property
     def generator(self) -> CharmNet:
@@ -93,3 +176,23 @@ class GeneratorMethod(HarmonizationMethod):
         """Return the real path's result and attention, whatever `precision` in the parameters' own."""
         result = self.generator(composite, foreground_mask)
         return result.harmonized, result.attention
+
+    @property
+    def has_color_maps(self) -> bool:
+        """Whether the head is affine."""
+        return self.options.head == "affine"
+
+    def infer_color_maps(self, composite: Tensor, foreground_mask: Tensor) -> Tensor:
+        """Return the real path's maps."""
+        maps = self.generator(composite, foreground_mask).color_maps
+        assert maps is not None
+        return maps
+
+    def require_released_head(self) -> None:
+        """Check that the networks have a released layout.
+
+        Raises:
+            WeightsError: they have not.
+        """
+        if self.options.head != "pixels":
+            raise WeightsError(f"no released layout holds head={self.options.head}, only head=pixels")

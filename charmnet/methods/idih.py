@@ -11,28 +11,26 @@ from torch import Tensor, nn
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.losses import foreground_normalized_mse
-from charmnet.methods.base import MethodOptions, Requirements, Wrap, mean_metrics, require_batches
+from charmnet.methods.base import Requirements, Wrap, mean_metrics, require_batches
 from charmnet.methods.gradients import adam, gradient_norm
-from charmnet.methods.harmonization import GeneratorMethod
+from charmnet.methods.harmonization import GeneratorMethod, GeneratorOptions
 from charmnet.networks.charmnet import released_shape
 from charmnet.networks.idih import IDIH, idih_names, rename
 from charmnet.networks.state import cpu_copy, load_strictly, precision_of
 from charmnet.vocabulary import Domain
 
 
-class IDIHOptions(MethodOptions):
+class IDIHOptions(GeneratorOptions):
     """Options of iDIH."""
 
     name: Literal["idih"] = "idih"
     """Name of the method."""
     learning_rate: float = Field(1e-3, gt=0)
     """Adam's learning rate, before the schedule's factor."""
-    width: int = Field(64, ge=4, multiple_of=4)
-    """Channels of the first layer (64 as released), a multiple of 4."""
+    initialization: Literal["normal", "xavier", "kaiming"] = "xavier"
+    """Distribution of the initial convolutions: xavier as released, normal as CharmNet's, or kaiming."""
     domain: Domain = Domain.REAL
     """Domain whose pairs it is trained on: real or rendered."""
-    attention_bias: float = 0.0
-    """Bias of the attention head at the start (released: 0)."""
 
 
 class IDIHMethod(GeneratorMethod):
@@ -46,7 +44,9 @@ class IDIHMethod(GeneratorMethod):
     def build(self) -> dict[str, nn.Module]:
         """Return the network."""
         self.domains = frozenset({self.options.domain})
-        return {"generator": IDIH(self.options.width, self.options.attention_bias)}
+        options = self.options
+        unshared = options.default_unshared_layers
+        return {"generator": IDIH(**options.generator_arguments(), unshared_layers=unshared)}
 
     def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Return Adam."""
@@ -72,7 +72,12 @@ class IDIHMethod(GeneratorMethod):
         return method
 
     def released_state_dict(self) -> dict[str, Tensor]:
-        """Return a copy of the weights on the CPU in the released layout."""
+        """Return a copy of the weights on the CPU in the released layout.
+
+        Raises:
+            WeightsError: the head has none.
+        """
+        self.require_released_head()
         names = {own: released for released, own in idih_names().items()}
         return cpu_copy(rename(self.generator.state_dict(), names))
 

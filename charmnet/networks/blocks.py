@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from charmnet.networks.batch_norm import BatchNorm2d, DomainBatchNorm2d
 from charmnet.vocabulary import Domain
 
-DEPTH = 7
-"""Layers of the encoder, and of the decoder: 256 pixels come down to a 1x1 bottleneck."""
+INPUT_SIZE = 256
+"""Height and width of the networks' input as released, in pixels."""
+
+INPUT_SIZES = (96, 128, 192, 256, 384, 512)
+"""Heights and widths, in pixels, that the encoder brings down to a bottleneck of 1x1 or 2x2."""
 
 MAX_WIDTH = 512
 """Most channels of a layer."""
@@ -20,13 +23,25 @@ MAX_WIDTH = 512
 FIRST_NORMED_LAYER = 2
 """First layer of the encoder that has a batch norm."""
 
-INPUT_SIZE = 256
-"""Height and width of the networks' input, in pixels."""
+_SMALLEST_INPUT = 8  # of the last layer of the encoder, 4 to 6 pixels remain
 
 
-def encoder_widths(width: int) -> list[int]:
-    """Return the output channels of the seven encoder layers: doubled at layers 2, 4 and 6, 512 at most."""
-    return [min(width * 2 ** (layer // 2), MAX_WIDTH) for layer in range(DEPTH)]
+def depth_of(size: int = INPUT_SIZE) -> int:
+    """Return the layers of the encoder, and of the decoder, for an input of `INPUT_SIZES` (7 as released)."""
+    depth = 1
+    while size >= _SMALLEST_INPUT:
+        size //= 2
+        depth += 1
+    return depth
+
+
+DEPTH = depth_of()
+"""Layers of the encoder, and of the decoder, as released: 256 pixels come down to a 1x1 bottleneck."""
+
+
+def encoder_widths(width: int, depth: int = DEPTH) -> list[int]:
+    """Return the output channels of the encoder's layers: doubled at layers 2, 4 and 6, 512 at most."""
+    return [min(width * 2 ** (layer // 2), MAX_WIDTH) for layer in range(depth)]
 
 
 def split_channels(width: int, unshared_layers: int) -> int:
@@ -34,9 +49,9 @@ def split_channels(width: int, unshared_layers: int) -> int:
     return encoder_widths(width)[unshared_layers - 1]
 
 
-def split_size(unshared_layers: int) -> int:
+def split_size(unshared_layers: int, size: int = INPUT_SIZE) -> int:
     """Return the height and width of the features where a domain's own layers end (16 for 4 layers)."""
-    return INPUT_SIZE >> unshared_layers
+    return size >> unshared_layers
 
 
 class ConvBlock(nn.Module):
@@ -93,18 +108,26 @@ class _VanishingBias(torch.autograd.Function):
         return gradients[0], torch.zeros_like(bias)
 
 
-def down_block(layer: int, in_channels: int, out_channels: int, domain_statistics: bool = False) -> ConvBlock:
-    """Build encoder layer `layer` (0-6), which halves height and width; the last takes 4x4 to 1x1."""
-    padding = 0 if layer == DEPTH - 1 else 1
+def down_block(
+    layer: int, in_channels: int, out_channels: int, *, last: bool = False, domain_statistics: bool = False
+) -> ConvBlock:
+    """Build encoder layer `layer`, which halves height and width; the last takes 4x4 to 1x1 (6x6 to 2x2)."""
     norm = _norm(out_channels, domain_statistics) if layer >= FIRST_NORMED_LAYER else nn.Identity()
-    return ConvBlock(nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=padding), norm)
+    convolution = nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=0 if last else 1)
+    return ConvBlock(convolution, norm)
 
 
-def up_block(layer: int, in_channels: int, out_channels: int, domain_statistics: bool = False) -> ConvBlock:
-    """Build decoder layer `layer` (0-6), which doubles height and width; the first takes 1x1 to 4x4."""
-    padding = 0 if layer == 0 else 1
-    convolution = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=padding)
+def up_block(
+    in_channels: int, out_channels: int, *, first: bool = False, domain_statistics: bool = False
+) -> ConvBlock:
+    """Build a decoder layer, which doubles height and width; the first undoes the encoder's last."""
+    convolution = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=0 if first else 1)
     return ConvBlock(convolution, _norm(out_channels, domain_statistics))
+
+
+def same_block(in_channels: int, out_channels: int) -> ConvBlock:
+    """Build a layer that keeps height and width."""
+    return ConvBlock(nn.Conv2d(in_channels, out_channels, 3, padding=1), BatchNorm2d(out_channels))
 
 
 def _norm(channels: int, domain_statistics: bool) -> BatchNorm2d:
@@ -130,6 +153,25 @@ def initialize_xavier(network: nn.Module) -> None:
             mean_fan = (first + second) / 2 * height * width
             nn.init.normal_(module.weight, 0.0, (2.0 / mean_fan) ** 0.5)
             _zero_bias(module)
+
+
+def initialize_kaiming(network: nn.Module) -> None:
+    """Initialise after He et al. (ICCV 2015): convolutions N(0, 2 / fan-in), biases 0, norm scales 1."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            fan_in = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
+            if isinstance(module, nn.ConvTranspose2d):  # a stride of 2: each output has a quarter of the taps
+                fan_in //= module.stride[0] * module.stride[1]
+            nn.init.normal_(module.weight, 0.0, (2.0 / fan_in) ** 0.5)
+            _zero_bias(module)
+
+
+INITIALIZERS = {
+    "normal": initialize_normal,
+    "xavier": initialize_xavier,
+    "kaiming": initialize_kaiming,
+}
+"""Functions that draw a network's initial weights, by name: CharmNet's, iDIH's, and after He."""
 
 
 def _zero_bias(convolution: nn.Conv2d | nn.ConvTranspose2d) -> None:

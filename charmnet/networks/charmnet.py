@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,14 +11,19 @@ from torch import Tensor, nn
 
 from charmnet.errors import WeightsError
 from charmnet.networks.blocks import (
-    DEPTH,
     INPUT_SIZE,
+    INPUT_SIZES,
+    depth_of,
     down_block,
     encoder_widths,
     initialize_normal,
     up_block,
 )
+from charmnet.networks.color_maps import CELL_LAYERS, ColorMapDecoder, apply_color_maps
 from charmnet.vocabulary import Domain
+
+Head = Literal["pixels", "affine"]
+"""What a decoder ends in: new colours and attention for every pixel, or colour maps (see `color_maps`)."""
 
 UNSHARED_LAYERS = range(2, 6)
 """Numbers of layers that a domain can have of its own; with others the shapes do not fit each other."""
@@ -34,14 +39,24 @@ class Harmonization(NamedTuple):
         features_before: [B,C,S,S] where the shared blocks begin (C 128, S 16 as released); input of SC1 and
             of the discriminator.
         features_after: [B,C,S,S] where the shared blocks end, the skip added; input of SC2.
-        harmonized: [B,3,256,256] ImageNet-normalised, not clipped.
-        attention: [B,1,256,256] in 0..1, the share of the composite that is kept.
+        harmonized: [B,3,H,W] ImageNet-normalised, not clipped.
+        attention: [B,1,H,W] in 0..1, the share of the composite that is kept; None with colour maps.
+        color_maps: [B,12,h,w], see `color_maps.apply_color_maps`; None without.
     """
 
     features_before: Tensor
     features_after: Tensor
     harmonized: Tensor
-    attention: Tensor
+    attention: Tensor | None
+    color_maps: Tensor | None = None
+
+
+class Decoded(NamedTuple):
+    """Output of a decoder; see `Harmonization`."""
+
+    harmonized: Tensor
+    attention: Tensor | None
+    color_maps: Tensor | None = None
 
 
 class DomainEncoder(nn.Module):
@@ -56,7 +71,7 @@ class DomainEncoder(nn.Module):
         )
 
     def forward(self, inputs: Tensor, domain: Domain) -> list[Tensor]:
-        """Return every layer's output for [B,4,256,256]; the last is the features before harmonization."""
+        """Return every layer's output for [B,4,S,S]; the last is the features before harmonization."""
         outputs = []
         for block in (self.block0, self.block1, *self.blocks_connected.values()):
             inputs = block(inputs, domain)
@@ -69,14 +84,13 @@ class DomainDecoder(nn.Module):
 
     Args:
         widths: channels of the features, then of the output of each layer.
+        paste: take the background from the composite, in training, too.
     """
 
-    def __init__(self, widths: list[int]) -> None:
+    def __init__(self, widths: list[int], *, paste: bool = False) -> None:
         super().__init__()
-        first_layer = DEPTH - (len(widths) - 1)
-        self.deconv_blocks = nn.ModuleList(
-            up_block(first_layer + i, widths[i], widths[i + 1]) for i in range(len(widths) - 1)
-        )
+        self.paste = paste
+        self.deconv_blocks = nn.ModuleList(up_block(widths[i], widths[i + 1]) for i in range(len(widths) - 1))
         self.conv_attention = nn.Conv2d(widths[-1], 1, 1)
         self.to_rgb = nn.Conv2d(widths[-1], 3, 1)
 
@@ -86,14 +100,20 @@ class DomainDecoder(nn.Module):
         nn.init.constant_(self.conv_attention.bias, bias)
 
     def forward(
-        self, features: Tensor, skips: list[Tensor], composite: Tensor, domain: Domain
-    ) -> tuple[Tensor, Tensor]:
-        """Return `harmonized` and `attention` of `Harmonization`.
+        self,
+        features: Tensor,
+        skips: list[Tensor],
+        composite: Tensor,
+        foreground_mask: Tensor,
+        domain: Domain,
+    ) -> Decoded:
+        """Return the picture and the attention.
 
         Args:
             features: [B,C,S,S] after harmonization.
             skips: outputs of the domain's encoder in their order, without the last.
             composite: [B,3,256,256] ImageNet-normalised.
+            foreground_mask: [B,1,256,256], 1 = foreground.
             domain: whose decoder this is.
         """
         *inner, last = self.deconv_blocks
@@ -105,7 +125,9 @@ class DomainDecoder(nn.Module):
             logit, colors = self._heads(features.to(composite.dtype)).split((1, 3), dim=1)
             attention = torch.sigmoid(3.0 * logit)
             harmonized = torch.lerp(colors, composite, attention)
-        return harmonized, attention
+            if self.paste:
+                harmonized = torch.lerp(composite, harmonized, foreground_mask)
+        return Decoded(harmonized, attention)
 
     def _heads(self, features: Tensor) -> Tensor:
         """Apply both 1x1 convolutions as one, which reads the network's largest features only once."""
@@ -134,20 +156,29 @@ class SharedBlocks(nn.Module):
 
 
 class CharmNet(nn.Module):
-    """Generator that harmonizes 256x256 composites of either domain.
+    """Generator that harmonizes composites of either domain.
 
-    State-dict names are those of the released weights. With the real domain alone it is iDIH.
+    State-dict names with the pixel head are those of the released weights. With the real domain alone it is
+    iDIH.
 
     Args:
         width: channels of the first layer (the released ngf), a multiple of 4.
-        unshared_layers: layers of each encoder and decoder that a domain has to itself, 2 to 5.
+        unshared_layers: layers of each encoder and decoder that a domain has to itself, 2 to 5 (at most two
+            fewer than there are).
         domain_statistics: keep the shared batch norms' running statistics per domain (not as released).
         attention_bias: initial bias of the attention head; 1 starts near the identity (released: 0).
         domains: domains to build an encoder and a decoder for.
         initialize: function that draws the initial weights, from torch's global generator.
+        head: see `Head`; colour maps start at the identity and paste always.
+        size: S, height and width that the network works at, of `INPUT_SIZES`; the pixel head's is 256.
+        paste: take the background from the composite.
+        region_statistics: tell the colour maps' decoder the colours' means and deviations.
+
+    Raises:
+        ValueError: these do not go together.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the released options, and what they stand for elsewhere
         self,
         width: int = 64,
         unshared_layers: int = 4,
@@ -155,32 +186,51 @@ class CharmNet(nn.Module):
         attention_bias: float = 0.0,
         domains: Collection[Domain] = BOTH_DOMAINS,
         initialize: Callable[[nn.Module], None] = initialize_normal,
+        *,
+        head: Head = "pixels",
+        size: int = INPUT_SIZE,
+        paste: bool = False,
+        region_statistics: bool = True,
     ) -> None:
         super().__init__()
-        _check_options(width, unshared_layers)
-        down = encoder_widths(width)
+        check_shape(width, unshared_layers, head, size)
+        self.head = head
+        self.size = size
+        depth = depth_of(size)
+        down = encoder_widths(width, depth)
         up = [*reversed(down), width // 2]
-        shared = DEPTH - unshared_layers
+        shared = depth - unshared_layers
         # The order of the modules is that of the released files, which position-based tools rely on.
         for domain, name in _ENCODERS.items():
             if domain in domains:
                 self.add_module(name, DomainEncoder(down[:unshared_layers]))
         self.encoder_blocks = nn.ModuleDict(
             {
-                f"block{i}": down_block(i, down[i - 1], down[i], domain_statistics)
-                for i in range(unshared_layers, DEPTH)
+                f"block{i}": down_block(
+                    i, down[i - 1], down[i], last=i == depth - 1, domain_statistics=domain_statistics
+                )
+                for i in range(unshared_layers, depth)
             }
         )
         self.deconv_blocks = nn.ModuleList(
-            up_block(i, up[i], up[i + 1], domain_statistics) for i in range(shared)
+            up_block(up[i], up[i + 1], first=i == 0, domain_statistics=domain_statistics)
+            for i in range(shared)
         )
         for domain, name in _DECODERS.items():
-            if domain in domains:
-                self.add_module(name, DomainDecoder(up[shared:]))
+            if domain not in domains:
+                continue
+            if head == "pixels":
+                self.add_module(name, DomainDecoder(up[shared:], paste=paste))
+            else:
+                last = depth - min(unshared_layers, CELL_LAYERS)
+                widths = up[shared : last + 1]
+                self.add_module(name, ColorMapDecoder(widths, tells_statistics=region_statistics))
         initialize(self)
         for module in self.modules():
             if isinstance(module, DomainDecoder):
                 module.set_attention_bias(attention_bias)
+            elif isinstance(module, ColorMapDecoder):
+                module.start_at_identity()
 
     def forward(
         self, composite: Tensor, foreground_mask: Tensor, domain: Domain = Domain.REAL
@@ -188,18 +238,41 @@ class CharmNet(nn.Module):
         """Harmonize a batch of one domain.
 
         Args:
-            composite: [B,3,256,256] ImageNet-normalised.
-            foreground_mask: [B,1,256,256], 1 = foreground.
+            composite: [B,3,H,W] ImageNet-normalised; 256x256 with the pixel head, of any size with colour
+                maps, which are then predicted from a copy of the network's size.
+            foreground_mask: [B,1,H,W], 1 = foreground.
             domain: whose encoder, decoder and (with `domain_statistics`) statistics to use.
 
         Raises:
             ValueError: the inputs have another size, or a training batch holds one sample (the batch norm
                 of the 1x1 bottleneck needs two).
         """
-        *skips, features_before = self.encoder(domain)(network_input(composite, foreground_mask), domain)
+        small, small_mask = self._working_copy(composite, foreground_mask)
+        *skips, features_before = self.encoder(domain)(self.network_input(small, small_mask), domain)
         features_after = self.shared()(features_before, domain)
-        harmonized, attention = self.decoder(domain)(features_after, skips, composite, domain)
-        return Harmonization(features_before, features_after, harmonized, attention)
+        harmonized, attention, maps = self.decoder(domain)(features_after, skips, small, small_mask, domain)
+        if maps is not None and small is not composite:
+            harmonized = apply_color_maps(maps, composite, foreground_mask)
+        return Harmonization(features_before, features_after, harmonized, attention, maps)
+
+    def _working_copy(self, composite: Tensor, foreground_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both at the network's size; with the pixel head as they are."""
+        if self.head == "pixels" or composite.shape[-2:] == (self.size, self.size):
+            return composite, foreground_mask
+        return area_resized(composite, self.size), area_resized(foreground_mask, self.size)
+
+    def network_input(self, composite: Tensor, foreground_mask: Tensor) -> Tensor:
+        """Join composite and mask to [B,4,S,S] in the memory format that convolutions are fastest in.
+
+        Args:
+            composite: [B,3,S,S] ImageNet-normalised.
+            foreground_mask: [B,1,S,S], 1 = foreground.
+
+        Raises:
+            ValueError: either has another shape.
+        """
+        _check_inputs(composite, foreground_mask, self.size)
+        return torch.cat([composite, foreground_mask], dim=1).contiguous(memory_format=torch.channels_last)
 
     def encoder(self, domain: Domain) -> nn.Module:
         """Return the domain's own `DomainEncoder`, which takes the output of `network_input`."""
@@ -214,37 +287,39 @@ class CharmNet(nn.Module):
         return self.get_submodule(_DECODERS[domain])
 
 
-def network_input(composite: Tensor, foreground_mask: Tensor) -> Tensor:
-    """Join composite and mask to [B,4,256,256] in the memory format that convolutions are fastest in.
+def area_resized(values: Tensor, size: int) -> Tensor:
+    """Return [B,C,H,W] as [B,C,size,size], each pixel the mean of those that it covers."""
+    return F.interpolate(values, size=(size, size), mode="area")
 
-    Args:
-        composite: [B,3,256,256] ImageNet-normalised.
-        foreground_mask: [B,1,256,256], 1 = foreground.
+
+def check_shape(width: int, unshared_layers: int, head: Head = "pixels", size: int = INPUT_SIZE) -> None:
+    """Check that a generator can be built of these; see `CharmNet`.
 
     Raises:
-        ValueError: either has another shape.
+        ValueError: it cannot; says what would fit.
     """
-    _check_inputs(composite, foreground_mask)
-    return torch.cat([composite, foreground_mask], dim=1).contiguous(memory_format=torch.channels_last)
-
-
-def _check_options(width: int, unshared_layers: int) -> None:
     if width < 4 or width % 4:
         raise ValueError(f"width is {width}, expected a multiple of 4, at least 4 (64 as released)")
-    if unshared_layers not in UNSHARED_LAYERS:
+    if size not in INPUT_SIZES:
+        raise ValueError(f"size is {size}, expected one of {', '.join(map(str, INPUT_SIZES))}")
+    if head == "pixels" and size != INPUT_SIZE:
+        raise ValueError(f"size is {size} with head=pixels, expected {INPUT_SIZE}; head=affine has others")
+    most = min(UNSHARED_LAYERS[-1], depth_of(size) - 2)
+    if not UNSHARED_LAYERS[0] <= unshared_layers <= most:
+        at = "" if size == INPUT_SIZE else f" at size {size}"
         raise ValueError(
-            f"unshared_layers is {unshared_layers}, expected {UNSHARED_LAYERS[0]} to {UNSHARED_LAYERS[-1]} "
+            f"unshared_layers is {unshared_layers}, expected {UNSHARED_LAYERS[0]} to {most}{at} "
             "(4 as released): other splits give layers whose shapes do not fit"
         )
 
 
-def _check_inputs(composite: Tensor, foreground_mask: Tensor) -> None:
+def _check_inputs(composite: Tensor, foreground_mask: Tensor, size: int) -> None:
     for name, tensor, channels in (("composite", composite, 3), ("foreground_mask", foreground_mask, 1)):
-        expected = (composite.shape[0], channels, INPUT_SIZE, INPUT_SIZE)
+        expected = (composite.shape[0], channels, size, size)
         if tensor.shape != expected:
             raise ValueError(
                 f"{name} has shape {tuple(tensor.shape)}, expected {expected}: "
-                f"the network works at {INPUT_SIZE}x{INPUT_SIZE}, resize before"
+                f"the network works at {size}x{size}, resize before"
             )
 
 

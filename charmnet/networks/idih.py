@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from charmnet.networks.blocks import DEPTH, initialize_xavier
 from charmnet.networks.charmnet import CharmNet
@@ -12,16 +13,28 @@ from charmnet.vocabulary import Domain
 
 
 class IDIH(CharmNet):
-    """Generator that harmonizes 256x256 composites; state-dict names are those of CharmNet's real path.
+    """Generator that harmonizes composites; state-dict names are those of CharmNet's real path.
 
     Args:
         width: channels of the first layer (64 as released), a multiple of 4.
         attention_bias: initial bias of the attention head (released: 0).
+        initialize: see `CharmNet`.
+        options: further arguments of `CharmNet`.
     """
 
-    def __init__(self, width: int = 64, attention_bias: float = 0.0) -> None:
+    def __init__(
+        self,
+        width: int = 64,
+        attention_bias: float = 0.0,
+        initialize: Callable[[nn.Module], None] = initialize_xavier,
+        **options: Any,
+    ) -> None:
         super().__init__(
-            width, attention_bias=attention_bias, domains=(Domain.REAL,), initialize=initialize_xavier
+            width,
+            attention_bias=attention_bias,
+            domains=(Domain.REAL,),
+            initialize=initialize,
+            **options,
         )
 
 

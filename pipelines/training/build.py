@@ -68,6 +68,7 @@ def stream_specs(
             batch_size=config.batch_size,
             seed=config.seed,
             selection=Selection(selections[domain]),
+            size=method.size,
             decoding=config.decode,
             pool_row_groups=config.pool_row_groups,
             timeout_seconds=config.storage_timeout_seconds,
