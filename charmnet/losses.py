@@ -11,27 +11,30 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-MIN_FOREGROUND_SHARE = 100.0 / 256**2
-"""Share of the picture (100 pixels of 256x256); a smaller foreground counts as this much, so that it does not
-dominate the batch."""
+MIN_FOREGROUND_AREA = 100.0
+"""Pixels of 256x256; a smaller foreground counts as this many, so that it does not dominate the batch."""
 
 
-def foreground_normalized_mse(harmonized: Tensor, ground_truth: Tensor, foreground_mask: Tensor) -> Tensor:
+def foreground_normalized_mse(
+    harmonized: Tensor,
+    ground_truth: Tensor,
+    foreground_mask: Tensor,
+    least_area: float = MIN_FOREGROUND_AREA,
+) -> Tensor:
     """Divide the squared error of all pixels by three times the foreground's area.
 
-    The whole image counts, as in the released code: background errors count, too. The area is at least
-    `MIN_FOREGROUND_SHARE` of the picture.
+    The whole image counts, as in the released code: background errors count, too.
 
     Args:
         harmonized: [B,3,H,W].
         ground_truth: [B,3,H,W] in the same space.
         foreground_mask: [B,1,H,W], 1 = foreground.
+        least_area: pixels that a foreground counts as at least.
 
     Returns:
         [B], one value a sample.
     """
     squared_error = (harmonized - ground_truth).square().sum(dim=(1, 2, 3))
-    least_area = MIN_FOREGROUND_SHARE * foreground_mask[0].numel()
     area = foreground_mask.sum(dim=(1, 2, 3)).clamp(min=least_area)
     return squared_error / (harmonized.shape[1] * area)
 

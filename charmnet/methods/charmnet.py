@@ -14,7 +14,6 @@ from torch.func import functional_call
 from charmnet.batch import HarmonizationBatch
 from charmnet.losses import (
     discriminator_hinge,
-    foreground_normalized_mse,
     soft_cross_entropy,
     style_aggregation,
 )
@@ -343,7 +342,7 @@ class CharmNetMethod(GeneratorMethod):
                 features_after, skips, batch.composite, batch.foreground_mask, domain
             )
             before, after = self._classify(features_before, features_after)
-        loss = foreground_normalized_mse(harmonized, batch.ground_truth, batch.foreground_mask).mean()
+        loss = self.reconstruction_losses(harmonized, batch).mean()
         return self.options.reconstruction_weight * loss, at_least_float32(before), at_least_float32(after)
 
 

@@ -11,8 +11,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from charmnet.batch import denormalize, image_from_uint8, mask_from_uint8
+from charmnet.batch import HarmonizationBatch, denormalize, image_from_uint8, mask_from_uint8
 from charmnet.errors import WeightsError
+from charmnet.losses import MIN_FOREGROUND_AREA, foreground_normalized_mse
 from charmnet.methods.base import Method, MethodOptions, evaluating
 from charmnet.networks.blocks import INITIALIZERS, INPUT_SIZE, depth_of
 from charmnet.networks.charmnet import CharmNet, Head, check_shape
@@ -163,6 +164,11 @@ class GeneratorMethod(HarmonizationMethod):
         """Height and width of the pictures that it is trained on, in pixels."""
         return self.options.size
 
+    def reconstruction_losses(self, harmonized: Tensor, batch: HarmonizationBatch) -> Tensor:
+        """Return the foreground-normalised MSE of each of a batch's pictures, [B]."""
+        least_area = MIN_FOREGROUND_AREA * (self.size / INPUT_SIZE) ** 2
+        return foreground_normalized_mse(harmonized, batch.ground_truth, batch.foreground_mask, least_area)
+
     @property
     def generator(self) -> CharmNet:
         """The network that harmonizes."""
@@ -184,7 +190,7 @@ class GeneratorMethod(HarmonizationMethod):
 
     def infer_color_maps(self, composite: Tensor, foreground_mask: Tensor) -> Tensor:
         """Return the real path's maps."""
-        maps = self.generator(composite, foreground_mask).color_maps
+        maps: Tensor | None = self.generator(composite, foreground_mask).color_maps
         assert maps is not None
         return maps
 

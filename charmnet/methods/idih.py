@@ -10,7 +10,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from charmnet.batch import HarmonizationBatch
-from charmnet.losses import foreground_normalized_mse
 from charmnet.methods.base import Requirements, Wrap, mean_metrics, require_batches
 from charmnet.methods.gradients import adam, gradient_norm
 from charmnet.methods.harmonization import GeneratorMethod, GeneratorOptions
@@ -105,4 +104,4 @@ class IDIHMethod(GeneratorMethod):
         batch = required[self.options.domain]
         with self.autocast():
             result = self._generate(batch.composite, batch.foreground_mask)
-        return foreground_normalized_mse(result.harmonized, batch.ground_truth, batch.foreground_mask).mean()
+        return self.reconstruction_losses(result.harmonized, batch).mean()
