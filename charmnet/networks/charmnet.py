@@ -224,7 +224,7 @@ class CharmNet(nn.Module):
             else:
                 last = depth - min(unshared_layers, CELL_LAYERS)
                 widths = up[shared : last + 1]
-                self.add_module(name, ColorMapDecoder(widths, tells_statistics=region_statistics))
+                self.add_module(name, ColorMapDecoder(widths, with_statistics=region_statistics))
         initialize(self)
         for module in self.modules():
             if isinstance(module, DomainDecoder):

@@ -33,16 +33,16 @@ class ColorMapDecoder(nn.Module):
 
     Args:
         widths: channels of the features, then of the output of each layer down to the cells.
-        tells_statistics: whether it is told the colours' means and deviations in foreground and background.
+        with_statistics: whether it gets the colours' means and deviations in foreground and background.
     """
 
-    def __init__(self, widths: list[int], *, tells_statistics: bool = True) -> None:
+    def __init__(self, widths: list[int], *, with_statistics: bool = True) -> None:
         super().__init__()
-        self.tells_statistics = tells_statistics
+        self.with_statistics = with_statistics
         self.deconv_blocks = nn.ModuleList(up_block(widths[i], widths[i + 1]) for i in range(len(widths) - 1))
         features, cells = widths[0], widths[-1]
         hidden = 4 * cells
-        inputs = 2 * features + (STATISTICS if tells_statistics else 0)
+        inputs = 2 * features + (STATISTICS if with_statistics else 0)
         self.whole = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
         self.to_cells = nn.Linear(hidden, cells)
         self.refine = same_block(cells, cells)
@@ -73,10 +73,10 @@ class ColorMapDecoder(nn.Module):
             foreground_mask: [B,1,S,S], 1 = foreground.
             domain: whose decoder this is.
         """
-        told = [*region_means(features, foreground_mask)]
-        if self.tells_statistics:
-            told.append(region_statistics(composite, foreground_mask).to(features.dtype))
-        whole = self.whole(torch.cat(told, dim=1))
+        vectors = [*region_means(features, foreground_mask)]
+        if self.with_statistics:
+            vectors.append(region_statistics(composite, foreground_mask).to(features.dtype))
+        whole = self.whole(torch.cat(vectors, dim=1))
         for block, skip in zip(self.deconv_blocks, reversed(skips), strict=False):
             features = block(features, domain) + skip
         features = self.refine(features + self.to_cells(whole)[..., None, None], domain)
