@@ -17,6 +17,7 @@ from charmnet.losses import (
     soft_cross_entropy,
     style_aggregation,
 )
+from charmnet.methods.accuracy import agreement, discriminator_accuracy
 from charmnet.methods.base import Method, Requirements, Wrap, mean_metrics, require_batches
 from charmnet.methods.charmnet_networks import (
     RELEASED_NAMES,
@@ -245,7 +246,7 @@ class CharmNetMethod(GeneratorMethod):
             "discriminator_rendered": rendered_loss,
             "discriminator_real": real_loss,
             "discriminator": loss,
-            **_discriminator_accuracy(rendered_logits < 0, real_logits > 0),
+            **discriminator_accuracy(rendered_logits < 0, real_logits > 0),
         }
         return loss, {name: value.detach() for name, value in metrics.items()}
 
@@ -312,8 +313,8 @@ class CharmNetMethod(GeneratorMethod):
         }
         (weight * self._weighted_sum(losses)).backward()
         metrics = losses | {
-            "style_accuracy_before": _agreement(before.argmax(1), batch.composite_style.argmax(1)),
-            "style_accuracy_after": _agreement(after.argmax(1), batch.ground_truth_style),
+            "style_accuracy_before": agreement(before.argmax(1), batch.composite_style.argmax(1)),
+            "style_accuracy_after": agreement(after.argmax(1), batch.ground_truth_style),
         }
         return {name: value.detach() for name, value in metrics.items()}
 
@@ -344,16 +345,3 @@ class CharmNetMethod(GeneratorMethod):
             before, after = self._classify(features_before, features_after)
         loss = self.reconstruction_losses(harmonized, batch).mean()
         return self.options.reconstruction_weight * loss, at_least_float32(before), at_least_float32(after)
-
-
-def _discriminator_accuracy(rendered_right: Tensor, real_right: Tensor) -> dict[str, Tensor]:
-    rendered, real = rendered_right.float().mean(), real_right.float().mean()
-    return {
-        "discriminator_accuracy": (rendered + real) / 2,
-        "discriminator_accuracy_rendered": rendered,
-        "discriminator_accuracy_real": real,
-    }
-
-
-def _agreement(predicted: Tensor, expected: Tensor) -> Tensor:
-    return (predicted == expected).float().mean()
