@@ -33,7 +33,7 @@ TRIES = 32
 """Recolourings of a foreground that are tried before the one nearest to the rules is taken."""
 
 WEAKEST_STRENGTH = 0.5
-"""Least share of a transfer's change that is made, where a training sample is recoloured."""
+"""Least share of a transfer's change that is made, unless even less is too strong."""
 
 _ITERATIONS = 4  # of the iterative transfer, whose map is smoothed by its fit anyway
 _METHODS = tuple(ColorTransfer)
@@ -116,18 +116,18 @@ class Recoloring:
         colors: T+1 foregrounds: the one to recolour, then the reference of each try.
         methods: [T] indices of `ColorTransfer`'s members.
         shares: [T] where the strength lies between the weakest and the strongest that may be accepted, 0 to
-            1; None makes the whole change.
+            1.
         seeds: [T] of the iterative transfer.
     """
 
     colors: ColorTable
     methods: IndexArray
-    shares: Float64Array | None
+    shares: Float64Array
     seeds: IndexArray
 
     @classmethod
     def draw(
-        cls, rng: np.random.Generator, colors: ColorTable, own: int, candidates: IndexArray, *, vary: bool
+        cls, rng: np.random.Generator, colors: ColorTable, own: int, candidates: IndexArray
     ) -> Recoloring:
         """Draw `TRIES` references, transfers and strengths.
 
@@ -136,14 +136,13 @@ class Recoloring:
             colors: table of all foregrounds.
             own: index of the foreground to recolour.
             candidates: [C] indices of the references, at least one.
-            vary: draw the strength; otherwise the whole change is made.
         """
         references = candidates[rng.integers(len(candidates), size=TRIES)]
         methods = rng.integers(len(_METHODS), size=TRIES)
         shares = rng.random(TRIES)
         seeds = rng.integers(_SEEDS, size=TRIES)
         taken = colors.take(np.concatenate([[own], references]))
-        return cls(taken, methods, shares if vary else None, seeds)
+        return cls(taken, methods, shares, seeds)
 
     def attempts(self) -> Iterator[Attempt]:
         """Yield what the tries make of the palette, in their order."""
@@ -153,7 +152,7 @@ class Recoloring:
             changed = self._transferred(colors, number, method)
             fitted = ColorMap.fit(colors, changed, linear=method in _LINEAR)
             change = fitted(colors) - colors
-            strength = 1.0 if self.shares is None else _strength(change, float(self.shares[number]))
+            strength = _strength(change, float(self.shares[number]))
             after = colors + strength * change
             error = float(np.square((after.clip(0, 1) - colors) * 255).mean())
             low, high = np.log(FOREGROUND_MSE)

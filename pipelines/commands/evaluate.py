@@ -31,6 +31,7 @@ from pipelines.runtime.console import console, progress
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
+from pipelines.shards.foreground_colors import per_mask
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
@@ -159,8 +160,8 @@ def _image_count(dataset: Dataset, selection: Selection) -> int | None:
     """Count the selected images; None for scenes, as lists may name a part of their pairs."""
     if dataset.manifest.kind is RowKind.SCENE:
         return None
-    return sum(
-        selected_counts(dataset.manifest, group, selection)[0] for _, _, group in dataset.manifest.groups()
+    return per_mask(dataset.manifest) * sum(
+        selected_counts(dataset.manifest, group, selection)[1] for _, _, group in dataset.manifest.groups()
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import cv2
 
@@ -94,9 +95,9 @@ class PhotographsTask:
 
     def _check_recolorable(self, sample_id: str, colors: ForegroundColors) -> None:
         """Refuse a foreground of which no try gives an acceptable composite."""
-        recoloring = colors.recoloring(sample_id, "compose-real", self.seed, sample_id, vary=True)
+        recoloring = colors.recoloring(sample_id, "compose-real", self.seed, sample_id)
         reasons: Counter[str] = Counter()
-        for attempt in recoloring.attempts():
+        for attempt in chain(recoloring.attempts(), colors.evaluated(sample_id, 1).attempts()):
             if attempt.reason is None:
                 return
             reasons[attempt.reason] += 1
@@ -168,5 +169,6 @@ def with_colors(
     ]
     subset = stored[0][0]
     by_id = {f"{subset}/{entry.foreground.name}": entry for entry in measured}
-    colors = foreground_colors([by_id[sample_id] for _, sample_id in stored], subset)
+    in_order = [by_id.pop(sample_id) for _, sample_id in stored]
+    colors = foreground_colors([*in_order, *by_id.values()], subset)  # rejected ones lend their colours, too
     return replace(manifest, colors=colors.write(folder, per_mask))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE, MaskEdges, resize, resize_mask
 from charmnet.codecs import decode_mask, decode_rgb
 from charmnet.composition import exchange_foreground
+from charmnet.drawn_recoloring import recolor
 from charmnet.errors import DataError, WeightsError
 from charmnet.methods import HarmonizationMethod
 from charmnet.metrics import (
@@ -30,6 +32,7 @@ from charmnet.metrics import (
 )
 from charmnet.vocabulary import NUM_CONDITIONS
 from pipelines.evaluation.report import ImageResult
+from pipelines.shards.foreground_colors import colors_of, per_mask
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, row_kind, stratum_of
@@ -42,7 +45,8 @@ class EvaluationImage:
     """Composite with its ground truth, both resized to [S,S]."""
 
     id: str
-    """Id of the row; for a scene's composites `<id>:<background condition>:<foreground condition>`."""
+    """Id of the row; for a scene's composites `<id>:<background condition>:<foreground condition>`, for those
+    of a photograph's masks `<id of the mask's sample>:<number from 1>`."""
 
     composite: UInt8Array
     """[S,S,3] uint8 RGB."""
@@ -74,13 +78,23 @@ def evaluation_images(
 def selected_rows(
     dataset: Dataset, selection: Selection, shard_index: int, group_index: int
 ) -> Iterator[Row]:
-    """Yield the rows of one row group that a selection picks: read at once, unpacked one at a time."""
+    """Yield the rows of one row group that a selection picks: read at once, unpacked one at a time.
+
+    Rows of photographs get what their composites are made of: `colors`, a `ForegroundColors`, and `per_mask`,
+    the number of each mask's composites.
+    """
     table = dataset.read_row_group(shard_index, group_index)
-    return (table.slice(index, 1).to_pylist()[0] for index in dataset.selected_rows(table, selection))
+    rows = (table.slice(index, 1).to_pylist()[0] for index in dataset.selected_rows(table, selection))
+    if dataset.manifest.kind is not RowKind.PHOTOGRAPH:
+        return rows
+    more = {"colors": colors_of(dataset), "per_mask": per_mask(dataset.manifest)}
+    return (row | more for row in rows)
 
 
 def image_count(row: Row) -> int:
-    """Return how many images a row is evaluated as: one, or for a scene the number of its ordered pairs."""
+    """Return a row's number of images: one, a scene's ordered pairs, or `per_mask` of each mask."""
+    if row_kind(row) is RowKind.PHOTOGRAPH:
+        return len(row["foreground_ids"]) * int(row["per_mask"])
     return 1 if row_kind(row) is RowKind.PAIR else len(_ordered_pairs(row))
 
 
@@ -90,7 +104,7 @@ def row_images(
     """Yield a row's images; for a scene all ordered pairs of conditions, or those that its list names.
 
     Args:
-        row: row of a data set.
+        row: row of a data set, as `selected_rows` gives it.
         size: S, in pixels.
         mask_edges: edges of the foreground mask that the network gets.
 
@@ -98,16 +112,17 @@ def row_images(
         DataError: a picture is broken or sizes differ; names the row.
     """
     try:
-        mask = decode_mask(row["foreground_mask"])
-        common = {
-            "stratum": stratum_of(row),
-            "foreground_ratio": row["foreground_ratio"],
-            "foreground_mask": resize_mask(mask, size, mask_edges),
-            "scoring_mask": scoring_mask(row["foreground_mask"], size),
-        }
-        for identity, composite, ground_truth in _full_size_images(row, mask):
-            _require_equal_sizes(composite, ground_truth, mask)
-            yield EvaluationImage(identity, resize(composite, size), resize(ground_truth, size), **common)
+        for foreground in _foregrounds(row):
+            mask = decode_mask(foreground.data)
+            common: dict[str, Any] = {
+                "stratum": stratum_of(row),
+                "foreground_ratio": foreground.ratio,
+                "foreground_mask": resize_mask(mask, size, mask_edges),
+                "scoring_mask": scoring_mask(foreground.data, size),
+            }
+            for identity, composite, ground_truth in _full_size_images(row, foreground.id, mask):
+                _require_equal_sizes(composite, ground_truth, mask)
+                yield EvaluationImage(identity, resize(composite, size), resize(ground_truth, size), **common)
     except (DataError, ValueError) as error:
         raise DataError(f"{row['id']}: {error}") from error
 
@@ -119,8 +134,9 @@ def row_pictures(row: Row, size: int = TRAINING_SIZE) -> Iterator[UInt8Array]:
         DataError: a picture is broken; names the row.
     """
     try:
-        pictures = [row["ground_truth"]] if row_kind(row) is RowKind.PAIR else row["images"]
-        for data in pictures:
+        roles = {RowKind.PAIR: "ground_truth", RowKind.SCENE: "images", RowKind.PHOTOGRAPH: "photograph"}
+        pictures = row[roles[row_kind(row)]]
+        for data in pictures if isinstance(pictures, list) else [pictures]:
             yield resize(decode_rgb(data), size)
     except (DataError, ValueError) as error:
         raise DataError(f"{row['id']}: {error}") from error
@@ -196,12 +212,38 @@ def _ordered_pairs(row: Row) -> list[tuple[int, int]]:
     return sorted((pair["background"], pair["foreground"]) for pair in row["pairs"])
 
 
-def _full_size_images(row: Row, mask: MaskArray) -> Iterator[tuple[str, UInt8Array, UInt8Array]]:
-    """Yield (id, composite, ground truth) of each of a row's images at their stored size."""
+@dataclass(frozen=True)
+class _Foreground:
+    """A mask of a row: id of its sample, encoded mask, and its share of the picture's area."""
+
+    id: str
+    data: bytes
+    ratio: float
+
+
+def _foregrounds(row: Row) -> Iterator[_Foreground]:
+    if row_kind(row) is RowKind.PHOTOGRAPH:
+        columns = (row["foreground_ids"], row["foreground_masks"], row["foreground_ratios"])
+        yield from map(_Foreground, *columns)
+    else:
+        yield _Foreground(row["id"], row["foreground_mask"], row["foreground_ratio"])
+
+
+def _full_size_images(
+    row: Row, foreground: str, mask: MaskArray
+) -> Iterator[tuple[str, UInt8Array, UInt8Array]]:
+    """Yield (id, composite, ground truth) of each image of one of a row's masks at their stored size."""
+    if row_kind(row) is RowKind.PHOTOGRAPH:
+        photograph = decode_rgb(row["photograph"])
+        coverage = mask * np.uint8(255)
+        for variant in range(1, row["per_mask"] + 1):
+            recoloring = row["colors"].evaluated(foreground, variant)
+            yield f"{foreground}:{variant}", recolor(photograph, coverage, recoloring), photograph
+        return
     if row_kind(row) is RowKind.PAIR:
         yield row["id"], decode_rgb(row["composite"]), decode_rgb(row["ground_truth"])
         return
     photographs = [decode_rgb(data) for data in row["images"]]
-    for background, foreground in _ordered_pairs(row):
-        composite = exchange_foreground(photographs[foreground], photographs[background], mask)
-        yield f"{row['id']}:{background}:{foreground}", composite, photographs[background]
+    for background, inserted in _ordered_pairs(row):
+        composite = exchange_foreground(photographs[inserted], photographs[background], mask)
+        yield f"{row['id']}:{background}:{inserted}", composite, photographs[background]

@@ -133,7 +133,7 @@ class RowGroupSamples:
             id=name,
             ground_truth=self._table["photograph"][row].as_py(),
             foreground_mask=self._table["foreground_masks"][row].values[number].as_py(),
-            recoloring=self._colors.recoloring(sample_id, *key, vary=True),
+            recoloring=self._colors.recoloring(sample_id, *key),
         )
 
     def _row(self, row: int) -> dict[str, Any]:

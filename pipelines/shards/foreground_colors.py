@@ -1,8 +1,9 @@
 """Colours of a data set's foregrounds, from which the composites of photographs are made when they are read.
 
-They lie in one parquet file beside the manifest, a row for each mask in the order of the samples. Which
-foregrounds lend their colours to which: those of the same category in other photographs, of the same splits
-or of `train`. So nothing of a test photograph gets into a training sample.
+They lie in one parquet file beside the manifest: a row for each mask in the order of the samples, then those
+of masks that are no samples themselves. Which foregrounds lend their colours to which: those of the same
+category in other photographs, of the same splits or of `train`. So nothing of a test photograph gets into a
+training sample.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from charmnet.drawn_recoloring import PALETTE_COLORS, ColorTable, Recoloring
 from charmnet.errors import DataError, StorageError
 from pipelines.runtime.randomness import seeded_rng
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import COLORS_NAME, ColorsFile
+from pipelines.shards.manifest import COLORS_NAME, ColorsFile, Manifest
 from pipelines.shards.reading import Dataset
 
 TRAIN = "train"
@@ -60,13 +61,24 @@ class ForegroundColors:
     groups: Sequence[tuple[str | None, tuple[str, ...]]]
     table: ColorTable
 
-    def recoloring(self, sample_id: str, *key: Any, vary: bool) -> Recoloring:
+    def evaluated(self, sample_id: str, variant: int) -> Recoloring:
+        """Return the recolourings of a composite that models are evaluated on: ever the same.
+
+        Args:
+            sample_id: id of the foreground's sample.
+            variant: number of the composite, from 1.
+
+        Raises:
+            DataError: see `recoloring`.
+        """
+        return self.recoloring(sample_id, "evaluation", sample_id, variant)
+
+    def recoloring(self, sample_id: str, *key: Any) -> Recoloring:
         """Draw the recolourings of a foreground.
 
         Args:
             sample_id: id of its sample.
             key: what the draws depend on.
-            vary: see `Recoloring.draw`.
 
         Raises:
             DataError: the foreground is unknown, or no other photograph has colours for it.
@@ -77,7 +89,7 @@ class ForegroundColors:
         candidates = self._candidates(own)
         if not len(candidates):
             raise DataError(no_reference(self.groups[own][0]))
-        return Recoloring.draw(seeded_rng(*key), self.table, own, candidates, vary=vary)
+        return Recoloring.draw(seeded_rng(*key), self.table, own, candidates)
 
     def _candidates(self, own: int) -> IndexArray:
         """Return the indices of the foregrounds whose colours one may take."""
@@ -148,6 +160,11 @@ def colors_of(dataset: Dataset) -> ForegroundColors:
     if dataset.manifest.colors is None:
         raise DataError(f"{dataset.location}: the manifest names no {COLORS_NAME}; make the data set again")
     return _read(dataset.location, dataset.manifest.colors)
+
+
+def per_mask(manifest: Manifest) -> int:
+    """Return the number of composites of each mask that are evaluated; 1 where the manifest names none."""
+    return 1 if manifest.colors is None else manifest.colors.per_mask
 
 
 @lru_cache(maxsize=_KEPT)

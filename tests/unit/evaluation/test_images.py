@@ -1,5 +1,9 @@
 """Images of a data set, and figures of a model on them."""
 
+from itertools import pairwise, product
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,10 +14,19 @@ from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.errors import DataError, WeightsError
 from charmnet.metrics import Protocol
 from charmnet.vocabulary import Domain
-from pipelines.evaluation.images import evaluate_images, image_count, row_images
+from pipelines.evaluation.images import (
+    evaluate_images,
+    evaluation_images,
+    image_count,
+    row_images,
+    selected_rows,
+)
+from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import Row, pair_row, scene_row
+from pipelines.shards.selection import EVERYTHING, Selection
 from tests.factories import foreground, photograph
+from tests.synthetic_datasets import photograph_rows, write_photographs
 from tests.toy_methods import Keep
 
 
@@ -50,6 +63,30 @@ def test_a_pair_is_one_image_as_the_test_protocol_prepares_it() -> None:
     assert np.array_equal(image.foreground_mask, resize(decode_mask(row["foreground_mask"]), 48))
     assert image.scoring_mask.shape == (48, 48)
     assert image.foreground_ratio == pytest.approx(decode_mask(row["foreground_mask"]).mean())
+
+
+def test_a_photograph_is_evaluated_on_the_same_composites_of_each_mask_ever(tmp_path: Path) -> None:
+    rows = photograph_rows(10)
+    dataset = write_photographs(Location.of(tmp_path), rows, rows_per_shard=10, per_mask=3)
+    images = list(evaluation_images(dataset, EVERYTHING, 0, 0, size=48))
+    expected = [f"{name}:{k}" for row in rows for name in row["foreground_ids"] for k in (1, 2, 3)]
+    assert [image.id for image in images] == expected
+    assert sum(image_count(row) for row in selected_rows(dataset, EVERYTHING, 0, 0)) == len(images)
+    for image in images:
+        background = cv2.dilate(image.foreground_mask, np.ones((3, 3), np.uint8)) == 0
+        changed = (image.composite != image.ground_truth).any(axis=2)
+        assert changed.any()
+        assert not changed[background].any()
+    for first, second in pairwise(images):  # the variants of a mask differ
+        if first.id.rpartition(":")[0] == second.id.rpartition(":")[0]:
+            assert (first.composite != second.composite).any()
+
+    selection = Selection("split == 'test' and category == 'tree'")
+    again = {image.id: image.composite for image in evaluation_images(dataset, selection, 0, 0, size=48)}
+    assert sorted(again) == [f"P/p{n:02d}_{k}:{v}" for n, k, v in product([9], (1, 2), (1, 2, 3))]
+    for image in images:
+        if image.id in again:
+            assert np.array_equal(image.composite, again[image.id])
 
 
 def test_a_scene_is_all_its_ordered_pairs_always_in_the_same_order() -> None:
