@@ -1,13 +1,17 @@
-"""MSE, fMSE and PSNR of harmonized images, and sums of them that can be added in any grouping.
+"""MSE, fMSE, PSNR and SSIM of harmonized images, and sums of them that can be added in any grouping.
 
-Two protocols, both at 256x256 and without pasting the background:
+Three protocols, which differ in what is rounded and which pixels count:
 
 ``standard``: the prediction rounded to uint8, the ground truth as resized, PSNR with a range of 255.
 ``released``: as CharmNet's test script has it, to compare with published numbers. Prediction and ground truth
 are truncated to uint8 after a float32 round trip through normalisation, which lowers about a fifth of the
 ground truth's grey levels by one, and PSNR's range is the prediction's own maximum minus its minimum.
+``pct_net``: as the evaluation of PCT-Net (Guerreiro et al., CVPR 2023) has it, whose tables give every
+picture. An error counts by the mask's grey value / 255, outside of it nothing; MSE is the mean of these over
+all pixels, PSNR is 10 log10(255^2 / (MSE + 1e-6)), and SSIM sees the ground truth outside of the mask.
 
-In both, fMSE counts the foreground of a mask resized to the nearest pixel; the network's own is bilinear.
+In the first two, fMSE counts the foreground of a mask resized to the nearest pixel; the network's own is
+bilinear.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,11 +29,14 @@ from PIL import Image
 from torch import Tensor
 
 from charmnet.arrays import MaskArray, UInt8Array
-from charmnet.augment import TRAINING_SIZE
+from charmnet.augment import TRAINING_SIZE, resize
 from charmnet.batch import ValueRange, denormalize, image_from_uint8
+from charmnet.codecs import decode_rgb
 from charmnet.errors import DataError
 from charmnet.image_limits import open_header
+from charmnet.ssim import structural_similarity
 
+_PCT_NET_EPSILON = 1e-6
 _RATIO_BINS = (("0-5", 0.05), ("5-15", 0.15), ("15-100", math.inf))
 
 
@@ -37,6 +45,7 @@ class Protocol(StrEnum):
 
     STANDARD = "standard"
     RELEASED = "released"
+    PCT_NET = "pct_net"
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,13 @@ class ImageErrors:
         fmse: mean squared error over the foreground's pixels; None where the mask has none.
         psnr: peak signal-to-noise ratio in dB; None where it is not finite, because there is no error or
             (released) no range.
+        ssim: structural similarity; None where it was not measured, or the image is smaller than its window.
     """
 
     mse: float
     fmse: float | None
     psnr: float | None
+    ssim: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,8 @@ class ErrorSums:
         fmse_count: number of images that have an fMSE.
         psnr: sum over the images that have one, in dB.
         psnr_count: number of images that have a PSNR.
+        ssim: sum over the images that have one.
+        ssim_count: number of images that have an SSIM.
     """
 
     count: int = 0
@@ -74,6 +87,8 @@ class ErrorSums:
     fmse_count: int = 0
     psnr: float = 0.0
     psnr_count: int = 0
+    ssim: float = 0.0
+    ssim_count: int = 0
 
     @classmethod
     def of(cls, errors: ImageErrors) -> ErrorSums:
@@ -85,6 +100,8 @@ class ErrorSums:
             fmse_count=int(errors.fmse is not None),
             psnr=errors.psnr or 0.0,
             psnr_count=int(errors.psnr is not None),
+            ssim=errors.ssim or 0.0,
+            ssim_count=int(errors.ssim is not None),
         )
 
     @classmethod
@@ -103,23 +120,21 @@ class ErrorSums:
     @classmethod
     def from_list(cls, values: Iterable[float]) -> ErrorSums:
         """Return the sums whose `to_list` these values are."""
-        count, mse, fmse, fmse_count, psnr, psnr_count = values
-        return cls(
-            count=int(count),
-            mse=mse,
-            fmse=fmse,
-            fmse_count=int(fmse_count),
-            psnr=psnr,
-            psnr_count=int(psnr_count),
-        )
+        named = zip((field.name for field in fields(cls)), values, strict=True)
+        whole: dict[str, Any] = {n: int(v) if n.endswith("count") else v for n, v in named}
+        return cls(**whole)
 
     def means(self) -> dict[str, float | None]:
-        """Return the plain means of "mse", "fmse" and "psnr" over the images that have one, or None."""
-        return {
+        """Return the plain means of "mse", "fmse" and "psnr" over the images that have one, or None.
+
+        "ssim" is among them where it was measured.
+        """
+        means = {
             "mse": _mean(self.mse, self.count),
             "fmse": _mean(self.fmse, self.fmse_count),
             "psnr": _mean(self.psnr, self.psnr_count),
         }
+        return {**means, "ssim": self.ssim / self.ssim_count} if self.ssim_count else means
 
     def undefined(self) -> dict[str, int]:
         """Return the numbers of images without "fmse" (no foreground at 256x256) and "psnr" (no error)."""
@@ -131,15 +146,19 @@ def image_errors(
     ground_truth: UInt8Array,
     scoring_mask: MaskArray,
     protocol: Protocol = Protocol.STANDARD,
+    ssim: bool = False,
 ) -> ImageErrors:
     """Measure an image against its ground truth.
 
     Args:
         image: [H,W,3] uint8 from `to_uint8` or, for a composite, `reference_uint8`.
         ground_truth: [H,W,3] uint8 from `reference_uint8` of the same protocol.
-        scoring_mask: [H,W] uint8 of 0 and 1, from `scoring_mask`.
+        scoring_mask: [H,W] uint8 from `scoring_mask` of the same protocol.
         protocol: the rules to score by.
+        ssim: measure the structural similarity, too.
     """
+    if protocol is Protocol.PCT_NET:
+        return _pct_net_errors(image, ground_truth, scoring_mask, ssim)
     mse = _squared_error(image, ground_truth) / image.size
     foreground = cv2.countNonZero(scoring_mask)
     foreground_error = _squared_error(image, ground_truth, scoring_mask)
@@ -148,7 +167,26 @@ def image_errors(
         mse,
         foreground_error / (3 * foreground) if foreground else None,
         10 * math.log10(value_range**2 / mse) if mse and value_range else None,
+        structural_similarity(image, ground_truth) if ssim else None,
     )
+
+
+def _pct_net_errors(
+    image: UInt8Array, ground_truth: UInt8Array, mask: MaskArray, ssim: bool = False
+) -> ImageErrors:
+    """Return the errors under `pct_net`, of a mask of 0 to 255."""
+    inside = mask != 0
+    weights = mask[inside] / 255.0
+    difference = image[inside].astype(np.float64) - ground_truth[inside]
+    error = float(weights @ (difference * difference).sum(axis=1))
+    mse, area = error / image.size, float(weights.sum())
+    similarity = None
+    if ssim:
+        pasted = np.array(ground_truth, np.float64)
+        pasted[inside] += weights[:, None] * difference
+        similarity = structural_similarity(pasted.round().astype(np.uint8), ground_truth)
+    fmse = error / (3 * area + _PCT_NET_EPSILON) if area else None
+    return ImageErrors(mse, fmse, 10 * math.log10(255**2 / (mse + _PCT_NET_EPSILON)), similarity)
 
 
 def _squared_error(image: UInt8Array, other: UInt8Array, mask: MaskArray | None = None) -> int:
@@ -164,31 +202,42 @@ def to_uint8(
 ) -> UInt8Array:
     """Convert a network's output, [B,3,H,W] in a value range, to [B,H,W,3] uint8 as it is scored."""
     values = denormalize(normalized.float(), value_range).mul(255.0).clamp(0.0, 255.0)
-    if protocol is Protocol.STANDARD:
+    if protocol is not Protocol.RELEASED:
         values = values.round()
     return values.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def reference_uint8(images: UInt8Array, protocol: Protocol = Protocol.STANDARD) -> UInt8Array:
     """Convert ground truths or composites, [B,H,W,3] uint8, to the same as they are scored."""
-    if protocol is Protocol.STANDARD:
+    if protocol is not Protocol.RELEASED:
         return images
     return to_uint8(image_from_uint8(torch.from_numpy(images)), protocol)
 
 
-def scoring_mask(mask_data: bytes, size: int = TRAINING_SIZE) -> MaskArray:
-    """Decode the mask that fMSE is counted on: [size,size] uint8 of 0 and 1, resized to the nearest pixel.
+def scoring_mask(
+    mask_data: bytes, size: int | None = TRAINING_SIZE, protocol: Protocol = Protocol.STANDARD
+) -> MaskArray:
+    """Decode the mask that errors are counted on.
 
     Args:
         mask_data: the mask's encoded file; values other than 0 and 255 are dithered by Pillow, as released.
-        size: side of the result in pixels.
+        size: side of the result in pixels; None leaves the mask as large as it is.
+        protocol: the rules to score by; `pct_net` takes the first channel's grey values.
+
+    Returns:
+        [H,W] uint8 of 0 and 1, resized to the nearest pixel; of `pct_net` 0 to 255, resized bilinearly.
 
     Raises:
         DataError: the mask cannot be decoded.
     """
+    if protocol is Protocol.PCT_NET:
+        grey = np.ascontiguousarray(decode_rgb(mask_data)[..., 2])  # the first channel of OpenCV, which is B
+        return grey if size is None else resize(grey, size)
     try:
         with open_header(mask_data) as mask:
-            binary = mask.convert("1").resize((size, size), Image.Resampling.NEAREST)
+            binary = mask.convert("1")
+            if size is not None:
+                binary = binary.resize((size, size), Image.Resampling.NEAREST)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"a mask that cannot be decoded: {error}") from error
     return np.asarray(binary).astype(np.uint8)

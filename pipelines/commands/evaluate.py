@@ -4,8 +4,11 @@ r"""Measure a model on a data set: MSE, fMSE and PSNR beside those of the compos
       --select "split == 'IHD_human_test'" --json figures.json --per-image figures.parquet
 
 Every image is counted once. The figures are given over all images and by split, subset, category and the
-share of the picture that the foreground covers. --protocol standard (the default) rounds and takes 255 as
-PSNR's range; --protocol released repeats the published test script, for comparison with published numbers.
+share of the picture that the foreground covers, beside those of the composites and of three corrections that
+need no learning, with 95 % intervals over photographs. --protocol standard (the default) rounds and takes
+255 as PSNR's range; --protocol released repeats the published test script, and --protocol pct_net PCT-Net's
+evaluation, for comparison with published numbers. --size 1024 and --size full measure what
+`charmnet harmonize` makes of larger pictures.
 """
 
 from __future__ import annotations
@@ -13,20 +16,24 @@ from __future__ import annotations
 import argparse
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import rich.box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from charmnet.augment import TRAINING_SIZE
 from charmnet.errors import StorageError
+from charmnet.methods import HarmonizationMethod
 from charmnet.metrics import Protocol
+from pipelines.commands.evaluation_tables import figures_table, ratio_table
 from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
-from pipelines.evaluation.per_image import FIGURES, IMAGES, per_image_parquet
-from pipelines.evaluation.report import DIMENSIONS, EvaluationReport
-from pipelines.runs.models import load_harmonization_model, model_name
+from pipelines.evaluation.bootstrap import Comparison, comparison_metrics, comparisons_by_group
+from pipelines.evaluation.per_image import per_image_parquet
+from pipelines.evaluation.report import EvaluationReport, ImageResult
+from pipelines.evaluation.scoring import Scoring
+from pipelines.runs.models import load_with_provenance, model_name
 from pipelines.runtime.console import console, progress
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.redaction import redact
@@ -37,6 +44,7 @@ from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
 from pipelines.tracking import RunIdentity, open_tracker, send_unsent
 
+_SIZES = {"256": TRAINING_SIZE, "1024": 1024, "full": None}
 _TRACKING_SECONDS = 15.0  # longest wait for a server that does not answer
 
 
@@ -52,6 +60,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="URI", required=True, help="data set, from `charmnet shard`")
     parser.add_argument("--select", metavar="EXPR", default="", help="such as \"split == 'IHD_human_test'\"")
     parser.add_argument("--protocol", choices=[p.value for p in Protocol], default=Protocol.STANDARD.value)
+    parser.add_argument(
+        "--size",
+        choices=_SIZES,
+        default="256",
+        help="side of the square that pictures are resized to, or full: their own size (default: 256)",
+    )
+    parser.add_argument(
+        "--paste",
+        action=argparse.BooleanOptionalAction,
+        help="take the background from the composite, or from the model (default: as the method gives it)",
+    )
+    parser.add_argument(
+        "--no-tricks", action="store_true", help="leave out the corrections that need no learning"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     parser.add_argument(
         "--per-image", metavar="URI", help="write every image's figures to this file, as parquet"
@@ -73,9 +95,15 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: an option is wrong, or the selection picks nothing.
         CharmNetError: data, model or a file to write are not usable.
     """
+    Selection(arguments.select)  # refused here if it is none
     if arguments.workers is not None and arguments.workers < 1:
         raise ValueError(f"--workers {arguments.workers}: expected 1 or more")
-    selection, protocol = Selection(arguments.select), Protocol(arguments.protocol)
+    scoring = Scoring(
+        Protocol(arguments.protocol),
+        _SIZES[arguments.size],
+        arguments.paste,
+        tricks=not arguments.no_tricks,
+    )
     for flag, uri in (("--json", arguments.json), ("--per-image", arguments.per_image)):
         if uri:
             _check_writable(flag, Location.of(uri))
@@ -83,35 +111,85 @@ def run(arguments: argparse.Namespace) -> int:
     if tracking:
         _send_unsent(tracking)
     dataset = Dataset.open(arguments.data)
-    method = load_harmonization_model(arguments.model, tracking)
-    from pipelines.evaluation.distributed import score_dataset  # Ray
-
-    with progress("Evaluating", total=_image_count(dataset, selection)) as advance:
-        results = []
-        for result in score_dataset(method, dataset, selection, protocol, arguments.workers):
-            results.append(result)
-            advance(1)
-    report = EvaluationReport.over(results)
-    about = {
-        "model": arguments.model,
-        "data": str(dataset.location),
-        "digest": dataset.manifest.digest,
-        "select": arguments.select,
-        "protocol": arguments.protocol,
-    }
-    figures = report.to_json()
+    method, provenance = load_with_provenance(arguments.model, tracking)
+    results = _score(method, dataset, scoring, arguments)
+    notes = provenance.notes(dataset.manifest.digest, (result.stratum for result in results))
+    evaluation = Evaluation(results, _about(arguments, dataset) | {"notes": notes})
     if arguments.json:
-        Location.of(arguments.json).write_json({**figures, "about": about})
+        Location.of(arguments.json).write_json({**evaluation.figures, "about": evaluation.about})
     if arguments.per_image:
         Location.of(arguments.per_image).write_bytes(per_image_parquet(results))
-    Console(emoji=False).print(figures_table(figures))
-    if tracking and not _track(tracking, arguments, about, report):
+    output = Console(emoji=False)
+    for table in evaluation.tables():
+        output.print(table)
+    for note in notes:
+        output.print(f"Note: {note}", markup=False)
+    if tracking and not _track(tracking, arguments, evaluation):
         console.print(
             f"the figures did not reach MLflow at {redact(tracking)} within {_TRACKING_SECONDS:.0f} s; "
             "the next command that is tracked there sends them",
             markup=False,
         )
     return 0
+
+
+@dataclass
+class Evaluation:
+    """Figures of an evaluation in all forms that they are handed on in.
+
+    Attributes:
+        results: figures of every image.
+        about: what was evaluated, and how.
+    """
+
+    results: Sequence[ImageResult]
+    about: Mapping[str, Any]
+    report: EvaluationReport = field(init=False)
+    comparisons: dict[tuple[str, str], dict[str, Comparison]] = field(init=False)
+    figures: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.report = EvaluationReport.over(self.results)
+        self.comparisons = comparisons_by_group(self.results)
+        self.figures = self.report.to_json()
+        for (dimension, name), by_name in self.comparisons.items():
+            group = self.figures["all"] if dimension == "all" else self.figures[dimension][name]
+            group["against_composite"] = {whose: against.to_json() for whose, against in by_name.items()}
+
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics by the tracker's names."""
+        return self.report.metrics() | comparison_metrics(self.comparisons)
+
+    def tables(self) -> Iterator[Table]:
+        """Yield the tables to print."""
+        yield figures_table(self.figures)
+        yield ratio_table(self.figures)
+
+
+def _score(
+    method: HarmonizationMethod, dataset: Dataset, scoring: Scoring, arguments: argparse.Namespace
+) -> list[ImageResult]:
+    selection = Selection(arguments.select)
+    from pipelines.evaluation.distributed import score_dataset  # Ray
+
+    with progress("Evaluating", total=_image_count(dataset, selection)) as advance:
+        results = []
+        for result in score_dataset(method, dataset, selection, scoring, arguments.workers):
+            results.append(result)
+            advance(1)
+    return results
+
+
+def _about(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
+    return {
+        "model": arguments.model,
+        "data": str(dataset.location),
+        "digest": dataset.manifest.digest,
+        "select": arguments.select,
+        "protocol": arguments.protocol,
+        "size": arguments.size,
+        "paste": arguments.paste,
+    }
 
 
 def _check_writable(flag: str, file: Location) -> None:
@@ -133,29 +211,6 @@ def _send_unsent(tracking: str) -> None:
         console.print(f"{len(spools.kept)} earlier runs have records that cannot be sent to MLflow yet")
 
 
-def figures_table(figures: Mapping[str, Any]) -> Table:
-    """Return a table of `EvaluationReport.to_json`: each figure of the composites beside the harmonized."""
-    table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
-    table.add_column("", overflow="fold")
-    for heading in ("images", "MSE", "→", "fMSE", "→", "PSNR", "→"):
-        table.add_column(heading, justify="right")
-    table.add_row("all", *_cells(figures["all"]))
-    for dimension in DIMENSIONS:
-        unit = ", %" if dimension == "foreground_ratio" else ""
-        table.add_row(f"[bold]{dimension.replace('_', ' ')}{unit}")
-        for name, group in figures[dimension].items():
-            table.add_row(f"  {escape(name)}", *_cells(group))
-    return table
-
-
-def _cells(group: Mapping[str, Any]) -> list[str]:
-    def text(figure: str, value: float | None) -> str:
-        return "-" if value is None else f"{value:.{2 if figure == 'psnr' else 1}f}"
-
-    values = [text(figure, group[whose][figure]) for figure in FIGURES for whose in IMAGES]
-    return [str(group["count"]), *values]
-
-
 def _image_count(dataset: Dataset, selection: Selection) -> int | None:
     """Count the selected images; None for scenes, as lists may name a part of their pairs."""
     if dataset.manifest.kind is RowKind.SCENE:
@@ -165,17 +220,18 @@ def _image_count(dataset: Dataset, selection: Selection) -> int | None:
     )
 
 
-def _track(
-    tracking: str, arguments: argparse.Namespace, about: Mapping[str, str], report: EvaluationReport
-) -> bool:
+def _track(tracking: str, arguments: argparse.Namespace, evaluation: Evaluation) -> bool:
     """Record the evaluation as an MLflow run; return whether it arrived there."""
     run_key = uuid.uuid4().hex
     name = arguments.run_name or f"evaluate {model_name(arguments.model)}"
     identity = RunIdentity(experiment=arguments.experiment, run_key=run_key, run_name=name)
     tracker = open_tracker(tracking, identity, state_folder() / "spool" / run_key)
-    tracker.log_params({key: about[key] for key in ("model", "data", "select", "protocol")})
+    about = evaluation.about
+    tracker.log_params({key: about[key] for key in ("model", "data", "select", "protocol", "size")})
+    if about["notes"]:
+        tracker.set_tags({"notes": " ".join(about["notes"])})
     name = Location.of(about["data"]).name
     tracker.log_dataset(about["data"], name=name, digest=about["digest"], context="evaluation")
-    tracker.log_metrics(report.metrics(), 0)
-    tracker.log_text(json.dumps(report.to_json(), indent=1), artifact_path="evaluation/figures.json")
+    tracker.log_metrics(evaluation.metrics(), 0)
+    tracker.log_text(json.dumps(evaluation.figures, indent=1), artifact_path="evaluation/figures.json")
     return tracker.close("FINISHED", _TRACKING_SECONDS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple
+from dataclasses import astuple, fields
 from itertools import islice
 from typing import Any
 
@@ -23,16 +23,12 @@ from charmnet.arrays import Float64Array
 from charmnet.augment import TRAINING_SIZE, MaskEdges
 from charmnet.errors import CharmNetError, DataError, WeightsError
 from charmnet.methods import HarmonizationMethod
-from charmnet.metrics import ImageErrors, Protocol
+from charmnet.metrics import ImageErrors
 from charmnet.vocabulary import Domain
-from pipelines.evaluation.images import (
-    EvaluationImage,
-    evaluate_images,
-    image_count,
-    row_images,
-    selected_rows,
-)
+from pipelines.evaluation.images import EvaluationImage, image_count, row_images, selected_rows
 from pipelines.evaluation.report import ImageResult
+from pipelines.evaluation.scoring import DEFAULT_SCORING, Scoring, evaluate_images
+from pipelines.evaluation.tricks import TRICKS
 from pipelines.runtime.blocks import Block, pack_block, unpack_block
 from pipelines.runtime.cluster import ClusterCapacity, assigned_device, connect
 from pipelines.shards.manifest import Stratum
@@ -48,6 +44,8 @@ _CPUS_PER_TASK = 0.5  # decoding and scoring share the CPUs, and a single CPU is
 _NAMED_PROBLEMS = 5
 
 _PICTURES = ("composite", "ground_truth", "foreground_mask", "scoring_mask")
+_IMAGES = ("composite", "harmonized", *TRICKS)  # in the order of `ImageResult.errors`
+_FIGURES = tuple(field.name for field in fields(ImageErrors))
 _PIXELS = np.zeros((TRAINING_SIZE, TRAINING_SIZE, 3), np.uint8)
 _BLANK = EvaluationImage(
     id="",
@@ -64,7 +62,7 @@ def score_dataset(
     method: HarmonizationMethod,
     dataset: Dataset,
     selection: Selection,
-    protocol: Protocol = Protocol.STANDARD,
+    scoring: Scoring = DEFAULT_SCORING,
     workers: int | None = None,
 ) -> Iterator[ImageResult]:
     """Evaluate every image that a selection picks, once, in the order of the shards; join or start Ray.
@@ -73,13 +71,14 @@ def score_dataset(
         method: method to evaluate.
         dataset: data set with the images.
         selection: images to evaluate on.
-        protocol: see `charmnet.metrics.Protocol`.
+        scoring: rules of the evaluation.
         workers: number of actors with the model; by default one per GPU, or one per CPU without GPUs.
 
     Raises:
-        ValueError: the selection picks nothing.
+        ValueError: the selection picks nothing, or the method cannot be scored by these rules.
         DataError: rows cannot be read (names the first ones), or images were lost or counted twice.
     """
+    scoring.check(method)
     groups = [
         (shard, index)
         for shard, index, group in dataset.manifest.groups()
@@ -93,7 +92,7 @@ def score_dataset(
     expected: dict[RowGroupKey, int] = {}
     seen: Counter[RowGroupKey] = Counter()
     problems: dict[str, None] = {}  # in order, each once: images of one batch may have the same
-    for block in _scored_blocks(method, dataset, selection, protocol, groups=groups, workers=workers):
+    for block in _scored_blocks(method, dataset, selection, scoring, groups=groups, workers=workers):
         for row in _rows(block):
             group = int(row["shard"]), int(row["group"])
             expected[group] = row["group_images"]
@@ -118,7 +117,7 @@ def _scored_blocks(
     method: HarmonizationMethod,
     dataset: Dataset,
     selection: Selection,
-    protocol: Protocol,
+    scoring: Scoring,
     *,
     groups: list[RowGroupKey],
     workers: int | None,
@@ -126,21 +125,22 @@ def _scored_blocks(
     connect()
     capacity = ClusterCapacity.current()
     actors = capacity.actor_count(workers, len(groups))
-    mask_edges = method.requirements.mask_edges
+    mask_edges = method.requirements.mask_edges if scoring.at_network_size else "hard"
+    images_at_once = _BLOCK_BATCHES * _BATCH_SIZE if scoring.at_network_size else 1  # others differ in size
     data_reference = ray.put((dataset, selection))  # a manifest may be large: once for all tasks
 
     def decode(batch: Block) -> Iterator[Block]:
         stored_dataset, stored_selection = ray.get(data_reference)
         for group in zip(batch["shard"].tolist(), batch["group"].tolist(), strict=True):
-            images = _decoded_images(stored_dataset, stored_selection, group, mask_edges)
-            yield from map(pack_block, _joined(images))
+            images = _decoded_images(stored_dataset, stored_selection, group, mask_edges, scoring)
+            yield from map(pack_block, _joined(images, images_at_once))
 
     items = [{"shard": shard, "group": index} for shard, index in groups]
     listed = ray.data.from_items(items, override_num_blocks=len(items))
     decoded = listed.map_batches(decode, batch_size=None, num_cpus=_CPUS_PER_TASK)
     scored = decoded.map_batches(
         _Scorer,
-        fn_constructor_args=(ray.put(method), protocol),
+        fn_constructor_args=(ray.put(method), scoring),
         batch_size=1,  # one block; with more, Ray Data would give an actor as many row groups at once
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=actors),
@@ -151,14 +151,14 @@ def _scored_blocks(
     yield from map(unpack_block, scored.iter_batches(batch_size=None, batch_format="pyarrow"))
 
 
-def _joined(blocks: Iterator[Block]) -> Iterator[Block]:
+def _joined(blocks: Iterator[Block], images_at_once: int) -> Iterator[Block]:
     """Join blocks of one image into blocks of as many images as are sent at once."""
-    while parts := list(islice(blocks, _BLOCK_BATCHES * _BATCH_SIZE)):
+    while parts := list(islice(blocks, images_at_once)):
         yield {name: np.concatenate([block[name] for block in parts]) for name in parts[0]}
 
 
 def _decoded_images(
-    dataset: Dataset, selection: Selection, group: RowGroupKey, mask_edges: MaskEdges
+    dataset: Dataset, selection: Selection, group: RowGroupKey, mask_edges: MaskEdges, scoring: Scoring
 ) -> Iterator[Block]:
     """Yield a row group's images, a block each; for a row that cannot be read, a block with its problem."""
     cv2.setNumThreads(0)  # tasks are the parallelism
@@ -171,7 +171,7 @@ def _decoded_images(
     images = sum(map(image_count, rows))
     for row in rows:
         try:
-            for image in row_images(row, mask_edges=mask_edges):
+            for image in row_images(row, scoring.size, mask_edges, scoring.protocol):
                 yield _block(image, group, images)
         except DataError as error:
             yield _block(_BLANK, group, images, problem=str(error))
@@ -180,23 +180,27 @@ def _decoded_images(
 class _Scorer:
     """Actor with the model, which scores blocks of images and passes on images that could not be read."""
 
-    def __init__(self, method_reference: ray.ObjectRef[HarmonizationMethod], protocol: Protocol) -> None:
+    def __init__(self, method_reference: ray.ObjectRef[HarmonizationMethod], scoring: Scoring) -> None:
+        cv2.setNumThreads(0)  # actors are the parallelism
         self.device = assigned_device()
         self.method = ray.get(method_reference).to(self.device)
-        self.protocol = protocol
+        self.scoring = scoring
 
     def __call__(self, block: pa.Table) -> pa.Table:
         images = unpack_block(block)
         rows = list(_rows(images))
-        errors = np.full((len(rows), 6), np.nan)
+        errors = np.full((len(rows), len(_IMAGES), len(_FIGURES)), np.nan)
         problems = [str(row["problem"]) for row in rows]
         readable = [index for index, problem in enumerate(problems) if not problem]
         for start in range(0, len(readable), _BATCH_SIZE):
             batch = readable[start : start + _BATCH_SIZE]
             try:
                 scored = [_image(rows[index]) for index in batch]
-                results = evaluate_images(self.method, scored, self.protocol, self.device)
-                errors[batch] = [astuple(r.composite) + astuple(r.harmonized) for r in results]
+                for index, result in zip(
+                    batch, evaluate_images(self.method, scored, self.scoring, self.device), strict=True
+                ):
+                    named = list(map(astuple, result.errors.values()))
+                    errors[index, : len(named)] = np.array(named, np.float64)  # None becomes NaN
             except WeightsError as error:
                 for index in batch:
                     problems[index] = str(error)
@@ -239,10 +243,15 @@ def _image(row: Mapping[str, Any]) -> EvaluationImage:
 
 
 def _result(row: Mapping[str, Any]) -> ImageResult:
-    composite, harmonized = row["errors"][:3], row["errors"][3:]
-    return ImageResult(**_labels(row), composite=_errors(composite), harmonized=_errors(harmonized))
+    measured = {
+        name: _errors(values)
+        for name, values in zip(_IMAGES, row["errors"], strict=True)
+        if not np.isnan(values[0])
+    }
+    composite, harmonized = measured.pop("composite"), measured.pop("harmonized")
+    return ImageResult(**_labels(row), composite=composite, harmonized=harmonized, tricks=measured)
 
 
 def _errors(values: Float64Array) -> ImageErrors:
-    mse, fmse, psnr = values.tolist()
-    return ImageErrors(mse, None if np.isnan(fmse) else fmse, None if np.isnan(psnr) else psnr)
+    mse, *others = values.tolist()
+    return ImageErrors(mse, *(None if np.isnan(value) else value for value in others))

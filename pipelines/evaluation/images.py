@@ -1,4 +1,4 @@
-"""Images to evaluate on, and their evaluation in one process, by validation and by `distributed`.
+"""Images to evaluate on.
 
 images = list(evaluation_images(dataset, selection, shard_index, group_index))
 report = EvaluationReport.over(evaluate_images(method, images))
@@ -13,25 +13,15 @@ from itertools import permutations
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE, MaskEdges, resize, resize_mask
 from charmnet.codecs import decode_mask, decode_rgb
 from charmnet.composition import exchange_foreground
 from charmnet.drawn_recoloring import recolor
-from charmnet.errors import DataError, WeightsError
-from charmnet.methods import HarmonizationMethod
-from charmnet.metrics import (
-    Protocol,
-    image_errors,
-    reference_uint8,
-    scoring_mask,
-    to_uint8,
-)
+from charmnet.errors import DataError
+from charmnet.metrics import Protocol, scoring_mask
 from charmnet.vocabulary import NUM_CONDITIONS
-from pipelines.evaluation.report import ImageResult
 from pipelines.shards.foreground_colors import colors_of, per_mask
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset
@@ -42,7 +32,7 @@ from pipelines.shards.selection import Selection
 
 @dataclass(frozen=True)
 class EvaluationImage:
-    """Composite with its ground truth, both resized to [S,S]."""
+    """Composite with its ground truth, both resized to [S,S] or of their own size [H,W]."""
 
     id: str
     """Id of the row; for a scene's composites `<id>:<background condition>:<foreground condition>`, for those
@@ -58,7 +48,7 @@ class EvaluationImage:
     """[S,S] uint8 as the network takes it: 0 or 1, or with soft edges 0 to 255."""
 
     scoring_mask: MaskArray
-    """[S,S] uint8, 0 or 1, over which fMSE is measured."""
+    """[S,S] uint8 that errors are counted on: see `charmnet.metrics.scoring_mask`."""
 
     stratum: Stratum
     """Domain, subset, category and splits of the row."""
@@ -99,14 +89,18 @@ def image_count(row: Row) -> int:
 
 
 def row_images(
-    row: Row, size: int = TRAINING_SIZE, mask_edges: MaskEdges = "hard"
+    row: Row,
+    size: int | None = TRAINING_SIZE,
+    mask_edges: MaskEdges = "hard",
+    protocol: Protocol = Protocol.STANDARD,
 ) -> Iterator[EvaluationImage]:
     """Yield a row's images; for a scene all ordered pairs of conditions, or those that its list names.
 
     Args:
         row: row of a data set, as `selected_rows` gives it.
-        size: S, in pixels.
+        size: S, in pixels; None leaves pictures and masks as large as they are.
         mask_edges: edges of the foreground mask that the network gets.
+        protocol: the rules to score by.
 
     Raises:
         DataError: a picture is broken or sizes differ; names the row.
@@ -117,12 +111,15 @@ def row_images(
             common: dict[str, Any] = {
                 "stratum": stratum_of(row),
                 "foreground_ratio": foreground.ratio,
-                "foreground_mask": resize_mask(mask, size, mask_edges),
-                "scoring_mask": scoring_mask(foreground.data, size),
+                "foreground_mask": mask if size is None else resize_mask(mask, size, mask_edges),
+                "scoring_mask": scoring_mask(foreground.data, size, protocol),
             }
-            for identity, composite, ground_truth in _full_size_images(row, foreground.id, mask):
-                _require_equal_sizes(composite, ground_truth, mask)
-                yield EvaluationImage(identity, resize(composite, size), resize(ground_truth, size), **common)
+            for identity, *pictures in _full_size_images(row, foreground.id, mask):
+                _require_equal_sizes(pictures, mask)
+                composite, ground_truth = (
+                    picture if size is None else resize(picture, size) for picture in pictures
+                )
+                yield EvaluationImage(identity, composite, ground_truth, **common)
     except (DataError, ValueError) as error:
         raise DataError(f"{row['id']}: {error}") from error
 
@@ -142,67 +139,10 @@ def row_pictures(row: Row, size: int = TRAINING_SIZE) -> Iterator[UInt8Array]:
         raise DataError(f"{row['id']}: {error}") from error
 
 
-def evaluate_images(
-    method: HarmonizationMethod,
-    images: Sequence[EvaluationImage],
-    protocol: Protocol = Protocol.STANDARD,
-    device: torch.device | str = "cpu",
-) -> list[ImageResult]:
-    """Harmonize a batch and measure its errors.
-
-    Args:
-        method: method to evaluate.
-        images: one batch, all of one size.
-        protocol: see `charmnet.metrics.Protocol`.
-        device: device of the method.
-
-    Raises:
-        WeightsError: an output holds NaN or infinite values; names the images.
-    """
-    output = method.harmonize(*network_inputs(method, images, device))
-    _require_finite(output, [image.id for image in images])
-    pixels = to_uint8(output, protocol, method.requirements.value_range)
-    results = []
-    for image, harmonized in zip(images, pixels, strict=True):
-        composite = reference_uint8(image.composite[None], protocol)[0]
-        ground_truth = reference_uint8(image.ground_truth[None], protocol)[0]
-        results.append(
-            ImageResult(
-                id=image.id,
-                stratum=image.stratum,
-                foreground_ratio=image.foreground_ratio,
-                composite=image_errors(composite, ground_truth, image.scoring_mask, protocol),
-                harmonized=image_errors(harmonized, ground_truth, image.scoring_mask, protocol),
-            )
-        )
-    return results
-
-
-def network_inputs(
-    method: HarmonizationMethod, images: Sequence[EvaluationImage], device: torch.device | str = "cpu"
-) -> tuple[Tensor, Tensor]:
-    """Return composites [B,3,S,S] and foreground masks [B,1,S,S] as the method takes them, on a device."""
-    composite = torch.from_numpy(np.stack([image.composite for image in images]))
-    mask = torch.from_numpy(np.stack([image.foreground_mask for image in images]))
-    return method.network_inputs(composite, mask, device)
-
-
-def _require_equal_sizes(composite: UInt8Array, ground_truth: UInt8Array, mask: MaskArray) -> None:
-    if not composite.shape == ground_truth.shape == (*mask.shape, 3):
-        raise DataError(f"sizes differ: {composite.shape}, {ground_truth.shape} and {mask.shape}")
-
-
-def _require_finite(output: Tensor, ids: Sequence[str]) -> None:
-    """Refuse NaN and infinite values, which rounding to uint8 would turn into ordinary black pixels."""
-    smallest = output.amin((1, 2, 3))  # NaN if there is any
-    largest = output.amax((1, 2, 3))
-    finite = (smallest.isfinite() & largest.isfinite()).tolist()
-    bad = [identity for identity, good in zip(ids, finite, strict=True) if not good]
-    if bad:
-        raise WeightsError(
-            f"the model's output for {', '.join(bad)} holds NaN or infinite values: its weights are damaged, "
-            "or its training diverged; choose another checkpoint"
-        )
+def _require_equal_sizes(pictures: Sequence[UInt8Array], mask: MaskArray) -> None:
+    if any(picture.shape != (*mask.shape, 3) for picture in pictures):
+        shapes = ", ".join(str(picture.shape) for picture in pictures)
+        raise DataError(f"sizes differ: {shapes} and {mask.shape}")
 
 
 def _ordered_pairs(row: Row) -> list[tuple[int, int]]:

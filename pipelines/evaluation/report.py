@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from charmnet.metrics import (
     ImageErrors,
     foreground_ratio_bin,
 )
+from pipelines.evaluation.photographs import photograph_of
 from pipelines.shards.manifest import Stratum
 
 NO_NAME = "none"
@@ -42,13 +43,26 @@ class ImageResult:
     harmonized: ImageErrors
     """Errors of the harmonized image."""
 
+    tricks: Mapping[str, ImageErrors] = field(default_factory=dict)
+    """Errors of the corrections that need no learning, by name; none where they were not asked for."""
+
+    @property
+    def photograph(self) -> str:
+        """Name of the photograph that the image is made of."""
+        return photograph_of(self.id, self.stratum.domain)
+
+    @property
+    def errors(self) -> dict[str, ImageErrors]:
+        """Errors by the name of what has them: "composite", "harmonized" and the tricks."""
+        return {"composite": self.composite, "harmonized": self.harmonized, **self.tricks}
+
 
 @dataclass
 class EvaluationReport:
     """Sums over images: over all, and by split, subset, category and foreground ratio."""
 
     sums: dict[tuple[str, str], dict[str, ErrorSums]] = field(default_factory=dict)
-    """{(dimension, name): {"composite": ..., "harmonized": ...}}; ("all", "") is over all images."""
+    """{(dimension, name): {"composite": ..., "harmonized": ..., and the tricks}}; ("all", "") is over all."""
 
     @classmethod
     def over(cls, results: Iterable[ImageResult]) -> EvaluationReport:
@@ -60,8 +74,8 @@ class EvaluationReport:
 
     def add(self, result: ImageResult) -> None:
         """Count one image in every group that it belongs to."""
-        sums = {"composite": ErrorSums.of(result.composite), "harmonized": ErrorSums.of(result.harmonized)}
-        for group in _groups_of(result):
+        sums = {name: ErrorSums.of(errors) for name, errors in result.errors.items()}
+        for group in groups_of(result):
             self._add(group, sums)
 
     def merge(self, other: EvaluationReport) -> None:
@@ -82,7 +96,8 @@ class EvaluationReport:
         """Return {"all": FIGURES, "split": {NAME: FIGURES}, and so subset, category and foreground_ratio}.
 
         FIGURES are {"composite": {"mse", "fmse", "psnr"}, "harmonized": {...}, "count", "undefined"}, where
-        "undefined" counts the images that have no fMSE (no foreground left) or no PSNR (no error).
+        "undefined" counts the images that have no fMSE (no foreground left) or no PSNR (no error). They have
+        "ssim" where it was measured, and figures of each trick under its name.
         """
         report: dict[str, Any] = {"all": {}} | {dimension: {} for dimension in DIMENSIONS}
         for (dimension, name), sums in sorted(self.sums.items(), key=lambda item: _sort_key(item[0])):
@@ -93,18 +108,25 @@ class EvaluationReport:
         return report
 
     def metrics(self) -> dict[str, float]:
-        """Return the defined figures under the tracker's names: `eval/<group>/[composite_]{mse,fmse,psnr}`.
+        """Return the defined figures by the tracker's names: `eval/<group>/[<whose>_]{mse,fmse,psnr,ssim}`.
 
-        A group is `all`, a split or subset by its name, `category_<name>` or `foreground_ratio_<bin>`.
+        A group is `all`, a split or subset by its name, `category_<name>` or `foreground_ratio_<bin>`; whose
+        is `composite` or a trick, and nothing for the harmonized image.
         """
         metrics = {}
-        for (dimension, name), sums in sorted(self.sums.items(), key=lambda item: _sort_key(item[0])):
-            group = {"all": "all", "split": name, "subset": name}.get(dimension, f"{dimension}_{name}")
-            for image, prefix in (("harmonized", ""), ("composite", "composite_")):
+        for group, sums in sorted(self.sums.items(), key=lambda item: _sort_key(item[0])):
+            for image in sums:
+                prefix = "" if image == "harmonized" else f"{image}_"
                 for figure, value in sums[image].means().items():
                     if value is not None:
-                        metrics[f"eval/{metric_name(group)}/{prefix}{figure}"] = value
+                        metrics[f"eval/{group_name(group)}/{prefix}{figure}"] = value
         return metrics
+
+
+def group_name(group: tuple[str, str]) -> str:
+    """Return a group's name in metrics: "all", a split or subset by its name, or dimension and name."""
+    dimension, name = group
+    return metric_name({"all": "all", "split": name, "subset": name}.get(dimension, f"{dimension}_{name}"))
 
 
 def metric_name(name: str) -> str:
@@ -118,7 +140,8 @@ def _sort_key(group: tuple[str, str]) -> tuple[int, float, str]:
     return order, float(name.split("-")[0]) if dimension == "foreground_ratio" else 0, name
 
 
-def _groups_of(result: ImageResult) -> Iterator[tuple[str, str]]:
+def groups_of(result: ImageResult) -> Iterator[tuple[str, str]]:
+    """Yield the (dimension, name) of each group that an image belongs to."""
     yield "all", ""
     yield from (("split", split) for split in result.stratum.splits)
     yield "subset", result.stratum.subset
@@ -130,5 +153,5 @@ def _figures(sums: dict[str, ErrorSums]) -> dict[str, Any]:
     return {
         **{name: value.means() for name, value in sums.items()},
         "count": sums["harmonized"].count,
-        "undefined": {name: value.undefined() for name, value in sums.items()},
+        "undefined": {name: sums[name].undefined() for name in ("composite", "harmonized")},
     }

@@ -10,6 +10,7 @@ from charmnet.methods import CharmNetMethod, HarmonizationMethod, IDIHMethod, Me
 from charmnet.methods.charmnet_networks import RELEASED_NAMES
 from charmnet.released_weights import load_released, read_pth
 from charmnet.weights import CHECKPOINT_FILE, load_checkpoint
+from pipelines.runs.provenance import Provenance
 from pipelines.runs.run_folder import BEST_FILE
 from pipelines.runtime.storage import Location
 from pipelines.tracking.server import default_tracking_uri
@@ -34,6 +35,10 @@ def load_model(uri: str, tracking_uri: str | None = None, inference_only: bool =
         WeightsError: what is there is broken or does not fit.
         ValueError: a `models:/` URI without a server.
     """
+    return _load(uri, tracking_uri, inference_only)[0]
+
+
+def _load(uri: str, tracking_uri: str | None, inference_only: bool) -> tuple[Method, Provenance]:
     with tempfile.TemporaryDirectory() as temporary:
         try:
             return _loaded(uri, tracking_uri or default_tracking_uri(), Path(temporary), inference_only)
@@ -44,22 +49,25 @@ def load_model(uri: str, tracking_uri: str | None = None, inference_only: bool =
             raise WeightsError(message) from error
 
 
-def _loaded(uri: str, tracking_uri: str, folder: Path, inference_only: bool) -> Method:
-    """`load_model` with a local folder for what has to be fetched."""
+def _loaded(uri: str, tracking_uri: str, folder: Path, inference_only: bool) -> tuple[Method, Provenance]:
+    """`load_model` with a local folder for what has to be fetched, and what is known of the training."""
     if uri.startswith(_REGISTRY_SCHEME):
         from pipelines.tracking.logged_models import resolve_model  # loads MLflow: only for registered models
 
-        return load_checkpoint(resolve_model(uri, tracking_uri, folder))[0]
+        method, metadata = load_checkpoint(resolve_model(uri, tracking_uri, folder))
+        is_version = "/" in model_name(uri) or "@" in uri  # a bare id may be the last model
+        return method, Provenance.of(method, metadata, None) if is_version else Provenance()
     path = Location.of(uri)
     if path.name.endswith(_PTH_SUFFIX) and not path.name.endswith(_RELEASED_SUFFIX):
-        return IDIHMethod.from_released(read_pth(_fetched(path, folder)), source=str(path))
+        return IDIHMethod.from_released(read_pth(_fetched(path, folder)), source=str(path)), Provenance()
     released = _released_prefix(path)
     if released is not None:
-        return _released_charmnet(released, folder, inference_only)
+        return _released_charmnet(released, folder, inference_only), Provenance()
     checkpoint = checkpoint_of(uri)
     if checkpoint.local_path is None:
         checkpoint.download_folder(folder)
-    return load_checkpoint(checkpoint.local_path or folder)[0]
+    method, metadata = load_checkpoint(checkpoint.local_path or folder)
+    return method, Provenance.of(method, metadata, checkpoint)
 
 
 def load_harmonization_model(uri: str, tracking_uri: str | None = None) -> HarmonizationMethod:
@@ -68,10 +76,15 @@ def load_harmonization_model(uri: str, tracking_uri: str | None = None) -> Harmo
     Raises:
         ValueError: the model translates between domains and does not harmonize.
     """
-    method = load_model(uri, tracking_uri, inference_only=True)
+    return load_with_provenance(uri, tracking_uri)[0]
+
+
+def load_with_provenance(uri: str, tracking_uri: str | None = None) -> tuple[HarmonizationMethod, Provenance]:
+    """Return what `load_harmonization_model` does, and what is known of the model's training."""
+    method, provenance = _load(uri, tracking_uri, inference_only=True)
     if not isinstance(method, HarmonizationMethod):
         raise ValueError(f"{uri}: a model of {method.name}, which does not harmonize; choose another model")
-    return method
+    return method, provenance
 
 
 def model_name(uri: str) -> str:

@@ -15,14 +15,16 @@ from charmnet.methods import HarmonizationMethod, Method, TranslationMethod
 from charmnet.metrics import ErrorSums, to_uint8
 from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
-from pipelines.evaluation.images import EvaluationImage, evaluate_images, network_inputs, row_images
+from pipelines.evaluation.images import EvaluationImage, row_images
 from pipelines.evaluation.report import EvaluationReport, metric_name
+from pipelines.evaluation.scoring import Scoring, evaluate_images, network_inputs
 from pipelines.ingest.union import DatasetUnion
 from pipelines.shards.reading import Dataset
 from pipelines.tracking.grids import sample_grid
 from pipelines.training.split_reader import SplitReader, split_selection
 
 _BATCH_SIZE = 8
+_SCORING = Scoring(ssim=False, tricks=False)  # training waits for it
 
 
 class Validation(ABC):
@@ -103,7 +105,7 @@ class HarmonizationValidation(Validation):
             self.reader.left_out = 0
             images = self.split_images(split, self.rank, self.num_workers)
             while batch := list(islice(images, _BATCH_SIZE)):
-                report.merge(EvaluationReport.over(evaluate_images(self.method, batch, device=device)))
+                report.merge(EvaluationReport.over(evaluate_images(self.method, batch, _SCORING, device)))
             groups = self._groups(split)
             for (kind, name), sums in zip(groups, self._merged(report, groups, device), strict=True):
                 scores |= _named([split, name] if kind == "subset" else [split], sums)

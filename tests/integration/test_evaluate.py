@@ -15,8 +15,9 @@ from charmnet.metrics import Protocol
 from charmnet.weights import save_checkpoint
 from pipelines.commands.cli import main
 from pipelines.evaluation.distributed import score_dataset
-from pipelines.evaluation.images import evaluate_images, evaluation_images
+from pipelines.evaluation.images import evaluation_images, row_images, selected_rows
 from pipelines.evaluation.report import EvaluationReport
+from pipelines.evaluation.scoring import Scoring, evaluate_images
 from pipelines.runs.models import load_model
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
@@ -82,7 +83,37 @@ def test_figures_are_those_of_one_process_with_every_image_once(
     assert run.info.status == "FINISHED"
     assert run.data.metrics["eval/IHD_test/fmse"] == figures["all"]["harmonized"]["fmse"]
     assert run.data.metrics["eval/IHD_test/composite_fmse"] == figures["all"]["composite"]["fmse"]
-    assert "HCOCO" in capsys.readouterr().out
+    assert run.data.metrics["eval/IHD_test/mean_shift_mse"] == figures["all"]["mean_shift"]["mse"]
+    ratio = figures["all"]["against_composite"]["harmonized"]["fmse_ratio"]
+    assert run.data.metrics["eval/all/fmse_ratio"] == ratio["value"]
+    assert run.data.metrics["eval/all/fmse_ratio_low"] == ratio["low"] <= ratio["high"]
+    output = capsys.readouterr().out
+    assert "HCOCO" in output
+    assert "Monge-Kantorovitch" in output
+
+
+@pytest.mark.parametrize("size", ["1024", "full"])
+def test_larger_pictures_are_scored_as_in_one_process(
+    model: str, datasets: ShardedDatasets, tmp_path: Path, size: str
+) -> None:
+    where = ["--json", str(tmp_path / "figures.json"), "--tracking", "none"]
+    rules = ["--size", size, "--paste", "--protocol", "pct_net", "--no-tricks", "--workers", "2"]
+    selected = ["--select", "split == 'IHD_test'"]
+    assert main(["evaluate", "--model", model, "--data", datasets.real, *selected, *where, *rules]) == 0
+    dataset = Dataset.open(datasets.real)
+    scoring = Scoring(Protocol.PCT_NET, 1024 if size == "1024" else None, paste=True, tricks=False)
+    images = [
+        image
+        for shard, group, _ in dataset.manifest.groups()
+        for row in selected_rows(dataset, Selection(selected[1]), shard, group)
+        for image in row_images(row, scoring.size, protocol=scoring.protocol)
+    ]
+    expected = EvaluationReport.over(evaluate_images(load_model(model), images, scoring)).to_json()
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["all"]["count"] == len(images) == 6
+    assert "mean_shift" not in figures["all"]
+    for whose in ("composite", "harmonized"):
+        assert figures["all"][whose] == pytest.approx(expected["all"][whose], rel=1e-3)
 
 
 def test_a_registered_model_is_evaluated_by_its_name(
@@ -104,12 +135,12 @@ def test_a_registered_model_is_evaluated_by_its_name(
 
 def test_scenes_are_evaluated_as_all_their_ordered_pairs(model: str, datasets: ShardedDatasets) -> None:
     dataset, method = Dataset.open(datasets.rendered), load_model(model)
-    results = list(score_dataset(method, dataset, EVERYTHING, Protocol.RELEASED, workers=2))
+    results = list(score_dataset(method, dataset, EVERYTHING, Scoring(Protocol.RELEASED), workers=2))
     assert len(results) == len({result.id for result in results}) == 3 * 90
-    again = list(score_dataset(method, dataset, EVERYTHING, Protocol.RELEASED, workers=1))
+    again = list(score_dataset(method, dataset, EVERYTHING, Scoring(Protocol.RELEASED), workers=1))
     assert [result.id for result in again] == [result.id for result in results]
     assert [result.composite for result in again] == [result.composite for result in results]
-    standard = list(score_dataset(method, dataset, EVERYTHING, Protocol.STANDARD, workers=2))
+    standard = list(score_dataset(method, dataset, EVERYTHING, Scoring(Protocol.STANDARD), workers=2))
     assert [result.id for result in standard] == [result.id for result in results]
     for whose in ("composite", "harmonized"):  # cutting down instead of rounding shows in every figure
         assert all(getattr(a, whose) != getattr(b, whose) for a, b in zip(standard, results, strict=True))

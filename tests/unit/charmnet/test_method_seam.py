@@ -17,7 +17,8 @@ from charmnet.methods import METHODS, CharmNetMethod, IDIHMethod, Requirements, 
 from charmnet.methods.seeding import seed_update
 from charmnet.vocabulary import Domain
 from charmnet.weights import AVERAGE_FILE, STATE_FILE, load_checkpoint, load_into, save_checkpoint, snapshot
-from pipelines.evaluation.images import network_inputs, row_images
+from pipelines.evaluation.images import row_images
+from pipelines.evaluation.scoring import network_inputs
 from tests.golden_support import ruled_batches
 from tests.synthetic_datasets import pair_rows
 from tests.toy_methods import POOL_SIZE, ToyHarmonizer, ToyTranslator, Untrained

@@ -50,7 +50,7 @@ def as_array(errors: ImageErrors) -> np.ndarray:
     return np.array([errors.mse, errors.fmse, errors.psnr])
 
 
-@pytest.mark.parametrize("protocol", Protocol)
+@pytest.mark.parametrize("protocol", [Protocol.STANDARD, Protocol.RELEASED])
 def test_agrees_with_the_reference_figures(protocol: Protocol) -> None:
     mask = scoring_mask(encode_png(SOFT_MASK))
     ground_truth = reference_uint8(GROUND_TRUTH[None], protocol)[0]
@@ -104,6 +104,51 @@ def test_errors_are_exact_sums_whatever_the_pictures_layout(seed: int, planar: b
     errors = image_errors(image, truth, mask)
     assert errors.mse == squared.sum() / squared.size
     assert errors.fmse == squared[mask != 0].sum() / (3 * mask.sum())
+
+
+def pct_net_figures(image: np.ndarray, truth: np.ndarray, grey: np.ndarray) -> tuple[float, float, float]:
+    """Return MSE, fMSE and PSNR by the formulas of PCT-Net's evaluation."""
+    weights = grey[..., None] / 255
+    squared = weights * (image.astype(float) - truth) ** 2
+    mse = squared.mean()
+    return mse, squared.sum() / (3 * weights.sum() + 1e-6), 10 * math.log10(255**2 / (mse + 1e-6))
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_pct_nets_rules_weigh_errors_by_the_masks_grey_values(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    image, truth = (rng.integers(0, 256, (30, 21, 3), np.uint8) for _ in range(2))
+    grey = (rng.integers(0, 256, (30, 21)) * (rng.random((30, 21)) < 0.3)).astype(np.uint8)
+    mask = scoring_mask(encode_png(grey), None, Protocol.PCT_NET)
+    assert np.array_equal(mask, grey)
+    errors = image_errors(image, truth, mask, Protocol.PCT_NET)
+    np.testing.assert_allclose(as_array(errors), pct_net_figures(image, truth, grey), rtol=1e-12)
+    outside = np.where(grey[..., None] == 0, image // 2, image)
+    assert image_errors(outside, truth, mask, Protocol.PCT_NET) == errors, "the background counts nothing"
+
+
+def test_pct_nets_rules_have_no_undefined_psnr_and_see_the_ground_truth_as_background() -> None:
+    truth = golden_image(0.3)[:64, :64]
+    whole = np.full((64, 64), 255, np.uint8)
+    perfect = image_errors(truth, truth, whole, Protocol.PCT_NET, ssim=True)
+    assert (perfect.mse, perfect.fmse) == (0, 0)
+    assert perfect.psnr == pytest.approx(10 * math.log10(255**2 / 1e-6))
+    assert perfect.ssim == pytest.approx(1)
+    nowhere = image_errors(255 - truth, truth, whole * 0, Protocol.PCT_NET, ssim=True)
+    assert (nowhere.mse, nowhere.fmse) == (0, None)
+    assert nowhere.ssim == pytest.approx(1)
+    half = whole.copy()
+    half[:32] = 0
+    pasted = np.where(half[..., None] == 0, truth, 255 - truth).astype(np.uint8)
+    expected = image_errors(pasted, truth, half, ssim=True).ssim
+    assert image_errors(255 - truth, truth, half, Protocol.PCT_NET, ssim=True).ssim == expected
+
+
+def test_a_mask_keeps_its_size_where_it_is_asked_to() -> None:
+    assert scoring_mask(encode_png(MASK), None).shape == MASK.shape
+    assert np.array_equal(scoring_mask(encode_png(MASK), None) * np.uint8(255), MASK)
+    grey = scoring_mask(encode_png(SOFT_MASK), 64, Protocol.PCT_NET)
+    assert np.array_equal(grey, resize(SOFT_MASK, 64))
 
 
 def test_what_is_undefined_is_none_and_counted() -> None:

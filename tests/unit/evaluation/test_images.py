@@ -14,13 +14,8 @@ from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.errors import DataError, WeightsError
 from charmnet.metrics import Protocol
 from charmnet.vocabulary import Domain
-from pipelines.evaluation.images import (
-    evaluate_images,
-    evaluation_images,
-    image_count,
-    row_images,
-    selected_rows,
-)
+from pipelines.evaluation.images import evaluation_images, image_count, row_images, selected_rows
+from pipelines.evaluation.scoring import Scoring, evaluate_images
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import Row, pair_row, scene_row
@@ -122,7 +117,7 @@ def test_a_broken_picture_is_named() -> None:
 @pytest.mark.parametrize("protocol", Protocol)
 def test_a_model_that_changes_nothing_has_the_composites_figures(protocol: Protocol) -> None:
     images = [image for seed in range(3) for image in row_images(real_row(seed), size=64)]
-    for result in evaluate_images(Keep(), images, protocol):
+    for result in evaluate_images(Keep(), images, Scoring(protocol)):
         assert result.harmonized == result.composite
         assert result.composite.fmse is not None
         assert result.composite.fmse > 100

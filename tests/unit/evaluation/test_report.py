@@ -3,15 +3,19 @@
 import io
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from charmnet.metrics import ImageErrors
 from charmnet.vocabulary import Domain
-from pipelines.commands.evaluate import figures_table
+from pipelines.commands.evaluate import Evaluation
+from pipelines.commands.evaluation_tables import figures_table, ratio_table
+from pipelines.evaluation.per_image import per_image_parquet
 from pipelines.evaluation.report import EvaluationReport, ImageResult
 from pipelines.shards.manifest import Stratum
 
@@ -94,6 +98,34 @@ def test_the_table_shows_what_the_json_holds() -> None:
     lines = {words[0]: words[1:] for line in console.export_text().splitlines() if (words := line.split())}
     assert lines["all"] == ["2", "40.0", "20.0", "1.0", "1.0", "20.00", "-"]
     assert lines["15-100"][0] == lines["HCOCO"][0] == lines["human"][0] == "1"
+
+
+def test_the_second_table_has_shares_of_the_composites_errors_with_intervals() -> None:
+    tricks = {"mean_shift": ImageErrors(19.0, 0.9, 20.0)}
+    results = [
+        replace(result(10.0), id=f"HCOCO/c{number}_1_1", tricks=tricks)  # whose composite has MSE 20, fMSE 1
+        for number in range(3)
+    ]
+    figures = Evaluation(results, {}).figures
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(ratio_table(json.loads(json.dumps(figures))))
+    text = console.export_text()
+    lines = {line[:24].strip(): line.split() for line in text.splitlines()}
+    assert lines["mean shift"][-5:] == ["0.900", "0.900-0.900", "0.950", "0.950-0.950", "100%"]
+    assert lines["the model"][-5:] == ["1.000", "1.000-1.000", "0.500", "0.500-0.500", "0%"]
+    assert lines["IHD_nonhuman_test"][-5:] == lines["the model"][-5:]
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_rows_of_the_per_image_table_have_the_figures_of_all() -> None:
+    tricks = {"mean_shift": ImageErrors(19.0, None, 20.0)}
+    one = replace(result(10.0), id="HCOCO/c1_1_1", tricks=tricks)
+    (row,) = pq.read_table(io.BytesIO(per_image_parquet([one]))).to_pylist()
+    assert (row["photograph"], row["harmonized_mse"], row["mean_shift_mse"]) == ("HCOCO/c1", 10.0, 19.0)
+    assert row["mean_shift_fmse"] is row["harmonized_ssim"] is None
+    (bare,) = pq.read_table(io.BytesIO(per_image_parquet([replace(one, tricks={})]))).to_pylist()
+    assert bare.keys() == {name for name in row if not name.startswith("mean_shift")}
+    assert pq.read_table(io.BytesIO(per_image_parquet([]))).num_rows == 0
 
 
 def test_the_table_leaves_the_released_splits_names_whole_on_a_narrow_terminal() -> None:

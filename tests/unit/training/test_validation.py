@@ -14,8 +14,9 @@ from pipelines.config.train_config import TrainConfig
 from pipelines.conversion.build import EntriesTask
 from pipelines.conversion.iharmony4 import IHarmony4
 from pipelines.conversion.lists import Categories, read_list
-from pipelines.evaluation.images import evaluate_images, evaluation_images
+from pipelines.evaluation.images import evaluation_images
 from pipelines.evaluation.report import EvaluationReport
+from pipelines.evaluation.scoring import evaluate_images
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Manifest
 from pipelines.shards.reading import Dataset
