@@ -53,6 +53,7 @@ class Requirements:
         pastes: whether outputs are pasted into the composite: its background is then the composite's.
         capturable: whether an update may be recorded as a CUDA graph; it may not where the host decides
             something anew in each update.
+        styles: whether rendered samples need their capture conditions.
     """
 
     smallest_batch: int = 1
@@ -61,6 +62,7 @@ class Requirements:
     augmentation: AugmentationKind = "crop_flip"
     pastes: bool = False
     capturable: bool = True
+    styles: bool = False
 
 
 class Method(ABC):

@@ -74,7 +74,7 @@ class CharmNetMethod(GeneratorMethod):
 
     name = "charmnet"
     Options = CharmNetOptions
-    requirements = Requirements(smallest_batch=2)
+    requirements = Requirements(smallest_batch=2, styles=True)
     options: CharmNetOptions
 
     def build(self) -> dict[str, nn.Module]:

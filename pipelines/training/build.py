@@ -58,7 +58,7 @@ def stream_specs(
     """Return the streams that a method is trained on, by the domain's name.
 
     Raises:
-        ValueError: a selection picks nothing.
+        ValueError: a selection picks nothing, or rendered samples lack what the method needs.
     """
     selections = {Domain.REAL: config.real_select, Domain.RENDERED: config.rendered_select}
     limits = {Domain.REAL: config.real_limit, Domain.RENDERED: config.rendered_limit}
@@ -80,8 +80,13 @@ def stream_specs(
         )
         for domain in sorted(method.domains)
     }
-    for spec in specs.values():
-        spec.check_not_empty()  # here and not in a worker
+    for spec in specs.values():  # here and not in a worker
+        spec.check_not_empty()
+        if spec.domain is Domain.RENDERED and method.requirements.styles and not spec.union.has_styles:
+            raise ValueError(
+                f"--rendered {', '.join(spec.union.uris)}: a real data set among them has no capture "
+                f"conditions, which {method.name} learns from; expected rendered data sets alone"
+            )
     return specs
 
 

@@ -170,7 +170,10 @@ def _open_datasets(
 ) -> dict[Domain, DatasetUnion]:
     missing = sorted(f"--{domain}" for domain in domains if domain not in uris)
     if missing:
-        raise ValueError(f"{' and '.join(missing)} missing: the method needs a data set of each domain")
+        raise ValueError(
+            f"{' and '.join(missing)} missing: the method needs a data set of each domain"
+            + ("; method=idih trains on the real one alone" if Domain.REAL in uris else "")
+        )
     datasets = {}
     for domain in sorted(uris):
         value = uris[domain]

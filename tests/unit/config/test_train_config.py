@@ -116,7 +116,9 @@ def test_records_of_earlier_versions_are_understood() -> None:
 
 def test_options_belong_to_the_method(monkeypatch: pytest.MonkeyPatch) -> None:
     config = recipe("small").override(["method=idih", "method.width=8"])
-    assert config.method == IDIHOptions(width=8, learning_rate=3e-4, attention_bias=1.0)
+    assert config.method == IDIHOptions(
+        width=8, learning_rate=2e-3, head="affine", size=96, initialization="kaiming"
+    )
     with pytest.raises(ValueError, match=r"domain_statistics=true.*expected field=value with one of"):
         config.override(["domain_statistics=true"])
     with pytest.raises(ValueError, match="width=6: expected a multiple of 4"):
@@ -125,10 +127,10 @@ def test_options_belong_to_the_method(monkeypatch: pytest.MonkeyPatch) -> None:
         config.override(["method=dove"])
     monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
     toy = config.override(["method=toy", "dropout=0.25"])
-    assert toy.method == ToyOptions(dropout=0.25, learning_rate=3e-4)
+    assert toy.method == ToyOptions(dropout=0.25, learning_rate=2e-3)
     assert TrainConfig.from_json(json.loads(json.dumps(toy.to_json()))) == toy
     small = recipe("small").override(["method=toy", "learning_rate=0.01"])
-    assert toy.assignments(small) == ["learning_rate=0.0003", "dropout=0.25"]
+    assert toy.assignments(small) == ["learning_rate=0.002", "dropout=0.25"]
 
 
 @pytest.mark.parametrize(

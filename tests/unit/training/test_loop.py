@@ -252,3 +252,15 @@ def test_real_and_rendered_pairs_are_one_stream_and_the_audit_holds(
     ids = [i for file in (folder / "audit").iterdir() for i in pq.read_table(file)["id"].to_pylist()]
     assert {identity.split(":")[0] for identity in ids} == {"1", "2"}
     assert len(set(ids)) == 12
+
+
+def test_what_lacks_capture_conditions_is_refused_where_a_method_needs_them(
+    datasets: dict[Domain, Dataset],
+) -> None:
+    config = TrainConfig().override(["width=8"])
+    both = {Domain.REAL: datasets[Domain.REAL], Domain.RENDERED: datasets[Domain.REAL]}
+    union = DatasetUnion((datasets[Domain.REAL],), Domain.RENDERED)
+    with pytest.raises(ValueError, match="no capture conditions, which charmnet learns from"):
+        stream_specs(config, {**both, Domain.RENDERED: union}, configured_method(config))
+    alone = config.override(["method=idih", "domain=rendered"])
+    assert stream_specs(alone, {Domain.RENDERED: union}, configured_method(alone))
