@@ -33,23 +33,23 @@ def batch(generator: torch.Generator, size: int, pairs: int = 16) -> Harmonizati
 
 def shared_gradients(method: CharmNetMethod, data: HarmonizationBatch, domain: Domain) -> tuple[float, float]:
     """Return the norms of the shared blocks' gradients by reconstruction and by style losses."""
-    shared = [p for p in method.generator.shared().parameters()]
     encoded = method._encoded({Domain.REAL: data, Domain.RENDERED: data})[domain]
     reconstruction, before, after = method._finish(data, encoded, domain)
     if domain is Domain.RENDERED:
         assert data.composite_style is not None
         assert data.ground_truth_style is not None
-        style = soft_cross_entropy(before, data.composite_style)
-        style = style + F.cross_entropy(after, data.ground_truth_style)
+        first = soft_cross_entropy(before, data.composite_style)
+        style = first + F.cross_entropy(after, data.ground_truth_style)
     else:
-        style = 0.5 * sum(style_aggregation(before, after))
-    losses = reconstruction, method.options.style_weight * style
-    return tuple(
-        _norm(torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True)) for loss in losses
-    )
+        consistency, margin = style_aggregation(before, after)
+        style = 0.5 * (consistency + margin)
+    shared = list(method.generator.shared().parameters())
+    weighted = method.options.style_weight * style
+    return _gradient_norm(reconstruction, shared), _gradient_norm(weighted, shared)
 
 
-def _norm(gradients: tuple[Tensor | None, ...]) -> float:
+def _gradient_norm(loss: Tensor, parameters: list[torch.nn.Parameter]) -> float:
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
     return float(torch.stack([g.norm() for g in gradients if g is not None]).norm())
 
 
