@@ -17,7 +17,7 @@ import argparse
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.console import Console
@@ -27,7 +27,7 @@ from charmnet.augment import TRAINING_SIZE
 from charmnet.errors import StorageError
 from charmnet.methods import HarmonizationMethod
 from charmnet.metrics import Protocol
-from pipelines.commands.evaluation_tables import figures_table, ratio_table
+from pipelines.commands.evaluation_tables import comparison_table, figures_table, ratio_table
 from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
 from pipelines.evaluation.bootstrap import Comparison, comparison_metrics, comparisons_by_group
 from pipelines.evaluation.per_image import per_image_parquet
@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a run's folder (its best checkpoint), a checkpoint's folder, models:/NAME/VERSION, released "
         ".pth files (their folder, or PREFIX of PREFIX_net_G.pth: G is enough), or iDIH's idih256.pth",
     )
+    parser.add_argument("--compare", metavar="M", help="another model, to be compared image by image")
     parser.add_argument("--data", metavar="URI", required=True, help="data set, from `charmnet shard`")
     parser.add_argument("--select", metavar="EXPR", default="", help="such as \"split == 'IHD_human_test'\"")
     parser.add_argument("--protocol", choices=[p.value for p in Protocol], default=Protocol.STANDARD.value)
@@ -111,10 +112,19 @@ def run(arguments: argparse.Namespace) -> int:
     if tracking:
         _send_unsent(tracking)
     dataset = Dataset.open(arguments.data)
-    method, provenance = load_with_provenance(arguments.model, tracking)
-    results = _score(method, dataset, scoring, arguments)
-    notes = provenance.notes(dataset.manifest.digest, (result.stratum for result in results))
-    evaluation = Evaluation(results, _about(arguments, dataset) | {"notes": notes})
+    models = [arguments.model] if arguments.compare is None else [arguments.model, arguments.compare]
+    loaded = [load_with_provenance(model, tracking) for model in models]
+    rules = [scoring, replace(scoring, ssim=False, tricks=False)]
+    results, *others = (
+        _score(method, dataset, rule, arguments) for (method, _), rule in zip(loaded, rules, strict=False)
+    )
+    strata = [result.stratum for result in results]
+    notes = [
+        f"{model}: {note}"
+        for model, (_, provenance) in zip(models, loaded, strict=True)
+        for note in provenance.notes(dataset.manifest.digest, strata)
+    ]
+    evaluation = Evaluation(results, _about(arguments, dataset) | {"notes": notes}, *others)
     if arguments.json:
         Location.of(arguments.json).write_json({**evaluation.figures, "about": evaluation.about})
     if arguments.per_image:
@@ -140,30 +150,45 @@ class Evaluation:
     Attributes:
         results: figures of every image.
         about: what was evaluated, and how.
+        others: figures of every image by the model that it is compared with, if any.
     """
 
     results: Sequence[ImageResult]
     about: Mapping[str, Any]
+    others: Sequence[ImageResult] | None = None
     report: EvaluationReport = field(init=False)
     comparisons: dict[tuple[str, str], dict[str, Comparison]] = field(init=False)
+    against_other: dict[tuple[str, str], dict[str, Comparison]] = field(init=False)
     figures: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         self.report = EvaluationReport.over(self.results)
         self.comparisons = comparisons_by_group(self.results)
         self.figures = self.report.to_json()
-        for (dimension, name), by_name in self.comparisons.items():
-            group = self.figures["all"] if dimension == "all" else self.figures[dimension][name]
-            group["against_composite"] = {whose: against.to_json() for whose, against in by_name.items()}
+        for group, by_name in self.comparisons.items():
+            self._group(group)["against_composite"] = {
+                whose: against.to_json() for whose, against in by_name.items()
+            }
+        self.against_other = {} if self.others is None else comparisons_by_group(self.results, self.others)
+        for group, by_name in self.against_other.items():
+            self._group(group)["against_other"] = by_name["harmonized"].to_json()
+
+    def _group(self, group: tuple[str, str]) -> dict[str, Any]:
+        dimension, name = group
+        figures: dict[str, Any] = self.figures[dimension]
+        return figures if dimension == "all" else figures[name]
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics by the tracker's names."""
-        return self.report.metrics() | comparison_metrics(self.comparisons)
+        against_other = comparison_metrics(self.against_other, "against_other_")
+        return self.report.metrics() | comparison_metrics(self.comparisons) | against_other
 
     def tables(self) -> Iterator[Table]:
         """Yield the tables to print."""
         yield figures_table(self.figures)
         yield ratio_table(self.figures)
+        if self.against_other:
+            yield comparison_table(self.figures, self.about["compare"])
 
 
 def _score(
@@ -183,6 +208,7 @@ def _score(
 def _about(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
     return {
         "model": arguments.model,
+        "compare": arguments.compare,
         "data": str(dataset.location),
         "digest": dataset.manifest.digest,
         "select": arguments.select,
@@ -227,7 +253,8 @@ def _track(tracking: str, arguments: argparse.Namespace, evaluation: Evaluation)
     identity = RunIdentity(experiment=arguments.experiment, run_key=run_key, run_name=name)
     tracker = open_tracker(tracking, identity, state_folder() / "spool" / run_key)
     about = evaluation.about
-    tracker.log_params({key: about[key] for key in ("model", "data", "select", "protocol", "size")})
+    parameters = ("model", "compare", "data", "select", "protocol", "size")
+    tracker.log_params({key: about[key] for key in parameters if about[key] is not None})
     if about["notes"]:
         tracker.set_tags({"notes": " ".join(about["notes"])})
     name = Location.of(about["data"]).name

@@ -56,22 +56,18 @@ def comparison_table(figures: Mapping[str, Any], other: str) -> Table:
         figures: as `commands.evaluate` writes them, with "against_other" in each group.
         other: name of the other model.
     """
-    table = _table("fMSE", "less by", "95 %", "ratio", "95 %", "better")
+    table = _table("fMSE", "difference", "95 %", "ratio", "95 %", "better")
     table.title = f"beside {escape(other)}"
     for name, group in _groups(figures):
         if group is None:
             table.add_row(name)
             continue
         against = group["against_other"]
-        difference, ratio = against["fmse_difference"], against["fmse_ratio"]
-        less = None if difference is None else {key: _negated(value) for key, value in difference.items()}
-        if less is not None:
-            less["low"], less["high"] = less["high"], less["low"]
         table.add_row(
             name,
             _number(group["harmonized"]["fmse"], 1),
-            *_interval_cells(less, 1),
-            *_interval_cells(ratio, 3),
+            *_interval_cells(against["fmse_difference"], 1),
+            *_interval_cells(against["fmse_ratio"], 3),
             _percent(against["better"]),
         )
     return table
@@ -130,7 +126,3 @@ def _number(value: float | None, digits: int) -> str:
     if value is None:
         return "-"
     return f"{value:.{digits if abs(value) < 10 or digits <= 2 else 1}f}"
-
-
-def _negated(value: float | None) -> float | None:
-    return None if value is None else -value

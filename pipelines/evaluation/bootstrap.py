@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class Comparison:
     mse_difference: Interval | None
     better: Interval | None
 
-    FIGURES = ("fmse_ratio", "mse_ratio", "fmse_difference", "mse_difference", "better")
+    FIGURES: ClassVar = ("fmse_ratio", "mse_ratio", "fmse_difference", "mse_difference", "better")
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures by name; null where there is none."""
@@ -89,9 +89,9 @@ class Comparison:
         }
 
     def metrics(self, prefix: str = "") -> dict[str, float]:
-        """Return ratios and share with their intervals: `[PREFIX]fmse_ratio[_low|_high]` and its like."""
+        """Return the figures and their intervals' ends: `[PREFIX]fmse_ratio[_low|_high]` and its like."""
         metrics = {}
-        for name in ("fmse_ratio", "mse_ratio", "better"):
+        for name in self.FIGURES:
             interval: Interval | None = getattr(self, name)
             if interval is None:
                 continue
@@ -149,7 +149,7 @@ def comparisons_by_group(
 def comparison_metrics(
     comparisons: dict[tuple[str, str], dict[str, Comparison]], prefix: str = ""
 ) -> dict[str, float]:
-    """Return the tracker's metrics: `eval/<group>/[<trick>_]fmse_ratio[_low|_high]`, mse_ratio, better."""
+    """Return the tracker's metrics: `eval/<group>/[PREFIX][<trick>_]fmse_ratio[_low|_high]` and its like."""
     metrics: dict[str, float] = {}
     for group, by_name in comparisons.items():
         for name, comparison in by_name.items():

@@ -98,6 +98,7 @@ def test_larger_pictures_are_scored_as_in_one_process(
 ) -> None:
     where = ["--json", str(tmp_path / "figures.json"), "--tracking", "none"]
     rules = ["--size", size, "--paste", "--protocol", "pct_net", "--no-tricks", "--workers", "2"]
+    rules += ["--compare", model]
     selected = ["--select", "split == 'IHD_test'"]
     assert main(["evaluate", "--model", model, "--data", datasets.real, *selected, *where, *rules]) == 0
     dataset = Dataset.open(datasets.real)
@@ -112,6 +113,8 @@ def test_larger_pictures_are_scored_as_in_one_process(
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["all"]["count"] == len(images) == 6
     assert "mean_shift" not in figures["all"]
+    assert figures["all"]["against_other"]["fmse_ratio"]["value"] == pytest.approx(1)
+    assert figures["all"]["against_other"]["better"]["value"] == 0
     for whose in ("composite", "harmonized"):
         assert figures["all"][whose] == pytest.approx(expected["all"][whose], rel=1e-3)
 

@@ -117,6 +117,26 @@ def test_the_second_table_has_shares_of_the_composites_errors_with_intervals() -
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_two_models_stand_in_a_table_of_their_own() -> None:
+    ids = [f"HCOCO/c{number}_1_1" for number in range(4)]
+    first = [replace(result(10.0, fmse=3.0), id=identity) for identity in ids]
+    second = [replace(result(20.0, fmse=4.0), id=identity) for identity in ids]
+    evaluation = Evaluation(first, {"compare": "runs/other"}, second)
+    assert evaluation.figures["all"]["against_other"]["mse_difference"]["value"] == -10.0
+    metrics = evaluation.metrics()
+    assert metrics["eval/IHD_test/against_other_fmse_ratio"] == 0.75
+    assert metrics["eval/all/against_other_better_high"] == 1
+    assert metrics["eval/all/fmse_ratio"] == 1, "against the composites"
+    console = Console(width=80, record=True, file=io.StringIO())
+    _, _, table = evaluation.tables()
+    console.print(table)
+    text = console.export_text()
+    assert "beside runs/other" in text
+    lines = {words[0]: words for line in text.splitlines() if (words := line.split())}
+    assert lines["all"] == ["all", "3.0", "-1.0", "-1.0", "to", "-1.0", "0.750", "0.750-0.750", "100%"]
+    assert len(list(Evaluation(first, {}).tables())) == 2
+
+
 def test_the_rows_of_the_per_image_table_have_the_figures_of_all() -> None:
     tricks = {"mean_shift": ImageErrors(19.0, None, 20.0)}
     one = replace(result(10.0), id="HCOCO/c1_1_1", tricks=tricks)
