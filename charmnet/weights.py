@@ -5,6 +5,9 @@ optimizers' states), where there are such `average.safetensors` (the moving aver
 `state.safetensors` (what a method keeps beside both, for each worker), and `checkpoint.json` (the method and
 its options, the optimizers' other values, metadata, and the size and SHA-256 of the other files). Nothing is
 pickled, and it comes back to the bit. What loads a model to apply it gets the average where there is one.
+
+A model that is only to be applied, or to start another training, needs no optimizers: `save_model` writes
+`model.safetensors` and `checkpoint.json` alone.
 """
 
 from __future__ import annotations
@@ -111,8 +114,19 @@ def save_checkpoint(folder: Path, method: Method, metadata: Mapping[str, Any]) -
         (folder / name).write_bytes(data)
 
 
+def save_model(folder: Path, method: Method, metadata: Mapping[str, Any]) -> None:
+    """Write a model without optimizers, to be applied or started from; arguments are `save_checkpoint`'s."""
+    full = snapshot(method, metadata)
+    model = Snapshot({**full.description, "optimizers": {}}, {MODEL_FILE: full.tensors[MODEL_FILE]})
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in model.files():
+        (folder / name).write_bytes(data)
+
+
 def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[Method, dict[str, Any]]:
     """Rebuild a method on a device as it was saved; return it and the metadata.
+
+    Of a model without optimizers they are as at a start.
 
     Raises:
         WeightsError: a file is missing, torn or changed since, or does not fit; with the file and the reason.
@@ -150,6 +164,11 @@ def load_into(
     if description["method"] != method.name:
         raise WeightsError(f"{folder} is a checkpoint of {description['method']}, not of {method.name}")
     files = description["files"]
+    if OPTIMIZER_FILE not in files:
+        raise WeightsError(
+            f"{folder} is a model without optimizers, expected a checkpoint to go on from; a new run can "
+            f"start with its weights: --init {folder}"
+        )
     metadata = _load(folder, description, method, MODEL_FILE)
     try:
         if average is not None:
@@ -173,14 +192,17 @@ def _state_of(worker: int, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _load(folder: Path, description: Mapping[str, Any], method: Method, model_file: str) -> dict[str, Any]:
     model = _read_tensors(folder, model_file, description)
-    tensors = _read_tensors(folder, OPTIMIZER_FILE, description)
     modules: dict[str, dict[str, Tensor]] = {}
     for key, tensor in model.items():
         module, _, name = key.partition(".")
         modules.setdefault(module, {})[name] = tensor
     if modules.keys() - method.modules.keys():
         raise WeightsError(f"{folder / model_file}: unexpected networks {sorted(modules)}")
-    optimizers = _join_optimizers(tensors, description["optimizers"])
+    if OPTIMIZER_FILE in description["files"]:
+        tensors = _read_tensors(folder, OPTIMIZER_FILE, description)
+        optimizers = _join_optimizers(tensors, description["optimizers"])
+    else:
+        optimizers = {name: optimizer.state_dict() for name, optimizer in method.optimizers.items()}
     try:
         method.load_state_dict({"modules": modules, "optimizers": optimizers})
     except WeightsError as error:
@@ -266,7 +288,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
     _require_fields(description, _FIELDS, str(path))
     if description["format"] != FORMAT:
         raise WeightsError(f"{path} has format {description['format']}, this version reads {FORMAT}")
-    _require_fields(description["files"], dict.fromkeys((MODEL_FILE, OPTIMIZER_FILE), dict), f"{path}: files")
+    required = (MODEL_FILE, OPTIMIZER_FILE) if description["optimizers"] else (MODEL_FILE,)
+    _require_fields(description["files"], dict.fromkeys(required, dict), f"{path}: files")
     for name in description["files"]:
         _require_fields(description["files"][name], {"bytes": int, "sha256": str}, f"{path}: files: {name}")
     for name, groups in description["optimizers"].items():

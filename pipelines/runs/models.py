@@ -1,4 +1,4 @@
-"""From what a user calls a model to a method: a run, a checkpoint, a registered model, released files."""
+"""From what a user calls a model to a method: one of the package, a run, a checkpoint, released files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from charmnet.errors import StorageError, WeightsError
 from charmnet.methods import CharmNetMethod, HarmonizationMethod, IDIHMethod, Method
 from charmnet.methods.charmnet_networks import RELEASED_NAMES
+from charmnet.pretrained import load_pretrained
 from charmnet.released_weights import load_released, read_pth
 from charmnet.weights import CHECKPOINT_FILE, load_checkpoint
 from pipelines.runs.provenance import Provenance
@@ -15,6 +16,7 @@ from pipelines.runs.run_folder import BEST_FILE
 from pipelines.runtime.storage import Location
 from pipelines.tracking.server import default_tracking_uri
 
+_PACKAGE_SCHEME = "charmnet://"
 _REGISTRY_SCHEME = "models:/"
 _PTH_SUFFIX = ".pth"
 _RELEASED_SUFFIX = f"_net_G{_PTH_SUFFIX}"
@@ -24,16 +26,17 @@ def load_model(uri: str, tracking_uri: str | None = None, inference_only: bool =
     """Return the method that `uri` names, on the CPU.
 
     Args:
-        uri: a training run's folder (its best checkpoint, else its latest), a checkpoint's folder,
-            `models:/NAME/VERSION` and its like, a folder with released `*_net_{G,D,SC1,SC2}.pth`, what
-            stands before `_net_G.pth`, or another `.pth` file, which holds iDIH's weights.
+        uri: `charmnet://NAME`, a model that the package ships, a training run's folder (its best checkpoint,
+            else its latest), a checkpoint's folder, `models:/NAME/VERSION` and its like, a folder with
+            released `*_net_{G,D,SC1,SC2}.pth`, what stands before `_net_G.pth`, or another `.pth` file, which
+            holds iDIH's weights.
         tracking_uri: the server that knows `models:/`; by default the one that training uses.
         inference_only: read only G of CharmNet's released files, which is all that harmonizing needs.
 
     Raises:
         StorageError: there is no such path, or no model in it.
         WeightsError: what is there is broken or does not fit.
-        ValueError: a `models:/` URI without a server.
+        ValueError: a `models:/` URI without a server, or a model that the package does not ship.
     """
     return _load(uri, tracking_uri, inference_only)[0]
 
@@ -51,6 +54,8 @@ def _load(uri: str, tracking_uri: str | None, inference_only: bool) -> tuple[Met
 
 def _loaded(uri: str, tracking_uri: str, folder: Path, inference_only: bool) -> tuple[Method, Provenance]:
     """`load_model` with a local folder for what has to be fetched, and what is known of the training."""
+    if uri.startswith(_PACKAGE_SCHEME):
+        return load_pretrained(uri.removeprefix(_PACKAGE_SCHEME).strip("/")), Provenance()
     if uri.startswith(_REGISTRY_SCHEME):
         from pipelines.tracking.logged_models import resolve_model  # loads MLflow: only for registered models
 

@@ -20,6 +20,7 @@ from charmnet.weights import (
     load_checkpoint,
     load_into,
     save_checkpoint,
+    save_model,
 )
 from tests.golden_support import ruled_batches
 
@@ -83,6 +84,21 @@ def test_a_method_that_never_stepped_is_saved_too(tmp_path: Path, precision: str
     save_checkpoint(tmp_path, method, {})
     again, _ = load_checkpoint(tmp_path)
     assert_same(again.state_dict(), method.state_dict())
+
+
+def test_a_model_without_optimizers_is_applied_but_not_trained_further(
+    trained: CharmNetMethod, tmp_path: Path
+) -> None:
+    save_model(tmp_path, trained, {"step": 1})
+    assert {path.name for path in tmp_path.iterdir()} == {MODEL_FILE, CHECKPOINT_FILE}
+    again, metadata = load_checkpoint(tmp_path)
+    assert metadata == {"step": 1}
+    assert_same(again.state_dict()["modules"], trained.state_dict()["modules"])
+    assert_same(
+        again.state_dict()["optimizers"], CharmNetMethod(**trained.arguments).state_dict()["optimizers"]
+    )
+    with pytest.raises(WeightsError, match=f"{tmp_path} is a model without optimizers.*--init"):
+        load_into(tmp_path, CharmNetMethod(**trained.arguments))
 
 
 @pytest.mark.parametrize("name", [MODEL_FILE, OPTIMIZER_FILE, CHECKPOINT_FILE])
@@ -183,6 +199,7 @@ def test_a_generator_of_another_kind_is_named(
     [
         {"files": 3},
         {"files": {MODEL_FILE: 3, OPTIMIZER_FILE: {}}},
+        {"files": {MODEL_FILE: {"bytes": 1, "sha256": ""}}},  # optimizers without their file
         {"method": [1]},
         {"method": None},
         {"options": [1]},

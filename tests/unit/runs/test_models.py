@@ -4,12 +4,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from charmnet import pretrained
 from charmnet.errors import StorageError, WeightsError
 from charmnet.methods import CharmNetMethod, IDIHMethod, Method
 from charmnet.released_weights import save_released
 from charmnet.weights import save_checkpoint
 from pipelines.runs.models import checkpoint_of, load_model, model_name
 from pipelines.runtime.storage import Location
+from tests.fixtures.pretrained import make_pretrained
 
 
 def make_method(seed: int) -> CharmNetMethod:
@@ -44,6 +46,24 @@ def test_a_checkpoint_is_itself(run_folder: Path) -> None:
     folder = run_folder / "checkpoint-000000005"
     assert checkpoint_of(str(folder)) == Location.of(folder)
     assert same(load_model(str(folder)), make_method(5))
+
+
+def test_a_model_of_the_package_is_named_and_another_starts_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_pretrained(tmp_path, "tiny")
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    for uri in ("charmnet://tiny", "charmnet://tiny/"):
+        assert same(load_model(uri), made)
+    fresh = CharmNetMethod(**{**made.arguments, "seed": 1})
+    fresh.warm_start(load_model("charmnet://tiny"))
+    assert all(
+        torch.equal(tensor, made.modules[name].state_dict()[key])
+        for name, module in fresh.modules.items()
+        for key, tensor in module.state_dict().items()
+    )
+    with pytest.raises(ValueError, match="charmnet://tin: no model of this name"):
+        load_model("charmnet://tin")
 
 
 def test_what_is_wrong_with_a_remote_model_is_told_of_its_own_place(run_folder: Path, tmp_path: Path) -> None:
@@ -102,6 +122,7 @@ def test_another_pth_file_is_idih(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("uri", "name"),
     [
+        ("charmnet://small", "small"),
         ("models:/harmonizer/3", "harmonizer/3"),
         ("models:/harmonizer@best", "harmonizer@best"),
         ("s3://bucket/runs/first/", "first"),
