@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import ray
 import torch
@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from charmnet.methods import CharmNetMethod, HarmonizationMethod
+from charmnet.networks.charmnet import Head
 from charmnet.vocabulary import Domain
 from pipelines.benchmarks.measurement import Measurement
 from pipelines.benchmarks.plot import draw_bars
@@ -39,6 +40,10 @@ from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import EVERYTHING
 
 _MODULE = "pipelines.benchmarks.evaluate"
+
+Network = dict[str, Any]
+"""Options of the network that differ from the defaults."""
+
 _BATCHES = {"evaluate": 8, "harmonize": 1}
 """Pictures that each command gives to the network at a time."""
 
@@ -55,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scratch", metavar="URI", required=True, help="where pictures are written")
     parser.add_argument("--width", type=int, default=64, help="of the network (default: %(default)s)")
+    parser.add_argument(
+        "--head", choices=get_args(Head), default="pixels", help="of the network (default: %(default)s)"
+    )
 
 
 def measure(arguments: argparse.Namespace) -> Measurement:
@@ -64,8 +72,9 @@ def measure(arguments: argparse.Namespace) -> Measurement:
         ValueError: the data set holds scenes, or too few pictures.
     """
     dataset = _open_pairs(arguments.data)
-    method = CharmNetMethod(width=arguments.width, seed=0)
-    before = {name: _measure_forward(arguments.width, size) for name, size in _BATCHES.items()}
+    network = {"width": arguments.width, "head": arguments.head}
+    method = CharmNetMethod(**network, seed=0)
+    before = {name: _measure_forward(network, size) for name, size in _BATCHES.items()}
     connect()
     scratch = Location.of(arguments.scratch) / uuid.uuid4().hex
     try:
@@ -77,12 +86,12 @@ def measure(arguments: argparse.Namespace) -> Measurement:
     finally:
         ray.shutdown()
         scratch.delete()
-    after = {name: _measure_forward(arguments.width, size) for name, size in _BATCHES.items()}
+    after = {name: _measure_forward(network, size) for name, size in _BATCHES.items()}
     figures = {
         name: evaluation_figures(timings[name], [before[name], after[name]]) | {"batch": size}
         for name, size in _BATCHES.items()
     }
-    return Measurement(figures, [_table(figures, arguments.width)], _comparisons(figures))
+    return Measurement(figures, [_table(figures, network)], _comparisons(figures, network))
 
 
 def _open_pairs(uri: str) -> Dataset:
@@ -186,9 +195,9 @@ def evaluation_figures(timings: PictureTimings, forward: Sequence[dict[str, floa
     }
 
 
-def _measure_forward(width: int, batch: int) -> dict[str, float]:
+def _measure_forward(network: Network, batch: int) -> dict[str, float]:
     """Return the figures of `measure_forward` of a process for each GPU or, without one, each core."""
-    command = [sys.executable, "-m", _MODULE, str(width), str(batch)]
+    command = [sys.executable, "-m", _MODULE, json.dumps(network), str(batch)]
     devices = range(torch.cuda.device_count() or len(os.sched_getaffinity(0)))
     processes = [
         subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in devices
@@ -200,17 +209,17 @@ def _measure_forward(width: int, batch: int) -> dict[str, float]:
     }
 
 
-def measure_forward(width: int, batch: int, gpu: int) -> dict[str, float]:
+def measure_forward(network: Network, batch: int, gpu: int) -> dict[str, float]:
     """Return pictures per second and CPU seconds of a picture, of the network on one thread or a GPU.
 
     Args:
-        width: of the network.
+        network: options of the network.
         batch: pictures at a time.
         gpu: number of the GPU, where there is one.
     """
     torch.set_num_threads(1)
     device = f"cuda:{gpu}" if torch.cuda.is_available() else "cpu"
-    method = CharmNetMethod(width=width, seed=0).to(device)
+    method = CharmNetMethod(**network, seed=0).to(device)
     pictures = batches_in_memory(batch)[Domain.REAL].to(device)
     method.harmonize(pictures.composite, pictures.foreground_mask).cpu()
     started = time.perf_counter()
@@ -228,10 +237,10 @@ def measure_forward(width: int, batch: int, gpu: int) -> dict[str, float]:
 # -- report
 
 
-def _comparisons(figures: dict[str, Any]) -> list[Comparison]:
+def _comparisons(figures: dict[str, Any], network: Network) -> list[Comparison]:
     return [
         Comparison(
-            question=f"charmnet {name}, {command['pictures']:,} pictures",
+            question=f"charmnet {name}, head={network['head']}, {command['pictures']:,} pictures",
             values=(command["pictures_per_second"],),
             unit="pictures/s",
             beside=f"the network alone, {command['batch']} at a time",
@@ -251,10 +260,10 @@ def draw(figures: dict[str, Any], figure: Figure) -> None:
     draw_bars(figure.subplots(), rates, "pictures per second")
 
 
-def _table(figures: dict[str, Any], width: int) -> Table:
+def _table(figures: dict[str, Any], network: Network) -> Table:
     rates = ("pictures", "to the first, s", "pictures/s", "network alone", "ratio")
     costs = ("CPU ms a picture", "network alone", "ratio")
-    table = Table("", *rates, *costs, title=f"evaluate and harmonize, width {width}")
+    table = Table("", *rates, *costs, title=f"evaluate and harmonize, {network}")
     for name, command in figures.items():
         table.add_row(
             name,
@@ -271,4 +280,4 @@ def _table(figures: dict[str, Any], width: int) -> Table:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure_forward(*map(int, sys.argv[1:]))))
+    print(json.dumps(measure_forward(*map(json.loads, sys.argv[1:]))))
