@@ -15,9 +15,13 @@ import torch.multiprocessing as mp
 from charmnet.batch import HarmonizationBatch
 from charmnet.losses import mean_over_workers, style_aggregation
 from charmnet.methods import METHODS, Method, build_method
+from charmnet.networks.color_maps import ColorMapDecoder
 from charmnet.vocabulary import Domain
 from pipelines.training.parallel import data_parallel
 
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in METHODS} | {
+    "color_maps": ("charmnet", {"head": "affine"})
+}
 SHARES = list(pairwise((0, 4, 6, 8)))  # as lanes of two are dealt to three workers
 WORKERS, BATCH = len(SHARES), SHARES[-1][1]
 # With the first margin only the second worker's own loss is above zero and the mean is below, with the second
@@ -46,7 +50,10 @@ def made(name: str, mode: str, rank: int | None, state: dict[str, Any] | None = 
         mode: `live` batch norms, `frozen` ones, or those `over_workers`.
         rank: None is one process with all samples. state: to go on from, as from a checkpoint.
     """
-    method = build_method(name, width=8, precision="float64", learning_rate=1e-3, seed=0)
+    method_name, options = VARIANTS[name]
+    method = build_method(method_name, width=8, precision="float64", learning_rate=1e-3, seed=0, **options)
+    for decoder in (m for m in method.modules["generator"].modules() if isinstance(m, ColorMapDecoder)):
+        torch.nn.init.constant_(decoder.cell_maps.weight, 0.01)  # at the identity features have no gradient
     if state is not None:
         method.load_state_dict(state)
     for module in method.modules.values():
@@ -114,7 +121,7 @@ def report(name: str, rank: int) -> dict[str, Any]:
 def work(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORKERS)
-    reports: dict[str, Any] = {name: report(name, rank) for name in METHODS}
+    reports: dict[str, Any] = {name: report(name, rank) for name in VARIANTS}
     margins = [margin_loss(margin, rank) for margin in MARGINS]
     reports["margins"] = [(loss, mean_over_workers(gradient)) for loss, gradient in margins]
     dist.destroy_process_group()
@@ -132,7 +139,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [torch.load(folder / f"{rank}.pt") for rank in range(WORKERS)]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_workers_stay_the_same_and_share_statistics_when_asked(workers: list, name: str) -> None:
     reports = [worker[name] for worker in workers]
     for kind in ("values", "gradients"):
@@ -146,7 +153,7 @@ def test_workers_stay_the_same_and_share_statistics_when_asked(workers: list, na
         torch.testing.assert_close(merged, expected)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_a_group_that_is_started_again_adds_up_in_the_same_order(workers: list, name: str) -> None:
     report = workers[0][name]
     for kind in ("values", "gradients"):
@@ -155,7 +162,7 @@ def test_a_group_that_is_started_again_adds_up_in_the_same_order(workers: list, 
 
 
 @pytest.mark.parametrize("mode", ["frozen", "over_workers"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_workers_update_as_one_does(workers: list, name: str, mode: str) -> None:
     """Batch norms are frozen or use the global batch's statistics; all else is linear in the parts."""
     report = workers[0][name][mode]
