@@ -53,6 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     real = layout("iharmony4", iharmony4, "iHarmony4's sub-sets and lists (real domain)")
     _add_common(real)
     _add_lists(real, required=True)
+    real.add_argument(
+        "--validation-fraction",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="fraction of the photographs that leave the lists of training, by a hash of their names: what "
+        "IHD_train lists of them is in the split IHD_validation instead (default 0)",
+    )
     real.set_defaults(make=_shard_iharmony4)
 
     rendered = layout("rdharmony", rdharmony, "RdHarmony's scenes and labelled lists (rendered domain)")
@@ -165,11 +173,14 @@ def _add_lists(parser: argparse.ArgumentParser, required: bool) -> None:
 
 
 def _shard_iharmony4(args: argparse.Namespace) -> int:
+    if not 0 <= args.validation_fraction < 1:
+        raise ValueError(f"--validation-fraction is {args.validation_fraction}, expected 0 or more, below 1")
     source = Location.of(args.source)
     data = iharmony4.IHarmony4(
         source,
         read_lists(args.list, source),
         read_categories(args.categories, args.category, source),
+        args.validation_fraction,
     )
     return _shard_entries(args, data, RowKind.PAIR, Domain.REAL)
 

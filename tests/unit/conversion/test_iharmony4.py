@@ -55,6 +55,52 @@ def test_flat_and_nested_layouts(line: str, subset: str, ground_truth: str) -> N
     assert entries[0].files["ground_truth"] == ground_truth
 
 
+NUMBERS = st.lists(st.integers(1, 400), min_size=1, max_size=60)
+
+
+@given(NUMBERS, st.floats(0.05, 0.9))
+def test_validation_takes_whole_photographs_from_every_list_of_training(
+    numbers: list[int], fraction: float
+) -> None:
+    paths = [f"HCOCO/composite_images/c{n}_{n % 3}_{k}.jpg" for n in numbers for k in (1, 2)]
+    lists = (path_list("IHD_train", *paths), path_list("IHD_human_train", *paths[::2]))
+    data = IHarmony4(SOURCE, (*lists, path_list("test", *paths[:1])), Categories(), fraction)
+    whole = IHarmony4(SOURCE, lists, Categories(), fraction)
+    of_photograph: dict[str, set[bool]] = {}
+    for entry in data.entries()[0]:
+        splits = set(entry.stratum.splits)
+        moved = "IHD_validation" in splits
+        of_photograph.setdefault(entry.files["ground_truth"], set()).add(moved)
+        assert splits & {"IHD_train", "IHD_human_train"} == set() if moved else "IHD_train" in splits
+        assert ("IHD_human_validation" in splits) == (moved and entry.files["composite"] in paths[::2])
+        assert ("test" in splits) == (entry.files["composite"] == paths[0])
+    assert all(len(moved) == 1 for moved in of_photograph.values())
+    ids = {e.id for e in data.entries()[0] if "IHD_validation" in e.stratum.splits}
+    assert ids == {e.id for e in whole.entries()[0] if "IHD_validation" in e.stratum.splits}
+
+
+def test_validation_takes_about_its_share_and_leaves_the_request_of_old_alone() -> None:
+    paths = [f"HCOCO/composite_images/c{n}_1_1.jpg" for n in range(2000)]
+    data = IHarmony4(SOURCE, (path_list("IHD_train", *paths),), Categories(), 0.1)
+    share = sum("IHD_validation" in entry.stratum.splits for entry in data.entries()[0]) / 2000
+    assert share == pytest.approx(0.1, abs=0.02)
+    without = IHarmony4(SOURCE, data.lists, Categories())
+    assert data.identity() == {**without.identity(), "validation_fraction": 0.1}
+
+
+def test_validation_needs_a_list_of_training_and_a_name_of_its_own() -> None:
+    line = "HCOCO/composite_images/c1_1_1.jpg"
+    with pytest.raises(ValueError, match="there is none among test"):
+        IHarmony4(SOURCE, (path_list("test", line),), Categories(), 0.1)
+    both = (path_list("IHD_train", line), path_list("IHD_validation", line))
+    with pytest.raises(ValueError, match="makes the split IHD_validation, for which there is a list"):
+        IHarmony4(SOURCE, both, Categories(), 0.1)
+    assert IHarmony4(SOURCE, both, Categories()).entries()[0][0].stratum.splits == (
+        "IHD_train",
+        "IHD_validation",
+    )
+
+
 def test_a_picture_in_two_lists_is_one_row_with_both_splits() -> None:
     a, b = (f"HCOCO/composite_images/c{n}_1_1.jpg" for n in (1, 2))
     entries, rejected = iharmony4(path_list("IHD_train", a, b, a), path_list("IHD_human_train", b))
