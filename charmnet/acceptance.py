@@ -51,12 +51,15 @@ def reason_by_means(before: Float64Array, after: Float64Array) -> str | None:
     return _TOO_STRONG if error > FOREGROUND_MSE[1] else None
 
 
-def reason_by_colors(before: Float64Array, after: Float64Array) -> str | None:
+def reason_by_colors(
+    before: Float64Array, after: Float64Array, lab_before: Float64Array | None = None
+) -> str | None:
     """Return why a transfer is refused, in a few words that can be counted, or None where it is accepted.
 
     Args:
         before: [N,3] RGB on 0-1 of the foreground's pixels or of a sample of them.
         after: [N,3] the same pixels as transferred, not clipped to the RGB cube yet.
+        lab_before: [N,3] `before` in CIE Lab, where it is known.
     """
     outside = np.maximum(-after, after - 1).max(axis=1)
     after = after.clip(0, 1)
@@ -67,7 +70,7 @@ def reason_by_colors(before: Float64Array, after: Float64Array) -> str | None:
         return _TOO_STRONG
     if float((outside > CLIPPING_TOLERANCE).mean()) > CLIPPED_SHARE:
         return "clipped colours"
-    return _reason_in_lab(lab_of_rgb(before), lab_of_rgb(after))
+    return _reason_in_lab(lab_of_rgb(before) if lab_before is None else lab_before, lab_of_rgb(after))
 
 
 def reason_by_grain(image: UInt8Array, composite: UInt8Array, foreground_mask: MaskArray) -> str | None:

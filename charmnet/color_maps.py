@@ -52,10 +52,6 @@ class ColorMap:
         solved = np.linalg.solve(normal, np.einsum("if,ic->fc", terms, changed - colors))
         return cls(centre, np.ascontiguousarray(solved.T))
 
-    def weakened(self, strength: float) -> ColorMap:
-        """Return the map whose change is a share of this one's: 0 changes nothing."""
-        return ColorMap(self.centre, self.change * strength)
-
     def __call__(self, colors: Float64Array) -> Float64Array:
         """Map [N,3] RGB on 0-1; results may lie outside."""
         terms = _terms((colors - self.centre) / _SCALE, linear=self.change.shape[1] == 4)
@@ -74,24 +70,21 @@ class ColorMap:
         """
         inside = np.flatnonzero(coverage)
         result = image.copy()
-        if len(inside):
-            pixels = image.reshape(-1, 3)[inside]
-            share = coverage.reshape(-1)[inside]
-            result.reshape(-1, 3)[inside] = self._apply(pixels, None if share.min() == 255 else share)
+        pixels, share = result.reshape(-1, 3), coverage.reshape(-1)[inside]
+        whole = len(share) > 0 and int(share.min()) == 255
+        pixels[inside] = self._apply(pixels[inside], None if whole else share)
         return result
 
     def _apply(self, pixels: UInt8Array, share: UInt8Array | None) -> UInt8Array:
-        factor = np.float32(1 / (255 * _SCALE))
-        offset = (self.centre / _SCALE).astype(np.float32)
+        """Map [N,3] pixels, each by its share of the change."""
         planes = np.ascontiguousarray(pixels.T).astype(np.float32)
-        variables = [planes[i] * factor - offset[i] for i in range(3)]
-        mapped = np.empty_like(planes)
-        for channel, row in enumerate((self.change * 255).astype(np.float32)):
+        factor, offsets = np.float32(1 / (255 * _SCALE)), (self.centre / _SCALE).astype(np.float32)
+        variables = [plane * factor - offset for plane, offset in zip(planes, offsets, strict=True)]
+        weight = None if share is None else share * np.float32(1 / 255)
+        for plane, row in zip(planes, (self.change * 255).astype(np.float32), strict=True):
             change = _polynomial(row, variables)
-            if share is not None:
-                change *= share * np.float32(1 / 255)
-            mapped[channel] = planes[channel] + change
-        result: UInt8Array = np.rint(mapped.clip(0, 255)).astype(np.uint8).T
+            np.add(plane, change if weight is None else change * weight, out=plane)
+        result: UInt8Array = np.rint(planes.clip(0, 255)).astype(np.uint8).T
         return result
 
 

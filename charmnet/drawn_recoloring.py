@@ -20,8 +20,9 @@ from charmnet.color_maps import ColorMap
 from charmnet.recoloring import (
     ColorStatistics,
     ColorTransfer,
-    iterative_distribution,
+    lab_of_rgb,
     monge_kantorovitch,
+    random_rotation,
     reinhard,
     xiao,
 )
@@ -35,10 +36,10 @@ TRIES = 32
 WEAKEST_STRENGTH = 0.5
 """Least share of a transfer's change that is made, unless even less is too strong."""
 
-_ITERATIONS = 4  # of the iterative transfer, whose map is smoothed by its fit anyway
+_ITERATIONS = 6  # of the iterative transfer, whose map is smoothed by its fit anyway
 _METHODS = tuple(ColorTransfer)
 _LINEAR = (ColorTransfer.XIAO, ColorTransfer.MONGE_KANTOROVITCH)
-_SEEDS = 2**32
+_ROTATIONS = [random_rotation(np.random.default_rng(number)) for number in range(64)]
 
 
 def color_palette(colors: UInt8Array) -> UInt8Array:
@@ -97,15 +98,30 @@ class Attempt:
     """A recolouring that was tried on a foreground's palette.
 
     Attributes:
-        map: change of the colours.
-        distance: how far it is from the allowed range of errors: 0 within, else the logarithm of the factor
-            between the error and the range's nearer end.
+        colors: [N,3] RGB on 0-1, the palette.
+        changed: [N,3] what becomes of it, not clipped to the RGB cube.
+        linear: whether the change is linear in RGB.
         reason: why it is refused by colours alone, or None.
     """
 
-    map: ColorMap
-    distance: float
+    colors: Float64Array
+    changed: Float64Array
+    linear: bool
     reason: str | None
+
+    @property
+    def distance(self) -> float:
+        """Distance from the range of errors that the rules allow.
+
+        0 within it, else the logarithm of the factor between the error and the range's nearer end.
+        """
+        error = float(np.square((self.changed.clip(0, 1) - self.colors) * 255).mean())
+        low, high = FOREGROUND_MSE
+        return float(np.log(max(low / max(error, 1e-9), error / high, 1.0)))
+
+    def apply(self, image: UInt8Array, coverage: MaskArray) -> UInt8Array:
+        """Return a picture that is recoloured so; see `ColorMap.recolored`."""
+        return ColorMap.fit(self.colors, self.changed, linear=self.linear).recolored(image, coverage)
 
 
 @dataclass(frozen=True)
@@ -117,7 +133,7 @@ class Recoloring:
         methods: [T] indices of `ColorTransfer`'s members.
         shares: [T] where the strength lies between the weakest and the strongest that may be accepted, 0 to
             1.
-        seeds: [T] of the iterative transfer.
+        seeds: [T] of the iterative transfer, see `matched`.
     """
 
     colors: ColorTable
@@ -140,34 +156,48 @@ class Recoloring:
         references = candidates[rng.integers(len(candidates), size=TRIES)]
         methods = rng.integers(len(_METHODS), size=TRIES)
         shares = rng.random(TRIES)
-        seeds = rng.integers(_SEEDS, size=TRIES)
+        seeds = rng.integers(len(_ROTATIONS), size=TRIES)
         taken = colors.take(np.concatenate([[own], references]))
         return cls(taken, methods, shares, seeds)
 
     def attempts(self) -> Iterator[Attempt]:
         """Yield what the tries make of the palette, in their order."""
         colors = self.colors.palette(0)
+        lab = lab_of_rgb(colors)
         for number in range(len(self.methods)):
             method = _METHODS[self.methods[number]]
-            changed = self._transferred(colors, number, method)
-            fitted = ColorMap.fit(colors, changed, linear=method in _LINEAR)
-            change = fitted(colors) - colors
-            strength = _strength(change, float(self.shares[number]))
-            after = colors + strength * change
-            error = float(np.square((after.clip(0, 1) - colors) * 255).mean())
-            low, high = np.log(FOREGROUND_MSE)
-            logarithm = np.log(max(error, 1e-9))
-            distance = float(max(low - logarithm, logarithm - high, 0))
-            yield Attempt(fitted.weakened(strength), distance, reason_by_colors(colors, after))
+            change = self._transferred(colors, number, method) - colors
+            changed = colors + _strength(change, float(self.shares[number])) * change
+            reason = reason_by_colors(colors, changed, lab)
+            yield Attempt(colors, changed, method in _LINEAR, reason)
 
     def _transferred(self, colors: Float64Array, number: int, method: ColorTransfer) -> Float64Array:
         if method is ColorTransfer.ITERATIVE_DISTRIBUTION:
-            reference = self.colors.palette(number + 1)
-            return iterative_distribution(colors, reference, int(self.seeds[number]), _ITERATIONS)
+            return matched(colors, self.colors.palette(number + 1), int(self.seeds[number]))
         statistics = self.colors.statistics(number + 1)
         if method is ColorTransfer.REINHARD:
             return reinhard(colors, statistics)
         return (xiao if method is ColorTransfer.XIAO else monge_kantorovitch)(colors, statistics)
+
+
+def matched(colors: Float64Array, reference: Float64Array, seed: int) -> Float64Array:
+    """Give [N,3] colours the distribution of as many others: `iterative_distribution` for sets of one size.
+
+    Along every axis the colour of each rank gets the value that has this rank in the reference.
+
+    Args:
+        colors: [N,3] RGB on 0-1.
+        reference: [N,3] RGB on 0-1.
+        seed: chooses the rotations.
+    """
+    moved, reference = colors.T, reference.T
+    for iteration in range(_ITERATIONS):
+        rotation = _ROTATIONS[(seed + iteration) % len(_ROTATIONS)]
+        turned = np.einsum("ij,jn->in", rotation, moved)
+        ordered = np.sort(np.einsum("ij,jn->in", rotation, reference), axis=1)
+        np.put_along_axis(turned, np.argsort(turned, axis=1, kind="stable"), ordered, axis=1)
+        moved = np.einsum("ji,jn->in", rotation, turned)
+    return np.ascontiguousarray(moved.T)
 
 
 def recolor(image: UInt8Array, coverage: MaskArray, recoloring: Recoloring) -> UInt8Array:
@@ -188,12 +218,12 @@ def recolor(image: UInt8Array, coverage: MaskArray, recoloring: Recoloring) -> U
     nearest: Attempt | None = None
     for attempt in recoloring.attempts():
         if attempt.reason is None:
-            composite = attempt.map.recolored(image, coverage)
+            composite = attempt.apply(image, coverage)
             if reason_by_grain(image, composite, foreground) is None:
                 return composite
         if nearest is None or attempt.distance < nearest.distance:
             nearest = attempt
-    return image.copy() if nearest is None else nearest.map.recolored(image, coverage)
+    return image.copy() if nearest is None else nearest.apply(image, coverage)
 
 
 def _strength(change: Float64Array, share: float) -> float:

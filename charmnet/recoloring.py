@@ -156,9 +156,7 @@ def monge_kantorovitch(colors: Float64Array, reference: ColorStatistics) -> Floa
     return _apply(matrix, colors - mean) + reference.mean
 
 
-def iterative_distribution(
-    colors: Float64Array, reference_colors: Float64Array, seed: int, iterations: int = ITERATIONS
-) -> Float64Array:
+def iterative_distribution(colors: Float64Array, reference_colors: Float64Array, seed: int) -> Float64Array:
     """Give [N,3] RGB colours the reference's whole distribution, matching it along random axes repeatedly.
 
     In every iteration both sets of colours are turned by the same random rotation, and along each axis the
@@ -169,7 +167,6 @@ def iterative_distribution(
         colors: [N,3] RGB on 0-1.
         reference_colors: [M,3] RGB on 0-1.
         seed: of the rotations; the first is the identity.
-        iterations: how often the marginals along three axes are matched.
     """
     fitted = palette(colors)
     count = len(fitted)
@@ -177,13 +174,13 @@ def iterative_distribution(
     reference = palette(reference_colors).T
     rng = np.random.default_rng(seed)
     rotation = np.eye(3)
-    for _ in range(iterations):
+    for _ in range(ITERATIONS):
         turned = _turn(rotation, moved)
         for axis, reference_values in enumerate(_turn(rotation, reference)):
             positions, shifts = _quantile_shifts(turned[axis, :count], reference_values)
             turned[axis] += np.interp(turned[axis], positions, shifts)
         moved = _turn(rotation.T, turned)
-        rotation = _random_rotation(rng)
+        rotation = random_rotation(rng)
     return np.ascontiguousarray(moved[:, -len(colors) :].T)
 
 
@@ -251,7 +248,7 @@ def _quantiles(values: Float64Array) -> Float64Array:
     return between
 
 
-def _random_rotation(rng: np.random.Generator) -> Float64Array:
+def random_rotation(rng: np.random.Generator) -> Float64Array:
     """Draw uniformly over all orientations: the axes of a Gaussian matrix, by QR with its signs undone."""
     axes, upper = np.linalg.qr(rng.standard_normal((3, 3)))
     return axes * np.sign(np.diag(upper))

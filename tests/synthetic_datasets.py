@@ -15,7 +15,7 @@ from pipelines.runtime.storage import Location
 from pipelines.shards.foreground_colors import ForegroundColors
 from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.reading import Dataset
-from pipelines.shards.rows import Row, pair_row, photograph_row, row_kind, scene_row
+from pipelines.shards.rows import Row, pair_row, photograph_row, row_kind, scene_row, stratum_of
 from pipelines.shards.schema import RowKind
 from pipelines.shards.shard_table import RowGroup, Shard
 from pipelines.shards.writer import write_parquet
@@ -71,17 +71,17 @@ def photograph_rows(count: int, size: tuple[int, int] = (48, 64), seed: int = 0)
 
 def colors_of_rows(rows: Sequence[Row]) -> ForegroundColors:
     """Measure the colours of the foregrounds of photographs."""
-    ids, photographs, groups, statistics, palettes = [], [], [], [], []
+    ids, photographs, strata, statistics, palettes = [], [], [], [], []
     for row in rows:
         image = decode_rgb(row["photograph"])
         for sample_id, data in zip(row["foreground_ids"], row["foreground_masks"], strict=True):
             mask = decode_mask(data)
             ids.append(sample_id)
             photographs.append(row["id"])
-            groups.append((row["category"], tuple(row["splits"])))
+            strata.append(stratum_of(row))
             statistics.append(ColorStatistics.of(foreground_colors(image, mask)))
             palettes.append(color_palette(image[mask != 0]))
-    return ForegroundColors(ids, photographs, groups, ColorTable.of(statistics, palettes))
+    return ForegroundColors(ids, photographs, strata, ColorTable.of(statistics, palettes))
 
 
 def write_photographs(

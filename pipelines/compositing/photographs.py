@@ -117,7 +117,10 @@ def foreground_colors(measured: Sequence[MeasuredForeground], subset: str) -> Fo
     return ForegroundColors(
         ids=[f"{subset}/{foreground.name}" for foreground in foregrounds],
         photographs=[foreground.photograph for foreground in foregrounds],
-        groups=[(foreground.category, (foreground.split,)) for foreground in foregrounds],
+        strata=[
+            Stratum(Domain.REAL, subset, foreground.category, (foreground.split,))
+            for foreground in foregrounds
+        ],
         table=ColorTable.of([entry.statistics for entry in measured], [entry.palette for entry in measured]),
     )
 

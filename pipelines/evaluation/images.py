@@ -18,11 +18,10 @@ from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE, MaskEdges, resize, resize_mask
 from charmnet.codecs import decode_mask, decode_rgb
 from charmnet.composition import exchange_foreground
-from charmnet.drawn_recoloring import recolor
 from charmnet.errors import DataError
 from charmnet.metrics import Protocol, scoring_mask
 from charmnet.vocabulary import NUM_CONDITIONS
-from pipelines.shards.foreground_colors import colors_of, per_mask
+from pipelines.shards.foreground_colors import evaluated_composite, with_colors
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, row_kind, stratum_of
@@ -68,17 +67,13 @@ def evaluation_images(
 def selected_rows(
     dataset: Dataset, selection: Selection, shard_index: int, group_index: int
 ) -> Iterator[Row]:
-    """Yield the rows of one row group that a selection picks: read at once, unpacked one at a time.
+    """Yield the rows of one row group that a selection picks, as `with_colors` gives them.
 
-    Rows of photographs get what their composites are made of: `colors`, a `ForegroundColors`, and `per_mask`,
-    the number of each mask's composites.
+    They are read at once and unpacked one at a time.
     """
     table = dataset.read_row_group(shard_index, group_index)
-    rows = (table.slice(index, 1).to_pylist()[0] for index in dataset.selected_rows(table, selection))
-    if dataset.manifest.kind is not RowKind.PHOTOGRAPH:
-        return rows
-    more = {"colors": colors_of(dataset), "per_mask": per_mask(dataset.manifest)}
-    return (row | more for row in rows)
+    indices = dataset.selected_rows(table, selection)
+    return (with_colors(dataset, table.slice(index, 1).to_pylist()[0]) for index in indices)
 
 
 def image_count(row: Row) -> int:
@@ -175,10 +170,9 @@ def _full_size_images(
     """Yield (id, composite, ground truth) of each image of one of a row's masks at their stored size."""
     if row_kind(row) is RowKind.PHOTOGRAPH:
         photograph = decode_rgb(row["photograph"])
-        coverage = mask * np.uint8(255)
         for variant in range(1, row["per_mask"] + 1):
-            recoloring = row["colors"].evaluated(foreground, variant)
-            yield f"{foreground}:{variant}", recolor(photograph, coverage, recoloring), photograph
+            composite = evaluated_composite(row, foreground, variant, photograph, mask)
+            yield f"{foreground}:{variant}", composite, photograph
         return
     if row_kind(row) is RowKind.PAIR:
         yield row["id"], decode_rgb(row["composite"]), decode_rgb(row["ground_truth"])

@@ -74,7 +74,9 @@ class RowGroupReader:
     def _read(self, shard: int, group: int, *, ids_only: bool = False) -> RowGroupSamples:
         spec = self._spec
         return retry_storage(
-            lambda: spec.union.read_row_group(shard, group, spec.selection, ids_only=ids_only),
+            lambda: spec.union.read_row_group(
+                shard, group, spec.selection, ids_only=ids_only, colors=() if ids_only else spec.colors
+            ),
             spec.timeout_seconds,
             self._notify,
         )

@@ -112,12 +112,22 @@ class SampleTable:
         None where there are not as many names as selected samples.
         """
         first, last = self._first_groups[shard : shard + 2]
-        begin, end = (int(self._first_selected[group]) for group in (first, last))
-        if len(names) != end - begin:
+        if len(names) != self._first_selected[last] - self._first_selected[first]:
             return None
+        chosen = self.chosen_of_shards(shard, shard + 1)
+        return names if chosen is None else [names[index] for index in chosen.tolist()]
+
+    def chosen_of_shards(self, start: int, stop: int) -> NDArray[np.int64] | None:
+        """Return which samples take part, as indices among all selected samples of the shards start..stop-1.
+
+        None where all of them do.
+        """
         if self._chosen is None:
-            return names
-        return [names[selected - begin] for selected in self._chosen[self.shard_numbers(shard)].tolist()]
+            return None
+        first, last = self._first_groups[start], self._first_groups[stop]
+        chosen = self._chosen[self._first_numbers[first] : self._first_numbers[last]]
+        result: NDArray[np.int64] = chosen - self._first_selected[first]
+        return result
 
     def _size_class(self, size: int, indices: NDArray[np.int64]) -> SizeClass:
         offsets = None

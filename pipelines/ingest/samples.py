@@ -66,6 +66,7 @@ class RowGroupSamples:
         group_index: index of the row group in the shard.
         ids_only: read no pictures; only `id` may be called.
         id_prefix: text that every sample's id begins with.
+        colors: colours of a photograph data set's foregrounds; None reads them.
 
     Raises:
         DataError, StorageError: see `Dataset.read_row_group`.
@@ -80,6 +81,7 @@ class RowGroupSamples:
         *,
         ids_only: bool = False,
         id_prefix: str = "",
+        colors: ForegroundColors | None = None,
     ) -> None:
         self._id_prefix = id_prefix
         self._kind = dataset.manifest.kind
@@ -94,8 +96,8 @@ class RowGroupSamples:
         self._small = self._table.drop_columns(
             [name for name in self._table.column_names if name in _MANY_PICTURES]
         )
-        self._colors: ForegroundColors | None = None
-        if self._kind is RowKind.PHOTOGRAPH and not ids_only:
+        self._colors = colors
+        if colors is None and self._kind is RowKind.PHOTOGRAPH and not ids_only:
             self._colors = colors_of(dataset)
 
     def sample(self, offset: int, epoch: int, options: DecodeOptions) -> EncodedSample:

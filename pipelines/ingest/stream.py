@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from charmnet.augment import TRAINING_SIZE, AugmentationKind, MaskEdges
 from charmnet.vocabulary import Domain
@@ -13,12 +15,14 @@ from pipelines.ingest.decode_options import DecodeOptions, Decoding
 from pipelines.ingest.epoch_plan import EpochPlan
 from pipelines.ingest.sample_table import SampleTable
 from pipelines.ingest.union import DatasetUnion
+from pipelines.shards.foreground_colors import ForegroundColors, colors_of
 from pipelines.shards.reading import Dataset
+from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import EVERYTHING, Selection
 
 _MIN_WINDOW_SAMPLES = 128
 _MAX_READ_TWICE = 0.08
-_MADE_AGAIN = ("plan", "union")  # by every process that a spec is sent to
+_MADE_AGAIN = ("plan", "union", "colors")  # by every process that a spec is sent to
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,34 @@ class StreamSpec:
             ValueError: the selection picks nothing of a data set.
         """
         return SampleTable(self.union.manifests, self.selection, self.limit)
+
+    @cached_property
+    def colors(self) -> tuple[ForegroundColors | None, ...]:
+        """Colours of the foregrounds of each member, None of those that hold no photographs.
+
+        Where a limit leaves a part of the samples, these alone lend their colours.
+
+        Raises:
+            DataError, StorageError: see `colors_of`.
+        """
+        photographs = [m.manifest.kind is RowKind.PHOTOGRAPH for m in self.union.members]
+        if not any(photographs):
+            return (None,) * len(photographs)
+        samples = self.sample_table()
+        return tuple(
+            self._lent_colors(number, samples) if needed else None
+            for number, needed in enumerate(photographs)
+        )
+
+    def _lent_colors(self, member: int, samples: SampleTable) -> ForegroundColors:
+        dataset = self.union.members[member]
+        colors = colors_of(dataset)
+        chosen = samples.chosen_of_shards(*self.union.shards_of(member))
+        if chosen is None:
+            return colors
+        strata = colors.strata[: dataset.manifest.samples]
+        selected = np.flatnonzero([self.selection(stratum) for stratum in strata])
+        return replace(colors, lenders=selected[chosen])
 
     def check_not_empty(self) -> None:
         """Check that the selection picks a sample of every data set; ValueError where it does not."""

@@ -14,6 +14,7 @@ from typing import Any
 from charmnet.vocabulary import Domain
 from pipelines.ingest.samples import Reference, RowGroupSamples
 from pipelines.runtime.storage import Location
+from pipelines.shards.foreground_colors import ForegroundColors
 from pipelines.shards.manifest import Manifest
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
@@ -133,17 +134,37 @@ class DatasetUnion:
         prefix = f"{number + 1}:" if len(self.members) > 1 else ""
         return MemberShard(self.members[number], index - self._first_shards[number], prefix)
 
+    def shards_of(self, member: int) -> tuple[int, int]:
+        """Return the first of a member's shards among all members' and the one after its last."""
+        return self._first_shards[member], self._first_shards[member + 1]
+
     def read_row_group(
-        self, shard: int, group: int, selection: Selection, *, ids_only: bool = False
+        self,
+        shard: int,
+        group: int,
+        selection: Selection,
+        *,
+        ids_only: bool = False,
+        colors: Sequence[ForegroundColors | None] = (),
     ) -> RowGroupSamples:
         """Read the samples of a row group; see `RowGroupSamples`.
+
+        Args:
+            colors: colours of each member's foregrounds; without any they are read where needed.
 
         Raises:
             DataError, StorageError: see `Dataset.read_row_group`.
         """
         member = self.shard(shard)
+        number = bisect_right(self._first_shards, shard) - 1
         return RowGroupSamples(
-            member.dataset, selection, member.index, group, ids_only=ids_only, id_prefix=member.prefix
+            member.dataset,
+            selection,
+            member.index,
+            group,
+            ids_only=ids_only,
+            id_prefix=member.prefix,
+            colors=colors[number] if colors else None,
         )
 
     def reference_name(self, reference: Reference) -> str:

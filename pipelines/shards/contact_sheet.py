@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from itertools import islice
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from charmnet.arrays import UInt8Array
+from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.codecs import decode_mask, decode_rgb
 from charmnet.vocabulary import CaptureCondition
+from pipelines.shards.foreground_colors import evaluated_composite, with_colors
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.rows import Row, row_kind
 from pipelines.shards.schema import RowKind
@@ -21,6 +23,7 @@ _SCENE_TILE_HEIGHT = 110
 _CAPTION_HEIGHT = 18
 _GAP = 6
 _PAIRS_PER_LINE = 2
+_MASKS_SHOWN = 2
 _BACKGROUND_COLOR = (255, 255, 255)
 _TEXT_COLOR = (40, 40, 40)
 
@@ -39,7 +42,8 @@ def sample_rows(dataset: Dataset, selection: Selection, count: int) -> list[Row]
         if in_group:
             table = dataset.read_row_group(shard, group)
             indices = dataset.selected_rows(table, selection)
-            rows.extend(table.take([indices[i] for i in in_group]).to_pylist())
+            taken = table.take([indices[i] for i in in_group]).to_pylist()
+            rows.extend(with_colors(dataset, row) for row in taken)
         first += selected
     return rows
 
@@ -47,10 +51,20 @@ def sample_rows(dataset: Dataset, selection: Selection, count: int) -> list[Row]
 def contact_sheet(rows: list[Row]) -> Image.Image:
     """Draw pairs as composite, mask and ground truth; scenes as mask and their ten conditions.
 
+    Photographs are drawn with their first masks, each beside a composite.
+
+    Args:
+        rows: rows of one kind, as `sample_rows` gives them.
+
     Raises:
         DataError: a picture cannot be decoded.
     """
-    strips = [_scene_strip(row) if row_kind(row) is RowKind.SCENE else _pair_strip(row) for row in rows]
+    draw = {
+        RowKind.PAIR: _pair_strip,
+        RowKind.SCENE: _scene_strip,
+        RowKind.PHOTOGRAPH: _photograph_strip,
+    }
+    strips = [draw[row_kind(row)](row) for row in rows]
     strips_per_line = _PAIRS_PER_LINE if rows and row_kind(rows[0]) is RowKind.PAIR else 1
     lines = [strips[start : start + strips_per_line] for start in range(0, len(strips), strips_per_line)]
     num_columns = min(strips_per_line, len(strips))
@@ -81,7 +95,7 @@ def ascii_text(text: str) -> str:
 def _pair_strip(row: Row) -> Image.Image:
     tiles = {
         "composite": decode_rgb(row["composite"]),
-        "mask": _mask_picture(row),
+        "mask": _mask_picture(decode_mask(row["foreground_mask"])),
         "ground truth": decode_rgb(row["ground_truth"]),
     }
     style = row["ground_truth_style"]
@@ -90,20 +104,33 @@ def _pair_strip(row: Row) -> Image.Image:
 
 
 def _scene_strip(row: Row) -> Image.Image:
-    tiles = {"mask": _mask_picture(row)}
+    tiles = {"mask": _mask_picture(decode_mask(row["foreground_mask"]))}
     for condition, data in zip(CaptureCondition, row["images"], strict=True):
         tiles[condition.name.lower()] = decode_rgb(data)
     return _strip(_title(row), tiles, _SCENE_TILE_HEIGHT)
 
 
+def _photograph_strip(row: Row) -> Image.Image:
+    photograph = decode_rgb(row["photograph"])
+    tiles = {"photograph": photograph}
+    foregrounds = zip(row["foreground_ids"], row["foreground_masks"], strict=True)
+    for sample_id, data in islice(foregrounds, _MASKS_SHOWN):
+        mask = decode_mask(data)
+        name = sample_id.rpartition("_")[2]
+        tiles[f"mask {name}"] = _mask_picture(mask)
+        tiles[f"composite {name}"] = evaluated_composite(row, sample_id, 1, photograph, mask)
+    return _strip(_title(row), tiles, _PAIR_TILE_HEIGHT)
+
+
 def _title(row: Row) -> str:
-    details = [row["category"], *row["splits"], f"foreground {row['foreground_ratio']:.1%}"]
+    ratios = row["foreground_ratios"] if row_kind(row) is RowKind.PHOTOGRAPH else [row["foreground_ratio"]]
+    shares = ", ".join(f"{ratio:.1%}" for ratio in ratios)
+    details = [row["category"], *row["splits"], f"foreground {shares}"]
     return f"{row['id']}  ({', '.join(detail for detail in details if detail)})"
 
 
-def _mask_picture(row: Row) -> UInt8Array:
-    mask = decode_mask(row["foreground_mask"]) * np.uint8(255)
-    return np.repeat(mask[..., None], 3, axis=2)
+def _mask_picture(mask: MaskArray) -> UInt8Array:
+    return np.repeat(mask[..., None] * np.uint8(255), 3, axis=2)
 
 
 def _strip(title: str, tiles: dict[str, UInt8Array], height: int) -> Image.Image:

@@ -19,13 +19,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from charmnet.arrays import IndexArray
-from charmnet.drawn_recoloring import PALETTE_COLORS, ColorTable, Recoloring
-from charmnet.errors import DataError, StorageError
+from charmnet.arrays import IndexArray, MaskArray, UInt8Array
+from charmnet.drawn_recoloring import PALETTE_COLORS, ColorTable, Recoloring, recolor
+from charmnet.errors import DataError
+from charmnet.vocabulary import Domain
 from pipelines.runtime.randomness import seeded_rng
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import COLORS_NAME, ColorsFile, Manifest
+from pipelines.shards.manifest import COLORS_NAME, ColorsFile, Manifest, Stratum
 from pipelines.shards.reading import Dataset
+from pipelines.shards.rows import Row
+from pipelines.shards.schema import RowKind
 
 TRAIN = "train"
 """Split whose foregrounds lend their colours to those of every split."""
@@ -37,6 +40,7 @@ SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),  # of the sample
         pa.field("photograph", pa.string(), nullable=False),
+        pa.field("subset", pa.string(), nullable=False),
         pa.field("category", pa.string()),
         pa.field("splits", pa.list_(pa.string()), nullable=False),
         *(pa.field(name, pa.list_(pa.float64()), nullable=False) for name in _SHAPES),
@@ -47,19 +51,21 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class ForegroundColors:
-    """Colours of F foregrounds.
+    """Colours of F foregrounds of the real domain.
 
     Attributes:
         ids: ids of their samples.
         photographs: their photographs' identities.
-        groups: (category, splits) of each.
+        strata: their rows' strata.
         table: their colours.
+        lenders: indices of those that may lend their colours; None for all.
     """
 
     ids: Sequence[str]
     photographs: Sequence[str]
-    groups: Sequence[tuple[str | None, tuple[str, ...]]]
+    strata: Sequence[Stratum]
     table: ColorTable
+    lenders: IndexArray | None = None
 
     def evaluated(self, sample_id: str, variant: int) -> Recoloring:
         """Return the recolourings of a composite that models are evaluated on: ever the same.
@@ -88,14 +94,20 @@ class ForegroundColors:
             raise DataError(f"its colours are missing in {COLORS_NAME}")
         candidates = self._candidates(own)
         if not len(candidates):
-            raise DataError(no_reference(self.groups[own][0]))
+            raise DataError(no_reference(self.strata[own].category))
         return Recoloring.draw(seeded_rng(*key), self.table, own, candidates)
 
     def _candidates(self, own: int) -> IndexArray:
-        """Return the indices of the foregrounds whose colours one may take."""
-        pool = self._pools[self.groups[own]]
+        """Return the indices of the foregrounds whose colours one may take.
+
+        Where no lender has any for it, these are the others, too: a limit must not make samples undecodable.
+        """
+        pool = self._pools[self.strata[own]]
         others: IndexArray = pool[self._photograph_numbers[pool] != self._photograph_numbers[own]]
-        return others
+        if self.lenders is None:
+            return others
+        lent = others[np.isin(others, self.lenders, assume_unique=True)]
+        return lent if len(lent) else others
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -106,18 +118,19 @@ class ForegroundColors:
         return np.unique(np.array(self.photographs), return_inverse=True)[1]
 
     @cached_property
-    def _pools(self) -> dict[tuple[str | None, tuple[str, ...]], IndexArray]:
-        """The foregrounds that lend their colours to those of a category and splits."""
-        members: dict[tuple[str | None, tuple[str, ...]], list[int]] = {}
-        for number, group in enumerate(self.groups):
-            members.setdefault(group, []).append(number)
+    def _pools(self) -> dict[Stratum, IndexArray]:
+        """The foregrounds that lend their colours to those of each stratum."""
+        members: dict[Stratum, list[int]] = {}
+        for number, stratum in enumerate(self.strata):
+            members.setdefault(stratum, []).append(number)
 
-        def lenders(category: str | None, splits: tuple[str, ...]) -> Iterator[int]:
-            for (other, other_splits), numbers in members.items():
-                if other == category and (other_splits == splits or TRAIN in other_splits):
+        def pool(taker: Stratum) -> Iterator[int]:
+            for lender, numbers in members.items():
+                same_splits = lender.splits == taker.splits or TRAIN in lender.splits
+                if lender.category == taker.category and same_splits:
                     yield from numbers
 
-        return {group: np.array(sorted(lenders(*group)), np.int64) for group in members}
+        return {stratum: np.array(sorted(pool(stratum)), np.int64) for stratum in members}
 
     def write(self, folder: Location, per_mask: int) -> ColorsFile:
         """Write the colours into a data set's folder.
@@ -132,8 +145,9 @@ class ForegroundColors:
         columns = {
             "id": list(self.ids),
             "photograph": list(self.photographs),
-            "category": [category for category, _ in self.groups],
-            "splits": [list(splits) for _, splits in self.groups],
+            "subset": [stratum.subset for stratum in self.strata],
+            "category": [stratum.category for stratum in self.strata],
+            "splits": [list(stratum.splits) for stratum in self.strata],
             **{name: list(getattr(self.table, name).reshape(len(self.ids), -1)) for name in _SHAPES},
             "palette": [palette.tobytes() for palette in self.table.palettes],
         }
@@ -154,12 +168,52 @@ def colors_of(dataset: Dataset) -> ForegroundColors:
     """Return the colours of a data set of photographs; a process reads a file once.
 
     Raises:
-        DataError: the data set has none.
-        StorageError: the file is gone, is not what the manifest says, or its store does not answer.
+        DataError, StorageError: see `read_colors`.
     """
-    if dataset.manifest.colors is None:
-        raise DataError(f"{dataset.location}: the manifest names no {COLORS_NAME}; make the data set again")
+    return _read_once(dataset.location, dataset.manifest.colors)
+
+
+def read_colors(dataset: Dataset) -> ForegroundColors:
+    """Read the colours of a data set of photographs.
+
+    Raises:
+        DataError: the data set has none, or the file is not what the manifest says.
+        StorageError: the file is gone, or its store does not answer.
+    """
     return _read(dataset.location, dataset.manifest.colors)
+
+
+def with_colors(dataset: Dataset, row: Row) -> Row:
+    """Return a row of a data set with what its composites are made of, if they are made when it is read.
+
+    Rows of photographs get `colors`, a `ForegroundColors`, and `per_mask`, the number of composites of each
+    mask that are evaluated.
+
+    Raises:
+        DataError, StorageError: see `colors_of`.
+    """
+    if dataset.manifest.kind is not RowKind.PHOTOGRAPH:
+        return row
+    return {**row, "colors": colors_of(dataset), "per_mask": per_mask(dataset.manifest)}
+
+
+def evaluated_composite(
+    row: Row, sample_id: str, variant: int, image: UInt8Array, mask: MaskArray
+) -> UInt8Array:
+    """Return a composite of a photograph that models are evaluated on.
+
+    Args:
+        row: row of the photograph, as `with_colors` gives it.
+        sample_id: id of the foreground's sample.
+        variant: number of the composite, from 1.
+        image: the photograph.
+        mask: the foreground's mask.
+
+    Raises:
+        DataError: see `ForegroundColors.recoloring`.
+    """
+    colors: ForegroundColors = row["colors"]
+    return recolor(image, mask * np.uint8(255), colors.evaluated(sample_id, variant))
 
 
 def per_mask(manifest: Manifest) -> int:
@@ -168,11 +222,17 @@ def per_mask(manifest: Manifest) -> int:
 
 
 @lru_cache(maxsize=_KEPT)
-def _read(folder: Location, file: ColorsFile) -> ForegroundColors:
+def _read_once(folder: Location, file: ColorsFile | None) -> ForegroundColors:
+    return _read(folder, file)
+
+
+def _read(folder: Location, file: ColorsFile | None) -> ForegroundColors:
+    if file is None:
+        raise DataError(f"{folder}: the manifest names no {COLORS_NAME}; make the data set again")
     location = folder / file.path
     data = location.read_bytes()
     if hashlib.sha256(data).hexdigest() != file.sha256:
-        raise StorageError(
+        raise DataError(
             f"{location}: {len(data):,} bytes with another checksum than the manifest says; restore the file "
             "or make the data set again"
         )
@@ -200,10 +260,10 @@ def parse(data: bytes, path: str) -> ForegroundColors:
         raise DataError(
             f"{path}: {rows} rows of {table.schema.names}, expected finite numbers in {SCHEMA.names}"
         )
-    splits = map(tuple, table["splits"].to_pylist())
+    strata = zip(*(table[name].to_pylist() for name in ("subset", "category", "splits")), strict=True)
     return ForegroundColors(
         ids=table["id"].to_pylist(),
         photographs=table["photograph"].to_pylist(),
-        groups=list(zip(table["category"].to_pylist(), splits, strict=True)),
+        strata=[Stratum(Domain.REAL, subset, category, tuple(splits)) for subset, category, splits in strata],
         table=ColorTable(**floats, palettes=palettes.reshape(rows, PALETTE_COLORS, 3)),
     )

@@ -14,7 +14,8 @@ from charmnet.codecs import decode_mask
 from charmnet.errors import CharmNetError, DataError
 from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
-from pipelines.shards.manifest import Container, Stratum
+from pipelines.shards.foreground_colors import read_colors
+from pipelines.shards.manifest import COLORS_NAME, Container, Stratum
 from pipelines.shards.reading import Dataset, strata_of
 from pipelines.shards.rows import Row, check_pictures, row_kind
 from pipelines.shards.schema import RowKind
@@ -42,9 +43,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Check:
-    """A unit of verification: a shard's checksum (`row_group` None) or the rows of one row group."""
+    """A unit of verification: a shard's checksum (`row_group` None) or the rows of one row group.
 
-    shard: int
+    Without a shard it is the file of the foregrounds' colours.
+    """
+
+    shard: int | None
     row_group: int | None
 
 
@@ -52,7 +56,8 @@ def checks_of(dataset: Dataset) -> list[Check]:
     """List the checks of all checksums and row groups of a data set."""
     shards = [Check(index, None) for index in range(len(dataset.manifest.shards))]
     groups = [Check(shard, group) for shard, group, _ in dataset.manifest.groups()]
-    return [*shards, *groups]
+    colors = [Check(None, None)] if dataset.manifest.kind is RowKind.PHOTOGRAPH else []
+    return [*shards, *groups, *colors]
 
 
 def verify(dataset: Dataset, checks: Sequence[Check]) -> Iterator[list[Failure]]:
@@ -69,7 +74,12 @@ def duplicate_ids(dataset: Dataset) -> list[Failure]:
     if dataset.manifest.container is Container.TAR:
         return []
     shards = range(len(dataset.manifest.shards))
-    tables = [table for table in read_ahead(lambda index: _ids(dataset, index), shards) if table is not None]
+    columns = read_ahead(lambda index: _column(dataset, index, "id"), shards)
+    tables = [
+        table.append_column("shard", pa.array([shard] * len(table), pa.int32()))
+        for shard, table in enumerate(columns)
+        if table is not None
+    ]
     if not tables:
         return []
     counted = pa.concat_tables(tables).group_by("id").aggregate([("shard", "list"), ("shard", "count")])
@@ -80,12 +90,12 @@ def duplicate_ids(dataset: Dataset) -> list[Failure]:
     ]
 
 
-def _ids(dataset: Dataset, shard: int) -> pa.Table | None:
+def _column(dataset: Dataset, shard: int, name: str) -> pa.Table | None:
+    """Return a column of a shard; None where it cannot be read, which `run_check` reports."""
     try:
-        table = dataset.read_columns(shard, ["id"])
+        return dataset.read_columns(shard, [name])
     except CharmNetError:
         return None
-    return table.append_column("shard", pa.array([shard] * len(table), pa.int32()))
 
 
 def _repetition(dataset: Dataset, shards: list[int], id_: str, count: int) -> Failure:
@@ -96,6 +106,8 @@ def _repetition(dataset: Dataset, shards: list[int], id_: str, count: int) -> Fa
 
 def run_check(dataset: Dataset, check: Check) -> list[Failure]:
     """Run one check and return its failures; a shard that cannot be read is one failure."""
+    if check.shard is None:
+        return _color_failures(dataset)
     path = dataset.manifest.shards[check.shard].path
     try:
         if check.row_group is None:
@@ -103,6 +115,23 @@ def run_check(dataset: Dataset, check: Check) -> list[Failure]:
         return _row_failures(dataset, check.shard, check.row_group)
     except CharmNetError as error:
         return [Failure(path, check.row_group, None, str(error))]
+
+
+def _color_failures(dataset: Dataset) -> list[Failure]:
+    """Return what is wrong with the file of colours: it is another, or lacks those of a sample."""
+    try:
+        known = set(read_colors(dataset).ids)
+    except CharmNetError as error:
+        return [Failure(COLORS_NAME, None, None, str(error))]
+    shards = range(len(dataset.manifest.shards))
+    tables = read_ahead(lambda index: _column(dataset, index, "foreground_ids"), shards)
+    return [
+        Failure(COLORS_NAME, None, sample_id, "no colours of this sample")
+        for table in tables
+        for ids in ([] if table is None else table["foreground_ids"].to_pylist())
+        for sample_id in ids
+        if sample_id not in known
+    ]
 
 
 def _checksum_failures(dataset: Dataset, shard_index: int) -> list[Failure]:
