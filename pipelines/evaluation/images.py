@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
-import numpy as np
-
 from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE, MaskEdges, resize, resize_mask
 from charmnet.codecs import decode_mask, decode_rgb

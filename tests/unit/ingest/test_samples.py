@@ -125,7 +125,7 @@ def arrays(
 def test_exact_decoding_is_the_plain_way_to_the_pixel(scene: bool) -> None:
     sample = encoded_sample((190, 251), scene)
     for seed in range(6):
-        for ours, plain in zip(arrays(sample, seed, 64), plainly_made(sample, seed, 64), strict=True):
+        for ours, plain in zip(arrays(sample, seed, 256), plainly_made(sample, seed, 256), strict=True):
             np.testing.assert_array_equal(ours, plain)
 
 
