@@ -26,6 +26,7 @@ from pipelines.training.fit import StopRequest, build_trainer, fit, stopping_on_
 from pipelines.training.job import RunTracking, TrainingJob
 from pipelines.training.placement import Placement, place
 from pipelines.training.record import reconcile_previous_runs, record_models, record_run
+from pipelines.training.start_warnings import start_warnings
 from pipelines.training.startup_timer import StartupTimer
 from pipelines.training.validation import check_validation
 
@@ -102,6 +103,8 @@ def train(  # noqa: PLR0913 - where a run is kept and recorded
     specs = stream_specs(config, datasets, method)
     plan = resolve(config, specs)
     check_validation(method, config, datasets)
+    for warning in start_warnings(config, method, datasets):
+        print(f"warning: {warning}", flush=True)
     timer.mark("data sets")
     if connect():
         os.environ.setdefault(_PREEMPTION_WATCHER, "0")
