@@ -3,6 +3,7 @@ r"""Make composites of your own photographs and masks, as iHarmony4 was made (re
   charmnet compose-real --photos s3://bucket/photos --masks s3://bucket/masks --per-mask 3 --dest s3://bucket/real
   charmnet compose-real --photos ./photos --masks ./masks --categories categories.tsv --per-mask 3 \
                         --layout released --dest ./Own
+  charmnet compose-real --photos ./photos --masks auto --per-mask 4 --layout photographs --dest ./own
 
 The masks of NAME.jpg are NAME.png or NAME_1.png, NAME_2.png, ...; white is foreground. A foreground gets the
 colours of a foreground of the same category in another photograph, by one of four colour transfers; the
@@ -20,13 +21,16 @@ from charmnet.errors import DataError
 from pipelines.compositing.foregrounds import Folders, SplitFractions, find
 from pipelines.compositing.measuring import Request
 from pipelines.compositing.real_pairs import is_released, make_photographs, make_released, make_shards
+from pipelines.compositing.regions import check_installed, find_regions
 from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, REJECTED_NAME, BuildResult, DatasetBuild
 from pipelines.conversion.lists import Categories, names_digest, read_categories
 from pipelines.conversion.report import show_finished, show_result
 from pipelines.runtime.console import console, results
 from pipelines.runtime.storage import Location
+from pipelines.shards.rejection import Rejection
 
 _MAKERS = {"shards": make_shards, "photographs": make_photographs, "released": make_released}
+AUTO = "auto"
 LAYOUTS = tuple(_MAKERS)
 
 
@@ -34,7 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add = parser.add_argument
     add("--photos", required=True, metavar="URI", help="folder or bucket with photographs")
-    add("--masks", required=True, metavar="URI", help="folder or bucket with their masks, PNG")
+    add(
+        "--masks",
+        required=True,
+        metavar="URI",
+        help=f"folder or bucket with their masks, PNG; or `{AUTO}`: regions found by segmentation",
+    )
     add(
         "--categories",
         metavar="FILE",
@@ -110,13 +119,13 @@ def run(args: argparse.Namespace) -> int:
         DataError: there are no masks, too many were rejected, or the destination holds something else.
     """
     _check(args)
-    photos, masks = Location.of(args.photos), Location.of(args.masks)
+    photos, masks = Location.of(args.photos), None if args.masks == AUTO else Location.of(args.masks)
     if photos == masks:
         raise ValueError(f"--photos and --masks are both {photos}; expected a folder for each")
-    categories = read_categories(args.categories, None, masks)
-    names = {"photos": photos.walk_files(), "masks": masks.walk_files()}
+    categories = read_categories(args.categories, None, masks or photos)
+    names = {"photos": photos.walk_files(), "masks": [] if masks is None else masks.walk_files()}
     subset = args.subset or photos.name
-    identity = {**_options(args, subset, categories), "photos": str(photos), "masks": str(masks)}
+    identity = {**_options(args, subset, categories), "photos": str(photos), "masks": str(masks or AUTO)}
     identity |= {f"names_of_{folder}": names_digest(files) for folder, files in names.items()}
     destination = DatasetBuild(Location.of(args.dest), identity)
     if args.layout == "released" and is_released(destination):
@@ -126,8 +135,15 @@ def run(args: argparse.Namespace) -> int:
         return show_finished(destination, manifest)
     if args.retry_rejected:
         destination.parts.delete()
+    without_region: list[Rejection] = []
+    if masks is None:
+        destination.start()
+        masks = destination.parts / "masks"
+        found = find_regions(photos, names["photos"], masks)
+        names["masks"], without_region = found.masks, found.rejected
     fractions = SplitFractions(validation=args.validation_fraction, test=args.test_fraction)
     foregrounds, rejected = find(names["photos"], names["masks"], categories, fractions, args.seed)
+    rejected = [*without_region, *rejected]
     if not foregrounds and not rejected:
         raise DataError(f"{masks}: no mask there; expected NAME.png or NAME_1.png, ... for NAME.jpg")
     folders = Folders(photos, masks, args.max_size, tuple(args.foreground_ratio))
@@ -144,6 +160,8 @@ def _make(args: argparse.Namespace, destination: DatasetBuild, request: Request)
 
 
 def _check(args: argparse.Namespace) -> None:
+    if args.masks == AUTO:
+        check_installed()
     for name in ("per_mask", "max_size", "shard_samples"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}, expected at least 1")

@@ -148,6 +148,11 @@ class Folders:
         return smaller.astype(np.uint8, copy=False), smaller_mask.astype(np.uint8, copy=False)
 
 
+def is_photograph(path: str) -> bool:
+    """Return whether a file is taken for a photograph, by its suffix."""
+    return PurePosixPath(path).suffix.lower() in _PHOTO_SUFFIXES
+
+
 def find(
     photos: Sequence[str], masks: Sequence[str], categories: Categories, fractions: SplitFractions, seed: int
 ) -> tuple[list[Foreground], list[Rejection]]:
@@ -242,7 +247,7 @@ def _photos_by_name(photos: Sequence[str]) -> dict[str, str]:
     by_name: dict[str, str] = {}
     by_flat_name: dict[str, str] = {}
     for photo in photos:
-        if PurePosixPath(photo).suffix.lower() not in _PHOTO_SUFFIXES:
+        if not is_photograph(photo):
             continue
         first = by_flat_name.setdefault(_flat(photo), photo)
         if first is not photo:

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 from charmnet.codecs import decode_rgb, encode_jpeg
 from charmnet.errors import DataError
 from pipelines.compositing.foregrounds import Folders, SplitFractions, find
+from pipelines.compositing.regions import FOREGROUND_RATIO
 from pipelines.compositing.released_layout import compose
 from pipelines.conversion.lists import Categories
-from pipelines.quickstart.photographs import FOREGROUND_RATIO, PHOTOGRAPHS, write_photographs
+from pipelines.quickstart.photographs import PHOTOGRAPHS, write_photographs
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 

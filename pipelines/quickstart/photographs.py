@@ -1,7 +1,7 @@
 """Photographs that scikit-image, scikit-learn and Matplotlib contain, and masks of regions in them.
 
-Regions are found by segmentation, to make composites with (`charmnet compose-real`). They show the pipeline
-on real pictures and are no benchmark.
+The regions are found as `charmnet compose-real --masks auto` finds them (`compositing/regions.py`). They show
+the pipeline on real pictures and are no benchmark.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from charmnet.arrays import MaskArray, UInt8Array
+from charmnet.arrays import UInt8Array
 from charmnet.codecs import decode_rgb, encode_png
+from pipelines.compositing.regions import regions
 from pipelines.runtime.console import progress
 
 PHOTOGRAPHS = {
@@ -24,9 +25,6 @@ PHOTOGRAPHS = {
 VIEWS = 5  # crops of each photograph; the first is the whole of it
 VIEW_SHARE = (0.55, 0.9)  # least and most of the photograph's height and width
 LONG_SIDE_PIXELS = 320
-SEGMENTS = 8  # largest segments of a view that are tried as regions
-REGIONS = 3  # most regions of a view
-FOREGROUND_RATIO = (0.03, 0.40)  # least and most of the view that a region covers
 
 
 def load_photographs() -> dict[str, UInt8Array]:
@@ -63,7 +61,7 @@ def write_photographs(folder: Path, seed: int = 0) -> None:
         for name, photograph in photographs.items():
             for number, view in enumerate(_views(photograph, rng)):
                 (folder / f"photos/{name}-{number}.png").write_bytes(encode_png(view))
-                for region, mask in enumerate(_segment(view), start=1):
+                for region, mask in enumerate(regions(view), start=1):
                     path = folder / f"masks/{name}-{number}_{region}.png"
                     path.write_bytes(encode_png(mask * np.uint8(255)))
             advance(1)
@@ -83,48 +81,3 @@ def _shrink(image: UInt8Array) -> UInt8Array:
     factor = min(1.0, LONG_SIDE_PIXELS / max(height, width))
     size = (round(width * factor), round(height * factor))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
-def _segment(image: UInt8Array) -> list[UInt8Array]:
-    """Return masks of suitable size, [H,W] of 0 and 1: the largest segments, each grown to its object."""
-    from skimage.segmentation import felzenszwalb
-
-    labels = felzenszwalb(image, scale=600, sigma=0.8, min_size=image[..., 0].size // 40)
-    largest_first = np.argsort(-np.bincount(labels.ravel()))
-    masks: list[UInt8Array] = []
-    for label in largest_first[:SEGMENTS]:
-        mask = _largest_part(_grow(image, (labels == label).astype(np.uint8)))
-        overlap = max((float((mask & other).sum() / (mask | other).sum()) for other in masks), default=0.0)
-        if FOREGROUND_RATIO[0] <= mask.mean() <= FOREGROUND_RATIO[1] and overlap < 0.5:
-            masks.append(mask)
-        if len(masks) == REGIONS:
-            break
-    return masks
-
-
-def _grow(image: UInt8Array, segment: UInt8Array) -> UInt8Array:
-    """Refine a segment to an object by its colours and those of its surroundings (GrabCut)."""
-    core, reach = (np.ones((size, size), np.uint8) for size in (9, 41))
-    marks = np.full(segment.shape, cv2.GC_BGD, np.uint8)
-    marks[cv2.dilate(segment, reach) > 0] = cv2.GC_PR_BGD
-    marks[segment > 0] = cv2.GC_PR_FGD
-    marks[cv2.erode(segment, core) > 0] = cv2.GC_FGD
-    if not (marks == cv2.GC_FGD).any() or not (marks == cv2.GC_BGD).any():
-        return segment
-    cv2.setRNGSeed(0)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(image, marks, (0, 0, 0, 0), *models, 2, cv2.GC_INIT_WITH_MASK)
-    return np.isin(marks, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-
-
-def _largest_part(mask: MaskArray) -> MaskArray:
-    """Return the largest connected part of a mask, its holes filled and thin parts removed; may be empty."""
-    from scipy.ndimage import binary_fill_holes
-
-    opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)).astype(np.uint8, copy=False)
-    _, parts, sizes, _ = cv2.connectedComponentsWithStats(opened)
-    if len(sizes) == 1:
-        return opened
-    largest = 1 + int(np.argmax(sizes[1:, cv2.CC_STAT_AREA]))
-    result: MaskArray = binary_fill_holes(parts == largest).astype(np.uint8)
-    return result

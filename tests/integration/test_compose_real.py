@@ -101,6 +101,7 @@ def test_all_of_a_photograph_is_in_one_split(made: tuple[str, str]) -> None:
     assert set(splits) <= set(PHOTOGRAPHS)
     assert all(len(names) == 1 for names in splits.values())
     assert sum(names == {"test"} for names in splits.values()) == 1
+    assert sum(names == {"validation"} for names in splits.values()) == 1
 
 
 def test_masks_that_give_nothing_are_named_and_limited(
@@ -165,7 +166,7 @@ def test_the_released_layout_is_what_shard_reads(
     assert main(command_line) == 0
     assert not (released / "_parts").exists()
     assert (released / "Own/real_images/coffee.jpg").exists()
-    lists = ["--list", "train.txt", "--list", "test.txt"]
+    lists = [word for split in ("train", "validation", "test") for word in ("--list", f"{split}.txt")]
     assert (
         main(["shard", "iharmony4", "--source", str(released), *lists, "--dest", str(tmp_path / "out")]) == 0
     )
@@ -184,11 +185,64 @@ def test_what_is_made_can_be_trained_on(made: tuple[str, str]) -> None:
     assert blocks[0]["composite"].shape == (4, 64, 64, 3)
 
 
+def test_photographs_are_kept_once_and_recoloured_when_read(
+    made: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, pairs = made
+    kept = tmp_path / "kept"
+    command_line = command(source, str(kept), "--layout", "photographs", "--shard-samples", "4")
+    assert main(command_line) == 0
+    dataset = Dataset.open(str(kept))
+    rows = rows_of(str(kept))
+    for name, row in rows.items():  # the photographs' own bytes
+        file = Location.of(f"{source}/photos/{name.removeprefix('Own/')}.jpg")
+        assert row["photograph"] == file.read_bytes()
+    ids = [sample_id for row in rows.values() for sample_id in row["foreground_ids"]]
+    assert dataset.manifest.samples == len(ids)
+    foregrounds_of_pairs = {name.rpartition("_")[0] for name in rows_of(pairs)}
+    assert len(foregrounds_of_pairs & set(ids)) >= 0.7 * len(foregrounds_of_pairs)
+    splits = {name: row["splits"] for name, row in rows.items()}
+    for name, row in rows_of(pairs).items():
+        photograph = name.rsplit("_", 2)[0]
+        assert splits.get(photograph, row["splits"]) == row["splits"]
+
+    spec = StreamSpec(dataset, batch_size=len(ids), size=64)
+    first, second = read_window(spec, 0, 2, block_rows=len(ids))
+    assert sorted(first["id"].tolist()) == sorted(second["id"].tolist()) == sorted(ids)
+    assert not np.array_equal(first["composite"], second["composite"])
+    assert main(["inspect", str(kept), "--verify", "--contact-sheet", str(tmp_path / "sheet.png")]) == 0
+    assert (tmp_path / "sheet.png").stat().st_size > 0
+
+    digest = dataset.manifest.digest
+    assert main(command_line) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert main(command(source, str(tmp_path / "again"), *command_line[-4:])) == 0
+    assert Dataset.open(str(tmp_path / "again")).manifest.digest == digest
+    (kept / "colors.parquet").write_bytes(b"another")
+    assert main(["inspect", str(kept), "--verify", "--no-contact-sheet"]) == 1
+    assert "another checksum than the manifest says" in capsys.readouterr().out
+
+
+def test_regions_are_found_where_there_are_no_masks(folder: Path, tmp_path: Path) -> None:
+    destination = str(tmp_path / "auto")
+    words = ["--photos", f"{folder}/photos", "--masks", "auto", "--dest", destination]
+    command_line = ["compose-real", *words, "--per-mask", "2", "--layout", "photographs"]
+    assert main([*command_line, "--max-rejected", "0.5"]) == 0
+    rows = rows_of(destination)
+    assert len(rows) >= 3
+    for row in rows.values():
+        for name, mask in zip(row["foreground_ids"], row["foreground_masks"], strict=True):
+            assert name.startswith("photos/")
+            assert decode_mask(mask).shape == (row["height"], row["width"])
+    assert not (tmp_path / "auto/_parts").exists()
+
+
 def test_wrong_requests_are_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     destination = str(tmp_path / "out")
     for more, message in {
         ("--per-mask", "0"): "--per-mask is 0",
         ("--test-fraction", "1"): "--test-fraction is 1.0",
+        ("--validation-fraction", "0.8"): "leave nothing to train on",
         ("--foreground-ratio", "0.5", "0.1"): "--foreground-ratio is 0.5 0.1",
         ("--masks", f"{folder}/photos"): "expected a folder for each",
     }.items():

@@ -62,5 +62,10 @@ def test_the_test_split_is_a_share_of_the_photographs(fraction: float, count: in
     test = {foreground.photo for foreground in foregrounds if foreground.split == "test"}
     assert len(test) == expected
     assert not test & {foreground.photo for foreground in foregrounds if foreground.split == "train"}
+    three, _ = find(photos, masks, Categories(), SplitFractions(0.3, fraction), seed=3)
+    assert test == {foreground.photo for foreground in three if foreground.split == "test"}
+    validation = {foreground.photo for foreground in three if foreground.split == "validation"}
+    assert len(validation) == min(max(round(0.3 * count), 1), count - 1 - expected)
+    assert not validation & {foreground.photo for foreground in three if foreground.split != "validation"}
     again, _ = find(photos[::-1], masks, Categories(), SplitFractions(0.0, fraction), seed=3)
     assert again == foregrounds
