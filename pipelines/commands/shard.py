@@ -61,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fraction of the photographs that leave the lists of training, by a hash of their names: what "
         "IHD_train lists of them is in the split IHD_validation instead (default 0)",
     )
+    real.add_argument(
+        "--keep-masks",
+        action="store_true",
+        help="store the masks' files as they are: with grey values, which some protocols of evaluation count",
+    )
     real.set_defaults(make=_shard_iharmony4)
 
     rendered = layout("rdharmony", rdharmony, "RdHarmony's scenes and labelled lists (rendered domain)")
@@ -202,14 +207,18 @@ def _shard_entries(
 ) -> int:
     if args.shard_samples < 1:
         raise ValueError(f"--shard-samples is {args.shard_samples}, expected at least 1")
-    identity = {**data.identity(), "max_size": args.max_size, "shard_samples": args.shard_samples}
+    keep_masks = getattr(args, "keep_masks", False)
+    if keep_masks and args.max_size is not None:
+        raise ValueError("--keep-masks and --max-size: masks that are shrunk cannot be kept; choose one")
+    kept = {"keep_masks": True} if keep_masks else {}
+    identity = {**data.identity(), "max_size": args.max_size, "shard_samples": args.shard_samples, **kept}
     destination = DatasetBuild(Location.of(args.dest), identity)
     if (manifest := destination.manifest()) is not None:
         return show_finished(destination, manifest)
     _require_folder(data.source)
     entries, rejected = data.entries()
     tasks = [
-        EntriesTask(data.source, kind, domain, shard, args.max_size)
+        EntriesTask(data.source, kind, domain, shard, args.max_size, keep_masks)
         for shard in entries_in_shards(entries, kind, args.shard_samples)
     ]
     plan = BuildPlan(tasks, rejected, _items(entries, rejected))

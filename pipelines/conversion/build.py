@@ -50,6 +50,7 @@ class EntriesTask:
         domain: domain of the rows.
         entries: the entries of the shard.
         longest_side: limit for the longer side of the pictures in pixels; None for no limit.
+        keep_masks: leave the masks' files as they are.
     """
 
     source: Location
@@ -57,10 +58,13 @@ class EntriesTask:
     domain: Domain
     entries: tuple[LayoutEntry, ...]
     longest_side: int | None
+    keep_masks: bool = False
 
     def write(self, destination: Location, path: str) -> WrittenShard:
         """Write the entries as a shard at a path of the destination."""
-        rows = read_ahead(lambda entry: read_entry(self.source, entry, self.longest_side), self.entries)
+        rows = read_ahead(
+            lambda entry: read_entry(self.source, entry, self.longest_side, self.keep_masks), self.entries
+        )
         return write_parquet(destination, path, self.kind, self.domain, rows)
 
 

@@ -47,7 +47,9 @@ def reject_duplicates(entries: Iterable[LayoutEntry]) -> tuple[list[LayoutEntry]
     return list(kept.values()), rejected
 
 
-def read_entry(source: Location, entry: LayoutEntry, longest_side: int | None) -> Row | Rejection:
+def read_entry(
+    source: Location, entry: LayoutEntry, longest_side: int | None, keep_mask: bool = False
+) -> Row | Rejection:
     """Fetch the files of an entry and return its row (see `prepare_row`), or the reason for rejecting it.
 
     Raises:
@@ -56,18 +58,19 @@ def read_entry(source: Location, entry: LayoutEntry, longest_side: int | None) -
     try:
         pictures = {role: _read_file(source, role, path) for role, path in entry.files.items()}
         build = pair_row if "composite" in entry.files else scene_row
-        return prepare_row(build(entry.id, entry.stratum, pictures, **entry.labels), longest_side)
+        return prepare_row(build(entry.id, entry.stratum, pictures, **entry.labels), longest_side, keep_mask)
     except DataError as error:
         role = error.role if isinstance(error, PictureError) else next(iter(entry.files))
         file = entry.files.get(role, f"{entry.id} (no file)")
         return Rejection(entry.id, file, str(error), entry.items)
 
 
-def prepare_row(row: Row, longest_side: int | None) -> Row:
+def prepare_row(row: Row, longest_side: int | None, keep_mask: bool = False) -> Row:
     """Check a new row in full and return it as it is stored: shrunk if requested, its mask with 1-bit pixels.
 
     Args:
         longest_side: limit for the longer side of the pictures in pixels; None for no limit.
+        keep_mask: leave the mask's file as it is, with its grey values.
 
     Raises:
         DataError: a picture is broken, or the row does not fit into a row group.
@@ -75,7 +78,8 @@ def prepare_row(row: Row, longest_side: int | None) -> Row:
     check_pictures(row)
     row = row if longest_side is None else shrink(row, longest_side)
     # Decoding a large mask with 8-bit pixels takes longer than decoding both photographs.
-    row = {**row, "foreground_mask": encode_mask(decode_mask(row["foreground_mask"]))}
+    if not keep_mask:
+        row = {**row, "foreground_mask": encode_mask(decode_mask(row["foreground_mask"]))}
     check_size(row)
     return row
 

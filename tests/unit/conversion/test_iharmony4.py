@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charmnet.codecs import decode_mask, encode_png
 from charmnet.errors import DataError, StorageError
+from charmnet.metrics import Protocol, scoring_mask
 from pipelines.conversion.build import entries_in_shards
-from pipelines.conversion.entries import LayoutEntry
+from pipelines.conversion.entries import LayoutEntry, read_entry
 from pipelines.conversion.iharmony4 import IHarmony4
 from pipelines.conversion.lists import Categories, PathList, read_categories, read_list, read_lists
 from pipelines.runtime.storage import Location
@@ -226,3 +229,19 @@ LINES = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 def test_any_line_is_an_entry_or_rejected(line: str) -> None:
     entries, rejected = iharmony4(path_list("train", line))
     assert len(entries) + len(rejected) == 1
+
+
+def test_masks_keep_their_grey_values_where_they_are_asked_to(tmp_path: Path) -> None:
+    make_iharmony4(tmp_path, photographs=3)
+    (line, *_) = (tmp_path / "IHD_train.txt").read_text().split()
+    (entry,) = IHarmony4(Location.of(tmp_path), (path_list("train", line),), Categories()).entries()[0]
+    file = tmp_path / entry.files["foreground_mask"]
+    grey = np.minimum(decode_mask(file.read_bytes()) * np.uint8(255), 255)
+    grey[:2, :2] = 100
+    file.write_bytes(encode_png(grey))
+    kept = read_entry(Location.of(tmp_path), entry, None, keep_mask=True)
+    assert kept["foreground_mask"] == file.read_bytes()
+    assert np.array_equal(scoring_mask(kept["foreground_mask"], None, Protocol.PCT_NET), grey)
+    stored = read_entry(Location.of(tmp_path), entry, None)
+    assert np.array_equal(decode_mask(stored["foreground_mask"]), (grey == 255).astype(np.uint8))
+    assert stored["foreground_ratio"] == kept["foreground_ratio"]
