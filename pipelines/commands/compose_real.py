@@ -49,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="file with lines of a mask's or photograph's path, a tab and a category",
     )
+    add(
+        "--views",
+        action="store_true",
+        help="NAME-0.jpg, NAME-1.jpg, ... are views of one photograph: in one split, and no references of "
+        "each other",
+    )
     add("--per-mask", required=True, type=int, metavar="K", help="at most K composites of each foreground")
     add("--dest", required=True, metavar="URI", help="folder or bucket for the composites")
     add("--seed", type=int, default=0, help="seed of every random choice (default 0)")
@@ -142,7 +148,9 @@ def run(args: argparse.Namespace) -> int:
         found = find_regions(photos, names["photos"], masks)
         names["masks"], without_region = found.masks, found.rejected
     fractions = SplitFractions(validation=args.validation_fraction, test=args.test_fraction)
-    foregrounds, rejected = find(names["photos"], names["masks"], categories, fractions, args.seed)
+    foregrounds, rejected = find(
+        names["photos"], names["masks"], categories, fractions, args.seed, views=args.views
+    )
     rejected = [*without_region, *rejected]
     if not foregrounds and not rejected:
         raise DataError(f"{masks}: no mask there; expected NAME.png or NAME_1.png, ... for NAME.jpg")
@@ -182,6 +190,7 @@ def _options(args: argparse.Namespace, subset: str, categories: Categories) -> d
     names = ("layout", "per_mask", "seed", "max_size", "foreground_ratio", "shard_samples")
     fractions = ("validation_fraction", "test_fraction")
     options = {name: getattr(args, name) for name in (*names, *fractions)}
+    options |= {"views": True} if args.views else {}
     return {"command": "compose-real", "subset": subset, **options, "categories": categories.sha256}
 
 

@@ -7,6 +7,7 @@ lie in sub-folders of the same names as the photographs do. Grey values of 128 a
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -154,7 +155,13 @@ def is_photograph(path: str) -> bool:
 
 
 def find(
-    photos: Sequence[str], masks: Sequence[str], categories: Categories, fractions: SplitFractions, seed: int
+    photos: Sequence[str],
+    masks: Sequence[str],
+    categories: Categories,
+    fractions: SplitFractions,
+    seed: int,
+    *,
+    views: bool = False,
 ) -> tuple[list[Foreground], list[Rejection]]:
     """Match masks with photographs by name, in the masks' order.
 
@@ -164,6 +171,8 @@ def find(
         categories: categories by the mask's path or else by the photograph's.
         fractions: shares of the photographs with masks that go to the validation and test splits.
         seed: seed that draws those photographs.
+        views: take files whose names differ in nothing but a number after their last hyphen for one
+            photograph.
 
     Returns:
         One foreground for each mask that has a photograph, and a rejection for each other mask.
@@ -184,15 +193,16 @@ def find(
             expected = f"expected {name}.jpg among the photographs"
             rejected.append(Rejection(mask, mask, f"no photograph: {expected}"))
     categories.check_used([path for photo, mask, _ in matches for path in (mask, photo)])
-    held_out = _held_out({photo for photo, _, _ in matches}, fractions, seed)
+    photograph_of = {photo: _without_view(photo) if views else photo for photo, _, _ in matches}
+    held_out = _held_out(set(photograph_of.values()), fractions, seed)
     foregrounds = [
         Foreground(
             name=f"{_flat(photo)}_{number}",
             photo=photo,
             mask=mask,
-            photograph=photo,
+            photograph=photograph_of[photo],
             category=categories.of(mask) or categories.of(photo),
-            split=held_out.get(photo, TRAIN),
+            split=held_out.get(photograph_of[photo], TRAIN),
         )
         for photo, mask, number in matches
     ]
@@ -236,6 +246,11 @@ def _fetch(file: Location) -> bytes:
 
 def _stem(path: str) -> str:
     return PurePosixPath(path).with_suffix("").as_posix()
+
+
+def _without_view(path: str) -> str:
+    """Return a photograph's name, of which the file NAME-3.jpg is a view."""
+    return re.sub(r"-\d+$", "", _stem(path))
 
 
 def _flat(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -69,3 +70,21 @@ def test_the_test_split_is_a_share_of_the_photographs(fraction: float, count: in
     assert not validation & {foreground.photo for foreground in three if foreground.split != "validation"}
     again, _ = find(photos[::-1], masks, Categories(), SplitFractions(0.0, fraction), seed=3)
     assert again == foregrounds
+
+
+def test_views_of_a_photograph_are_in_one_split() -> None:
+    photos = [f"{folder}/p{number}-{view}.jpg" for folder in "ab" for number in range(8) for view in range(3)]
+    masks = [photo.replace(".jpg", f"_{number}.png") for photo in photos for number in (1, 2)]
+    fractions = SplitFractions(0.2, 0.3)
+    foregrounds, rejected = find(photos, masks, Categories(), fractions, seed=0, views=True)
+    assert rejected == []
+    assert len({foreground.photograph for foreground in foregrounds}) == 16
+    splits: dict[str, set[str]] = {}
+    for foreground in foregrounds:
+        assert foreground.photo.startswith(f"{foreground.photograph}-")
+        splits.setdefault(foreground.photograph, set()).add(foreground.split)
+    assert all(len(of_one) == 1 for of_one in splits.values())
+    counts = Counter(split for of_one in splits.values() for split in of_one)
+    assert counts == {"train": 8, "validation": 3, "test": 5}
+    apart, _ = find(photos, masks, Categories(), fractions, seed=0)
+    assert len({foreground.photograph for foreground in apart}) == len(photos)
