@@ -147,7 +147,7 @@ def rows_in_shards(measured: Sequence[MeasuredForeground], size: int) -> Iterato
             yield tuple(shard)
 
 
-def with_colors(
+def write_colors(
     folder: Location, manifest: Manifest, measured: Iterable[MeasuredForeground], per_mask: int
 ) -> Manifest:
     """Write the colours of a data set's foregrounds and return its manifest with their file.

@@ -18,7 +18,7 @@ from charmnet.vocabulary import Domain
 from pipelines.compositing.composer import Composer
 from pipelines.compositing.foregrounds import SPLITS, Folders, MeasuredForeground
 from pipelines.compositing.measuring import MeasuredColors, Request, measure_all, raise_if
-from pipelines.compositing.photographs import PhotographsTask, rows_in_shards, with_colors
+from pipelines.compositing.photographs import PhotographsTask, rows_in_shards, write_colors
 from pipelines.compositing.released_layout import ListedComposite, write_lists, write_pairs
 from pipelines.conversion.build import BuildPlan, BuildResult, DatasetBuild, build_dataset
 from pipelines.runtime.cluster import map_on_cluster
@@ -140,7 +140,7 @@ def _make(
             PhotographsTask(request.folders, colors_file, rows, request.seed, request.subset)
             for rows in rows_in_shards(colors.measured, request.shard_samples)
         ]
-        complete = partial(with_colors, shards.location, measured=colors.measured, per_mask=request.per_mask)
+        complete = partial(write_colors, shards.location, measured=colors.measured, per_mask=request.per_mask)
         plan = replace(plan, tasks=tasks, complete=complete)
     else:
         plan = replace(plan, tasks=_pair_tasks(request, colors_file, colors.measured))

@@ -40,6 +40,8 @@ def test_overrides_are_typed() -> None:
         ("learning_rate=inf", "learning_rate=inf: expected a number above 0"),
         ("attention_bias=nan", "attention_bias=nan: expected a number"),
         ("data_cpus_per_task=-1", "data_cpus_per_task=-1: expected at least 0"),
+        ("color_jitter=3", "color_jitter=3: expected at most 2"),
+        ("color_jitter=-0.1", "color_jitter=-0.1: expected at least 0"),
         ("precision=fp8", "precision=fp8: expected one of float32, bf16"),
         ("domain_statistics=1", "expected true or false"),
         ("steps=0", "steps=0: expected at least 1"),
