@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 import pytest
+import urllib3  # noqa: F401 - which tries a socket when it is imported
 
 ALLOWED_BY = ("cluster", "servers")
 RAY_PROGRAMS = ("gcs_server", "raylet")
