@@ -182,7 +182,10 @@ def copyright_stanzas(path: Path) -> list[tuple[list[str], str, str]]:
             re.findall(r"^(Files|Copyright|License):[ \t]*((?:.*(?:\n[ \t]+.*)*))", paragraph, re.M)
         )
         if "Files" in fields and "License" in fields:
-            authors = "; ".join(line.strip() for line in fields.get("Copyright", "").splitlines())
+            names = [
+                re.sub(r"\s*<.*?>", "", line.strip()) for line in fields.get("Copyright", "").splitlines()
+            ]
+            authors = "; ".join(names[:3] + ["and others"] * (len(names) > 3))
             stanzas.append((fields["Files"].split(), fields["License"].splitlines()[0].strip(), authors))
     return stanzas
 

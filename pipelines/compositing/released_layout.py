@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from pipelines.compositing.composer import Composer
-from pipelines.compositing.foregrounds import Folders, Foreground, measure
 from pipelines.runtime.concurrency import read_ahead
-from pipelines.runtime.console import progress
 from pipelines.runtime.storage import Location
-from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row
 
 ListedComposite = tuple[str, str]
@@ -46,38 +42,6 @@ def write_pairs(folder: Location, rows: Iterable[Row]) -> list[ListedComposite]:
     for _ in read_ahead(lambda file: (folder / file[0]).write_bytes(file[1]), new_files()):
         pass
     return listed
-
-
-def compose(
-    folders: Folders,
-    foregrounds: Sequence[Foreground],
-    per_mask: int,
-    destination: Location,
-    subset: str,
-    seed: int = 0,
-) -> None:
-    """Make composites of a few photographs in this process, without Ray; skip unusable ones.
-
-    Args:
-        folders: photographs and masks.
-        foregrounds: foregrounds to compose.
-        per_mask: composites of each foreground at most.
-        destination: folder of the data set.
-        subset: subset of the composites, a folder's name.
-        seed: seed of all draws.
-
-    Raises:
-        StorageError: a file cannot be read or written.
-    """
-    measured, _, _ = measure(folders, foregrounds)
-    composer = Composer(folders, measured, per_mask, seed, subset)
-    listed: list[ListedComposite] = []
-    with progress("Composites", total=len(measured)) as advance:
-        for entry in measured:
-            rows = composer.rows(entry.foreground)
-            listed += [] if isinstance(rows, Rejection) else write_pairs(destination, rows)
-            advance(1)
-    write_lists(destination, listed)
 
 
 def write_lists(folder: Location, listed: Iterable[ListedComposite]) -> None:

@@ -1,52 +1,70 @@
-"""Data of the quickstart: released layouts to shard, and the picture that it shows at the end."""
+"""Data of the quickstart, and the sheet of pictures that it shows at the end."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from charmnet.arrays import UInt8Array
 from charmnet.codecs import decode_rgb, encode_jpeg
 from charmnet.errors import DataError
-from pipelines.compositing.foregrounds import Folders, SplitFractions, find
-from pipelines.compositing.regions import FOREGROUND_RATIO
-from pipelines.compositing.released_layout import compose
-from pipelines.conversion.lists import Categories
-from pipelines.quickstart.photographs import PHOTOGRAPHS, write_photographs
-from pipelines.runtime.storage import Location
-from pipelines.shards.reading import Dataset
+from pipelines.quickstart.photographs import write_photographs
 
-COMPOSITES_PER_MASK = 2
-COMPARISON_GAP_PIXELS = 8
+SHEET_ROWS = 5  # of the sheet; the others stand at their right
+CELL_PIXELS = (150, 200)  # height and width of a picture in the sheet
+GAP_PIXELS = 6
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Folders and lists of data sets in the released layouts.
+    """Folders and lists of what the data sets are made of.
 
     Attributes:
-        real: folder of the real domain.
+        real: folder of photographs; with lists, of the real domain in iHarmony4's layout.
         rendered: folder of the rendered domain; None where scenes are to be rendered.
-        train_lists: lists of the real domain's training splits; at least one.
-        test_lists: lists of the real domain's test splits; at least one.
+        train_lists: lists of the real domain's training splits; none for photographs.
+        validation_lists: lists of its splits that choose the best model; may be none.
+        test_lists: lists of its test splits; none for photographs.
         rendered_lists: lists of the rendered domain; none where its whole scenes are to be used.
     """
 
     real: Path
     rendered: Path | None
-    train_lists: tuple[Path, ...]
-    test_lists: tuple[Path, ...]
+    train_lists: tuple[Path, ...] = ()
+    validation_lists: tuple[Path, ...] = ()
+    test_lists: tuple[Path, ...] = ()
     rendered_lists: tuple[Path, ...] = ()
+
+    @property
+    def real_lists(self) -> tuple[Path, ...]:
+        """All lists of the real domain."""
+        return (*self.train_lists, *self.validation_lists, *self.test_lists)
+
+    @property
+    def train_splits(self) -> tuple[str, ...]:
+        """Splits that are trained on."""
+        return _names(self.train_lists) or ("train",)
+
+    @property
+    def test_splits(self) -> tuple[str, ...]:
+        """Splits that are reported on."""
+        return _names(self.test_lists) or ("test",)
+
+    @property
+    def validation_split(self) -> str:
+        """Split that chooses the best model; a test split where the lists have no other."""
+        names = _names(self.validation_lists) or _names(self.test_lists) or ("validation",)
+        return names[0]
 
 
 @dataclass(frozen=True)
-class Example:
-    """Files of one evaluated picture.
+class Examples:
+    """Files of some evaluated pictures, each named by its number.
 
     Attributes:
         folder: where they are.
@@ -55,32 +73,54 @@ class Example:
     folder: Path
 
     @property
-    def composite(self) -> Path:
-        """Composite, JPEG."""
-        return self.folder / "composite.jpg"
-
-    @property
-    def foreground_mask(self) -> Path:
-        """Foreground mask, PNG."""
-        return self.folder / "mask.png"
-
-    @property
-    def ground_truth(self) -> Path:
-        """Ground truth, JPEG."""
-        return self.folder / "ground_truth.jpg"
+    def inputs(self) -> Path:
+        """Folder of composites NUMBER.png with masks NUMBER.mask.png."""
+        return self.folder / "inputs"
 
     @property
     def harmonized(self) -> Path:
-        """Result of the model, PNG; missing until `charmnet harmonize` wrote it."""
-        return self.folder / "harmonized.png"
+        """Folder of the results NUMBER.png, which `charmnet harmonize` writes."""
+        return self.folder / "harmonized"
 
-    def write_comparison(self, path: Path) -> None:
-        """Write composite, mask, harmonized and ground truth beside each other as a JPEG file."""
-        files = (self.composite, self.foreground_mask, self.harmonized, self.ground_truth)
-        images = [decode_rgb(file.read_bytes()) for file in files]
-        gap = np.full((images[0].shape[0], COMPARISON_GAP_PIXELS, 3), 255, np.uint8)
-        parts = [part for image in images for part in (image, gap)][:-1]
-        path.write_bytes(encode_jpeg(np.concatenate(parts, axis=1)))
+    @property
+    def ground_truths(self) -> Path:
+        """Folder of the ground truths NUMBER.png."""
+        return self.folder / "ground_truths"
+
+    @property
+    def composites(self) -> list[Path]:
+        """Files of the composites, in order."""
+        return sorted(path for path in self.inputs.glob("*.png") if not path.name.endswith(".mask.png"))
+
+    @property
+    def are_harmonized(self) -> bool:
+        """Whether the result of each is there."""
+        return all((self.harmonized / path.name).exists() for path in self.composites)
+
+    def write_sheet(self, path: Path) -> None:
+        """Write composite, mask, harmonized and ground truth of each as a row of a JPEG file."""
+        rows = []
+        for composite in self.composites:
+            name = composite.name
+            mask = self.inputs / f"{composite.stem}.mask.png"
+            files = (composite, mask, self.harmonized / name, self.ground_truths / name)
+            rows.append(np.concatenate([_cell(file) for file in files], axis=1))
+        rows += [np.full_like(rows[0], 255)] * (-len(rows) % SHEET_ROWS)
+        blocks = [np.concatenate(rows[i : i + SHEET_ROWS]) for i in range(0, len(rows), SHEET_ROWS)]
+        path.write_bytes(encode_jpeg(np.concatenate(blocks, axis=1)))
+
+
+def _cell(file: Path) -> UInt8Array:
+    """Return a picture in the middle of a white cell."""
+    image = decode_rgb(file.read_bytes())
+    height, width = CELL_PIXELS
+    scale = min((height - GAP_PIXELS) / image.shape[0], (width - GAP_PIXELS) / image.shape[1])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    cell = np.full((height, width, 3), 255, np.uint8)
+    top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
+    cell[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return cell
 
 
 def pictures(folder: Path, real: str | None, rendered: str | None) -> Pictures:
@@ -94,51 +134,35 @@ def pictures(folder: Path, real: str | None, rendered: str | None) -> Pictures:
     Raises:
         DataError: the user's real domain has no lists.
     """
-    real_folder = Path(real).resolve() if real else _fill_once(folder / "photographs", make_photographs)
     rendered_folder = Path(rendered).resolve() if rendered else None
+    rendered_lists = tuple(sorted(rendered_folder.glob("**/*labeled*.txt"))) if rendered_folder else ()
+    if real is None:
+        photographs = _fill_once(folder / "photographs", write_photographs)
+        return Pictures(photographs, rendered_folder, rendered_lists=rendered_lists)
+    real_folder = Path(real).resolve()
     return Pictures(
         real=real_folder,
         rendered=rendered_folder,
         train_lists=_lists(real_folder, "train"),
+        validation_lists=_found(real_folder, "valid"),
         test_lists=_lists(real_folder, "test"),
-        rendered_lists=tuple(sorted(rendered_folder.glob("**/*labeled*.txt"))) if rendered_folder else (),
+        rendered_lists=rendered_lists,
     )
 
 
-def strongest_example(dataset_uri: str, per_image: Path, folder: Path) -> Example:
-    """Write the files of the evaluated picture whose composite has the highest MSE.
-
-    Args:
-        dataset_uri: the evaluated data set.
-        per_image: file that `charmnet evaluate --per-image` wrote.
-        folder: where the files go; nothing is done where it exists.
-
-    Raises:
-        DataError: the data set does not hold the picture.
-    """
-    example = Example(folder)
-    if folder.exists():
-        return example
-    measured = pq.read_table(per_image, columns=["id", "composite_mse"])
-    strongest = measured.sort_by([("composite_mse", "descending")])["id"][0]
-    dataset = Dataset.open(dataset_uri)
-    for shard, group, _ in dataset.manifest.groups():
-        matching = dataset.read_row_group(shard, group).filter(pc.field("id") == strongest)
-        if matching.num_rows:
-            row = matching.to_pylist()[0]
-            folder.mkdir(parents=True)
-            example.composite.write_bytes(row["composite"])
-            example.foreground_mask.write_bytes(row["foreground_mask"])
-            example.ground_truth.write_bytes(row["ground_truth"])
-            return example
-    raise DataError(f"{dataset_uri}: the picture {strongest} of {per_image} is not there; evaluate again")
+def _names(lists: tuple[Path, ...]) -> tuple[str, ...]:
+    return tuple(path.stem for path in lists)
 
 
 def _lists(folder: Path, word: str) -> tuple[Path, ...]:
-    lists = tuple(sorted(path for path in folder.glob("*.txt") if word in path.stem.lower()))
+    lists = _found(folder, word)
     if not lists:
         raise DataError(f"{folder}: no list there; expected a file named *{word}*.txt as iHarmony4 has it")
     return lists
+
+
+def _found(folder: Path, word: str) -> tuple[Path, ...]:
+    return tuple(sorted(path for path in folder.glob("*.txt") if word in path.stem.lower()))
 
 
 def _fill_once(folder: Path, fill: Callable[[Path], object]) -> Path:
@@ -150,21 +174,3 @@ def _fill_once(folder: Path, fill: Callable[[Path], object]) -> Path:
         fill(partial)
         partial.rename(folder)
     return folder
-
-
-def make_photographs(folder: Path) -> None:
-    """Write composites of photographs in iHarmony4's layout, with train.txt and test.txt."""
-    write_photographs(folder)
-    photos, masks = folder / "photos", folder / "masks"
-    folders = Folders(Location.of(photos), Location.of(masks), foreground_ratio=FOREGROUND_RATIO)
-    candidates, _ = find(_names(photos), _names(masks), Categories(), SplitFractions(0, 0), seed=0)
-    split_of = {name: split for split, names in PHOTOGRAPHS.items() for name in names}
-    foregrounds = []
-    for foreground in candidates:
-        photograph = foreground.photo.partition("-")[0]  # all views of a photograph count as one photograph
-        foregrounds.append(replace(foreground, photograph=photograph, split=split_of[photograph]))
-    compose(folders, foregrounds, COMPOSITES_PER_MASK, Location.of(folder), subset="Photographs")
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())

@@ -1,7 +1,6 @@
-"""Photographs that scikit-image, scikit-learn and Matplotlib contain, and masks of regions in them.
+"""Photographs that scikit-image, scikit-learn and Matplotlib contain, and views of them.
 
-The regions are found as `charmnet compose-real --masks auto` finds them (`compositing/regions.py`). They show
-the pipeline on real pictures and are no benchmark.
+They show the pipeline on real pictures and are no benchmark.
 """
 
 from __future__ import annotations
@@ -13,16 +12,9 @@ import cv2
 import numpy as np
 
 from charmnet.arrays import UInt8Array
-from charmnet.codecs import decode_rgb, encode_png
-from pipelines.compositing.regions import regions
-from pipelines.runtime.console import progress
+from charmnet.codecs import decode_rgb, encode_jpeg
 
-PHOTOGRAPHS = {
-    "train": ("astronaut", "chelsea", "china", "motorcycle", "portrait", "rocket"),
-    "test": ("coffee", "flower"),
-}
-
-VIEWS = 5  # crops of each photograph; the first is the whole of it
+VIEWS = 8  # crops of each photograph; the first is the whole of it
 VIEW_SHARE = (0.55, 0.9)  # least and most of the photograph's height and width
 LONG_SIDE_PIXELS = 320
 
@@ -52,19 +44,11 @@ def load_photographs() -> dict[str, UInt8Array]:
 
 
 def write_photographs(folder: Path, seed: int = 0) -> None:
-    """Write views as `photos/<photograph>-<view>.png`, masks as `masks/<photograph>-<view>_<n>.png`."""
-    for name in ("photos", "masks"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    """Write views as `<photograph>-<view>.jpg`, as `charmnet compose-real --views` takes them."""
     rng = np.random.default_rng(seed)
-    photographs = load_photographs()
-    with progress("Photographs and masks", total=len(photographs)) as advance:
-        for name, photograph in photographs.items():
-            for number, view in enumerate(_views(photograph, rng)):
-                (folder / f"photos/{name}-{number}.png").write_bytes(encode_png(view))
-                for region, mask in enumerate(regions(view), start=1):
-                    path = folder / f"masks/{name}-{number}_{region}.png"
-                    path.write_bytes(encode_png(mask * np.uint8(255)))
-            advance(1)
+    for name, photograph in load_photographs().items():
+        for number, view in enumerate(_views(photograph, rng)):
+            (folder / f"{name}-{number}.jpg").write_bytes(encode_jpeg(view))
 
 
 def _views(photograph: UInt8Array, rng: np.random.Generator) -> Iterator[UInt8Array]:

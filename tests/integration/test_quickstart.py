@@ -24,7 +24,9 @@ QUICKSTART = """
 import sys
 from pipelines.commands import cli
 from pipelines.commands import quickstart
+from pipelines.quickstart import photographs
 quickstart.STEPS = (2, 2)
+photographs.VIEWS = 2
 sys.exit(cli.main(["quickstart", *sys.argv[1:]]))
 """
 
@@ -63,6 +65,9 @@ def test_all_the_way_then_again_then_stop(
     tmp_path: Path, services: Services, quickstart: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     make_iharmony4(tmp_path / "real", photographs=8)
+    lines = (tmp_path / "real/IHD_train.txt").read_text().splitlines(keepends=True)
+    (tmp_path / "real/IHD_valid.txt").write_text("".join(lines[-2:]))  # a photograph's two composites
+    (tmp_path / "real/IHD_train.txt").write_text("".join(lines[:-2]))
     make_rdharmony(tmp_path / "rendered", scenes=2)
     options = (
         *("--real", str(tmp_path / "real"), "--rendered", str(tmp_path / "rendered")),
@@ -73,13 +78,14 @@ def test_all_the_way_then_again_then_stop(
     first = quickstart(*options)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "$ charmnet train" in first.stdout
+    assert "validate=IHD_valid" in first.stdout  # the split that chooses is not the one that is reported
     assert "4 unseen pictures" in first.stdout  # the lists' two test photographs, each twice
     assert f"{services.tracking.url}/#/experiments/" in first.stdout
     assert is_healthy(f"{services.tracking.url}/health")
     figures = json.loads((services.folder / "quickstart/mine/figures.json").read_text())
     assert figures["all"]["count"] == 4
     comparison = decode_rgb((services.folder / "quickstart/mine/comparison.jpg").read_bytes())
-    assert comparison.shape == (64, 4 * 96 + 3 * 8, 3)
+    assert comparison.shape == (5 * 150, 4 * 200, 3)  # four rows of four pictures, and an empty one
     secret = services.store.environment()["AWS_SECRET_ACCESS_KEY"]
     assert secret not in first.stdout + first.stderr
 
@@ -92,6 +98,22 @@ def test_all_the_way_then_again_then_stop(
     assert len(running) == 2
     assert quickstart("--stop").returncode == 0
     assert not any(psutil.pid_exists(pid) for pid in running)
+
+
+def test_its_own_photographs(
+    tmp_path: Path, services: Services, quickstart: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    make_rdharmony(tmp_path / "rendered", scenes=2)
+    done = quickstart("--rendered", str(tmp_path / "rendered"), "--name", "own")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "--masks auto --views --layout photographs" in done.stdout
+    assert "validate=validation" in done.stdout
+    folder = services.folder / "quickstart/own"
+    figures = json.loads((folder / "figures.json").read_text())
+    assert list(figures["split"]) == ["test"]
+    assert "notes" not in figures["about"] or not figures["about"]["notes"]  # nothing was chosen by them
+    assert len(list((folder / "examples/harmonized").glob("*.png"))) == min(10, figures["all"]["count"])
+    assert decode_rgb((folder / "comparison.jpg").read_bytes()).shape[1] == 2 * 4 * 200
 
 
 def test_a_folder_without_lists_is_explained(

@@ -17,6 +17,7 @@ from tests.fixtures.pretrained import make_pretrained
 
 ROOT = Path(__file__).parents[3]
 MAX_BYTES = 3_000_000
+FILES = {CHECKPOINT_FILE, MODEL_FILE, "README.md"}
 
 
 def test_a_model_is_loaded_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -56,13 +57,13 @@ def test_a_wheel_holds_every_file_of_a_model(tmp_path: Path) -> None:
     patterns = project["tool"]["setuptools"]["package-data"]["charmnet.pretrained"]
     packed = {path for pattern in patterns for path in tmp_path.glob(pattern)}
     assert packed == {path for path in tmp_path.rglob("*") if path.is_file()}
-    assert {path.name for path in packed} == {CHECKPOINT_FILE, MODEL_FILE, "README.md"}
+    assert {path.name for path in packed} == FILES
 
 
 def test_the_models_of_the_package_are_small_and_described() -> None:
     for name in pretrained_names():
         folder = pretrained.FOLDER / name
-        assert {path.name for path in folder.iterdir()} == {CHECKPOINT_FILE, MODEL_FILE, "README.md"}
+        assert {path.name for path in folder.iterdir()} <= {*FILES, "photographs.tsv"}
         assert (folder / MODEL_FILE).stat().st_size <= MAX_BYTES
         assert f"charmnet://{name}" in (folder / "README.md").read_text()
         method, metadata = load_checkpoint(folder)
