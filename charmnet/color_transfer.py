@@ -27,7 +27,7 @@ RIDGE = 1e-3
 
 _CELL = 2  # pixels of the small picture on a side that are fitted as one
 _RIM = 40  # pixels of the small picture: as far as a Gaussian of four sigma and two windows reach
-_STRIP_ROWS = 64  # applied at once: bounds the memory for large pictures, and stays in the cache
+_STRIP_ROWS = 32  # applied at once: bounds the memory for large pictures, and stays in the cache
 
 
 def transfer_color_change(
@@ -74,12 +74,11 @@ def apply_color_maps(picture: UInt8Array, region: MaskArray, coefficients: Float
     if not region.any():
         return changed
     rows, columns = _bounds(region)
-    wide = _widen(coefficients, picture.shape[1])[:, columns]
+    wide = np.ascontiguousarray(_widen(coefficients, picture.shape[1])[:, columns].transpose(2, 0, 1))
     for top in range(rows.start, rows.stop, _STRIP_ROWS):
         strip = slice(top, min(top + _STRIP_ROWS, rows.stop)), columns
-        inside = region[strip] != 0
-        enlarged = _interpolate_rows(wide, strip[0], len(picture))[inside]
-        changed[strip][inside] = _apply(enlarged, picture[strip][inside])
+        result = _apply(wide, strip[0], len(picture), picture[strip])
+        np.copyto(changed[strip], result, where=region[strip][..., None] != 0)
     return changed
 
 
@@ -182,23 +181,34 @@ def _widen(coefficients: FloatArray, width: int) -> FloatArray:
     return np.asarray(cv2.resize(coefficients, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _interpolate_rows(wide: FloatArray, rows: slice, height: int) -> FloatArray:
-    """Interpolate the coefficients, which have the picture's columns already, at some of its rows."""
-    position = (np.arange(rows.start, rows.stop) + 0.5) * len(wide) / height - 0.5
-    position = position.clip(0, len(wide) - 1)
+def _apply(wide: FloatArray, rows: slice, height: int, pixels: UInt8Array) -> UInt8Array:
+    """Change a strip of the picture.
+
+    Planes are worked on one by one: NumPy is slow where the last axis is short.
+
+    Args:
+        wide: [12,h,W], the coefficients, which have the picture's columns already.
+        rows: rows of the strip.
+        height: rows of the picture.
+        pixels: [R,W,3], the strip.
+    """
+    position = (np.arange(rows.start, rows.stop) + 0.5) * wide.shape[1] / height - 0.5
+    position = position.clip(0, wide.shape[1] - 1)
     above = position.astype(int)
-    below = np.minimum(above + 1, len(wide) - 1)
-    weight = (position - above).astype(np.float32)[:, None, None]
-    lines: FloatArray = wide[below] - wide[above]
-    lines *= weight
-    lines += wide[above]
-    return lines
-
-
-def _apply(coefficients: FloatArray, pixels: UInt8Array) -> UInt8Array:
-    """Change [N,3] pixels, each by its own coefficients [N,12]."""
-    colors = pixels.astype(np.float32)
-    by_channel = coefficients.reshape(-1, 3, 4)
-    change = np.einsum("nij,nj->ni", by_channel[..., :3], colors) + 255 * by_channel[..., 3]
-    changed: UInt8Array = (colors + change).round().clip(0, 255).astype(np.uint8)
-    return changed
+    below = np.minimum(above + 1, wide.shape[1] - 1)
+    weight = (position - above).astype(np.float32)[:, None]
+    planes = cv2.split(pixels.astype(np.float32))
+    factors = [*planes, np.float32(255)]
+    changed = []
+    for plane, coefficients in zip(planes, wide.reshape(3, 4, *wide.shape[1:]), strict=True):
+        total = plane.copy()
+        for factor, coefficient in zip(factors, coefficients, strict=True):
+            low, high = coefficient[above], coefficient[below]
+            high -= low
+            high *= weight
+            low += high
+            low *= factor
+            total += low
+        changed.append(total)
+    result: UInt8Array = np.rint(cv2.merge(changed)).clip(0, 255).astype(np.uint8)
+    return result
