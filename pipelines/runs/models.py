@@ -98,6 +98,12 @@ def model_name(uri: str) -> str:
     return uri.removeprefix(_REGISTRY_SCHEME).strip("/") if registered else Location.of(uri).name
 
 
+def absolute_uri(uri: str) -> str:
+    """Return the URI of a model as other processes and later runs find it."""
+    named = uri.startswith((_PACKAGE_SCHEME, _REGISTRY_SCHEME))
+    return uri if named else str(Location.of(uri))
+
+
 def checkpoint_of(uri: str) -> Location:
     """Return a checkpoint's folder: `uri` itself, a run's best, else the one of the latest step beneath.
 

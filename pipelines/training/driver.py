@@ -16,10 +16,9 @@ from pipelines.ingest.quarantine import Quarantined, quarantine_limit
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.union import DatasetUnion
 from pipelines.runs.delivery_log import read_quarantine
-from pipelines.runs.models import load_model
+from pipelines.runs.models import absolute_uri, load_model
 from pipelines.runs.run_folder import CONFIG_FILE, RunFolder
 from pipelines.runtime.cluster import connect
-from pipelines.runtime.storage import Location
 from pipelines.tracking import RunStatus, Tracker
 from pipelines.training.build import configured_method, resolve, smallest_batch, stream_specs
 from pipelines.training.fit import StopRequest, build_trainer, fit, stopping_on_signals
@@ -165,7 +164,7 @@ def _checked_init(config: TrainConfig, method: Method, tracking_uri: str | None)
     if config.init is None:
         return None
     method.warm_start(load_model(config.init, tracking_uri))
-    return config.init if config.init.startswith("models:/") else str(Location.of(config.init))
+    return absolute_uri(config.init)
 
 
 def _open_datasets(

@@ -9,7 +9,7 @@ from charmnet.errors import StorageError, WeightsError
 from charmnet.methods import CharmNetMethod, IDIHMethod, Method
 from charmnet.released_weights import save_released
 from charmnet.weights import save_checkpoint
-from pipelines.runs.models import checkpoint_of, load_model, model_name
+from pipelines.runs.models import absolute_uri, checkpoint_of, load_model, model_name
 from pipelines.runtime.storage import Location
 from tests.fixtures.pretrained import make_pretrained
 
@@ -130,3 +130,15 @@ def test_another_pth_file_is_idih(tmp_path: Path) -> None:
 )
 def test_models_have_names(uri: str, name: str) -> None:
     assert model_name(uri) == name
+
+
+@pytest.mark.parametrize("uri", ["charmnet://small", "models:/charmnet/1", "s3://bucket/runs/first"])
+def test_uris_that_every_machine_knows_stay(uri: str) -> None:
+    assert absolute_uri(uri) == uri
+
+
+def test_a_relative_path_becomes_one_that_other_processes_find(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute_uri("runs/first") == f"file://{tmp_path}/runs/first"
