@@ -31,6 +31,7 @@ from pipelines.shards.rejection import Rejection
 
 _MAKERS = {"shards": make_shards, "photographs": make_photographs, "released": make_released}
 AUTO = "auto"
+BY_COLOR = "color"
 LAYOUTS = tuple(_MAKERS)
 
 
@@ -47,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--categories",
         metavar="FILE",
-        help="file with lines of a mask's or photograph's path, a tab and a category",
+        help="file with lines of a mask's or photograph's path, a tab and a category; or "
+        f"`{BY_COLOR}`: groups of like colours, for masks that nobody gave categories",
     )
     add(
         "--views",
@@ -128,7 +130,8 @@ def run(args: argparse.Namespace) -> int:
     photos, masks = Location.of(args.photos), None if args.masks == AUTO else Location.of(args.masks)
     if photos == masks:
         raise ValueError(f"--photos and --masks are both {photos}; expected a folder for each")
-    categories = read_categories(args.categories, None, masks or photos)
+    by_color = args.categories == BY_COLOR
+    categories = read_categories(None if by_color else args.categories, None, masks or photos)
     names = {"photos": photos.walk_files(), "masks": [] if masks is None else masks.walk_files()}
     subset = args.subset or photos.name
     identity = {**_options(args, subset, categories), "photos": str(photos), "masks": str(masks or AUTO)}
@@ -154,7 +157,7 @@ def run(args: argparse.Namespace) -> int:
     rejected = [*without_region, *rejected]
     if not foregrounds and not rejected:
         raise DataError(f"{masks}: no mask there; expected NAME.png or NAME_1.png, ... for NAME.jpg")
-    folders = Folders(photos, masks, args.max_size, tuple(args.foreground_ratio))
+    folders = Folders(photos, masks, args.max_size, tuple(args.foreground_ratio), by_color)
     request = Request(folders, foregrounds, rejected, args.per_mask, args.seed, subset, args.shard_samples)
     return _make(args, destination, request)
 
@@ -191,6 +194,7 @@ def _options(args: argparse.Namespace, subset: str, categories: Categories) -> d
     fractions = ("validation_fraction", "test_fraction")
     options = {name: getattr(args, name) for name in (*names, *fractions)}
     options |= {"views": True} if args.views else {}
+    options |= {"group_by_color": True} if args.categories == BY_COLOR else {}
     return {"command": "compose-real", "subset": subset, **options, "categories": categories.sha256}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import cv2
@@ -17,6 +17,7 @@ import numpy as np
 
 from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.codecs import decode_rgb, decode_user_mask, encode_jpeg
+from charmnet.color_groups import color_group
 from charmnet.drawn_recoloring import color_palette
 from charmnet.errors import DataError
 from charmnet.jpeg import is_jpeg
@@ -88,12 +89,14 @@ class Folders:
         masks: folder of the masks.
         longest_side: pixels; larger pictures are shrunk to it. None: pictures keep their size.
         foreground_ratio: least and greatest share of the picture's area that a foreground may have.
+        group_by_color: whether the category of a foreground is its `charmnet.color_groups.color_group`.
     """
 
     photos: Location
     masks: Location
     longest_side: int | None = None
     foreground_ratio: tuple[float, float] = (0.01, 0.8)
+    group_by_color: bool = False
 
     def read(self, foreground: Foreground) -> tuple[UInt8Array, UInt8Array, str | None]:
         """Read a foreground's photograph and mask.
@@ -231,7 +234,9 @@ def measure(
             rejected.append(Rejection(foreground.name, foreground.mask, str(error)))
             continue
         statistics = ColorStatistics.of(foreground_colors(image, mask))
-        measured.append(MeasuredForeground(foreground, statistics, color_palette(image[mask != 0])))
+        grouped = replace(foreground, category=color_group(statistics.lab_mean))
+        entry = grouped if folders.group_by_color else foreground
+        measured.append(MeasuredForeground(entry, statistics, color_palette(image[mask != 0])))
         if warning:
             warnings.append(f"{foreground.mask}: {warning}")
     return measured, rejected, warnings

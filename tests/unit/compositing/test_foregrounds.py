@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from charmnet.codecs import encode_png
 from charmnet.errors import DataError
-from pipelines.compositing.foregrounds import SplitFractions, find
+from pipelines.compositing.foregrounds import Folders, SplitFractions, find, measure
 from pipelines.conversion.lists import Categories
+from pipelines.runtime.storage import Location
 
 NO_SPLIT = SplitFractions(0.0, 0.0)
 PHOTOS = ["a.jpg", "a_1.PNG", "street/b.jpeg", "notes.txt"]
@@ -88,3 +92,18 @@ def test_views_of_a_photograph_are_in_one_split() -> None:
     assert counts == {"train": 8, "validation": 3, "test": 5}
     apart, _ = find(photos, masks, Categories(), fractions, seed=0)
     assert len({foreground.photograph for foreground in apart}) == len(photos)
+
+
+def test_foregrounds_without_categories_are_grouped_by_color(tmp_path: Path) -> None:
+    photos, masks = (Location.of(tmp_path / name) for name in ("photos", "masks"))
+    colors = {"sky": (110, 160, 220), "stone": (120, 122, 120)}
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:24, 8:24] = 255
+    for name, color in colors.items():
+        (photos / f"{name}.png").write_bytes(encode_png(np.full((32, 32, 3), color, np.uint8)))
+        (masks / f"{name}.png").write_bytes(encode_png(mask))
+    foregrounds, _ = find(photos.walk_files(), masks.walk_files(), Categories(), SplitFractions(0, 0), seed=0)
+    measured, *_ = measure(Folders(photos, masks, group_by_color=True), foregrounds)
+    assert [entry.foreground.category for entry in measured] == ["light blue", "grey"]
+    measured, *_ = measure(Folders(photos, masks), foregrounds)
+    assert [entry.foreground.category for entry in measured] == [None, None]
