@@ -1,8 +1,7 @@
 """Run every step on this machine, with a small data set that the command makes itself.
 
 Starts an S3 server and MLflow on the loopback interface, makes a small real-domain set from photographs,
-renders a few scenes, trains the small recipe on both with two workers from the model that comes with the
-package (whose photographs are others), evaluates it on photographs that it
+renders a few scenes, trains the small recipe on both with two workers, evaluates it on photographs that it
 neither was trained on nor chosen by, and harmonizes ten of their composites. Every step is a command that is
 shown before it runs. The servers stay up until
 
@@ -36,10 +35,6 @@ WORKERS = 2
 LAST_STEPS_SECONDS = 90.0  # left of --minutes for evaluating and harmonizing
 STEPS = (20, 3000)
 """Shortest and longest training run."""
-
-INITIAL_MODEL = "charmnet://small"
-LEARNING_RATE = 5e-4
-"""A quarter of the recipe's, since few photographs are no reason to forget what the model learnt of many."""
 
 VALIDATIONS = 4  # besides the one at step 0
 VALIDATION_IMAGES = 32
@@ -166,8 +161,7 @@ class Quickstart:
             "train",
             *("--real", self.real, "--rendered", self.rendered, "--storage", self.storage),
             *("--name", self.name, "--experiment", "quickstart"),
-            *("--recipe", "small", "--init", INITIAL_MODEL, "--workers", str(WORKERS)),
-            f"learning_rate={LEARNING_RATE:g}",
+            *("--recipe", "small", "--workers", str(WORKERS)),
             f"steps={plan['steps']}",
             f"real_select={_in_splits(data.train_splits)}",
             f"validate={data.validation_split}",

@@ -5,17 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from charmnet import pretrained
 from charmnet.image_limits import image_size
-from tests.fixtures.pretrained import make_pretrained
 
 PAGE = Path(__file__).parents[3] / "docs" / "python.md"
 
 
 def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    make_pretrained(tmp_path / "models", "small")
-    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "models")
     examples = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.M | re.S)
     assert len(examples) == 5
     names: dict[str, object] = {}
