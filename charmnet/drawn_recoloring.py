@@ -4,7 +4,7 @@
 four transfers (`charmnet.recoloring`) and is kept if it looks natural enough (`charmnet.acceptance`). Here
 reference, transfer and strength (the share of the transfer's change that is made) are drawn in each epoch.
 A try is judged by the foreground's palette, which costs the arithmetic of a few hundred colours; what passes
-is a `ColorMap`, which is applied to the picture at the training size.
+is a `ColorPolynomial`, which is applied to the picture at the training size.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from charmnet.acceptance import FOREGROUND_MSE, reason_by_colors, reason_by_grain
 from charmnet.arrays import Float64Array, IndexArray, MaskArray, UInt8Array
-from charmnet.color_maps import ColorMap
+from charmnet.color_polynomials import ColorPolynomial
 from charmnet.recoloring import (
     ColorStatistics,
     ColorTransfer,
@@ -120,8 +120,8 @@ class Attempt:
         return float(np.log(max(low / max(error, 1e-9), error / high, 1.0)))
 
     def apply(self, image: UInt8Array, coverage: MaskArray) -> UInt8Array:
-        """Return a picture that is recoloured so; see `ColorMap.recolored`."""
-        return ColorMap.fit(self.colors, self.changed, linear=self.linear).recolored(image, coverage)
+        """Return a picture that is recoloured so; see `ColorPolynomial.recolored`."""
+        return ColorPolynomial.fit(self.colors, self.changed, linear=self.linear).recolored(image, coverage)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _SQUARES = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
 @dataclass(frozen=True)
-class ColorMap:
+class ColorPolynomial:
     """A change of colours as a polynomial of RGB.
 
     Attributes:
@@ -37,7 +37,7 @@ class ColorMap:
     change: Float64Array
 
     @classmethod
-    def fit(cls, colors: Float64Array, changed: Float64Array, *, linear: bool) -> ColorMap:
+    def fit(cls, colors: Float64Array, changed: Float64Array, *, linear: bool) -> ColorPolynomial:
         """Fit the map that takes [N,3] colours (RGB on 0-1) to others, by least squares.
 
         Args:
