@@ -182,7 +182,11 @@ class NodeCluster:
                 stderr=log,
             )
         node = Node(state, process, path)
-        wait_until(node.has_joined, _START_SECONDS, f"a node of Ray did not start; see {path}")
+        try:
+            wait_until(node.has_joined, _START_SECONDS, f"a node of Ray did not start; see {path}")
+        except BaseException:
+            node.lose()
+            raise
         return node
 
 
