@@ -44,7 +44,8 @@ assert not ray.is_initialized()
 assert GUARD.refused
 """
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_what_is_caught_is_still_known() -> None:
