@@ -20,7 +20,7 @@ from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.codecs import REDUCTIONS
 
 TRAINING_SIZE = 256
-"""Height and width of the pictures that the networks take, in pixels."""
+"""Height and width of the pictures that the networks take as released, in pixels."""
 
 AugmentationKind = Literal["crop_flip", "flip", "none", "resize_crop"]
 """Augmentation of training pictures, which all end at the training size S.
@@ -185,9 +185,10 @@ def resize(image: UInt8Array, size: int = TRAINING_SIZE) -> UInt8Array:
     """Resize [H,W,3] or [H,W] uint8 to [size,size,...]: the test-time preprocessing.
 
     To 256x256 bilinearly (OpenCV's), as released; to other sizes by the means of areas, which keeps small
-    pictures from aliasing.
+    pictures from aliasing, but bilinearly where a side grows.
     """
-    interpolation = cv2.INTER_LINEAR if size == TRAINING_SIZE else cv2.INTER_AREA
+    by_areas = size != TRAINING_SIZE and min(image.shape[:2]) >= size
+    interpolation = cv2.INTER_AREA if by_areas else cv2.INTER_LINEAR
     return cv2.resize(image, (size, size), interpolation=interpolation).astype(np.uint8, copy=False)
 
 

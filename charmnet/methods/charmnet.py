@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from charmnet.batch import HarmonizationBatch
+from charmnet.errors import WeightsError
 from charmnet.losses import (
     discriminator_hinge,
     soft_cross_entropy,
@@ -158,9 +159,13 @@ class CharmNetMethod(GeneratorMethod):
 
         In the second case the shared blocks are iDIH's too, and what belongs to the rendered domain alone
         stays as initialised.
+
+        Raises:
+            WeightsError: the networks have another shape, or end in another head.
         """
         if not isinstance(source, IDIHMethod):
             return super().warm_start(source)
+        self._check_alike(source)
         if self.options.head == "affine":
             real_path = source.generator.state_dict()
         else:
@@ -168,6 +173,16 @@ class CharmNetMethod(GeneratorMethod):
             real_path = rename(source.released_state_dict(), own_names)
         complete = {**self.generator.state_dict(), **real_path}
         return load_strictly(self.generator, complete, "iDIH as the real path")
+
+    def _check_alike(self, source: IDIHMethod) -> None:
+        """Refuse an iDIH whose head, or with colour maps whose layers, are others; names what would fit."""
+        own, theirs = self.options, source.options
+        names = ["head", "size"] + (["unshared_layers"] if own.head == "affine" else [])
+        expected = {**theirs.model_dump(), "unshared_layers": theirs.default_unshared_layers}
+        different = [name for name in names if getattr(own, name) != expected[name]]
+        if different:
+            needed = ", ".join(f"{name}={expected[name]}" for name in different)
+            raise WeightsError(f"CharmNet starts from this iDIH with {needed} alone")
 
     def distribute(self, wrap: Wrap) -> None:
         """Wrap each part of the networks that a backward pass goes through whole."""

@@ -49,9 +49,9 @@ def split_channels(width: int, unshared_layers: int) -> int:
     return encoder_widths(width)[unshared_layers - 1]
 
 
-def split_size(unshared_layers: int, size: int = INPUT_SIZE) -> int:
+def split_size(unshared_layers: int) -> int:
     """Return the height and width of the features where a domain's own layers end (16 for 4 layers)."""
-    return size >> unshared_layers
+    return INPUT_SIZE >> unshared_layers
 
 
 class ConvBlock(nn.Module):
@@ -61,8 +61,8 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.block = nn.Sequential(convolution, norm, nn.ELU(inplace=True))
 
-    def forward(self, features: Tensor, domain: Domain) -> Tensor:
-        """Apply the block to [B,C,H,W] features of one domain."""
+    def forward(self, features: Tensor, domain: Domain = Domain.REAL) -> Tensor:
+        """Apply the block to [B,C,H,W] features of one domain, which only a norm per domain asks for."""
         convolution, norm, activation = self.block
         if isinstance(norm, BatchNorm2d) and norm.training:
             features = _convolve_without_bias(features, convolution, norm.statistics(domain))
@@ -125,9 +125,9 @@ def up_block(
     return ConvBlock(convolution, _norm(out_channels, domain_statistics))
 
 
-def same_block(in_channels: int, out_channels: int) -> ConvBlock:
-    """Build a layer that keeps height and width."""
-    return ConvBlock(nn.Conv2d(in_channels, out_channels, 3, padding=1), BatchNorm2d(out_channels))
+def same_block(channels: int) -> ConvBlock:
+    """Build a layer that keeps channels, height and width."""
+    return ConvBlock(nn.Conv2d(channels, channels, 3, padding=1), BatchNorm2d(channels))
 
 
 def _norm(channels: int, domain_statistics: bool) -> BatchNorm2d:

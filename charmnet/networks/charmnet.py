@@ -20,10 +20,11 @@ from charmnet.networks.blocks import (
     up_block,
 )
 from charmnet.networks.color_maps import CELL_LAYERS, ColorMapDecoder, apply_color_maps
+from charmnet.networks.decoder import Decoded, Decoder
 from charmnet.vocabulary import Domain
 
 Head = Literal["pixels", "affine"]
-"""What a decoder ends in: new colours and attention for every pixel, or colour maps (see `color_maps`)."""
+"""End of a decoder: new colours and attention for every pixel, or colour maps (see `color_maps`)."""
 
 UNSHARED_LAYERS = range(2, 6)
 """Numbers of layers that a domain can have of its own; with others the shapes do not fit each other."""
@@ -51,14 +52,6 @@ class Harmonization(NamedTuple):
     color_maps: Tensor | None = None
 
 
-class Decoded(NamedTuple):
-    """Output of a decoder; see `Harmonization`."""
-
-    harmonized: Tensor
-    attention: Tensor | None
-    color_maps: Tensor | None = None
-
-
 class DomainEncoder(nn.Module):
     """First layers of the generator, one set for each domain."""
 
@@ -79,8 +72,8 @@ class DomainEncoder(nn.Module):
         return outputs
 
 
-class DomainDecoder(nn.Module):
-    """Last layers, one set for each domain, and the heads that blend the composite with new colours.
+class DomainDecoder(Decoder):
+    """Decoder whose heads blend the composite with new colours.
 
     Args:
         widths: channels of the features, then of the output of each layer.
@@ -88,9 +81,8 @@ class DomainDecoder(nn.Module):
     """
 
     def __init__(self, widths: list[int], *, paste: bool = False) -> None:
-        super().__init__()
+        super().__init__(widths)
         self.paste = paste
-        self.deconv_blocks = nn.ModuleList(up_block(widths[i], widths[i + 1]) for i in range(len(widths) - 1))
         self.conv_attention = nn.Conv2d(widths[-1], 1, 1)
         self.to_rgb = nn.Conv2d(widths[-1], 3, 1)
 
@@ -99,30 +91,13 @@ class DomainDecoder(nn.Module):
         assert self.conv_attention.bias is not None
         nn.init.constant_(self.conv_attention.bias, bias)
 
-    def forward(
-        self,
-        features: Tensor,
-        skips: list[Tensor],
-        composite: Tensor,
-        foreground_mask: Tensor,
-        domain: Domain,
+    def finish(
+        self, features: Tensor, enlarged: Tensor, composite: Tensor, foreground_mask: Tensor
     ) -> Decoded:
-        """Return the picture and the attention.
-
-        Args:
-            features: [B,C,S,S] after harmonization.
-            skips: outputs of the domain's encoder in their order, without the last.
-            composite: [B,3,256,256] ImageNet-normalised.
-            foreground_mask: [B,1,256,256], 1 = foreground.
-            domain: whose decoder this is.
-        """
-        *inner, last = self.deconv_blocks
-        for block, skip in zip(inner, reversed(skips), strict=True):
-            features = block(features, domain) + skip
-        features = last(features, domain)
+        """Return the picture and the attention; `enlarged` has the picture's size."""
         # In full precision: the heads are cheap, and bfloat16 would round the picture by whole grey levels.
         with torch.autocast(features.device.type, enabled=False):
-            logit, colors = self._heads(features.to(composite.dtype)).split((1, 3), dim=1)
+            logit, colors = self._heads(enlarged.to(composite.dtype)).split((1, 3), dim=1)
             attention = torch.sigmoid(3.0 * logit)
             harmonized = torch.lerp(colors, composite, attention)
             if self.paste:
@@ -283,13 +258,14 @@ class CharmNet(nn.Module):
         return SharedBlocks(self.encoder_blocks, self.deconv_blocks)
 
     def decoder(self, domain: Domain) -> nn.Module:
-        """Return the domain's own `DomainDecoder`."""
+        """Return the domain's own `Decoder`."""
         return self.get_submodule(_DECODERS[domain])
 
 
 def area_resized(values: Tensor, size: int) -> Tensor:
-    """Return [B,C,H,W] as [B,C,size,size], each pixel the mean of those that it covers."""
-    return F.interpolate(values, size=(size, size), mode="area")
+    """Return [B,C,H,W] as [B,C,size,size]: means of areas, or where a side grows bilinear."""
+    mode = "area" if min(values.shape[-2:]) >= size else "bilinear"
+    return F.interpolate(values, size=(size, size), mode=mode)
 
 
 def check_shape(width: int, unshared_layers: int, head: Head = "pixels", size: int = INPUT_SIZE) -> None:

@@ -1,8 +1,8 @@
 """Head that harmonizes by colour maps: a 3x4 matrix for each cell of the picture and one for the foreground.
 
-Maps speak in 12 numbers of what composites get wrong, a change of colour that varies slowly over the
-foreground (compare bilateral learning, Gharbi et al., SIGGRAPH 2017, and PCT-Net, Guerreiro et al., CVPR
-2023). They are predicted from a small picture and applied to one of any size.
+A map describes in 12 numbers a change of colour that varies slowly over the foreground (compare bilateral
+learning, Gharbi et al., SIGGRAPH 2017, and PCT-Net, Guerreiro et al., CVPR 2023). Maps are predicted from a
+small picture and applied to one of any size.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from charmnet.batch import IMAGENET_MEAN, IMAGENET_STD
-from charmnet.networks.blocks import same_block, up_block
-from charmnet.vocabulary import Domain
+from charmnet.networks.blocks import same_block
+from charmnet.networks.decoder import Decoded, Decoder
 
 COEFFICIENTS = 12
 """Numbers of a map: for each channel of the change three slopes and a shift."""
@@ -22,14 +22,15 @@ STATISTICS = 12
 """Numbers of `region_statistics`."""
 
 CELL_LAYERS = 3
-"""Layers of the encoder whose output the cells lie on: a cell is of 8x8 pixels."""
+"""Layers of the encoder whose output the cells lie on, if a domain has so many of its own: a cell is then of
+8x8 pixels, with two unshared layers of 4x4."""
 
 _LEAST_DEVIATION = 1e-2  # of a channel, ImageNet-normalised; the root's gradient has no bound at 0
 _LEAST_AREA = 1e-3  # of a region, in pixels of the feature map
 
 
-class ColorMapDecoder(nn.Module):
-    """Last layers of a domain, which end in colour maps.
+class ColorMapDecoder(Decoder):
+    """Decoder that ends in colour maps.
 
     Args:
         widths: channels of the features, then of the output of each layer down to the cells.
@@ -37,15 +38,14 @@ class ColorMapDecoder(nn.Module):
     """
 
     def __init__(self, widths: list[int], *, with_statistics: bool = True) -> None:
-        super().__init__()
+        super().__init__(widths)
         self.with_statistics = with_statistics
-        self.deconv_blocks = nn.ModuleList(up_block(widths[i], widths[i + 1]) for i in range(len(widths) - 1))
         features, cells = widths[0], widths[-1]
         hidden = 4 * cells
         inputs = 2 * features + (STATISTICS if with_statistics else 0)
         self.whole = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
         self.to_cells = nn.Linear(hidden, cells)
-        self.refine = same_block(cells, cells)
+        self.refine = same_block(cells)
         self.whole_map = nn.Linear(hidden, COEFFICIENTS)
         self.cell_maps = nn.Conv2d(cells, COEFFICIENTS, 1)
 
@@ -56,36 +56,21 @@ class ColorMapDecoder(nn.Module):
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
 
-    def forward(
-        self,
-        features: Tensor,
-        skips: list[Tensor],
-        composite: Tensor,
-        foreground_mask: Tensor,
-        domain: Domain,
-    ) -> tuple[Tensor, None, Tensor]:
-        """Return the picture, no attention, and the maps [B,12,S/8,S/8]; see `apply_color_maps`.
-
-        Args:
-            features: [B,C,S/2^n,S/2^n] after harmonization.
-            skips: outputs of the domain's encoder in their order, without the last.
-            composite: [B,3,S,S] ImageNet-normalised.
-            foreground_mask: [B,1,S,S], 1 = foreground.
-            domain: whose decoder this is.
-        """
+    def finish(
+        self, features: Tensor, enlarged: Tensor, composite: Tensor, foreground_mask: Tensor
+    ) -> Decoded:
+        """Return the picture and its maps; `enlarged` has a pixel for each cell."""
         vectors = [*region_means(features, foreground_mask)]
         if self.with_statistics:
             vectors.append(region_statistics(composite, foreground_mask).to(features.dtype))
         whole = self.whole(torch.cat(vectors, dim=1))
-        for block, skip in zip(self.deconv_blocks, reversed(skips), strict=False):
-            features = block(features, domain) + skip
-        features = self.refine(features + self.to_cells(whole)[..., None, None], domain)
+        refined = self.refine(enlarged + self.to_cells(whole)[..., None, None])
         # In full precision: a coefficient in bfloat16 would be off by a grey level.
         with torch.autocast(features.device.type, enabled=False):
-            cells = self.cell_maps(features.to(composite.dtype))
+            cells = self.cell_maps(refined.to(composite.dtype))
             maps = cells + self.whole_map(whole.to(composite.dtype))[..., None, None]
             harmonized = apply_color_maps(maps, composite, foreground_mask)
-        return harmonized, None, maps
+        return Decoded(harmonized, None, maps)
 
 
 def region_means(features: Tensor, foreground_mask: Tensor) -> tuple[Tensor, Tensor]:

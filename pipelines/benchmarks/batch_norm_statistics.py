@@ -32,13 +32,16 @@ BATCH_SIZE = 8
 CPU = torch.device("cpu")
 
 
-def stream_batches(uri: str, select: str) -> Iterator[HarmonizationBatch]:
-    """Yield the first `BATCHES` batches of a data set's training stream."""
-    spec = StreamSpec(Dataset.open(uri), BATCH_SIZE, selection=Selection(select))
-    return (
-        to_batch(block, CPU, CharmNetMethod.requirements)
-        for block in read_window(spec, 0, BATCHES, BATCH_SIZE)
+def stream_batches(method: Method, uri: str, select: str) -> Iterator[HarmonizationBatch]:
+    """Yield the first `BATCHES` batches of a data set's training stream as a method takes them."""
+    spec = StreamSpec(
+        Dataset.open(uri),
+        BATCH_SIZE,
+        selection=Selection(select),
+        size=method.size,
+        mask_edges=method.requirements.mask_edges,
     )
+    return (to_batch(block, CPU, method.requirements) for block in read_window(spec, 0, BATCHES, BATCH_SIZE))
 
 
 def with_statistics(method: Method, domain_statistics: bool) -> CharmNetMethod:
@@ -76,8 +79,8 @@ def main() -> None:
         method = load_model(f"{arguments.run}/{checkpoint_name(step)}")
         for per_domain in (False, True):
             model = with_statistics(method, per_domain)
-            rendered = stream_batches(arguments.rendered, "")
-            gather_statistics(model, rendered, stream_batches(arguments.real, arguments.select))
+            rendered = stream_batches(model, arguments.rendered, "")
+            gather_statistics(model, rendered, stream_batches(model, arguments.real, arguments.select))
             scores = make_validation(model, config, datasets).score(CPU)
             figures = [
                 f"{scores[f'eval/{split}/fmse']:.0f} {scores[f'eval/{split}/mse']:.1f}"

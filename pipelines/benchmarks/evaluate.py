@@ -39,10 +39,10 @@ from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import EVERYTHING
 
-_MODULE = "pipelines.benchmarks.evaluate"
-
 Network = dict[str, Any]
-"""Options of the network that differ from the defaults."""
+"""Options of the network: width and head."""
+
+_MODULE = "pipelines.benchmarks.evaluate"
 
 _BATCHES = {"evaluate": 8, "harmonize": 1}
 """Pictures that each command gives to the network at a time."""
@@ -61,7 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scratch", metavar="URI", required=True, help="where pictures are written")
     parser.add_argument("--width", type=int, default=64, help="of the network (default: %(default)s)")
     parser.add_argument(
-        "--head", choices=get_args(Head), default="pixels", help="of the network (default: %(default)s)"
+        "--head",
+        choices=get_args(Head),
+        default="pixels",
+        help="of the network at 256x256 (default: %(default)s)",
     )
 
 
@@ -263,7 +266,8 @@ def draw(figures: dict[str, Any], figure: Figure) -> None:
 def _table(figures: dict[str, Any], network: Network) -> Table:
     rates = ("pictures", "to the first, s", "pictures/s", "network alone", "ratio")
     costs = ("CPU ms a picture", "network alone", "ratio")
-    table = Table("", *rates, *costs, title=f"evaluate and harmonize, {network}")
+    title = f"evaluate and harmonize, width {network['width']}, head={network['head']}"
+    table = Table("", *rates, *costs, title=title)
     for name, command in figures.items():
         table.add_row(
             name,

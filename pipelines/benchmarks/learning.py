@@ -12,11 +12,14 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 
 import torch
 
+from charmnet.averaging import WeightAverage
 from charmnet.batch import HarmonizationBatch
 from charmnet.methods import Method, Requirements
+from charmnet.methods.seeding import seed_update
 from charmnet.vocabulary import Domain
 from pipelines.benchmarks.options import benchmark_parser
 from pipelines.config.recipes import recipe
@@ -40,9 +43,12 @@ def stream_batches(
             yield to_batch(block, device, requirements)
 
 
-def train(config: TrainConfig, datasets: Mapping[Domain, Dataset], device: torch.device) -> Method:
-    """Train a new method in this process and return it."""
+def train(
+    config: TrainConfig, datasets: Mapping[Domain, Dataset], device: torch.device
+) -> tuple[Method, WeightAverage | None]:
+    """Train a new method in this process; return it and its average, if the configuration has one."""
     method = configured_method(config).to(device)
+    average = WeightAverage(method, config.ema_decay) if config.ema_decay else None
     update = make_update(method, device, num_workers=1)
     specs = stream_specs(config, datasets, method)
     plan = resolve(config, specs)
@@ -52,8 +58,11 @@ def train(config: TrainConfig, datasets: Mapping[Domain, Dataset], device: torch
     }
     for step in range(plan.steps):
         method.scale_learning_rates(plan.schedule.factor(step))
+        seed_update(config.seed, step, 0)
         update({domain: next(stream) for domain, stream in streams.items()})
-    return method
+        if average is not None:
+            average.update(step)
+    return method, average
 
 
 def main() -> None:
@@ -64,7 +73,7 @@ def main() -> None:
     parser.add_argument("--select", default="", help="rows of the real domain to train on")
     parser.add_argument("--split", action="append", required=True, help="to score; repeat for several")
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--batch", type=int, default=4, help="pairs a step (default 4)")
+    parser.add_argument("--batch", type=int, default=16, help="pairs a step (default 16)")
     parser.add_argument("--seeds", type=int, default=3, help="how many (default 3)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("settings", nargs="+", metavar="field=value[,field=value]")
@@ -85,8 +94,9 @@ def main() -> None:
     for seed in range(arguments.seeds):
         for setting in arguments.settings:
             config = base.replaced(seed=seed).override(setting.split(","))
-            trained = train(config, datasets, device)
-            scores = make_validation(trained, config, datasets).score(device)
+            trained, average = train(config, datasets, device)
+            with average.applied() if average else nullcontext():
+                scores = make_validation(trained, config, datasets).score(device)
             for split in arguments.split:
                 for metric in METRICS:
                     score = scores[f"eval/{split}/{metric}"]

@@ -8,8 +8,15 @@ from dataclasses import dataclass, field
 
 FIRST_STEP = "first step"
 PHASES = (
-    *("imports", "data sets", "cluster", "record", "workers", "state", "validation"),
-    *("first batch", FIRST_STEP),
+    "imports",
+    "data sets",
+    "cluster",
+    "record",
+    "workers",
+    "state",
+    "validation",
+    "first batch",
+    FIRST_STEP,
 )
 """In order: programs loaded; manifests read and checked; Ray joined; the run's folder and record; Ray Train's
 workers; networks and what they go on from; validation at step 0, of a new run that validates; the stream's

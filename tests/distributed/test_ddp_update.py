@@ -14,14 +14,11 @@ import torch.multiprocessing as mp
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.losses import mean_over_workers, style_aggregation
-from charmnet.methods import METHODS, Method, build_method
-from charmnet.networks.color_maps import ColorMapDecoder
+from charmnet.methods import Method
 from charmnet.vocabulary import Domain
 from pipelines.training.parallel import data_parallel
+from tests.method_variants import VARIANTS, build_variant
 
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in METHODS} | {
-    "color_maps": ("charmnet", {"head": "affine"})
-}
 SHARES = list(pairwise((0, 4, 6, 8)))  # as lanes of two are dealt to three workers
 WORKERS, BATCH = len(SHARES), SHARES[-1][1]
 # With the first margin only the second worker's own loss is above zero and the mean is below, with the second
@@ -50,10 +47,7 @@ def made(name: str, mode: str, rank: int | None, state: dict[str, Any] | None = 
         mode: `live` batch norms, `frozen` ones, or those `over_workers`.
         rank: None is one process with all samples. state: to go on from, as from a checkpoint.
     """
-    method_name, options = VARIANTS[name]
-    method = build_method(method_name, width=8, precision="float64", learning_rate=1e-3, seed=0, **options)
-    for decoder in (m for m in method.modules["generator"].modules() if isinstance(m, ColorMapDecoder)):
-        torch.nn.init.constant_(decoder.cell_maps.weight, 0.01)  # at the identity features have no gradient
+    method = build_variant(name, width=8, precision="float64", learning_rate=1e-3, seed=0)
     if state is not None:
         method.load_state_dict(state)
     for module in method.modules.values():

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from charmnet.batch import HarmonizationBatch
-from charmnet.methods import METHODS, CharmNetMethod, CudaGraphUpdate, Method, build_method
+from charmnet.methods import CharmNetMethod, CudaGraphUpdate, Method
 from charmnet.methods.cuda_graph import UPDATES_BEFORE_RECORDING
 from charmnet.vocabulary import Domain
 from charmnet.weights import load_checkpoint, save_checkpoint
 from pipelines.benchmarks.tensors import batches_in_memory
 from pipelines.training.parallel import wrap_module
+from tests.method_variants import VARIANTS, build_variant
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -40,9 +41,9 @@ def weights(method: Method) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for m in method.modules.values() for p in m.parameters()]).cpu()
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_an_update_is_that_of_a_cpu(name: str) -> None:
-    here, there = build_method(name, width=16, seed=0), build_method(name, width=16, seed=0).to("cuda")
+    here, there = build_variant(name, width=16, seed=0), build_variant(name, width=16, seed=0).to("cuda")
     for seed in range(3):
         on_cpu = here.update(batches_in_memory(4, seed))
         moved = there.update(on_gpu(seed))
@@ -51,10 +52,10 @@ def test_an_update_is_that_of_a_cpu(name: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_a_replayed_update_is_the_update(name: str, precision: str) -> None:
     options = {"width": 16, "seed": 0, "precision": precision}
-    plain, replayed = (build_method(name, **options).to("cuda") for _ in range(2))
+    plain, replayed = (build_variant(name, **options).to("cuda") for _ in range(2))
     replay = CudaGraphUpdate(replayed)
     seen = []
     for seed in range(UPDATES_BEFORE_RECORDING + 4):

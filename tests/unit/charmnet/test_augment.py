@@ -181,3 +181,10 @@ def test_hard_masks_stay_binary_and_soft_ones_hold_coverage(kind: AugmentationKi
     assert len(np.unique(soft)) > 2
     assert hard[soft > 250].all()
     assert not hard[soft < 125].any()
+
+
+def test_pictures_that_grow_are_interpolated() -> None:
+    ramp = np.tile(np.array([0, 85, 170, 255], np.uint8), (4, 1))
+    assert np.array_equal(resize(ramp, 16), cv2.resize(ramp, (16, 16), interpolation=cv2.INTER_LINEAR))
+    fine = np.tile(np.array([0, 200], np.uint8), (192, 96))
+    assert (resize(fine, 96) == 100).all(), "pictures that shrink are averaged"

@@ -19,6 +19,8 @@ COLORS = {
     "light yellow": (200, 180, 110),
     "dark green": (35, 70, 30),
     "light blue": (110, 160, 220),
+    "dark blue": (60, 60, 220),
+    "dark purple": (90, 20, 90),
 }
 
 

@@ -16,10 +16,16 @@ from charmnet.errors import WeightsError
 from charmnet.full_size import harmonize_full_size
 from charmnet.methods import build_method
 from charmnet.networks.blocks import INPUT_SIZES
+from charmnet.networks.charmnet import area_resized
 from charmnet.networks.color_maps import apply_color_maps, maps_of_unit_range, region_statistics
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 
-METHODS = [("idih", {}), ("charmnet", {"unshared_layers": 3}), ("charmnet", {"unshared_layers": 2})]
+METHODS = [
+    ("idih", {}),
+    ("idih", {"region_statistics": False}),
+    ("charmnet", {"unshared_layers": 3}),
+    ("charmnet", {"unshared_layers": 2}),
+]
 
 
 def affine(name: str = "idih", *, size: int = 96, **options: Any) -> Any:
@@ -36,9 +42,10 @@ def trained(name: str = "idih", **options: Any) -> Any:
 
 
 def pictures(size: tuple[int, int], batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(size[0])
     mask = torch.zeros(batch, 1, *size)
     mask[:, :, size[0] // 4 : size[0] // 2, size[1] // 5 : size[1] // 2] = 1
-    return normalize(torch.rand(batch, 3, *size)), mask
+    return normalize(torch.rand(batch, 3, *size, generator=random)), mask
 
 
 def batches(size: int, count: int = 4) -> dict[Domain, HarmonizationBatch]:
@@ -168,6 +175,36 @@ def test_charmnet_starts_from_idih_with_the_same_head() -> None:
     charmnet.warm_start(source)
     composite, mask = pictures((96, 96))
     assert torch.equal(charmnet.harmonize(composite, mask), source.harmonize(composite, mask))
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ({"head": "affine", "size": 128}, {"head": "affine", "size": 96, "unshared_layers": 3}, "size=128"),
+        ({}, {"head": "affine", "size": 96, "unshared_layers": 3}, "head=pixels, size=256"),
+        ({"head": "affine"}, {}, "head=affine"),
+    ],
+)
+def test_a_start_that_does_not_fit_names_what_would(
+    source: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    charmnet, idih = build_method("charmnet", width=8, **options), build_method("idih", width=8, **source)
+    with pytest.raises(WeightsError, match=f"starts from this iDIH with {message}"):
+        charmnet.warm_start(idih)
+
+
+def test_a_small_foreground_counts_as_a_share_of_the_picture() -> None:
+    method = affine()
+    truth, _ = pictures((96, 96), batch=1)
+    mask = torch.zeros(1, 1, 96, 96)
+    mask[..., 40, 40] = 1
+    (loss,) = method.reconstruction_losses(truth + mask, HarmonizationBatch(truth, truth, mask))
+    assert loss.item() == pytest.approx(3 / (3 * 100 * (96 / 256) ** 2))
+
+
+def test_a_small_picture_is_enlarged_smoothly() -> None:
+    ramp = torch.arange(4.0).view(1, 1, 1, 4).expand(1, 1, 4, 4)
+    assert len(area_resized(ramp, 16).unique()) > 4
 
 
 def test_pasting_keeps_the_background_of_the_pixel_head() -> None:

@@ -16,6 +16,7 @@ from charmnet.errors import WeightsError
 from charmnet.methods import METHODS, CharmNetMethod, IDIHMethod, Method, build_method, metric_path
 from charmnet.vocabulary import Domain
 from tests.golden_support import draw, ruled_batches, ruled_charmnet, ruled_mask
+from tests.method_variants import VARIANTS, build_variant
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +50,10 @@ def test_every_method_learns_and_harmonizes_through_the_same_seam(name: str, bat
 WAITING = ("aten::item", "aten::nonzero")
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_an_update_never_waits_for_a_number(name: str, batches: dict) -> None:
     """On a device each would be a halt until all that is queued there is done."""
-    method = build_method(name, width=4, seed=0)
+    method = build_variant(name, width=4, seed=0)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         method.update({domain: batches[domain] for domain in method.domains})
     parents = {name: [e.cpu_parent.name for e in profiler.events() if e.name == name] for name in WAITING}
@@ -68,9 +69,10 @@ def test_an_update_never_waits_for_a_number(name: str, batches: dict) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
-def test_compiled_parts_learn_as_they_do_else(batches: dict) -> None:
+@pytest.mark.parametrize("name", ["charmnet", "color_maps"])
+def test_compiled_parts_learn_as_they_do_else(name: str, batches: dict) -> None:
     """The compiler traces the parts but makes no kernels, which take a minute; tests/gpu makes them."""
-    plain, compiled = (CharmNetMethod(width=4, seed=0) for _ in range(2))
+    plain, compiled = (build_variant(name, width=4, seed=0) for _ in range(2))
     compiled.distribute(partial(torch.compile, backend="eager", fullgraph=True))
     for _ in range(2):
         expected, metrics = plain.update(batches), compiled.update(batches)
@@ -230,3 +232,16 @@ def test_a_method_that_is_not_trained_does_not_load_the_compiler(name: str) -> N
     )
     done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_weights_of_the_losses_weigh_them(batches: dict) -> None:
+    plain, weighted = (
+        CharmNetMethod(width=4, seed=0, **options).update(batches)
+        for options in ({}, {"style_weight": 2, "adversarial_weight": 3, "reconstruction_weight": 5})
+    )
+    reconstruction = plain["foreground_mse_rendered"] + plain["foreground_mse_real"]
+    expected = 2 * plain["style"] + 3 * plain["adversarial"] + 0.5 * reconstruction
+    # The discriminator's step comes first and is the same in both.
+    torch.testing.assert_close(weighted["total"], expected)
+    nothing = {"style_weight": 0, "adversarial_weight": 0, "reconstruction_weight": 0}
+    assert CharmNetMethod(width=4, seed=0, **nothing).update(batches)["grad_norm_generator"] == 0

@@ -37,6 +37,7 @@ def warnings(datasets: dict[Domain, Dataset], *fields: str) -> list[str]:
         (("batch_size=8", "workers=4"), 2),
         (("batch_size=8", "workers=4", "sync_batch_norm=true"), None),
         (("batch_size=32", "workers=2", "gradient_accumulation=4"), 4),
+        (("batch_size=8", "gradient_accumulation=4", "sync_batch_norm=true"), 2),
     ],
 )
 def test_batch_norms_that_see_few_pairs(
@@ -62,4 +63,5 @@ def test_a_split_that_is_trained_chooses_badly(datasets: dict[Domain, Dataset]) 
     (warning,) = warnings(datasets, "validate_splits=train")
     assert "the split train, of which pictures are trained on" in warning
     assert warnings(datasets, "validate_splits=train", "real_select=split != 'train'") == []
+    assert warnings(datasets, "validate_splits=train", "validate_every=0") == [], "nothing is chosen"
     assert warnings(datasets, "validate_splits=other,train") == [], "only the first split chooses"
