@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from charmnet.batch import HarmonizationBatch
-from charmnet.errors import WeightsError
 from charmnet.losses import (
     discriminator_hinge,
     soft_cross_entropy,
@@ -165,24 +164,13 @@ class CharmNetMethod(GeneratorMethod):
         """
         if not isinstance(source, IDIHMethod):
             return super().warm_start(source)
-        self._check_alike(source)
+        self.require_same_generator(source)
         if self.options.head == "affine":
             real_path = source.generator.state_dict()
         else:
-            own_names = idih_names(self.options.unshared_layers)
-            real_path = rename(source.released_state_dict(), own_names)
+            real_path = rename(source.released_state_dict(), idih_names(self.options.unshared_layers))
         complete = {**self.generator.state_dict(), **real_path}
         return load_strictly(self.generator, complete, "iDIH as the real path")
-
-    def _check_alike(self, source: IDIHMethod) -> None:
-        """Refuse an iDIH whose head, or with colour maps whose layers, are others; names what would fit."""
-        own, theirs = self.options, source.options
-        names = ["head", "size"] + (["unshared_layers"] if own.head == "affine" else [])
-        expected = {**theirs.model_dump(), "unshared_layers": theirs.default_unshared_layers}
-        different = [name for name in names if getattr(own, name) != expected[name]]
-        if different:
-            needed = ", ".join(f"{name}={expected[name]}" for name in different)
-            raise WeightsError(f"CharmNet starts from this iDIH with {needed} alone")
 
     def distribute(self, wrap: Wrap) -> None:
         """Wrap each part of the networks that a backward pass goes through whole."""

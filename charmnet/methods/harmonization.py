@@ -130,10 +130,14 @@ class GeneratorOptions(MethodOptions):
         """Layers of a domain's own encoder: 4 as released, fewer where the network has fewer layers."""
         return min(4, depth_of(self.size) - 2)
 
+    @property
+    def own_layers(self) -> int:
+        """Layers of a domain's own encoder: `unshared_layers` where that is an option."""
+        return getattr(self, "unshared_layers", self.default_unshared_layers)
+
     @model_validator(mode="after")
     def _check_shape(self) -> GeneratorOptions:
-        unshared = getattr(self, "unshared_layers", self.default_unshared_layers)
-        check_shape(self.width, unshared, self.head, self.size)
+        check_shape(self.width, self.own_layers, self.head, self.size)
         return self
 
     def generator_arguments(self) -> dict[str, Any]:
@@ -193,6 +197,21 @@ class GeneratorMethod(HarmonizationMethod):
         maps: Tensor | None = self.generator(composite, foreground_mask).color_maps
         assert maps is not None
         return maps
+
+    def require_same_generator(self, source: GeneratorMethod) -> None:
+        """Check that weights of another method's generator fit, but for the names of layers.
+
+        Raises:
+            WeightsError: they do not; names the options that would.
+        """
+        own, theirs = self.options, source.options
+        needed = {"head": theirs.head, "size": theirs.size}
+        if own.head == "affine":  # whose layers depend on where the cells are
+            needed["unshared_layers"] = theirs.own_layers
+        have = {"head": own.head, "size": own.size, "unshared_layers": own.own_layers}
+        different = ", ".join(f"{name}={value}" for name, value in needed.items() if have[name] != value)
+        if different:
+            raise WeightsError(f"{self.name} starts from this {source.name} with {different} alone")
 
     def require_released_head(self) -> None:
         """Check that the networks have a released layout.

@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--head",
         choices=get_args(Head),
         default="pixels",
-        help="of the network at 256x256 (default: %(default)s)",
+        help="of the network, which works at 256x256 (default: %(default)s)",
     )
 
 

@@ -189,7 +189,7 @@ def test_a_start_that_does_not_fit_names_what_would(
     source: dict[str, Any], options: dict[str, Any], message: str
 ) -> None:
     charmnet, idih = build_method("charmnet", width=8, **options), build_method("idih", width=8, **source)
-    with pytest.raises(WeightsError, match=f"starts from this iDIH with {message}"):
+    with pytest.raises(WeightsError, match=f"charmnet starts from this idih with {message}"):
         charmnet.warm_start(idih)
 
 

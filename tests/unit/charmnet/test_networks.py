@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from charmnet import CharmNet
+from charmnet.methods import build_method
 from charmnet.networks.batch_norm import DomainBatchNorm2d
 from charmnet.networks.blocks import split_channels, split_size
 from charmnet.networks.discriminator import FeatureDiscriminator
@@ -112,3 +113,11 @@ def test_statistics_per_domain_change_testing_only() -> None:
     for domain in Domain:
         mixed, by_domain = (network(*inputs[domain], domain).harmonized for network in (shared, separate))
         assert not torch.allclose(by_domain, mixed)
+
+
+def test_kaiming_has_a_variance_of_two_over_the_fan_in() -> None:
+    networks = build_method("charmnet", width=32, initialization="kaiming", seed=0).modules
+    weight = networks["generator"].encoder_blocks["block5"].block[0].weight  # [128,128,4,4]
+    assert weight.std().item() == pytest.approx((2 / (128 * 16)) ** 0.5, rel=0.02)
+    weight = networks["discriminator"].net[0].weight  # [32,64,3,3], initialised alike
+    assert weight.std().item() == pytest.approx((2 / (weight.shape[1] * 9)) ** 0.5, rel=0.05)

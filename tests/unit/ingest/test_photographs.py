@@ -194,3 +194,15 @@ def test_a_damaged_file_of_colours_ends_the_stream_with_its_name(tmp_path: Path)
     (tmp_path / "colors.parquet").write_bytes(b"PAR1 something else")
     with pytest.raises(Exception, match=r"colors\.parquet: 19 bytes with another checksum"):
         read(StreamSpec(dataset, batch_size=8, size=48, timeout_seconds=1), 0, 1)
+
+
+def test_jitter_is_drawn_anew_by_seed_and_epoch(tmp_path: Path) -> None:
+    pairs = write_dataset(Location.of(tmp_path), pair_rows(8, size=(48, 64)), 8)
+    spec = StreamSpec(pairs, batch_size=8, size=48, color_jitter=0.5, augmentation="none")
+    variants = ((spec, 0), (spec, 1), (replace(spec, seed=1), 0))
+    first, *others = (
+        {str(sample["id"]): sample["ground_truth"] for sample in read(variant, step, step + 1).values()}
+        for variant, step in variants
+    )
+    for name, picture in first.items():
+        assert all(not np.array_equal(picture, other[name]) for other in others)

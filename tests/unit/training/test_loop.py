@@ -39,7 +39,13 @@ from pipelines.training.placement import Placement
 from pipelines.training.start import begin
 from pipelines.training.validation import HarmonizationValidation
 from pipelines.training.worker import Worker
-from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
+from tests.synthetic_datasets import (
+    pair_rows,
+    photograph_rows,
+    scene_rows,
+    write_dataset,
+    write_photographs,
+)
 from tests.toy_methods import ToyHarmonizer, ToyTranslator
 
 CPU = torch.device("cpu")
@@ -264,3 +270,26 @@ def test_what_lacks_capture_conditions_is_refused_where_a_method_needs_them(
         stream_specs(config, {**both, Domain.RENDERED: union}, configured_method(config))
     alone = config.override(["method=idih", "domain=rendered"])
     assert stream_specs(alone, {Domain.RENDERED: union}, configured_method(alone))
+
+
+@pytest.mark.slow
+def test_photographs_are_audited_and_a_cut_run_ends_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
+    dataset = write_photographs(Location.of(tmp_path / "real"), photograph_rows(9), 3)
+    fields = ("method=toy", "audit=true", "color_jitter=0.5", "real_limit=8")
+
+    def train(name: str, stop_after: int | None = None) -> TrainingLoop:
+        config = TrainConfig().override([*FIELDS, *fields])
+        RunFolder(Location.of(tmp_path / name)).claim("run", config, {"real": dataset.manifest.digest})
+        return run_loop(tmp_path / name, {Domain.REAL: dataset}, *fields, stop_after=stop_after)[0]
+
+    expected = tensors(train("whole"))
+    train("cut", stop_after=5)
+    resumed = tensors(train("cut"))
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.items())
+    for name in ("whole", "cut"):
+        report = audit(Location.of(tmp_path / name))
+        assert report.holds
+        assert (report.domains[0].rows, report.domains[0].samples) == (24, 8)
