@@ -37,7 +37,7 @@ def harmonize_full_size(
         [H,W,3] uint8 RGB.
 
     Raises:
-        DataError: sizes differ, or nothing of the foreground is left at the network's size.
+        DataError: sizes differ, or the foreground vanishes, see `foreground_vanishes`.
         WeightsError: the network's output holds NaN or infinite values.
     """
     if composite.shape[:2] != foreground_mask.shape:
@@ -47,14 +47,15 @@ def harmonize_full_size(
         )
     if not foreground_mask.any():
         raise DataError("the mask has no foreground: no pixel of 128 or above")
+    if foreground_vanishes(method, foreground_mask):
+        size = method.size if method.has_color_maps else TRAINING_SIZE
+        raise DataError(
+            f"a foreground of {int(foreground_mask.sum()):,} pixels, of which none is left at "
+            f"{size}x{size}; crop the picture closer to its foreground"
+        )
     if (maps := _color_maps(method, composite, foreground_mask, device)) is not None:
         return apply_color_maps(composite, foreground_mask, maps)
     small, small_mask = resize(composite), resize(foreground_mask)
-    if not small_mask.any():
-        raise DataError(
-            f"a foreground of {int(foreground_mask.sum()):,} pixels, of which none is left at "
-            f"{TRAINING_SIZE}x{TRAINING_SIZE}; crop the picture closer to its foreground"
-        )
     network_mask = resize_mask(foreground_mask, edges=method.requirements.mask_edges)
     small_harmonized = _network(method, small, network_mask, device)
     harmonized = transfer_color_change(composite, foreground_mask, small, small_harmonized, small_mask)
@@ -62,6 +63,20 @@ def harmonize_full_size(
         outside, small_outside = 1 - foreground_mask, 1 - small_mask
         harmonized = transfer_color_change(harmonized, outside, small, small_harmonized, small_outside)
     return harmonized
+
+
+def foreground_vanishes(method: HarmonizationMethod, foreground_mask: MaskArray) -> bool:
+    """Return whether nothing of a foreground is left at the network's size.
+
+    For colour maps a covered share of a pixel is enough: they are applied to the whole of a thin foreground.
+
+    Args:
+        method: the model.
+        foreground_mask: [H,W] uint8, 1 = foreground.
+    """
+    if method.has_color_maps:
+        return not resize_mask(foreground_mask, method.size, method.requirements.mask_edges).any()
+    return not resize(foreground_mask).any()
 
 
 def _color_maps(

@@ -145,15 +145,21 @@ def monge_kantorovitch(colors: Float64Array, reference: ColorStatistics) -> Floa
     For covariances A and B the map is A^-1/2 (A^1/2 B A^1/2)^1/2 A^-1/2. Flat directions stay as they are.
     """
     mean, covariance = _moments(colors)
+    matrix = monge_kantorovitch_matrix(covariance, reference.covariance)
+    return _apply(matrix, colors - mean) + reference.mean
+
+
+def monge_kantorovitch_matrix(covariance: Float64Array, reference_covariance: Float64Array) -> Float64Array:
+    """Return the [3,3] matrix of `monge_kantorovitch`, of both covariances [3,3]."""
     variances, axes = np.linalg.eigh(covariance)
     flat = variances < FLAT_DEVIATION**2
     spread = np.sqrt(np.where(flat, 1.0, variances))
     root = np.einsum("ij,j,kj->ik", axes, np.where(flat, 0.0, spread), axes)
     inverse_root = np.einsum("ij,j,kj->ik", axes, np.where(flat, 0.0, 1 / spread), axes)
-    middle = _square_root(root @ reference.covariance @ root)
+    middle = _square_root(root @ reference_covariance @ root)
     identity_where_flat = np.einsum("ij,j,kj->ik", axes, flat.astype(np.float64), axes)
-    matrix = inverse_root @ middle @ inverse_root + identity_where_flat
-    return _apply(matrix, colors - mean) + reference.mean
+    matrix: Float64Array = inverse_root @ middle @ inverse_root + identity_where_flat
+    return matrix
 
 
 def iterative_distribution(colors: Float64Array, reference_colors: Float64Array, seed: int) -> Float64Array:

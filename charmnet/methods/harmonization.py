@@ -41,6 +41,11 @@ class HarmonizationMethod(Method):
         return self.modules.values()
 
     @property
+    def pastes_itself(self) -> bool:
+        """Whether the networks take the background from the composite, so that there is no other output."""
+        return False
+
+    @property
     def has_color_maps(self) -> bool:
         """Whether `color_maps` harmonizes, in pictures of any size."""
         return False
@@ -186,6 +191,11 @@ class GeneratorMethod(HarmonizationMethod):
         """Return the real path's result and attention, whatever `precision` in the parameters' own."""
         result = self.generator(composite, foreground_mask)
         return result.harmonized, result.attention
+
+    @property
+    def pastes_itself(self) -> bool:
+        """Whether the head is affine, or the option paste is on."""
+        return self.has_color_maps or self.options.paste
 
     @property
     def has_color_maps(self) -> bool:

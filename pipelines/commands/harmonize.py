@@ -76,7 +76,7 @@ def _run_one(arguments: argparse.Namespace) -> int:
     composite, mask = Location.of(arguments.composite), Location.of(arguments.mask)
     if out in (composite, mask):
         raise ValueError(f"--out {out} is also what is read; choose another name")
-    method = load_harmonization_model(arguments.model)
+    method = _load_model(arguments)
     warning = harmonize_file(method, composite, mask, out, background=arguments.background)
     if warning:
         console.print(f"warning: {mask}: {warning}", markup=False)
@@ -93,7 +93,7 @@ def _run_many(arguments: argparse.Namespace) -> int:
         raise StorageError(
             f"{source}: no picture there that could be harmonized; see `charmnet harmonize --help`"
         )
-    method = load_harmonization_model(arguments.model)
+    method = _load_model(arguments)
     _claim(dest, {"weights_sha256": _digest(method), "background": arguments.background})
     finished = set(dest.walk_files())
     pairs = [pair for pair in pictures.pairs if pair[0] not in finished]
@@ -107,6 +107,21 @@ def _run_many(arguments: argparse.Namespace) -> int:
             file_results.append(result)
             advance(1)
     return _report(dest, file_results, len(pictures.pairs) - len(pairs))
+
+
+def _load_model(arguments: argparse.Namespace) -> HarmonizationMethod:
+    """Return the model.
+
+    Raises:
+        ValueError: it cannot change the background, which is asked for.
+    """
+    method = load_harmonization_model(arguments.model)
+    if arguments.background and method.pastes_itself:
+        raise ValueError(
+            f"--background: the networks of {arguments.model} (head=affine or paste=true) take the "
+            "background from the composite and cannot change it; leave out --background"
+        )
+    return method
 
 
 def _claim(dest: Location, record: dict[str, object]) -> None:

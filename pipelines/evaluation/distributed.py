@@ -49,6 +49,7 @@ _FIGURES = tuple(field.name for field in fields(ImageErrors))
 _PIXELS = np.zeros((TRAINING_SIZE, TRAINING_SIZE, 3), np.uint8)
 _BLANK = EvaluationImage(
     id="",
+    photograph="",
     composite=_PIXELS,
     ground_truth=_PIXELS,
     foreground_mask=_PIXELS[..., 0],
@@ -125,8 +126,8 @@ def _scored_blocks(
     connect()
     capacity = ClusterCapacity.current()
     actors = capacity.actor_count(workers, len(groups))
-    mask_edges = method.requirements.mask_edges if scoring.at_network_size else "hard"
-    images_at_once = _BLOCK_BATCHES * _BATCH_SIZE if scoring.at_network_size else 1  # others differ in size
+    mask_edges = method.requirements.mask_edges if scoring.by_network else "hard"
+    images_at_once = _BLOCK_BATCHES * _BATCH_SIZE if scoring.by_network else 1  # others differ in size
     data_reference = ray.put((dataset, selection))  # a manifest may be large: once for all tasks
 
     def decode(batch: Block) -> Iterator[Block]:
@@ -212,6 +213,7 @@ def _block(image: EvaluationImage, group: RowGroupKey, group_images: int, proble
     stratum = image.stratum
     labels = {
         "id": image.id,
+        "photograph": image.photograph,
         "stratum": json.dumps([stratum.domain, stratum.subset, stratum.category, stratum.splits]),
         "foreground_ratio": image.foreground_ratio,
         "shard": group[0],
@@ -233,6 +235,7 @@ def _labels(row: Mapping[str, Any]) -> dict[str, Any]:
     domain, subset, category, splits = json.loads(row["stratum"])
     return {
         "id": str(row["id"]),
+        "photograph": str(row["photograph"]),
         "stratum": Stratum(Domain(domain), subset, category, tuple(splits)),
         "foreground_ratio": float(row["foreground_ratio"]),
     }

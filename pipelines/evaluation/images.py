@@ -1,6 +1,7 @@
 """Images to evaluate on.
 
-images = list(evaluation_images(dataset, selection, shard_index, group_index))
+rows = selected_rows(dataset, selection, shard_index, group_index)
+images = [image for row in rows for image in row_images(row)]
 report = EvaluationReport.over(evaluate_images(method, images))
 report.to_json()["all"]["harmonized"]["fmse"]
 """
@@ -19,6 +20,7 @@ from charmnet.composition import exchange_foreground
 from charmnet.errors import DataError
 from charmnet.metrics import Protocol, scoring_mask
 from charmnet.vocabulary import NUM_CONDITIONS
+from pipelines.evaluation.photographs import photograph_of
 from pipelines.shards.foreground_colors import evaluated_composite, with_colors
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset
@@ -34,6 +36,9 @@ class EvaluationImage:
     id: str
     """Id of the row; for a scene's composites `<id>:<background condition>:<foreground condition>`, for those
     of a photograph's masks `<id of the mask's sample>:<number from 1>`."""
+
+    photograph: str
+    """Name of the photograph, or of the rendered scene, that it is made of."""
 
     composite: UInt8Array
     """[S,S,3] uint8 RGB."""
@@ -52,14 +57,6 @@ class EvaluationImage:
 
     foreground_ratio: float
     """Share of the stored picture's area that is foreground, 0 to 1."""
-
-
-def evaluation_images(
-    dataset: Dataset, selection: Selection, shard_index: int, group_index: int, size: int = TRAINING_SIZE
-) -> Iterator[EvaluationImage]:
-    """Yield the images of one row group that a selection picks, in file order; see `row_images`."""
-    for row in selected_rows(dataset, selection, shard_index, group_index):
-        yield from row_images(row, size)
 
 
 def selected_rows(
@@ -99,6 +96,8 @@ def row_images(
         DataError: a picture is broken or sizes differ; names the row.
     """
     try:
+        pictures = _ground_truths(row)
+        ground_truths = [_resized(picture, size) for picture in pictures]
         for foreground in _foregrounds(row):
             mask = decode_mask(foreground.data)
             common: dict[str, Any] = {
@@ -107,12 +106,16 @@ def row_images(
                 "foreground_mask": mask if size is None else resize_mask(mask, size, mask_edges),
                 "scoring_mask": scoring_mask(foreground.data, size, protocol),
             }
-            for identity, *pictures in _full_size_images(row, foreground.id, mask):
-                _require_equal_sizes(pictures, mask)
-                composite, ground_truth = (
-                    picture if size is None else resize(picture, size) for picture in pictures
+            _require_equal_sizes(pictures, mask)
+            for identity, composite, number in _composites(row, foreground.id, pictures, mask):
+                _require_equal_sizes([composite], mask)
+                yield EvaluationImage(
+                    identity,
+                    foreground.photograph or photograph_of(identity, common["stratum"].domain),
+                    _resized(composite, size),
+                    ground_truths[number],
+                    **common,
                 )
-                yield EvaluationImage(identity, composite, ground_truth, **common)
     except (DataError, ValueError) as error:
         raise DataError(f"{row['id']}: {error}") from error
 
@@ -124,12 +127,21 @@ def row_pictures(row: Row, size: int = TRAINING_SIZE) -> Iterator[UInt8Array]:
         DataError: a picture is broken; names the row.
     """
     try:
-        roles = {RowKind.PAIR: "ground_truth", RowKind.SCENE: "images", RowKind.PHOTOGRAPH: "photograph"}
-        pictures = row[roles[row_kind(row)]]
-        for data in pictures if isinstance(pictures, list) else [pictures]:
-            yield resize(decode_rgb(data), size)
+        for picture in _ground_truths(row):
+            yield resize(picture, size)
     except (DataError, ValueError) as error:
         raise DataError(f"{row['id']}: {error}") from error
+
+
+def _ground_truths(row: Row) -> list[UInt8Array]:
+    """Return a row's ground truths at their stored size, of a scene one for each capture condition."""
+    roles = {RowKind.PAIR: "ground_truth", RowKind.SCENE: "images", RowKind.PHOTOGRAPH: "photograph"}
+    pictures = row[roles[row_kind(row)]]
+    return [decode_rgb(data) for data in (pictures if isinstance(pictures, list) else [pictures])]
+
+
+def _resized(picture: UInt8Array, size: int | None) -> UInt8Array:
+    return picture if size is None else resize(picture, size)
 
 
 def _require_equal_sizes(pictures: Sequence[UInt8Array], mask: MaskArray) -> None:
@@ -147,35 +159,49 @@ def _ordered_pairs(row: Row) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class _Foreground:
-    """A mask of a row: id of its sample, encoded mask, and its share of the picture's area."""
+    """A mask of a row.
+
+    Attributes:
+        id: id of its sample.
+        data: the encoded mask.
+        ratio: its share of the picture's area.
+        photograph: its photograph, where the data set knows it.
+    """
 
     id: str
     data: bytes
     ratio: float
+    photograph: str | None = None
 
 
 def _foregrounds(row: Row) -> Iterator[_Foreground]:
     if row_kind(row) is RowKind.PHOTOGRAPH:
         columns = (row["foreground_ids"], row["foreground_masks"], row["foreground_ratios"])
-        yield from map(_Foreground, *columns)
+        photographs = map(row["colors"].photograph, row["foreground_ids"])
+        yield from map(_Foreground, *columns, photographs)
     else:
         yield _Foreground(row["id"], row["foreground_mask"], row["foreground_ratio"])
 
 
-def _full_size_images(
-    row: Row, foreground: str, mask: MaskArray
-) -> Iterator[tuple[str, UInt8Array, UInt8Array]]:
-    """Yield (id, composite, ground truth) of each image of one of a row's masks at their stored size."""
+def _composites(
+    row: Row, foreground: str, pictures: Sequence[UInt8Array], mask: MaskArray
+) -> Iterator[tuple[str, UInt8Array, int]]:
+    """Yield (id, composite, number of its ground truth) of each image of one of a row's masks.
+
+    Args:
+        row: see `row_images`.
+        foreground: id of the mask's sample.
+        pictures: the row's `_ground_truths`, which composites are made of.
+        mask: the mask.
+    """
     if row_kind(row) is RowKind.PHOTOGRAPH:
-        photograph = decode_rgb(row["photograph"])
         for variant in range(1, row["per_mask"] + 1):
-            composite = evaluated_composite(row, foreground, variant, photograph, mask)
-            yield f"{foreground}:{variant}", composite, photograph
+            composite = evaluated_composite(row, foreground, variant, pictures[0], mask)
+            yield f"{foreground}:{variant}", composite, 0
         return
     if row_kind(row) is RowKind.PAIR:
-        yield row["id"], decode_rgb(row["composite"]), decode_rgb(row["ground_truth"])
+        yield row["id"], decode_rgb(row["composite"]), 0
         return
-    photographs = [decode_rgb(data) for data in row["images"]]
     for background, inserted in _ordered_pairs(row):
-        composite = exchange_foreground(photographs[inserted], photographs[background], mask)
-        yield f"{row['id']}:{background}:{inserted}", composite, photographs[background]
+        composite = exchange_foreground(pictures[inserted], pictures[background], mask)
+        yield f"{row['id']}:{background}:{inserted}", composite, background

@@ -12,7 +12,6 @@ from charmnet.metrics import (
     ImageErrors,
     foreground_ratio_bin,
 )
-from pipelines.evaluation.photographs import photograph_of
 from pipelines.shards.manifest import Stratum
 
 NO_NAME = "none"
@@ -31,6 +30,9 @@ class ImageResult:
     id: str
     """Id of the image; see `EvaluationImage`."""
 
+    photograph: str
+    """Name of the photograph, or of the rendered scene, that it is made of."""
+
     stratum: Stratum
     """Domain, subset, category and splits of the image."""
 
@@ -45,11 +47,6 @@ class ImageResult:
 
     tricks: Mapping[str, ImageErrors] = field(default_factory=dict)
     """Errors of the corrections that need no learning, by name; none where they were not asked for."""
-
-    @property
-    def photograph(self) -> str:
-        """Name of the photograph that the image is made of."""
-        return photograph_of(self.id, self.stratum.domain)
 
     @property
     def errors(self) -> dict[str, ImageErrors]:

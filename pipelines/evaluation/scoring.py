@@ -11,8 +11,8 @@ from torch import Tensor
 
 from charmnet.arrays import UInt8Array
 from charmnet.augment import TRAINING_SIZE
-from charmnet.errors import DataError, WeightsError
-from charmnet.full_size import harmonize_full_size
+from charmnet.errors import WeightsError
+from charmnet.full_size import foreground_vanishes, harmonize_full_size
 from charmnet.methods import HarmonizationMethod
 from charmnet.methods.base import evaluating
 from charmnet.metrics import Protocol, image_errors, reference_uint8, to_uint8
@@ -29,7 +29,8 @@ class Scoring:
         protocol: see `charmnet.metrics.Protocol`.
         size: side of the square that images are resized to; None keeps their size. At 256 the network's
             output is scored; at any other size that of `harmonize_full_size`.
-        paste: whether the background is the composite's; None leaves that to the method.
+        paste: whether the background is the composite's; None leaves that to the method at 256, and is yes
+            at any other size, as `charmnet harmonize` does it.
         ssim: measure the structural similarity, too.
         tricks: score `tricks.TRICKS`, too.
 
@@ -51,17 +52,28 @@ class Scoring:
             )
 
     @property
-    def at_network_size(self) -> bool:
-        """Whether images have the size that networks take, and can be harmonized several at a time."""
+    def by_network(self) -> bool:
+        """Whether the network's own output is scored, of several images at a time."""
         return self.size == TRAINING_SIZE
+
+    def pastes(self, method: HarmonizationMethod) -> bool:
+        """Return whether the background of what is scored of a method is the composite's."""
+        if self.paste is None or method.pastes_itself:
+            return method.pastes_itself or method.requirements.pastes or not self.by_network
+        return self.paste
 
     def check(self, method: HarmonizationMethod) -> None:
         """Check that a method can be scored by these rules.
 
         Raises:
-            ValueError: its own background is asked for at a size where only its pasted output is known.
+            ValueError: its own background is asked for where only its pasted output is known.
         """
-        if self.paste is False and method.requirements.pastes and not self.at_network_size:
+        if self.paste is False and method.pastes_itself:
+            raise ValueError(
+                f"--no-paste: the networks of this {method.name} (head=affine or paste=true) take the "
+                "background from the composite, and have no other output; leave out --no-paste"
+            )
+        if self.paste is False and method.requirements.pastes and not self.by_network:
             raise ValueError(
                 f"--no-paste: {method.name} pastes its output, and there is another only at --size "
                 f"{TRAINING_SIZE}; leave out --no-paste"
@@ -88,7 +100,7 @@ def evaluate_images(
     Raises:
         WeightsError: an output holds NaN or infinite values; names the images.
     """
-    if scoring.at_network_size:
+    if scoring.by_network:
         harmonized = list(_network_outputs(method, images, scoring, device))
     else:
         harmonized = [_full_size_output(method, image, scoring, device) for image in images]
@@ -112,34 +124,30 @@ def _network_outputs(
 ) -> UInt8Array:
     """Return the network's outputs as they are scored, [B,S,S,3]."""
     composite, mask = network_inputs(method, images, device)
-    output = _pasted_or_not(method, composite, mask, scoring.paste)
+    output = _pasted_or_not(method, composite, mask, scoring.pastes(method))
     _require_finite(output, [image.id for image in images])
     return to_uint8(output, scoring.protocol, method.requirements.value_range)
 
 
 @torch.no_grad()
-def _pasted_or_not(
-    method: HarmonizationMethod, composite: Tensor, mask: Tensor, paste: bool | None
-) -> Tensor:
-    pastes = method.requirements.pastes
-    if paste is False and pastes:
+def _pasted_or_not(method: HarmonizationMethod, composite: Tensor, mask: Tensor, paste: bool) -> Tensor:
+    is_pasted = method.pastes_itself or method.requirements.pastes  # a soft edge would be blended twice
+    if not paste and is_pasted:
         with evaluating(method.inference_modules()):
             return method.infer(composite, mask)[0]
     output = method.harmonize(composite, mask)
-    return output * mask + composite * (1 - mask) if paste and not pastes else output
+    return output * mask + composite * (1 - mask) if paste and not is_pasted else output
 
 
 def _full_size_output(
     method: HarmonizationMethod, image: EvaluationImage, scoring: Scoring, device: torch.device | str
 ) -> UInt8Array:
     """Return the harmonized picture; the composite where the network would see nothing of the foreground."""
-    paste = method.requirements.pastes if scoring.paste is None else scoring.paste
-    try:
-        return harmonize_full_size(
-            method, image.composite, image.foreground_mask, background=not paste, device=device
-        )
-    except DataError:
+    if foreground_vanishes(method, image.foreground_mask):
         return image.composite
+    background = not scoring.pastes(method)
+    try:
+        return harmonize_full_size(method, image.composite, image.foreground_mask, background, device)
     except WeightsError as error:
         raise WeightsError(f"{image.id}: {error}") from error
 
@@ -153,6 +161,7 @@ def _result(image: EvaluationImage, harmonized: UInt8Array, scoring: Scoring) ->
     )
     return ImageResult(
         id=image.id,
+        photograph=image.photograph,
         stratum=image.stratum,
         foreground_ratio=image.foreground_ratio,
         composite=image_errors(composite, ground_truth, mask, protocol, scoring.ssim),

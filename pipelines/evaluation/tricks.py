@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from charmnet.arrays import Float32Array, IndexArray, MaskArray, UInt8Array
-from charmnet.recoloring import FLAT_DEVIATION, FLAT_LAB_DEVIATION
+from charmnet.recoloring import FLAT_LAB_DEVIATION, monge_kantorovitch_matrix
 
 STRENGTH = 0.2
 """Share of the way from the foreground's statistics to the background's."""
@@ -86,17 +86,10 @@ def _to_lab(colors: Float32Array) -> Float32Array:
 
 def _monge_kantorovitch(foreground: Float32Array, background: Float32Array) -> Float32Array:
     """Return the foreground's [N,3] differences from its mean, mapped; flat directions stay as they are."""
-    own, wanted = (
+    covariance, background_covariance = (
         (centred.T @ centred).astype(np.float64) / len(centred) for centred in (foreground, background)
     )
-    variances, axes = np.linalg.eigh(own)
-    flat = variances < FLAT_DEVIATION**2
-    spread = np.sqrt(np.where(flat, 1.0, variances))
-    root = (axes * np.where(flat, 0.0, spread)) @ axes.T
-    inverse = (axes * np.where(flat, 0.0, 1 / spread)) @ axes.T
-    values, middle_axes = np.linalg.eigh(root @ wanted @ root)
-    middle = (middle_axes * np.sqrt(values.clip(0))) @ middle_axes.T
-    matrix = inverse @ middle @ inverse + (axes * flat) @ axes.T
+    matrix = monge_kantorovitch_matrix(covariance, background_covariance)
     blended = (1 - STRENGTH) * np.eye(3) + STRENGTH * matrix
     mapped: Float32Array = foreground @ blended.T.astype(np.float32)
     return mapped

@@ -79,6 +79,14 @@ class ForegroundColors:
         """
         return self.recoloring(sample_id, "evaluation", sample_id, variant)
 
+    def photograph(self, sample_id: str) -> str:
+        """Return the identity of a foreground's photograph, which views of a photograph share.
+
+        Raises:
+            DataError: the foreground is unknown.
+        """
+        return self.photographs[self._number(sample_id)]
+
     def recoloring(self, sample_id: str, *key: Any) -> Recoloring:
         """Draw the recolourings of a foreground.
 
@@ -89,13 +97,17 @@ class ForegroundColors:
         Raises:
             DataError: the foreground is unknown, or no other photograph has colours for it.
         """
-        own = self._numbers.get(sample_id)
-        if own is None:
-            raise DataError(f"its colours are missing in {COLORS_NAME}")
+        own = self._number(sample_id)
         candidates = self._candidates(own)
         if not len(candidates):
             raise DataError(no_reference(self.strata[own].category))
         return Recoloring.draw(seeded_rng(*key), self.table, own, candidates)
+
+    def _number(self, sample_id: str) -> int:
+        number = self._numbers.get(sample_id)
+        if number is None:
+            raise DataError(f"its colours are missing in {COLORS_NAME}")
+        return number
 
     def _candidates(self, own: int) -> IndexArray:
         """Return the indices of the foregrounds whose colours one may take.

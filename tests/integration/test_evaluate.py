@@ -15,7 +15,6 @@ from charmnet.metrics import Protocol
 from charmnet.weights import save_checkpoint
 from pipelines.commands.cli import main
 from pipelines.evaluation.distributed import score_dataset
-from pipelines.evaluation.images import evaluation_images, row_images, selected_rows
 from pipelines.evaluation.report import EvaluationReport
 from pipelines.evaluation.scoring import Scoring, evaluate_images
 from pipelines.runs.models import load_model
@@ -24,6 +23,7 @@ from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import EVERYTHING, Selection
 from pipelines.tracking import RunIdentity, open_tracker
 from pipelines.tracking.logged_models import log_model
+from tests.evaluation_images import evaluation_images
 from tests.factories import make_iharmony4, photograph
 from tests.fixtures.datasets import ShardedDatasets
 from tests.fixtures.object_store import ObjectStoreForTests
@@ -55,11 +55,7 @@ def test_figures_are_those_of_one_process_with_every_image_once(
     assert main(["evaluate", "--model", model, "--data", datasets.real, *selected, *where, *tracked]) == 0
 
     dataset, selection = Dataset.open(datasets.real), Selection(selected[1])
-    images = [
-        image
-        for shard, group, _ in dataset.manifest.groups()
-        for image in evaluation_images(dataset, selection, shard, group)
-    ]
+    images = list(evaluation_images(dataset, selection))
     expected = EvaluationReport.over(evaluate_images(load_model(model), images)).to_json()
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures.pop("about")["digest"] == dataset.manifest.digest
@@ -86,7 +82,8 @@ def test_figures_are_those_of_one_process_with_every_image_once(
     assert run.data.metrics["eval/IHD_test/mean_shift_mse"] == figures["all"]["mean_shift"]["mse"]
     ratio = figures["all"]["against_composite"]["harmonized"]["fmse_ratio"]
     assert run.data.metrics["eval/all/fmse_ratio"] == ratio["value"]
-    assert run.data.metrics["eval/all/fmse_ratio_low"] == ratio["low"] <= ratio["high"]
+    assert ratio["low"] is None, "of a handful of photographs there is no interval"
+    assert "eval/all/fmse_ratio_low" not in run.data.metrics
     output = capsys.readouterr().out
     assert "HCOCO" in output
     assert "Monge-Kantorovitch" in output
@@ -103,12 +100,7 @@ def test_larger_pictures_are_scored_as_in_one_process(
     assert main(["evaluate", "--model", model, "--data", datasets.real, *selected, *where, *rules]) == 0
     dataset = Dataset.open(datasets.real)
     scoring = Scoring(Protocol.PCT_NET, 1024 if size == "1024" else None, paste=True, tricks=False)
-    images = [
-        image
-        for shard, group, _ in dataset.manifest.groups()
-        for row in selected_rows(dataset, Selection(selected[1]), shard, group)
-        for image in row_images(row, scoring.size, protocol=scoring.protocol)
-    ]
+    images = list(evaluation_images(dataset, Selection(selected[1]), scoring.size, scoring.protocol))
     expected = EvaluationReport.over(evaluate_images(load_model(model), images, scoring)).to_json()
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["all"]["count"] == len(images) == 6

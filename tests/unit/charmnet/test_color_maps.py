@@ -11,8 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charmnet.augment import resize
 from charmnet.batch import HarmonizationBatch, denormalize, normalize
-from charmnet.errors import WeightsError
+from charmnet.errors import DataError, WeightsError
 from charmnet.full_size import harmonize_full_size
 from charmnet.methods import build_method
 from charmnet.networks.blocks import INPUT_SIZES
@@ -113,6 +114,20 @@ def test_full_size_is_what_the_network_gives_at_that_size() -> None:
     assert enlarged.shape == large.shape
     assert np.abs(enlarged[2::5, 2::5].astype(int) - result).max() <= 2  # the same maps at the same pixels
     assert (enlarged[large_mask == 0] == large[large_mask == 0]).all()
+
+
+def test_maps_change_a_thin_foreground_but_not_one_that_vanishes() -> None:
+    method = trained()
+    picture = np.full((3000, 3000, 3), 90, np.uint8)
+    thin, single = np.zeros((2, 3000, 3000), np.uint8)
+    thin[:, 1510] = 1
+    single[1510, 1510] = 1
+    assert not resize(thin, method.size).any(), "without soft edges nothing of it is left"
+    changed = harmonize_full_size(method, picture, thin) != picture
+    assert changed[thin == 1].any()
+    assert not changed[thin == 0].any()
+    with pytest.raises(DataError, match=f"1 pixels, of which none is left at {method.size}x{method.size}"):
+        harmonize_full_size(method, picture, single)
 
 
 @given(st.integers(0, 2**32 - 1))

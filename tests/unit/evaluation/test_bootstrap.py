@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from charmnet.metrics import ImageErrors
 from charmnet.vocabulary import Domain
 from pipelines.evaluation.bootstrap import (
+    LEAST_PHOTOGRAPHS,
     PairedImage,
     compare,
     comparison_metrics,
@@ -35,6 +37,7 @@ def pair(photograph: str, fmse: float | None, base: float | None, share: float =
 def result(number: int, harmonized: float, composite: float, trick: float, category: str) -> ImageResult:
     return ImageResult(
         f"Own/p{number // 2}_{number % 2}_1",
+        f"Own/p{number // 2}",
         replace(STRATUM, category=category),
         0.1,
         ImageErrors(composite / 10, composite, None),
@@ -44,12 +47,13 @@ def result(number: int, harmonized: float, composite: float, trick: float, categ
 
 
 ERRORS = st.floats(1, 5000)
+IMAGES = st.lists(st.tuples(st.integers(0, 30), ERRORS, ERRORS), min_size=1, max_size=60)
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(st.tuples(st.integers(0, 5), ERRORS, ERRORS), min_size=1, max_size=40))
-def test_values_are_those_over_all_images_and_lie_in_their_intervals(
-    drawn: list[tuple[int, float, float]],
+@given(IMAGES, st.randoms(use_true_random=False))
+def test_values_are_those_over_all_images_in_whatever_order(
+    drawn: list[tuple[int, float, float]], shuffled: random.Random
 ) -> None:
     images = [pair(str(photograph), fmse, base) for photograph, fmse, base in drawn]
     comparison = compare(images)
@@ -59,12 +63,13 @@ def test_values_are_those_over_all_images_and_lie_in_their_intervals(
     assert comparison.mse_ratio.value == pytest.approx(fmse.sum() / base.sum())
     assert comparison.fmse_difference.value == pytest.approx(np.mean(fmse - base), abs=1e-6)
     assert comparison.better.value == np.mean(fmse < base)
-    if comparison.photographs == 1:
+    if comparison.photographs < LEAST_PHOTOGRAPHS:
         assert comparison.fmse_ratio.low is comparison.fmse_ratio.deviation is None
     else:
         assert 0 <= comparison.better.low <= comparison.better.high <= 1
         assert comparison.fmse_ratio.low <= comparison.fmse_ratio.high
-        assert compare(images) == comparison, "the draws are always the same"
+    shuffled.shuffle(images)
+    assert compare(images) == comparison, "the draws are always the same"
 
 
 def test_a_photographs_composites_stay_together() -> None:
@@ -89,7 +94,7 @@ def test_what_is_not_defined_is_left_out() -> None:
 
 
 def test_groups_have_ratios_of_the_model_and_of_each_trick() -> None:
-    results = [result(n, 50.0, 100.0, 90.0, "cat" if n < 6 else "dog") for n in range(8)]
+    results = [result(n, 50.0, 100.0, 90.0, "cat" if n < 20 else "dog") for n in range(22)]
     comparisons = comparisons_by_group(results)
     assert comparisons["all", ""]["harmonized"].fmse_ratio.value == 0.5
     assert comparisons["category", "dog"]["mean_shift"].photographs == 1
@@ -97,16 +102,24 @@ def test_groups_have_ratios_of_the_model_and_of_each_trick() -> None:
     assert metrics["eval/all/fmse_ratio"] == metrics["eval/test/fmse_ratio_high"] == 0.5
     assert metrics["eval/category_cat/mean_shift_fmse_ratio_low"] == pytest.approx(0.9)
     assert metrics["eval/all/better"] == 1
+    assert "eval/category_dog/fmse_ratio" in metrics
     assert "eval/category_dog/fmse_ratio_low" not in metrics, "of a single photograph"
 
 
+@pytest.mark.parametrize("photographs", [LEAST_PHOTOGRAPHS - 1, LEAST_PHOTOGRAPHS])
+def test_a_handful_of_photographs_has_no_interval(photographs: int) -> None:
+    ratio = compare([pair(str(number), 50.0 + number % 3, 100.0) for number in range(photographs)]).fmse_ratio
+    has_interval = [value is not None for value in (ratio.low, ratio.high, ratio.deviation)]
+    assert has_interval == 3 * [photographs == LEAST_PHOTOGRAPHS]
+
+
 def test_two_models_are_paired_image_by_image() -> None:
-    first = [result(n, 40.0 + n, 100.0, 90.0, "cat") for n in range(8)]
-    second = [result(n, 2 * (40.0 + n), 100.0, 90.0, "cat") for n in range(8)]
+    first = [result(n, 40.0 + n, 100.0, 90.0, "cat") for n in range(20)]
+    second = [result(n, 2 * (40.0 + n), 100.0, 90.0, "cat") for n in range(20)]
     against = comparisons_by_group(first, second)["all", ""]
     assert list(against) == ["harmonized"]
     assert against["harmonized"].fmse_ratio.value == 0.5
     assert against["harmonized"].fmse_ratio.deviation == pytest.approx(0), "paired: no spread of the images"
-    assert against["harmonized"].fmse_difference.value == pytest.approx(-43.5)
-    with pytest.raises(ValueError, match="different images: Own/p0_0_1 and Own/p3_1_1"):
+    assert against["harmonized"].fmse_difference.value == pytest.approx(-49.5)
+    with pytest.raises(ValueError, match="different images: Own/p0_0_1 and Own/p9_1_1"):
         comparisons_by_group(first, second[::-1])

@@ -1,5 +1,7 @@
 """Images of a data set, and figures of a model on them."""
 
+from collections import Counter
+from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -9,19 +11,22 @@ import pytest
 import torch
 from torch import Tensor
 
+import pipelines.evaluation.images
 from charmnet.augment import resize
 from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.errors import DataError, WeightsError
 from charmnet.metrics import Protocol
 from charmnet.vocabulary import Domain
-from pipelines.evaluation.images import evaluation_images, image_count, row_images, selected_rows
+from pipelines.evaluation.images import image_count, row_images, selected_rows
 from pipelines.evaluation.scoring import Scoring, evaluate_images
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
+from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, pair_row, scene_row
 from pipelines.shards.selection import EVERYTHING, Selection
+from tests.evaluation_images import evaluation_images
 from tests.factories import foreground, photograph
-from tests.synthetic_datasets import photograph_rows, write_photographs
+from tests.synthetic_datasets import colors_of_rows, photograph_rows, write_photographs
 from tests.toy_methods import Keep
 
 
@@ -63,7 +68,7 @@ def test_a_pair_is_one_image_as_the_test_protocol_prepares_it() -> None:
 def test_a_photograph_is_evaluated_on_the_same_composites_of_each_mask_ever(tmp_path: Path) -> None:
     rows = photograph_rows(10)
     dataset = write_photographs(Location.of(tmp_path), rows, rows_per_shard=10, per_mask=3)
-    images = list(evaluation_images(dataset, EVERYTHING, 0, 0, size=48))
+    images = list(evaluation_images(dataset, EVERYTHING, 48))
     expected = [f"{name}:{k}" for row in rows for name in row["foreground_ids"] for k in (1, 2, 3)]
     assert [image.id for image in images] == expected
     assert sum(image_count(row) for row in selected_rows(dataset, EVERYTHING, 0, 0)) == len(images)
@@ -77,11 +82,48 @@ def test_a_photograph_is_evaluated_on_the_same_composites_of_each_mask_ever(tmp_
             assert (first.composite != second.composite).any()
 
     selection = Selection("split == 'test' and category == 'tree'")
-    again = {image.id: image.composite for image in evaluation_images(dataset, selection, 0, 0, size=48)}
+    again = {image.id: image.composite for image in evaluation_images(dataset, selection, 48)}
     assert sorted(again) == [f"P/p{n:02d}_{k}:{v}" for n, k, v in product([9], (1, 2), (1, 2, 3))]
     for image in images:
         if image.id in again:
             assert np.array_equal(image.composite, again[image.id])
+
+
+def test_views_of_a_photograph_share_its_name(tmp_path: Path) -> None:
+    rows = photograph_rows(10)
+    names = {row["id"]: f"view of {number // 5}" for number, row in enumerate(rows)}
+    dataset = write_photographs(Location.of(tmp_path), rows, rows_per_shard=10)
+    colors = colors_of_rows(rows)
+    named = replace(colors, photographs=[names[photo] for photo in colors.photographs])
+    replace(dataset.manifest, colors=named.write(dataset.location, 2)).save(dataset.location)
+    images = list(evaluation_images(Dataset.open(str(tmp_path)), EVERYTHING, 16))
+    assert len(images) == 2 * 15
+    assert {image.photograph for image in images} == {"view of 0", "view of 1"}
+    for image in images:
+        assert image.photograph == names[image.id.rpartition("_")[0]]
+    (pair,) = row_images(real_row(), 16)
+    assert pair.photograph == "HCOCO/c1"
+
+
+def test_a_photograph_is_decoded_and_resized_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    rows = photograph_rows(10)
+    dataset = write_photographs(Location.of(tmp_path), rows, rows_per_shard=10, per_mask=3)
+    row = next(row for row in selected_rows(dataset, EVERYTHING, 0, 0) if len(row["foreground_ids"]) == 2)
+    calls: Counter[str] = Counter()
+
+    def counted(name: str) -> None:
+        function = getattr(pipelines.evaluation.images, name)
+
+        def call(*arguments: object) -> object:
+            calls[name] += 1
+            return function(*arguments)
+
+        monkeypatch.setattr(pipelines.evaluation.images, name, call)
+
+    counted("decode_rgb")
+    counted("resize")
+    assert len(list(row_images(row, 32))) == 6
+    assert calls == {"decode_rgb": 1, "resize": 1 + 6}
 
 
 def test_a_scene_is_all_its_ordered_pairs_always_in_the_same_order() -> None:

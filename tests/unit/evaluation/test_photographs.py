@@ -1,4 +1,4 @@
-"""Which images are made of one photograph."""
+"""Names of photographs by the ids of images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from pipelines.evaluation.photographs import photograph_of
         ("HCOCO/c123_456_7", Domain.REAL, "HCOCO/c123"),
         ("Hday2night/d90000012-181_1_7", Domain.REAL, "Hday2night/d90000012-181"),
         ("Own/my_cat_picture_0_3", Domain.REAL, "Own/my_cat_picture"),
-        ("Own/my_cat_picture_0:3", Domain.REAL, "Own/my_cat_picture"),
+        ("Own/IMG_2026_11", Domain.REAL, "Own/IMG"),
+        ("Own/my_cat_picture", Domain.REAL, "Own/my_cat_picture"),
+        ("Own/cat_1_b", Domain.REAL, "Own/cat_1_b"),
         ("SHuman/001:3:7", Domain.RENDERED, "SHuman/001"),
         ("SHuman/scene_a-1-3_7", Domain.RENDERED, "SHuman/scene_a-1"),
         ("000017", Domain.REAL, "000017"),

@@ -15,6 +15,7 @@ from charmnet.metrics import ImageErrors
 from charmnet.vocabulary import Domain
 from pipelines.commands.evaluate import Evaluation
 from pipelines.commands.evaluation_tables import figures_table, ratio_table
+from pipelines.evaluation.bootstrap import LEAST_PHOTOGRAPHS
 from pipelines.evaluation.per_image import per_image_parquet
 from pipelines.evaluation.report import EvaluationReport, ImageResult
 from pipelines.shards.manifest import Stratum
@@ -26,7 +27,8 @@ RENDERED = Stratum(Domain.RENDERED, "SHuman", "human", ())
 
 
 def result(mse: float, stratum: Stratum = REAL, ratio: float = 0.1, fmse: float | None = 1.0) -> ImageResult:
-    return ImageResult("x", stratum, ratio, ImageErrors(2 * mse, fmse, 20.0), ImageErrors(mse, fmse, None))
+    errors = ImageErrors(2 * mse, fmse, 20.0), ImageErrors(mse, fmse, None)
+    return ImageResult("x", "x", stratum, ratio, *errors)
 
 
 def test_the_report_counts_every_image_in_each_of_its_groups() -> None:
@@ -103,8 +105,8 @@ def test_the_table_shows_what_the_json_holds() -> None:
 def test_the_second_table_has_shares_of_the_composites_errors_with_intervals() -> None:
     tricks = {"mean_shift": ImageErrors(19.0, 0.9, 20.0)}
     results = [
-        replace(result(10.0), id=f"HCOCO/c{number}_1_1", tricks=tricks)  # whose composite has MSE 20, fMSE 1
-        for number in range(3)
+        replace(result(10.0), photograph=str(number), tricks=tricks)  # whose composite has MSE 20, fMSE 1
+        for number in range(LEAST_PHOTOGRAPHS)
     ]
     figures = Evaluation(results, {}).figures
     console = Console(width=80, record=True, file=io.StringIO())
@@ -118,9 +120,9 @@ def test_the_second_table_has_shares_of_the_composites_errors_with_intervals() -
 
 
 def test_two_models_stand_in_a_table_of_their_own() -> None:
-    ids = [f"HCOCO/c{number}_1_1" for number in range(4)]
-    first = [replace(result(10.0, fmse=3.0), id=identity) for identity in ids]
-    second = [replace(result(20.0, fmse=4.0), id=identity) for identity in ids]
+    names = [str(number) for number in range(LEAST_PHOTOGRAPHS)]
+    first = [replace(result(10.0, fmse=3.0), photograph=name) for name in names]
+    second = [replace(result(20.0, fmse=4.0), photograph=name) for name in names]
     evaluation = Evaluation(first, {"compare": "runs/other"}, second)
     assert evaluation.figures["all"]["against_other"]["mse_difference"]["value"] == -10.0
     metrics = evaluation.metrics()
@@ -139,7 +141,7 @@ def test_two_models_stand_in_a_table_of_their_own() -> None:
 
 def test_the_rows_of_the_per_image_table_have_the_figures_of_all() -> None:
     tricks = {"mean_shift": ImageErrors(19.0, None, 20.0)}
-    one = replace(result(10.0), id="HCOCO/c1_1_1", tricks=tricks)
+    one = replace(result(10.0), photograph="HCOCO/c1", tricks=tricks)
     (row,) = pq.read_table(io.BytesIO(per_image_parquet([one]))).to_pylist()
     assert (row["photograph"], row["harmonized_mse"], row["mean_shift_mse"]) == ("HCOCO/c1", 10.0, 19.0)
     assert row["mean_shift_fmse"] is row["harmonized_ssim"] is None

@@ -1,13 +1,17 @@
-"""How images are harmonized and scored."""
+"""Harmonizing and scoring images."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from charmnet.errors import DataError
 from charmnet.full_size import harmonize_full_size
+from charmnet.methods import CharmNetMethod, HarmonizationMethod
 from charmnet.methods.base import Requirements
 from charmnet.metrics import Protocol, image_errors, scoring_mask
 from pipelines.evaluation.images import row_images
@@ -52,9 +56,10 @@ def test_the_background_is_the_composites_where_it_is_asked_for(method: Dim, siz
         for paste in (True, False, None)
     }
     background = 1 - image.scoring_mask
+    by_default = method.requirements.pastes or size != 256
     assert scored[True].fmse == pytest.approx(scored[False].fmse, rel=0.02)
     assert scored[True].mse < scored[False].mse
-    assert scored[None] == scored[method.requirements.pastes]
+    assert scored[None] == scored[by_default]
     if size == 256:
         inside = scored[True].fmse * image.scoring_mask.sum()
         outside = image_errors(image.composite, image.ground_truth, background).fmse * background.sum()
@@ -66,25 +71,58 @@ def test_pictures_of_their_own_size_are_harmonized_as_the_command_does() -> None
     (image,) = row_images(row, None)
     assert image.composite.shape[:2] == image.scoring_mask.shape == image.foreground_mask.shape
     assert image.composite.shape != (256, 256, 3)
-    (result,) = evaluate_images(Dim(), [image], Scoring(size=None, paste=True))
+    (result,) = evaluate_images(Dim(), [image], Scoring(size=None))
     output = harmonize_full_size(Dim(), image.composite, image.foreground_mask)
     expected = image_errors(output, image.ground_truth, scoring_mask(row["foreground_mask"], None), ssim=True)
     assert result.harmonized == expected
 
 
-def test_a_foreground_that_the_network_cannot_see_stays() -> None:
+def affine() -> CharmNetMethod:
+    """Return a model with colour maps that changes what it is given."""
+    method = CharmNetMethod(width=4, head="affine", size=96, unshared_layers=3, seed=0)
+    for parameter in method.generator.parameters():
+        parameter.data += 0.02
+    return method
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    "method", [affine(), CharmNetMethod(width=8, paste=True, seed=0)], ids=["affine", "paste"]
+)
+def test_networks_that_paste_are_not_pasted_again(method: CharmNetMethod, size: int | None) -> None:
+    edges = method.requirements.mask_edges if size == 256 else "hard"
+    (image,) = row_images(real_row(), size, edges)
+    (own,), (pasted,) = (evaluate_images(method, [image], Scoring(size=size, paste=p)) for p in (None, True))
+    assert pasted.harmonized == own.harmonized != own.composite
+    assert Scoring(size=size).pastes(method)
+    with pytest.raises(ValueError, match=r"head=affine or paste=true.*leave out --no-paste"):
+        Scoring(size=size, paste=False).check(method)
+
+
+@pytest.mark.parametrize("method", [Dim(), affine()], ids=["pixels", "affine"])
+def test_a_foreground_that_the_network_cannot_see_stays(method: HarmonizationMethod) -> None:
     (image,) = row_images(real_row(), None)
     large = {
-        "composite": np.repeat(np.repeat(image.composite, 8, 0), 8, 1),
-        "ground_truth": np.repeat(np.repeat(image.ground_truth, 8, 0), 8, 1),
+        "composite": np.repeat(np.repeat(image.composite, 32, 0), 32, 1),
+        "ground_truth": np.repeat(np.repeat(image.ground_truth, 32, 0), 32, 1),
     }
     mask = np.zeros(large["composite"].shape[:2], np.uint8)
     mask[0, 0] = 1
     lost = type(image)(
-        "lost", **large, foreground_mask=mask, scoring_mask=mask, stratum=image.stratum, foreground_ratio=0.0
+        "lost",
+        "lost",
+        **large,
+        foreground_mask=mask,
+        scoring_mask=mask,
+        stratum=image.stratum,
+        foreground_ratio=0.0,
     )
-    (result,) = evaluate_images(Dim(), [lost], Scoring(size=None))
+    scoring = Scoring(size=None, ssim=False, tricks=False)
+    (result,) = evaluate_images(method, [lost], scoring)
     assert result.harmonized == result.composite
+    wrong = replace(lost, foreground_mask=image.foreground_mask)
+    with pytest.raises(DataError, match="expected the same"):
+        evaluate_images(method, [wrong], scoring)
 
 
 def test_tricks_and_ssim_can_be_left_out() -> None:

@@ -14,7 +14,6 @@ from pipelines.config.train_config import TrainConfig
 from pipelines.conversion.build import EntriesTask
 from pipelines.conversion.iharmony4 import IHarmony4
 from pipelines.conversion.lists import Categories, read_list
-from pipelines.evaluation.images import evaluation_images
 from pipelines.evaluation.report import EvaluationReport
 from pipelines.evaluation.scoring import evaluate_images
 from pipelines.runtime.storage import Location
@@ -26,6 +25,7 @@ from pipelines.shards.selection import Selection
 from pipelines.training.build import make_validation
 from pipelines.training.translation_validation import TranslationValidation
 from pipelines.training.validation import HarmonizationValidation, check_validation, judged_by
+from tests.evaluation_images import evaluation_images
 from tests.factories import make_iharmony4
 from tests.toy_methods import ToyTranslator
 
@@ -95,11 +95,7 @@ def test_a_worker_reads_only_the_row_groups_of_its_share(
 def test_scores_are_those_of_evaluation(dataset: Dataset) -> None:
     method = CharmNetMethod(width=8, seed=0)
     scores = validation(dataset, 0, 1).score(torch.device("cpu"))
-    images = [
-        image
-        for shard, group, _ in dataset.manifest.groups()
-        for image in evaluation_images(dataset, Selection("split == 'IHD_test'"), shard, group)
-    ]
+    images = list(evaluation_images(dataset, Selection("split == 'IHD_test'")))
     expected = EvaluationReport.over(evaluate_images(method, images)).to_json()["all"]
     for figure in ("mse", "fmse", "psnr"):
         np.testing.assert_allclose(
