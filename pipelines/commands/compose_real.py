@@ -89,7 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=DEFAULT_SHARD_SAMPLES,
         metavar="N",
-        help=f"about this many composites in a shard (default {DEFAULT_SHARD_SAMPLES})",
+        help="about this many composites in a shard, with `--layout photographs` foregrounds "
+        f"(default {DEFAULT_SHARD_SAMPLES})",
     )
 
 
@@ -148,8 +149,14 @@ def run(args: argparse.Namespace) -> int:
     if masks is None:
         destination.start()
         masks = destination.parts / "masks"
-        found = find_regions(photos, names["photos"], masks)
-        names["masks"], without_region = found.masks, found.rejected
+        regions = find_regions(photos, names["photos"], masks)
+        names["masks"], without_region = regions.masks, regions.rejected
+        if not regions.masks:
+            destination.write_rejected(without_region)
+            raise DataError(
+                f"{photos}: no region found, in none of {len(without_region)} photographs; expected objects "
+                "that stand out by their colours, or --masks with a folder of masks"
+            )
     fractions = SplitFractions(validation=args.validation_fraction, test=args.test_fraction)
     foregrounds, rejected = find(
         names["photos"], names["masks"], categories, fractions, args.seed, views=args.views

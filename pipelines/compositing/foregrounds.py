@@ -24,11 +24,13 @@ from charmnet.jpeg import is_jpeg
 from charmnet.recoloring import ColorStatistics, foreground_colors
 from pipelines.conversion.lists import Categories
 from pipelines.runtime.storage import Location, MissingError
+from pipelines.shards.foreground_colors import TRAIN
 from pipelines.shards.rejection import Rejection
 
 _PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _MASK_SUFFIX = ".png"
-SPLITS = (TRAIN, VALIDATION, TEST) = ("train", "validation", "test")
+VALIDATION, TEST = "validation", "test"
+SPLITS = (TRAIN, VALIDATION, TEST)
 
 
 @dataclass(frozen=True)
@@ -178,23 +180,31 @@ def find(
             photograph.
 
     Returns:
-        One foreground for each mask that has a photograph, and a rejection for each other mask.
+        One foreground for each mask that has a photograph, and a rejection for each other mask and for the
+        second of two that are one mask of a photograph (`NAME.png` and `NAME_0.png`).
 
     Raises:
         DataError: two photographs have one name, or the categories name none of the files.
     """
     by_name = _photos_by_name(photos)
     matches: list[tuple[str, str, str]] = []  # photograph's path, mask's path, mask's number
+    mask_of: dict[tuple[str, str], str] = {}
     rejected = []
     for mask in masks:
         if not mask.lower().endswith(_MASK_SUFFIX):
             continue
         name, number = _matching(mask, by_name)
-        if name in by_name:
-            matches.append((by_name[name], mask, number))
-        else:
+        if name not in by_name:
             expected = f"expected {name}.jpg among the photographs"
             rejected.append(Rejection(mask, mask, f"no photograph: {expected}"))
+            continue
+        photo = by_name[name]
+        first = mask_of.setdefault((photo, number), mask)
+        if first is mask:
+            matches.append((photo, mask, number))
+        else:
+            reason = f"{first} is mask {number} of {photo} already"
+            rejected.append(Rejection(mask, mask, reason))
     categories.check_used([path for photo, mask, _ in matches for path in (mask, photo)])
     photograph_of = {photo: _without_view(photo) if views else photo for photo, _, _ in matches}
     held_out = _held_out(set(photograph_of.values()), fractions, seed)

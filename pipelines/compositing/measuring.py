@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 
-from charmnet.errors import CharmNetError, StorageError
 from charmnet.recoloring import ColorStatistics
 from pipelines.compositing.foregrounds import Folders, Foreground, MeasuredForeground, measure
 from pipelines.conversion.build import DatasetBuild
-from pipelines.runtime.cluster import map_on_cluster
-from pipelines.runtime.concurrency import read_ahead
-from pipelines.runtime.console import progress
+from pipelines.runtime.recorded import run_recorded
 from pipelines.runtime.storage import Location
 from pipelines.shards.rejection import Rejection
 
 FOREGROUNDS_PER_MEASUREMENT = 128
+MAX_COLORS_BYTES = 1 << 31
+"""Size limit of the file of all measured colours, which takes some 2.4 kB for each foreground."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Request:
     Attributes:
         folders: photographs and masks.
         foregrounds: foregrounds to compose, as `foregrounds.find` gives them.
-        rejected: masks without a photograph, as `foregrounds.find` gives them.
+        rejected: masks without a photograph, and photographs that no mask was found in, which count as none.
         per_mask: composites of each foreground at most.
         seed: seed of all draws.
         subset: subset of the rows.
-        shard_samples: approximate number of composites in a shard.
+        shard_samples: approximate number of composites in a shard; of photographs, of foregrounds.
     """
 
     folders: Folders
@@ -51,7 +51,12 @@ class Request:
     @property
     def items(self) -> int:
         """The number of masks."""
-        return len(self.foregrounds) + len(self.rejected)
+        return len(self.foregrounds) + self.lost
+
+    @property
+    def lost(self) -> int:
+        """The number of masks that are rejected before any is read."""
+        return sum(entry.items for entry in self.rejected)
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,8 @@ class MeasuredColors:
     warnings: list[str]
 
     @classmethod
-    def read(cls, file: Location) -> MeasuredColors:
-        """Read a file that `write` wrote."""
-        value = file.read_json()
+    def from_json(cls, value: Any) -> MeasuredColors:
+        """Return the results that `to_json` described."""
         measured = [
             MeasuredForeground(
                 Foreground(**entry["foreground"]),
@@ -76,30 +80,52 @@ class MeasuredColors:
         ]
         return cls(measured, [Rejection(**entry) for entry in value["rejected"]], value["warnings"])
 
-    def write(self, file: Location) -> None:
-        """Write the results as JSON."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the results as JSON."""
         rejected = [asdict(entry) for entry in self.rejected]
         measured = [_to_json(entry) for entry in self.measured]
-        file.write_json({"measured": measured, "rejected": rejected, "warnings": self.warnings})
+        return {"measured": measured, "rejected": rejected, "warnings": self.warnings}
+
+    @classmethod
+    def read(cls, file: Location) -> MeasuredColors:
+        """Read a file that `write` wrote."""
+        return cls.from_json(file.read_json(MAX_COLORS_BYTES))
+
+    def write(self, file: Location) -> None:
+        """Write the results as JSON."""
+        file.write_json(self.to_json())
+
+
+@dataclass(frozen=True)
+class MeasuredSource:
+    """The measured foregrounds that the tasks of one data set make rows of.
+
+    Attributes:
+        folders: photographs and masks.
+        colors: file of the measured colours of all foregrounds.
+        seed: seed of all draws.
+        subset: subset of the rows.
+    """
+
+    folders: Folders
+    colors: Location
+    seed: int
+    subset: str
+
+    def measured(self) -> list[MeasuredForeground]:
+        """Read the usable foregrounds."""
+        return MeasuredColors.read(self.colors).measured
 
 
 def measure_all(destination: DatasetBuild, request: Request) -> MeasuredColors:
     """Measure the colours of every foreground, in the order of the request."""
     step = FOREGROUNDS_PER_MEASUREMENT
-    starts = range(0, len(request.foregrounds), step)
-    parts = [destination.parts / f"colors-{start:07d}.json" for start in starts]
-    finished = read_ahead(Location.exists, parts)
-    jobs = [
-        (request.folders, request.foregrounds[start : start + step], part)
-        for start, part, is_finished in zip(starts, parts, finished, strict=True)
-        if not is_finished
-    ]
-    with progress("Measuring colours", total=len(parts)) as advance:
-        advance(len(parts) - len(jobs))
-        for error in map_on_cluster(_measure, jobs) if jobs else ():
-            raise_if(error)
-            advance(1)
-    results = list(read_ahead(MeasuredColors.read, parts))
+    jobs = {
+        destination.parts / f"colors-{start:07d}.json": request.foregrounds[start : start + step]
+        for start in range(0, len(request.foregrounds), step)
+    }
+    values = run_recorded("Measuring colours", partial(_measure, request.folders), jobs)
+    results = list(map(MeasuredColors.from_json, values))
     return MeasuredColors(
         measured=[entry for colors in results for entry in colors.measured],
         rejected=[entry for colors in results for entry in colors.rejected],
@@ -107,22 +133,10 @@ def measure_all(destination: DatasetBuild, request: Request) -> MeasuredColors:
     )
 
 
-def _measure(job: tuple[Folders, Sequence[Foreground], Location]) -> str:
-    """Measure some foregrounds into a file; return the error's text, or nothing."""
-    folders, foregrounds, file = job
+def _measure(folders: Folders, foregrounds: Sequence[Foreground]) -> dict[str, Any]:
+    """Measure some foregrounds; return `MeasuredColors` as JSON."""
     cv2.setNumThreads(0)  # tasks are the parallelism
-    try:
-        measured, rejected, warnings = measure(folders, foregrounds)
-        MeasuredColors(measured, rejected, warnings).write(file)
-    except CharmNetError as error:
-        return str(error)
-    return ""
-
-
-def raise_if(error: str) -> None:
-    """Raise a task's error, if it has a text."""
-    if error:
-        raise StorageError(f"{error}; run the same command again to go on")
+    return MeasuredColors(*measure(folders, foregrounds)).to_json()
 
 
 def _to_json(entry: MeasuredForeground) -> dict[str, Any]:

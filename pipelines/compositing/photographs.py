@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import cv2
 
@@ -14,8 +13,8 @@ from charmnet.drawn_recoloring import ColorTable
 from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
 from pipelines.compositing.composer import explain_refusals
-from pipelines.compositing.foregrounds import SPLITS, Folders, MeasuredForeground
-from pipelines.compositing.measuring import MeasuredColors
+from pipelines.compositing.foregrounds import SPLITS, MeasuredForeground
+from pipelines.compositing.measuring import MeasuredSource
 from pipelines.conversion.entries import check_size
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.randomness import hash_order
@@ -39,24 +38,18 @@ class PhotographsTask:
     """A shard of photographs.
 
     Attributes:
-        folders: photographs and masks.
-        colors: file of the measured colours of all foregrounds.
+        source: the measured foregrounds.
         rows: foregrounds of each row of this shard.
-        seed: seed of all draws.
-        subset: subset of the rows.
     """
 
-    folders: Folders
-    colors: Location
+    source: MeasuredSource
     rows: tuple[RowIndices, ...]
-    seed: int
-    subset: str
 
     def write(self, destination: Location, path: str) -> WrittenShard:
         """Write the shard at `path` beneath the destination."""
         cv2.setNumThreads(0)  # tasks are the parallelism
-        measured = MeasuredColors.read(self.colors).measured
-        colors = foreground_colors(measured, self.subset)
+        measured = self.source.measured()
+        colors = foreground_colors(measured, self.source.subset)
 
         def make(row: RowIndices) -> list[Row | Rejection]:
             return list(self._row([measured[index] for index in row], colors))
@@ -69,22 +62,23 @@ class PhotographsTask:
     ) -> Iterator[Row | Rejection]:
         """Yield a row with the usable ones of a photograph's foregrounds, and a rejection for each other."""
         first = entries[0].foreground
+        subset, folders = self.source.subset, self.source.folders
         masks: dict[str, bytes] = {}
         photograph = b""
         for entry in entries:
             foreground = entry.foreground
-            sample_id = f"{self.subset}/{foreground.name}"
+            sample_id = f"{subset}/{foreground.name}"
             try:
                 self._check_recolorable(sample_id, colors)
-                image, mask, _ = self.folders.read(foreground)
-                photograph = photograph or self.folders.stored_photograph(foreground, image)
+                image, mask, _ = folders.read(foreground)
+                photograph = photograph or folders.stored_photograph(foreground, image)
                 masks[sample_id] = encode_mask(mask)
             except DataError as error:
                 yield Rejection(foreground.name, foreground.mask, str(error))
         if not masks:
             return
-        stratum = Stratum(Domain.REAL, self.subset, first.category, (first.split,))
-        row_id = photograph_id(self.subset, entries[0])
+        stratum = Stratum(Domain.REAL, subset, first.category, (first.split,))
+        row_id = photograph_id(subset, entries[0])
         try:
             row = photograph_row(row_id, stratum, photograph, masks)
             check_pictures(row)
@@ -94,10 +88,10 @@ class PhotographsTask:
             yield Rejection(row_id, first.photo, str(error), len(masks))
 
     def _check_recolorable(self, sample_id: str, colors: ForegroundColors) -> None:
-        """Refuse a foreground of which no try gives an acceptable composite."""
-        recoloring = colors.recoloring(sample_id, "compose-real", self.seed, sample_id)
+        """Refuse a foreground whose colours no try changes acceptably."""
+        recoloring = colors.recoloring(sample_id, "compose-real", self.source.seed, sample_id)
         reasons: Counter[str] = Counter()
-        for attempt in chain(recoloring.attempts(), colors.evaluated(sample_id, 1).attempts()):
+        for attempt in recoloring.attempts():
             if attempt.reason is None:
                 return
             reasons[attempt.reason] += 1
@@ -125,16 +119,19 @@ def foreground_colors(measured: Sequence[MeasuredForeground], subset: str) -> Fo
     )
 
 
-def rows_in_shards(measured: Sequence[MeasuredForeground], size: int) -> Iterator[tuple[RowIndices, ...]]:
+def rows_in_shards(
+    measured: Sequence[MeasuredForeground], size: int, row_of: Callable[[MeasuredForeground], str]
+) -> Iterator[tuple[RowIndices, ...]]:
     """Yield the rows of each shard: one split's each, in an order that mixes neighbours.
 
     Args:
         measured: usable foregrounds.
         size: about how many foregrounds a shard holds.
+        row_of: returns the name of a foreground's row.
     """
     by_row: dict[tuple[str, str], list[int]] = {}
     for index, entry in enumerate(measured):
-        by_row.setdefault((entry.foreground.split, photograph_id("", entry)), []).append(index)
+        by_row.setdefault((entry.foreground.split, row_of(entry)), []).append(index)
     for split in SPLITS:
         rows = [key for key in by_row if key[0] == split]
         shard: list[RowIndices] = []

@@ -10,21 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 import cv2
 
 from charmnet.errors import CharmNetError
 from charmnet.vocabulary import Domain
 from pipelines.compositing.composer import Composer
-from pipelines.compositing.foregrounds import SPLITS, Folders, MeasuredForeground
-from pipelines.compositing.measuring import MeasuredColors, Request, measure_all, raise_if
-from pipelines.compositing.photographs import PhotographsTask, rows_in_shards, write_colors
+from pipelines.compositing.foregrounds import SPLITS, MeasuredForeground
+from pipelines.compositing.measuring import MeasuredColors, MeasuredSource, Request, measure_all
+from pipelines.compositing.photographs import PhotographsTask, photograph_id, rows_in_shards, write_colors
 from pipelines.compositing.released_layout import ListedComposite, write_lists, write_pairs
 from pipelines.conversion.build import BuildPlan, BuildResult, DatasetBuild, build_dataset
 from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
-from pipelines.runtime.randomness import hash_order
+from pipelines.runtime.recorded import raise_if
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rejection import Rejection
@@ -40,26 +41,20 @@ class RealCompositesTask:
     """A shard of composites.
 
     Attributes:
-        folders: photographs and masks.
-        colors: file of the measured colours of all foregrounds.
+        source: the measured foregrounds.
         indices: foregrounds of this shard, by their position among all that are measured.
         per_mask: composites of each foreground at most.
-        seed: seed of all draws.
-        subset: subset of the rows.
     """
 
-    folders: Folders
-    colors: Location
+    source: MeasuredSource
     indices: tuple[int, ...]
     per_mask: int
-    seed: int
-    subset: str
 
     def write(self, destination: Location, path: str) -> WrittenShard:
         """Write the shard at `path` beneath the destination."""
         cv2.setNumThreads(0)  # tasks are the parallelism
-        measured = MeasuredColors.read(self.colors).measured
-        composer = Composer(self.folders, measured, self.per_mask, self.seed, self.subset)
+        source, measured = self.source, self.source.measured()
+        composer = Composer(source.folders, measured, self.per_mask, source.seed, source.subset)
         foregrounds = [measured[index].foreground for index in self.indices]
         results = read_ahead(composer.rows, foregrounds, _AT_ONCE)
         return write_parquet(destination, path, RowKind.PAIR, Domain.REAL, _flattened(results))
@@ -124,7 +119,7 @@ def _make(
     *,
     photographs: bool = False,
 ) -> tuple[BuildResult, Sequence[str]]:
-    if not request.foregrounds or len(request.rejected) > max_rejected * request.items:
+    if not request.foregrounds or request.lost > max_rejected * request.items:
         remedy = "name masks after their photographs and run again"
         plan = BuildPlan((), request.rejected, request.items, plan_remedy=remedy)
         build_dataset(destination, plan, max_rejected)  # raises the error that names the rejected masks
@@ -135,33 +130,24 @@ def _make(
     colors = MeasuredColors.read(colors_file)
     rejected = [*request.rejected, *colors.rejected]
     plan = BuildPlan((), rejected, request.items, title="Composing", plan_remedy=BuildPlan.remedy)
+    source = MeasuredSource(request.folders, colors_file, request.seed, request.subset)
     if photographs:
-        tasks = [
-            PhotographsTask(request.folders, colors_file, rows, request.seed, request.subset)
-            for rows in rows_in_shards(colors.measured, request.shard_samples)
-        ]
+        shards_of_rows = rows_in_shards(colors.measured, request.shard_samples, partial(photograph_id, ""))
         complete = partial(write_colors, shards.location, measured=colors.measured, per_mask=request.per_mask)
-        plan = replace(plan, tasks=tasks, complete=complete)
+        plan = replace(
+            plan, tasks=[PhotographsTask(source, rows) for rows in shards_of_rows], complete=complete
+        )
     else:
-        plan = replace(plan, tasks=_pair_tasks(request, colors_file, colors.measured))
+        plan = replace(plan, tasks=_pair_tasks(request, source, colors.measured))
     return build_dataset(shards, plan, max_rejected), colors.warnings
 
 
 def _pair_tasks(
-    request: Request, colors: Location, measured: Sequence[MeasuredForeground]
+    request: Request, source: MeasuredSource, measured: Sequence[MeasuredForeground]
 ) -> list[RealCompositesTask]:
     size = max(1, request.shard_samples // request.per_mask)
-    return [
-        RealCompositesTask(
-            folders=request.folders,
-            colors=colors,
-            indices=indices,
-            per_mask=request.per_mask,
-            seed=request.seed,
-            subset=request.subset,
-        )
-        for indices in _in_shards(measured, size)
-    ]
+    shards = rows_in_shards(measured, size, lambda entry: entry.foreground.name)  # a row for each foreground
+    return [RealCompositesTask(source, tuple(chain.from_iterable(rows)), request.per_mask) for rows in shards]
 
 
 def _write_files(job: tuple[Dataset, int, Location]) -> tuple[list[ListedComposite], str]:
@@ -173,15 +159,6 @@ def _write_files(job: tuple[Dataset, int, Location]) -> tuple[list[ListedComposi
         return write_pairs(folder, rows), ""
     except CharmNetError as error:
         return [], str(error)
-
-
-def _in_shards(measured: Sequence[MeasuredForeground], size: int) -> Iterator[tuple[int, ...]]:
-    """Yield the indices of each shard: one split's each, in an order that mixes neighbours."""
-    for split in SPLITS:
-        indices = [i for i, entry in enumerate(measured) if entry.foreground.split == split]
-        mixed = [indices[i] for i in hash_order([measured[i].foreground.name for i in indices])]
-        for start in range(0, len(mixed), size):
-            yield tuple(mixed[start : start + size])
 
 
 def _flattened(results: Iterator[list[Row] | Rejection]) -> Iterator[Row | Rejection]:

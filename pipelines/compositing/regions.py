@@ -7,21 +7,22 @@ composites of them train what a harmonization network learns, and evaluate nothi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.util import find_spec
+from itertools import count, islice
 from pathlib import PurePosixPath
+from typing import Any
 
 import cv2
 import numpy as np
 
 from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.codecs import decode_rgb, encode_mask
-from charmnet.errors import CharmNetError, DataError, StorageError
+from charmnet.errors import DataError
 from pipelines.compositing.foregrounds import is_photograph
-from pipelines.runtime.cluster import map_on_cluster
-from pipelines.runtime.concurrency import read_ahead
-from pipelines.runtime.console import progress
+from pipelines.runtime.recorded import run_recorded
 from pipelines.runtime.storage import Location
 from pipelines.shards.rejection import Rejection
 
@@ -68,49 +69,50 @@ def find_regions(photos: Location, names: Sequence[str], folder: Location) -> Fo
         StorageError: the store cannot be reached; finished masks stay.
     """
     pictures = [name for name in names if is_photograph(name)]
-    starts = range(0, len(pictures), _PHOTOGRAPHS_PER_TASK)
-    parts = [folder / f"{_PARTS}-{start:07d}.json" for start in starts]
-    finished = read_ahead(Location.exists, parts)
-    jobs = [
-        (photos, pictures[start : start + _PHOTOGRAPHS_PER_TASK], folder, part)
-        for start, part, is_finished in zip(starts, parts, finished, strict=True)
-        if not is_finished
-    ]
-    with progress("Finding regions", total=len(parts)) as advance:
-        advance(len(parts) - len(jobs))
-        for error in map_on_cluster(_find, jobs) if jobs else ():
-            if error:
-                raise StorageError(f"{error}; run the same command again to go on")
-            advance(1)
-    results = list(read_ahead(Location.read_json, parts))
+    jobs = {
+        folder / f"{_PARTS}-{start:07d}.json": pictures[start : start + _PHOTOGRAPHS_PER_TASK]
+        for start in range(0, len(pictures), _PHOTOGRAPHS_PER_TASK)
+    }
+    stems = frozenset(map(_stem, names))
+    results = run_recorded("Finding regions", partial(_find, photos, folder, stems), jobs)
     return FoundRegions(
         masks=[mask for result in results for mask in result["masks"]],
         rejected=[Rejection(**entry) for result in results for entry in result["rejected"]],
     )
 
 
-def _find(job: tuple[Location, Sequence[str], Location, Location]) -> str:
-    """Write the masks of some photographs and a record of them; return the error's text, or nothing."""
-    photos, names, folder, part = job
+def _find(photos: Location, folder: Location, stems: Set[str], names: Sequence[str]) -> dict[str, Any]:
+    """Write the masks of some photographs; return `FoundRegions` as JSON."""
     cv2.setNumThreads(0)  # tasks are the parallelism
-    found = FoundRegions([], [])
-    try:
-        for name in names:
-            try:
-                masks = regions(decode_rgb((photos / name).read_bytes(), upright=True))
-            except DataError as error:
-                found.rejected.append(Rejection(name, name, str(error)))
-                continue
-            if not masks:
-                found.rejected.append(Rejection(name, name, "no region found", items=0))
-            for number, mask in enumerate(masks, start=1):
-                path = f"{PurePosixPath(name).with_suffix('')}_{number}.png"
-                (folder / path).write_bytes(encode_mask(mask))
-                found.masks.append(path)
-        part.write_json(asdict(found))
-    except CharmNetError as error:
-        return str(error)
-    return ""
+    result = FoundRegions([], [])
+    for name in names:
+        try:
+            masks = regions(decode_rgb((photos / name).read_bytes(), upright=True))
+        except DataError as error:
+            result.rejected.append(Rejection(name, name, str(error)))
+            continue
+        if not masks:
+            result.rejected.append(Rejection(name, name, "no region found", items=0))
+        for path, mask in zip(mask_paths(name, stems), masks, strict=False):
+            (folder / path).write_bytes(encode_mask(mask))
+            result.masks.append(path)
+    return asdict(result)
+
+
+def mask_paths(photograph: str, stems: Set[str]) -> list[str]:
+    """Return paths for the masks of a photograph, `NAME_1.png` and so on.
+
+    Args:
+        photograph: path of the photograph.
+        stems: paths of all photographs without their suffixes: where `NAME_1.jpg` is one, `NAME_1.png` would
+            be its mask, and the number is left out.
+    """
+    paths = (f"{_stem(photograph)}_{number}" for number in count(1))
+    return [f"{path}.png" for path in islice((path for path in paths if path not in stems), REGIONS)]
+
+
+def _stem(path: str) -> str:
+    return str(PurePosixPath(path).with_suffix(""))
 
 
 def regions(image: UInt8Array) -> list[MaskArray]:

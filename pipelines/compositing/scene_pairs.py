@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg
 from charmnet.composition import exchange_foreground, soft_style_label
-from charmnet.errors import CharmNetError, DataError, StorageError
+from charmnet.errors import DataError
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, DatasetBuild
-from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
-from pipelines.runtime.console import progress
 from pipelines.runtime.randomness import seeded_rng
+from pipelines.runtime.recorded import run_recorded
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, pair_row, stratum_of
@@ -191,30 +191,16 @@ def write_released(
 
 
 def _all_lines(destination: DatasetBuild, tasks: Sequence[SceneCompositesTask]) -> dict[str, list[str]]:
-    parts = [destination.parts / f"part-{index:05d}.json" for index in range(len(tasks))]
-    missing = [i for i, exists in enumerate(read_ahead(Location.exists, parts)) if not exists]
-    jobs = [(destination.location, parts[i], tasks[i]) for i in missing]
-    with progress("Composing", total=len(tasks)) as advance:
-        advance(len(tasks) - len(missing))
-        for error in map_on_cluster(_run, jobs) if jobs else ():
-            if error:
-                raise StorageError(f"{error}; run the same command again to go on")
-            advance(1)
+    jobs = {destination.parts / f"part-{index:05d}.json": task for index, task in enumerate(tasks)}
     lines: dict[str, list[str]] = defaultdict(list)
-    for part in read_ahead(Location.read_json, parts):
+    for part in run_recorded("Composing", partial(_write_released, destination.location), jobs):
         for subset, part_lines in part.items():
             lines[subset] += part_lines
     return lines
 
 
-def _run(job: tuple[Location, Location, SceneCompositesTask]) -> str:
-    """Run a task and record its lines; return the error's text, or nothing."""
-    destination, part, task = job
-    try:
-        part.write_json(task.write_released(destination))
-    except CharmNetError as error:
-        return str(error)
-    return ""
+def _write_released(destination: Location, task: SceneCompositesTask) -> dict[str, list[str]]:
+    return task.write_released(destination)
 
 
 def _task(

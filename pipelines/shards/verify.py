@@ -66,28 +66,34 @@ def verify(dataset: Dataset, checks: Sequence[Check]) -> Iterator[list[Failure]]
 
 
 def duplicate_ids(dataset: Dataset) -> list[Failure]:
-    """Find ids that several rows have, reading only the column of ids.
+    """Find ids that several rows have, or several masks of photographs, reading only the columns of ids.
 
     Holds all ids in memory, about 100 bytes a row. Archives are skipped: their ids begin with the archive's
     path, and indexing rejects repeated names. A shard that cannot be read is skipped: `run_check` reports it.
     """
-    if dataset.manifest.container is Container.TAR:
+    manifest = dataset.manifest
+    if manifest.container is Container.TAR:
         return []
+    columns = ["id", "foreground_ids"] if manifest.kind is RowKind.PHOTOGRAPH else ["id"]
+    return [failure for column in columns for failure in _repeated(dataset, column)]
+
+
+def _repeated(dataset: Dataset, name: str) -> Iterator[Failure]:
     shards = range(len(dataset.manifest.shards))
-    columns = read_ahead(lambda index: _column(dataset, index, "id"), shards)
-    tables = [
-        table.append_column("shard", pa.array([shard] * len(table), pa.int32()))
-        for shard, table in enumerate(columns)
-        if table is not None
-    ]
+    columns = read_ahead(lambda index: _column(dataset, index, name), shards)
+    tables = []
+    for shard, table in enumerate(columns):
+        if table is not None:
+            ids = table[name] if name == "id" else pc.list_flatten(table[name])
+            tables.append(pa.table({"id": ids, "shard": pa.array([shard] * len(ids), pa.int32())}))
     if not tables:
-        return []
+        return
     counted = pa.concat_tables(tables).group_by("id").aggregate([("shard", "list"), ("shard", "count")])
-    repeated = counted.filter(pc.greater(counted["shard_count"], 1))
-    return [
-        _repetition(dataset, shards=row["shard_list"], id_=row["id"], count=row["shard_count"])
-        for row in repeated.to_pylist()
-    ]
+    what = "rows" if name == "id" else "masks"
+    for row in counted.filter(pc.greater(counted["shard_count"], 1)).to_pylist():
+        paths = [dataset.manifest.shards[index].path for index in row["shard_list"]]
+        reason = f"duplicate id: {row['shard_count']} {what} have it, in {', '.join(sorted(set(paths)))}"
+        yield Failure(paths[-1], None, row["id"], reason)
 
 
 def _column(dataset: Dataset, shard: int, name: str) -> pa.Table | None:
@@ -96,12 +102,6 @@ def _column(dataset: Dataset, shard: int, name: str) -> pa.Table | None:
         return dataset.read_columns(shard, [name])
     except CharmNetError:
         return None
-
-
-def _repetition(dataset: Dataset, shards: list[int], id_: str, count: int) -> Failure:
-    paths = sorted({dataset.manifest.shards[index].path for index in shards})
-    reason = f"duplicate id: {count} rows have it, in {', '.join(paths)}"
-    return Failure(dataset.manifest.shards[shards[-1]].path, None, id_, reason)
 
 
 def run_check(dataset: Dataset, check: Check) -> list[Failure]:

@@ -44,6 +44,14 @@ def test_masks_without_a_photograph_are_rejected() -> None:
     ]
 
 
+def test_the_second_mask_of_one_number_is_rejected() -> None:
+    foregrounds, rejected = find(PHOTOS, ["a.png", "a_0.png", "a_2.png"], Categories(), NO_SPLIT, 0)
+    assert [foreground.mask for foreground in foregrounds] == ["a.png", "a_2.png"]
+    assert [(entry.file, entry.reason) for entry in rejected] == [
+        ("a_0.png", "a.png is mask 0 of a.jpg already")
+    ]
+
+
 def test_photographs_of_one_name_are_refused() -> None:
     with pytest.raises(DataError, match=r"a\.jpg and a\.png have one name"):
         find(["a.jpg", "a.png"], ["a.png"], Categories(), NO_SPLIT, 0)

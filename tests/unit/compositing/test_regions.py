@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.compositing.regions import FOREGROUND_RATIO, check_installed, regions
+from pipelines.compositing.foregrounds import SplitFractions, find
+from pipelines.compositing.regions import FOREGROUND_RATIO, check_installed, mask_paths, regions
+from pipelines.conversion.lists import Categories
 
 
 def scene(height: int, width: int) -> np.ndarray:
@@ -38,6 +40,19 @@ def test_an_object_is_found_at_the_photographs_own_size(size: tuple[int, int]) -
 
 def test_an_even_picture_has_no_region() -> None:
     assert regions(np.full((90, 120, 3), 128, np.uint8)) == []
+
+
+def test_masks_have_names_that_are_no_other_photographs() -> None:
+    photos = ["street/a.jpg", "street/a_1.jpg", "street/a_3.png"]
+    stems = {photo.rpartition(".")[0] for photo in photos}
+    paths = {photo: mask_paths(photo, stems) for photo in photos}
+    assert paths["street/a.jpg"] == ["street/a_2.png", "street/a_4.png", "street/a_5.png"]
+    masks = [path for of_photo in paths.values() for path in of_photo]
+    foregrounds, rejected = find(photos, masks, Categories(), SplitFractions(0.0, 0.0), seed=0)
+    assert rejected == []
+    assert {(entry.photo, entry.mask) for entry in foregrounds} == {
+        (photo, mask) for photo, of_photo in paths.items() for mask in of_photo
+    }
 
 
 def test_the_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,14 @@ def test_verification_finds_damage_of_the_colours_and_masks_without_any(dataset:
     ]
 
 
+def test_verification_finds_masks_of_one_id(tmp_path: Path) -> None:
+    row = {**ROWS[1], "foreground_ids": [ROWS[1]["foreground_ids"][0], ROWS[0]["foreground_ids"][0]]}
+    dataset = write_dataset(Location.of(tmp_path), [ROWS[0], row], 1)
+    (failure,) = duplicate_ids(dataset)
+    assert failure.id == ROWS[0]["foreground_ids"][0]
+    assert failure.reason == "duplicate id: 2 masks have it, in part-00000.parquet, part-00001.parquet"
+
+
 def test_verification_finds_a_mask_that_is_not_the_rows(tmp_path: Path) -> None:
     row = {**ROWS[1], "foreground_ratios": [ROWS[1]["foreground_ratios"][0], 0.9]}
     dataset = write_photographs(Location.of(tmp_path), [ROWS[0], row], 2)
