@@ -186,25 +186,7 @@ def find(
     Raises:
         DataError: two photographs have one name, or the categories name none of the files.
     """
-    by_name = _photos_by_name(photos)
-    matches: list[tuple[str, str, str]] = []  # photograph's path, mask's path, mask's number
-    mask_of: dict[tuple[str, str], str] = {}
-    rejected = []
-    for mask in masks:
-        if not mask.lower().endswith(_MASK_SUFFIX):
-            continue
-        name, number = _matching(mask, by_name)
-        if name not in by_name:
-            expected = f"expected {name}.jpg among the photographs"
-            rejected.append(Rejection(mask, mask, f"no photograph: {expected}"))
-            continue
-        photo = by_name[name]
-        first = mask_of.setdefault((photo, number), mask)
-        if first is mask:
-            matches.append((photo, mask, number))
-        else:
-            reason = f"{first} is mask {number} of {photo} already"
-            rejected.append(Rejection(mask, mask, reason))
+    matches, rejected = _matches(photos, masks)
     categories.check_used([path for photo, mask, _ in matches for path in (mask, photo)])
     photograph_of = {photo: _without_view(photo) if views else photo for photo, _, _ in matches}
     held_out = _held_out(set(photograph_of.values()), fractions, seed)
@@ -287,6 +269,32 @@ def _photos_by_name(photos: Sequence[str]) -> dict[str, str]:
             )
         by_name[_stem(photo)] = photo
     return by_name
+
+
+def _matches(
+    photos: Sequence[str], masks: Sequence[str]
+) -> tuple[list[tuple[str, str, str]], list[Rejection]]:
+    """Return (photograph's path, mask's path, mask's number) of each mask, and the masks without any."""
+    by_name = _photos_by_name(photos)
+    matches: list[tuple[str, str, str]] = []
+    mask_of: dict[tuple[str, str], str] = {}
+    rejected = []
+    for mask in masks:
+        if not mask.lower().endswith(_MASK_SUFFIX):
+            continue
+        name, number = _matching(mask, by_name)
+        if name not in by_name:
+            expected = f"expected {name}.jpg among the photographs"
+            rejected.append(Rejection(mask, mask, f"no photograph: {expected}"))
+            continue
+        photo = by_name[name]
+        first = mask_of.setdefault((photo, number), mask)
+        if first is mask:
+            matches.append((photo, mask, number))
+        else:
+            reason = f"{first} is mask {number} of {photo} already"
+            rejected.append(Rejection(mask, mask, reason))
+    return matches, rejected
 
 
 def _matching(mask: str, by_name: dict[str, str]) -> tuple[str, str]:

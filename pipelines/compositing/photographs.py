@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import cv2
 
@@ -31,6 +32,7 @@ RowIndices = tuple[int, ...]
 """The foregrounds of one row, by their position among all that are measured."""
 
 _AT_ONCE = 2  # one photograph is fetched while another is checked
+_DRAWS = 2  # of tries, of which one has to suit: of 32 alone, none may by chance
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,10 @@ class PhotographsTask:
 
     def _check_recolorable(self, sample_id: str, colors: ForegroundColors) -> None:
         """Refuse a foreground whose colours no try changes acceptably."""
-        recoloring = colors.recoloring(sample_id, "compose-real", self.source.seed, sample_id)
+        key = ("compose-real", self.source.seed, sample_id)
+        draws = (colors.recoloring(sample_id, *key, number) for number in range(_DRAWS))
         reasons: Counter[str] = Counter()
-        for attempt in recoloring.attempts():
+        for attempt in chain.from_iterable(draw.attempts() for draw in draws):
             if attempt.reason is None:
                 return
             reasons[attempt.reason] += 1
