@@ -13,7 +13,7 @@ import os
 import posixpath
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +30,9 @@ from charmnet.errors import StorageError
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
 MAX_JSON_BYTES = 16 << 20
 """Size limit of a JSON file, unless its reader allows more: parsed, it takes many times its size."""
+
+_MOST_DELETED = 1000
+"""Number of keys that S3 deletes at once."""
 
 _CANNOT_EXIST = (errno.ENAMETOOLONG, errno.ENOTDIR)
 
@@ -248,22 +251,31 @@ class Location:
         with _named(self):
             paths = self.filesystem().find(self._path)
         root = self._path.rstrip("/") + "/"
+        paths = [p.lstrip("/") for p in paths] if self.scheme == "memory" else paths  # which adds a slash
         return sorted(p.removeprefix(root) for p in paths if p.startswith(root) and not p.endswith("/"))
 
     def delete(self) -> None:
-        """Remove the file, or the folder with all that it contains; a missing one is no error."""
+        """Remove the file, or the folder with all that it contains; a missing one is no error.
+
+        Exactly what a listing names is removed: a name such as `a[1]` or `a*` is no pattern.
+        """
         with _named(self):
             filesystem = self.filesystem()
-            if filesystem.exists(self._path):
+            if not filesystem.exists(self._path):
+                return
+            if self.scheme == "file":
                 filesystem.rm(self._path, recursive=True)
-                # S3 answers one request for many objects, and s3fs passes over those that it refused.
-                if self.scheme == "s3" and self._holds_files(filesystem):
-                    raise PermissionError(f"{self} may not be deleted")
-
-    def _holds_files(self, filesystem: Any) -> bool:
-        """Tell whether a file is left here or beneath; a store may list empty folders for a while."""
-        entries = filesystem.find(self._path, detail=True)
-        return any(entry["type"] == "file" for entry in entries.values())
+                return
+            entries = filesystem.find(self._path, withdirs=True, detail=True)
+            files = [path for path, entry in entries.items() if entry["type"] == "file"]
+            if self.scheme == "s3":
+                _delete_objects(filesystem, files)
+                return
+            for path in files:
+                filesystem.rm_file(path)
+            for path in sorted({self._path, *entries} - {*files}, reverse=True):
+                if filesystem.isdir(path):
+                    filesystem.rmdir(path)
 
     def upload_folder(self, folder: Path) -> None:
         """Copy the files of a local folder to beneath this location."""
@@ -276,6 +288,21 @@ class Location:
             target = folder / (self / name).uri.removeprefix(f"{self.uri}/")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((self / name).read_bytes())
+
+
+def _delete_objects(filesystem: Any, paths: Sequence[str]) -> None:
+    """Delete exactly these objects of one bucket, singly where the store refuses to delete many at once."""
+    for start in range(0, len(paths), _MOST_DELETED):
+        names = [path.partition("/") for path in paths[start : start + _MOST_DELETED]]
+        bucket, keys = names[0][0], [key for _, _, key in names]
+        request = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        try:
+            answer = filesystem.call_s3("delete_objects", Bucket=bucket, Delete=request)
+            keys = [error["Key"] for error in answer.get("Errors", [])]  # those that it refused
+        except (OSError, ClientError):
+            pass  # not every store knows this request; each key's own answer counts
+        for key in keys:
+            filesystem.rm_file(f"{bucket}/{key}")
 
 
 @lru_cache(maxsize=4)
