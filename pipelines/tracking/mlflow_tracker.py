@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Literal, ParamSpec
 import numpy as np
 
 from charmnet.arrays import UInt8Array
-from pipelines.runtime.redaction import redact
+from pipelines.runtime.redaction import redact_structure
 from pipelines.tracking.drivers import driver_tags
 from pipelines.tracking.identity import RunIdentity, write_identity
 from pipelines.tracking.server import use_credentials
@@ -124,7 +124,7 @@ class MlflowTracker(Tracker):
     @_never_raises
     def log_text(self, text: str, *, artifact_path: str) -> None:
         """See `Tracker`; known secrets are removed."""
-        self._append_artifact(redact(text).encode(), artifact_path)
+        self._append_artifact(redact_structure(text).encode(), artifact_path)
 
     @_never_raises
     def log_file(self, path: Path, *, artifact_path: str) -> None:
@@ -133,7 +133,7 @@ class MlflowTracker(Tracker):
         if path.stat().st_size <= _LARGEST_REDACTED_BYTES:
             blob = path.read_bytes()
             with contextlib.suppress(UnicodeDecodeError):  # not a text
-                blob = redact(blob.decode()).encode()
+                blob = redact_structure(blob.decode()).encode()
         self._append_artifact(blob, artifact_path)
 
     def _append_artifact(self, blob: bytes | Path, artifact_path: str) -> None:

@@ -54,8 +54,8 @@ def create_run(
         start_milliseconds: start of the run, since 1970; None for now.
     """
     # With the driver's tags from the first moment: without them, no process could see that it died.
-    resolved = resolve_tags({RUN_KEY_TAG: identity.run_key, **driver_tags()})
-    tags = {key: redact(str(value)) for key, value in resolved.items()}
+    own = {RUN_KEY_TAG: identity.run_key, **driver_tags()}
+    tags = {key: value if key in own else redact(str(value)) for key, value in resolve_tags(own).items()}
     client.create_run(experiment_id, start_milliseconds, tags, identity.run_name)
     first, *others = find_runs(client, experiment_id, identity.run_key)
     for run in others:

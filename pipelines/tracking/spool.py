@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from charmnet.errors import StorageError
-from pipelines.runtime.redaction import redact
+from pipelines.runtime.redaction import redact, redact_values
 from pipelines.tracking.portable_entries import MOST_PENDING_BYTES, pack_lines, portable_line, unpack_entries
 from pipelines.tracking.spool_entries import SpoolState, checked_entry, first_problem
 
@@ -142,7 +142,7 @@ class Spool:
                 if blob is not None and blob_path is not None:
                     self._store(blob, self.folder / blob_path, blob_name)
                     entry = {**entry, "blob": blob_path}
-                self._write((redact(json.dumps(entry)) + "\n").encode())
+                self._write((json.dumps(redact_values(entry)) + "\n").encode())
             except (OSError, TypeError, ValueError) as error:
                 self._drop(error, None if blob_path is None else self.folder / blob_path)
                 return False
