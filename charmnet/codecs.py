@@ -25,6 +25,7 @@ from charmnet.errors import DataError
 from charmnet.image_limits import check_before_decoding, open_header
 from charmnet.jpeg import decode_jpeg, is_jpeg
 from charmnet.png_bits import PNG_SIGNATURE, decode_bits
+from charmnet.png_metadata import png_profile, without_metadata
 
 MAX_JPEG_SIDE = 65_535
 """Most pixels a side of a JPEG, by its format."""
@@ -126,7 +127,7 @@ def color_profile(data: bytes) -> bytes | None:
         DataError: no picture.
     """
     with open_header(data) as header:
-        profile = header.info.get("icc_profile")
+        profile = png_profile(data) if header.format == "PNG" else header.info.get("icc_profile")
     return profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
 
 
@@ -206,7 +207,7 @@ def _refuse_color(pixels: UInt8Array) -> None:
 
 def _decode(data: bytes, flags: int, size: tuple[int, int]) -> NDArray[Any]:
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image = cv2.imdecode(np.frombuffer(without_metadata(data), np.uint8), flags)
     except cv2.error as error:
         raise DataError(f"a picture that OpenCV cannot decode ({error.err})") from error
     if image is None:

@@ -10,6 +10,7 @@ CharmNetError                  (exit code 1 of `charmnet`)
 │   └── SpoolInUseError        pipelines.tracking.spool: a spool that another process holds
 ├── WeightsError               a checkpoint or released weights file
 ├── ClusterError               a Ray cluster
+├── TrackingRefusedError       pipelines.tracking.server: a server that will not take the records
 ├── NonFiniteLossError         a loss or gradient
 ├── WaitTimeoutError           pipelines.runtime.retry: a condition that did not hold in time
 ├── TrainingFailedError        pipelines.training.fit: workers that broke down too often

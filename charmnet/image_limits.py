@@ -14,6 +14,7 @@ from PIL import Image
 from charmnet.errors import DataError
 from charmnet.jpeg import jpeg_size
 from charmnet.png_bits import PNG_CHUNK_OVERHEAD, PNG_SIGNATURE, png_size
+from charmnet.png_metadata import without_metadata
 
 MAX_PIXELS = 178_956_970
 """Most pixels of a picture: Pillow's own limit against decompression bombs."""
@@ -62,6 +63,8 @@ def check_before_decoding(data: bytes) -> tuple[int, int]:
 def open_header(data: bytes) -> Image.Image:
     """Open a picture with Pillow: its header is read, its pixels are not decoded yet.
 
+    A PNG's texts and profile are left out where they are large (see `charmnet.png_metadata`).
+
     Raises:
         DataError: as for `image_size`.
     """
@@ -69,7 +72,7 @@ def open_header(data: bytes) -> Image.Image:
         with warnings.catch_warnings():
             # Pillow warns from half of its limit on; the limit itself is what counts here.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(data), formats=_FORMATS)
+            return Image.open(io.BytesIO(without_metadata(data)), formats=_FORMATS)
     except Image.DecompressionBombError:
         raise DataError(f"a picture of more than {MAX_PIXELS:,} pixels, the limit; shrink it") from None
     except (OSError, ValueError, SyntaxError) as error:

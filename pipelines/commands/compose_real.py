@@ -27,6 +27,7 @@ from pipelines.conversion.lists import Categories, names_digest, read_categories
 from pipelines.conversion.report import show_finished, show_result
 from pipelines.runtime.console import console, results
 from pipelines.runtime.storage import Location
+from pipelines.runtime.user_files import walk_user_files
 from pipelines.shards.rejection import Rejection
 
 _MAKERS = {"shards": make_shards, "photographs": make_photographs, "released": make_released}
@@ -133,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--photos and --masks are both {photos}; expected a folder for each")
     by_color = args.categories == BY_COLOR
     categories = read_categories(None if by_color else args.categories, None, masks or photos)
-    names = {"photos": photos.walk_files(), "masks": [] if masks is None else masks.walk_files()}
+    names = {"photos": walk_user_files(photos), "masks": [] if masks is None else walk_user_files(masks)}
     subset = args.subset or photos.name
     identity = {**_options(args, subset, categories), "photos": str(photos), "masks": str(masks or AUTO)}
     identity |= {f"names_of_{folder}": names_digest(files) for folder, files in names.items()}

@@ -43,6 +43,7 @@ from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
 from pipelines.tracking import RunIdentity, open_tracker, send_unsent
+from pipelines.tracking.server_check import ServerCheck
 
 _SIZES = {"256": TRAINING_SIZE, "1024": 1024, "full": None}
 _TRACKING_SECONDS = 15.0  # longest wait for a server that does not answer
@@ -111,6 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
             _check_writable(flag, Location.of(uri))
     tracking = tracking_uri(arguments)
     if tracking:
+        ServerCheck(tracking, arguments.experiment).raise_refusal()
         _send_unsent(tracking)
     dataset = Dataset.open(arguments.data)
     models = [arguments.model] if arguments.compare is None else [arguments.model, arguments.compare]
@@ -234,8 +236,8 @@ def _check_writable(flag: str, file: Location) -> None:
 def _send_unsent(tracking: str) -> None:
     """Send records that earlier commands could not send, or say that they cannot be sent yet."""
     spools = send_unsent(state_folder() / "spool", tracking, timeout_seconds=_TRACKING_SECONDS)
-    if spools.kept:
-        console.print(f"{len(spools.kept)} earlier runs have records that cannot be sent to MLflow yet")
+    if spools.message:
+        console.print(spools.message, markup=False)
 
 
 def _image_count(dataset: Dataset, selection: Selection) -> int | None:

@@ -24,6 +24,7 @@ from pipelines.harmonization.files import SUFFIXES, FileResult, find_pictures, h
 from pipelines.runs.models import load_harmonization_model
 from pipelines.runtime.console import console, progress
 from pipelines.runtime.storage import Location
+from pipelines.runtime.user_files import is_litter, walk_user_files
 
 RECORD_NAME = "harmonize.json"
 FAILED_NAME = "failed.jsonl"
@@ -88,7 +89,7 @@ def _run_many(arguments: argparse.Namespace) -> int:
     source, dest = Location.of(arguments.source), Location.of(arguments.dest)
     if f"{dest}/".startswith(f"{source}/"):
         raise ValueError(f"--dest {dest} lies in --source {source}: results would be taken for composites")
-    pictures = find_pictures(source.walk_files())
+    pictures = find_pictures(walk_user_files(source))
     if not pictures.pairs and not pictures.incomplete:
         raise StorageError(
             f"{source}: no picture there that could be harmonized; see `charmnet harmonize --help`"
@@ -132,7 +133,7 @@ def _claim(dest: Location, record: dict[str, object]) -> None:
             raise StorageError(
                 f"{dest} holds results of other weights or with another --background; choose another --dest"
             )
-    elif dest.children():
+    elif any(not is_litter(child.name) for child in dest.children()):
         raise StorageError(f"{dest} holds something else (there is no {RECORD_NAME}); choose another --dest")
     else:
         file.write_json(record)

@@ -24,6 +24,7 @@ from pipelines.config.recipes import parse_toml, recipe, recipe_names, to_toml
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined
 from pipelines.runtime.storage import Location
+from pipelines.tracking.server_check import check_registered_name
 from pipelines.training.startup_timer import StartupTimer
 
 EXIT_STOPPED = 143
@@ -103,6 +104,8 @@ def run(arguments: argparse.Namespace) -> int:
     tracking = tracking_uri(arguments)
     if arguments.register and tracking is None:
         raise ValueError("--register needs an MLflow server, and --tracking is none")
+    if arguments.register:
+        check_registered_name(arguments.register)
     origin = arguments.recipe or (Path(arguments.config).stem if arguments.config else _DEFAULT_RECIPE)
     name = arguments.name or f"{origin}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     result = train(

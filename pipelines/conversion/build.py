@@ -21,6 +21,7 @@ from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
 from pipelines.runtime.randomness import hash_order
 from pipelines.runtime.storage import Location
+from pipelines.runtime.user_files import is_litter
 from pipelines.shards.manifest import MANIFEST_NAME, Manifest, Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import RowKind
@@ -174,7 +175,8 @@ class DatasetBuild:
             self._compare(self._plan.read_json(), "an unfinished data set")
             return
         # Refused lists leave only rejected.jsonl. Folders do not count: a store may list empty ones.
-        others = [] if among_files else [file for file in location.walk_files() if file != REJECTED_NAME]
+        found = [] if among_files else location.walk_files()
+        others = [file for file in found if file != REJECTED_NAME and not is_litter(file)]
         if others:
             names = ", ".join(others[:3])
             raise DataError(f"{location} holds {names} and no data set; expected an empty or new folder")

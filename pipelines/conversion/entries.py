@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from charmnet.codecs import decode_mask, encode_mask
@@ -13,6 +15,8 @@ from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import PictureError, Row, bytes_of, check_pictures, pair_row, scene_row, shrink
 from pipelines.shards.schema import ROW_GROUP_BYTES
+
+_SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG")
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,10 @@ def check_size(row: Row) -> None:
 
 
 def _read_file(source: Location, role: str, path: str) -> bytes:
-    try:
-        return (source / path).read_bytes()
-    except MissingError as error:
-        raise PictureError(role, f"missing: no file {path}") from error
+    """Read a picture at its expected path, or else at the same with another of the usual suffixes."""
+    stem = path.removesuffix(PurePosixPath(path).suffix)
+    for candidate in dict.fromkeys((path, *(f"{stem}{suffix}" for suffix in _SUFFIXES))):
+        with suppress(MissingError):
+            return (source / candidate).read_bytes()
+    others = ", ".join(_SUFFIXES)
+    raise PictureError(role, f"missing: no file {path}, nor one of that name that ends in {others}")

@@ -1,13 +1,15 @@
 """The released layout of iHarmony4: HCOCO, HAdobe5k, HFlickr and Hday2night, or all in one flat folder.
 
 A composite is `<image>_<mask>_<variant>.jpg`; its mask is `<image>_<mask>.png` and its ground truth
-`<image>.jpg`, in the folders masks and real_images beside composite_images.
+`<image>.jpg`, in the folders masks and real_images beside composite_images. Where there is no such file, one
+of the same name that ends in .jpg, .jpeg or .png, in small letters or capitals, is taken.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from charmnet.errors import DataError
@@ -103,7 +105,7 @@ class IHarmony4:
         photograph = "_".join(pieces[:-2])
         files = {
             "composite": path,
-            "ground_truth": join_path(folder, "real_images", f"{photograph}.jpg"),
+            "ground_truth": join_path(folder, "real_images", f"{photograph}{PurePosixPath(path).suffix}"),
             "foreground_mask": join_path(folder, "masks", f"{'_'.join(pieces[:-1])}.png"),
         }
         if self.validation_fraction and _drawn(f"{subset}/{photograph}") < self.validation_fraction:

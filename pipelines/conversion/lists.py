@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
 
 from charmnet.errors import DataError, StorageError
 from pipelines.runtime.storage import Location
@@ -23,6 +26,7 @@ class PathList:
         sha256: checksum of the file.
         lines: (line number from 1, text without line end) of the lines that are not blank.
         folder: folder beneath the source that bare file names belong to ("" for the source itself).
+        source: folder of the data set, which listed paths may begin with.
     """
 
     split: str
@@ -30,6 +34,7 @@ class PathList:
     sha256: str
     lines: tuple[tuple[int, str], ...]
     folder: str = ""
+    source: Location | None = field(default=None, compare=False)
 
     def path(self, text: str) -> str:
         """Return the path of a composite beneath the source, spelled in one way, from a line's first column.
@@ -37,7 +42,7 @@ class PathList:
         Raises:
             DataError: the path would leave the data set's folder.
         """
-        path = relative_path(text)
+        path = relative_path(text, self.source)
         path = path if "/" in path else f"{_COMPOSITES}/{path}"
         return join_path(self.folder, path) if path.startswith(f"{_COMPOSITES}/") else path
 
@@ -66,7 +71,7 @@ def read_list(argument: str, source: Location) -> PathList:
     )
     if not lines:
         raise DataError(f"{location}: the list is empty; expected one path a line")
-    listed = PathList(split, location.name, hashlib.sha256(data).hexdigest(), lines)
+    listed = PathList(split, location.name, hashlib.sha256(data).hexdigest(), lines, source=source)
     return replace(listed, folder=_folder_of_bare_names(listed, location, source))
 
 
@@ -77,7 +82,7 @@ def _folder_of_bare_names(listed: PathList, location: Location, source: Location
     the first listed one; otherwise the source.
     """
     list_folder = location.parent.uri.removeprefix(f"{source.uri}/")
-    first = next((text.partition("\t")[0].strip() for _, text in listed.lines), "")
+    first = next((text.partition("\t")[0].strip() for _, text in listed.lines), "").replace("\\", "/")
     first = first.removeprefix("./").removeprefix(f"{_COMPOSITES}/")
     if list_folder == location.parent.uri or "/" in first or (source / _COMPOSITES / first).exists():
         return ""
@@ -155,21 +160,47 @@ def read_categories(file: str | None, default: str | None, source: Location) -> 
         path, tab, category = line.strip().partition("\t")
         if not tab or not category.strip():
             raise DataError(f"{location} line {number}: {line!r}; expected a path, a tab and a category")
-        table[relative_path(path)] = category.strip()
+        table[relative_path(path, source)] = category.strip()
     return Categories(default, table, hashlib.sha256(data).hexdigest())
 
 
-def relative_path(text: str) -> str:
-    """Return a listed path without "./", doubled slashes and surrounding blanks.
+def relative_path(text: str, source: Location | None = None) -> str:
+    """Return a listed path, as Windows or Linux writes it, without "./", doubled slashes and outer blanks.
+
+    Args:
+        text: path beneath the data set's folder, or an absolute one that leads there.
+        source: the data set's folder; None where there are no absolute paths.
 
     Raises:
         DataError: the path would leave the data set's folder.
     """
-    parts = [part for part in text.strip().split("/") if part not in ("", ".")]
-    leaves = text.strip().startswith("/") or ".." in parts or "://" in text or "\0" in text
-    if not parts or leaves:
+    path = text.strip().replace("\\", "/")
+    if source is not None:
+        path = _without_source(path, source)
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    leaves = path.startswith("/") or ".." in parts or "://" in path or "\0" in path
+    if not parts or leaves or re.match("[A-Za-z]:/", path):
         raise DataError(f"the path {text!r}; expected a path beneath the data set's folder")
     return "/".join(parts)
+
+
+def _without_source(path: str, source: Location) -> str:
+    """Return the part of an absolute path or URI beneath the source; other paths as they are."""
+    if path.startswith(f"{source.uri}/"):
+        return path.removeprefix(f"{source.uri}/")
+    if not path.startswith("/") or source.local_path is None:
+        return path
+    folder = _spelling_of_source(path.rpartition("/")[0], str(source.local_path))
+    return path if folder is None else path.removeprefix(folder).lstrip("/")
+
+
+@lru_cache
+def _spelling_of_source(folder: str, source: str) -> str | None:
+    """Return how a folder's path spells the source, which links may lead to; None if it is not above."""
+    if f"{folder}/".startswith(f"{source}/"):
+        return source
+    above = (Path(folder), *Path(folder).parents)
+    return next((str(path) for path in above if os.path.realpath(path) == source), None)
 
 
 def split_composite_path(path: str) -> tuple[str, str]:

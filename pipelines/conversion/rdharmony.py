@@ -13,6 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any
 
 from charmnet.errors import DataError
@@ -21,14 +22,18 @@ from pipelines.conversion.entries import LayoutEntry, reject_duplicates
 from pipelines.conversion.lists import Categories, PathList, join_path, names_digest
 from pipelines.conversion.rdharmony_lists import ListedPair, condition_of, read_pairs
 from pipelines.runtime.storage import Location
+from pipelines.runtime.user_files import walk_user_files
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import PAIRS_PER_SCENE, RowKind
 
 _SCENE_FILE = re.compile(
-    r"(?:(?:(?P<folder>.+)/)?(?:real_images|composite_images)/)?(?P<scene>[^/]+)-\d+(?:_\d+)?\.jpg"
+    r"(?:(?:(?P<folder>.+)/)?(?:real_images|composite_images)/)?(?P<scene>[^/]+)-\d+(?:_\d+)?\.(?:jpe?g|png)",
+    re.IGNORECASE,
 )
-_SCENE_PICTURE = re.compile(r"(?:(?P<folder>.+)/)?real_images/(?P<scene>[^/]+)-(?P<number>\d+)\.jpg")
+_SCENE_PICTURE = re.compile(
+    r"(?:(?P<folder>.+)/)?real_images/(?P<scene>[^/]+)-(?P<number>\d+)\.(?:jpe?g|png)", re.IGNORECASE
+)
 
 
 class Layout(StrEnum):
@@ -120,7 +125,7 @@ class RdHarmony:
         Raises:
             DataError: there are none.
         """
-        pictures = [path for path in self.source.walk_files() if _SCENE_PICTURE.fullmatch(path)]
+        pictures = [path for path in walk_user_files(self.source) if _SCENE_PICTURE.fullmatch(path)]
         if not pictures:
             raise DataError(f"{self.source}: no scenes beneath; expected .../real_images/SCENE-NUMBER.jpg")
         return pictures
@@ -142,9 +147,8 @@ class RdHarmony:
         self._scene_categories.check_used([join_path(*scene) for scene in scenes])
         entries = []
         for (folder, scene), pictures in sorted(scenes.items()):
-            digits = min(
-                (len(path.rpartition("-")[2]) - len(".jpg") for path in pictures.values()), default=1
-            )
+            numbers = (PurePosixPath(path).stem.rpartition("-")[2] for path in pictures.values())
+            digits = min(map(len, numbers), default=1)
             files = {**self._expected_pictures(folder, scene, digits), **pictures}
             entries.append(self._scene_entry(folder, scene, files))
         return entries, rejected

@@ -17,6 +17,7 @@ from charmnet.errors import DataError
 from pipelines.conversion.entries import prepare_row
 from pipelines.conversion.lists import names_digest
 from pipelines.runtime.storage import Location
+from pipelines.runtime.user_files import walk_user_files
 from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, samples_of
@@ -57,7 +58,7 @@ class WebDataset:
         Raises:
             DataError: there are none.
         """
-        archives = [path for path in self.source.walk_files() if path.endswith(".tar")]
+        archives = [path for path in walk_user_files(self.source) if path.endswith(".tar")]
         if not archives:
             raise DataError(f"{self.source}: no .tar files beneath; expected image shards")
         return archives

@@ -16,6 +16,7 @@ from charmnet.errors import DataError
 from pipelines.rendering.description import Material, MeshFile, Part, Role, Thing
 from pipelines.rendering.mesh_files import Y_UP_SUFFIXES
 from pipelines.rendering.shapes import to_mesh
+from pipelines.runtime.user_files import is_litter
 
 SUFFIXES = (".obj", ".ply", ".gltf", ".glb")
 
@@ -102,7 +103,9 @@ def read_assets(folder: str, categories: Sequence[str]) -> Assets:
 
 
 def _files(folder: Path) -> list[Path]:
-    meshes = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    meshes = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not is_litter(path.name)
+    )
     if not meshes:
         raise DataError(f"--assets {folder}: no mesh there; expected files of {', '.join(SUFFIXES)}")
     return meshes

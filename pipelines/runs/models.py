@@ -14,6 +14,7 @@ from charmnet.weights import CHECKPOINT_FILE, load_checkpoint
 from pipelines.runs.provenance import Provenance
 from pipelines.runs.run_folder import BEST_FILE
 from pipelines.runtime.storage import Location
+from pipelines.runtime.user_files import is_litter
 from pipelines.tracking.server import default_tracking_uri
 
 _PACKAGE_SCHEME = "charmnet://"
@@ -143,7 +144,7 @@ def _released_prefix(path: Location) -> Location | None:
     epochs = [
         child.name.removesuffix(_RELEASED_SUFFIX)
         for child in path.children()
-        if child.name.endswith(_RELEASED_SUFFIX)
+        if child.name.endswith(_RELEASED_SUFFIX) and not is_litter(child.name)
     ]
     if len(epochs) > 1 and "latest" not in epochs:
         raise StorageError(

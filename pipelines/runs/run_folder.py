@@ -30,6 +30,7 @@ from charmnet.errors import StorageError
 from charmnet.weights import Snapshot
 from pipelines.config.train_config import TrainConfig
 from pipelines.runtime.storage import Location
+from pipelines.runtime.user_files import is_litter
 
 RUN_FILE = "run.json"
 CONFIG_FILE = "config.toml"
@@ -102,7 +103,7 @@ class RunFolder:
         """
         path = self.location / RUN_FILE
         if not path.exists():
-            if self.location.children():
+            if any(not is_litter(child.name) for child in self.location.children()):
                 raise StorageError(f"{self.location} holds something that is no run; choose another --name")
             record = RunRecord(name, uuid.uuid4().hex, config.to_json(), dict(digests), experiment)
             path.write_json(asdict(record))

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from charmnet.errors import DataError
 from pipelines.runtime.storage import Location
+from pipelines.runtime.user_files import is_litter
 from pipelines.shards.manifest import MANIFEST_NAME, Stratum
 from pipelines.shards.rows import Row, pair_row
 from pipelines.shards.schema import PAIR_SCHEMA, ROW_GROUP_BYTES
@@ -138,7 +139,7 @@ def tar_samples(reader: HashingReader) -> Iterator[TarSample]:
         # Columns and terminals accept only UTF-8: other names get replacement characters.
         with tarfile.open(fileobj=reader, mode="r:", errors="replace") as archive:  # type: ignore[call-overload]
             for member in archive:
-                if member.isdir() or _is_apple_double(member):
+                if member.isdir() or is_litter(member.name):
                     continue
                 name, _, part = _split_name(member.name)
                 if current is None or name != current.name:
@@ -150,11 +151,6 @@ def tar_samples(reader: HashingReader) -> Iterator[TarSample]:
         raise DataError(f"not a whole, uncompressed tar archive ({error})") from error
     if current is not None:
         yield current
-
-
-def _is_apple_double(member: tarfile.TarInfo) -> bool:
-    """Return whether the member holds attributes of another file (`._NAME`, added by tar on macOS)."""
-    return member.name.rpartition("/")[2].startswith("._")
 
 
 def _split_name(path: str) -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import psutil
 
 from pipelines.tracking.server import connect
 
+RUN_KEY_TAG = "charmnet.run_key"
 DRIVER_TAG = "charmnet.driver"
 HEARTBEAT_TAG = "charmnet.driver.heartbeat"
 HEARTBEAT_SECONDS = 60.0
@@ -93,11 +94,16 @@ def driver_is_gone(tags: Mapping[str, str]) -> bool:
     return time.time() - float(tags.get(HEARTBEAT_TAG, "0")) > SILENT_SECONDS
 
 
-def close_orphans(tracking_uri: str, experiment: str) -> list[str]:
+def close_orphans(tracking_uri: str, experiment: str, *, unsent: Collection[str] = ()) -> list[str]:
     """Set the runs of an experiment whose driver has died from RUNNING to KILLED.
 
     A run that is resumed later becomes RUNNING again. Call `send_unsent` first: the unsent entries of a run
     may hold its final status.
+
+    Args:
+        tracking_uri: address of the server.
+        experiment: name of the experiment.
+        unsent: keys of runs that are left as they are, since records of them are not sent yet.
 
     Returns:
         The ids of the runs that were closed.
@@ -110,7 +116,11 @@ def close_orphans(tracking_uri: str, experiment: str) -> list[str]:
     if stored is None:
         return []
     running = client.search_runs([stored.experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
-    orphans: list[str] = [run.info.run_id for run in running if driver_is_gone(run.data.tags)]
+    orphans: list[str] = [
+        run.info.run_id
+        for run in running
+        if driver_is_gone(run.data.tags) and run.data.tags.get(RUN_KEY_TAG) not in unsent
+    ]
     for run_id in orphans:
         client.set_terminated(run_id, "KILLED")
     return orphans

@@ -132,9 +132,11 @@ class ModelWriter:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        source = f"models:/{model.model_id}"
-        versions = self._client.search_model_versions(f"name = '{name}'")
-        version = next((version for version in versions if version.source == source), None)
+        # Beside a database MLflow looks for `models:/` at the process's default address, and makes one there.
+        own_process = self._client.tracking_uri.startswith("sqlite:")
+        source = model.artifact_location if own_process else f"models:/{model.model_id}"
+        versions = self._client.search_model_versions(f"run_id = '{self._run_id}'")
+        version = next((v for v in versions if (v.name, v.source) == (name, source)), None)
         if version is None:
             version = self._client.create_model_version(
                 name, source, run_id=self._run_id, model_id=model.model_id

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import requests
 from mlflow import MlflowClient
 from mlflow.entities import (
     Dataset,
@@ -25,11 +24,11 @@ from mlflow.entities import (
     Run,
     RunTag,
 )
-from mlflow.exceptions import ERROR_CODE_TO_HTTP_STATUS, MlflowException
 from PIL import Image
 
 from pipelines.tracking.model_writer import ModelWriter
-from pipelines.tracking.server import METRICS_PER_REQUEST
+from pipelines.tracking.refusals import is_transient
+from pipelines.tracking.server import METRICS_PER_REQUEST, TrackingRefusedError
 from pipelines.tracking.spool_entries import blob_path
 
 logger = logging.getLogger(__name__)
@@ -37,11 +36,6 @@ logger = logging.getLogger(__name__)
 RERUN_TAG = "charmnet.rerun_steps"
 _THUMBNAIL_PIXELS = 256
 _DIGEST_CHARACTERS = 36  # the server refuses more
-_TRANSIENT_CLIENT_ERRORS = (401, 403, 408, 429)
-
-
-class _RunNotActiveError(OSError):
-    """Raised where the run was deleted on the server; waiting helps, since it may be restored there."""
 
 
 class RunWriter:
@@ -131,16 +125,19 @@ class RunWriter:
         try:
             write()
         except Exception as error:
-            if _is_transient(error):
+            if is_transient(error):
                 raise
             self._require_active_run()
             logger.debug("%s refused", name, exc_info=True)
             self._reject(f"{name} refused ({type(error).__name__}: {error})")
 
     def _require_active_run(self) -> None:
-        """Raise an error if the run was deleted, the likely cause of a refusal."""
+        """Raise an error if the run was deleted, the likely cause of a refusal; it may be restored there."""
         if self._client.get_run(self.run_id).info.lifecycle_stage != "active":
-            raise _RunNotActiveError(f"run {self.run_id} was deleted on the server; restore it there")
+            raise TrackingRefusedError(
+                f"the run {self.run_id} was deleted; restore it there (mlflow runs restore --run-id "
+                f"{self.run_id})"
+            )
 
     # -- metrics
 
@@ -166,7 +163,7 @@ class RunWriter:
         try:
             self._client.log_batch(self.run_id, metrics=metrics)
         except Exception as error:
-            if _is_transient(error):
+            if is_transient(error):
                 raise
             self._require_active_run()
             if len(metrics) == 1:
@@ -218,15 +215,3 @@ class RunWriter:
             self._client.update_run(self.run_id, status="RUNNING")
         else:
             self._client.set_terminated(self.run_id, entry["status"], entry["time"])
-
-
-def _is_transient(error: Exception) -> bool:
-    """Tell whether a request may succeed later: no answer, a server's error, a refusal for access or load."""
-    if isinstance(error, MlflowException):
-        status = ERROR_CODE_TO_HTTP_STATUS.get(error.error_code, 500)
-    elif isinstance(error, requests.HTTPError) and error.response is not None:
-        status = error.response.status_code
-    else:
-        # requests.RequestException is an OSError too; a spooled file that is gone will not come back.
-        return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
-    return status >= 500 or status in _TRANSIENT_CLIENT_ERRORS

@@ -10,20 +10,22 @@ This module imports MLflow, which takes more than a second: import it only where
 from __future__ import annotations
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
 from pipelines.runtime.redaction import redact
-from pipelines.tracking.drivers import driver_tags
+from pipelines.tracking.drivers import RUN_KEY_TAG, driver_tags
 from pipelines.tracking.identity import RunIdentity
-from pipelines.tracking.server import local_artifacts
-
-RUN_KEY_TAG = "charmnet.run_key"
+from pipelines.tracking.server import TrackingRefusedError, local_artifacts
 
 
 def experiment_id_of(client: MlflowClient, name: str) -> str:
-    """Return the id of an experiment, which is created if it does not exist."""
+    """Return the id of an experiment, which is created if it does not exist.
+
+    Raises:
+        TrackingRefusedError: it was deleted.
+    """
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
@@ -32,7 +34,36 @@ def experiment_id_of(client: MlflowClient, name: str) -> str:
             experiment = client.get_experiment_by_name(name)  # another process was faster
             if experiment is None:
                 raise
+    check_experiment(experiment)
     return experiment.experiment_id
+
+
+def check_experiment(experiment: Experiment | None) -> None:
+    """Check that an experiment, if there is one, takes runs.
+
+    Raises:
+        TrackingRefusedError: it was deleted.
+    """
+    if experiment is not None and experiment.lifecycle_stage != "active":
+        raise TrackingRefusedError(
+            f"the experiment {experiment.name!r} was deleted; restore it there (mlflow experiments restore "
+            f"--experiment-id {experiment.experiment_id}) or choose another --experiment"
+        )
+
+
+def check_registered_model(client: MlflowClient, name: str) -> None:
+    """Ask the server for what registering a version of a model takes, without changing anything.
+
+    Raises:
+        MlflowException: it refuses.
+    """
+    try:
+        model = client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return
+    client.update_registered_model(name, model.description or "")  # takes the same permission as a version
 
 
 def find_runs(client: MlflowClient, experiment_id: str, run_key: str) -> list[Run]:

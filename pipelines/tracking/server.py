@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from charmnet.errors import CharmNetError
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.redaction import redact
 
@@ -26,6 +27,10 @@ _CLIENT_DEFAULTS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
+
+
+class TrackingRefusedError(CharmNetError):
+    """The tracking server answers, and refuses until somebody changes something there."""
 
 
 @dataclass(frozen=True)

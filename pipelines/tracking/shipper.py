@@ -77,6 +77,7 @@ class Shipper(threading.Thread):
         self._closing = threading.Event()
         self._abandoned = threading.Event()
         self._failures = 0
+        self._refusal: str | None = None
         self._heartbeat_due = time.monotonic() + HEARTBEAT_SECONDS
         self.run_id: str | None = None
         self.page: str | None = None
@@ -164,10 +165,24 @@ class Shipper(threading.Thread):
         return writer
 
     def _wait_after(self, error: Exception) -> None:
-        """Wait longer after each failure; while closing, at most `FIRST_BACKOFF_SECONDS`."""
+        """Wait longer after each failure; while closing, at most `FIRST_BACKOFF_SECONDS`.
+
+        A refusal is said at once, and not waited for at the end.
+        """
+        from pipelines.tracking.refusals import refusal_of  # noqa: PLC0415 - it loads MLflow
+
         self._failures += 1
-        if self._failures == 2:  # a single failure is not worth a warning
+        refusal = refusal_of(error)
+        if refusal is not None and refusal != self._refusal:
+            logger.warning(
+                "Tracking is refused by the server: %s. Records are kept in %s until it takes them.",
+                redact(refusal), self._spool.folder,
+            )  # fmt: skip
+        elif refusal is None and self._failures == 2:  # a single failure is not worth a warning
             logger.warning("Tracking waits for the server; nothing is lost meanwhile: %s", redact(str(error)))
+        self._refusal = refusal
+        if refusal is not None and self._closing.is_set():
+            self._abandoned.set()
         longest = FIRST_BACKOFF_SECONDS if self._closing.is_set() else LONGEST_BACKOFF_SECONDS
         seconds = min(FIRST_BACKOFF_SECONDS * 2 ** min(self._failures - 1, 10), longest)
         self._writer = None  # the run itself may have changed on the server
@@ -175,9 +190,10 @@ class Shipper(threading.Thread):
         waiting.wait(seconds * _JITTER.uniform(0.75, 1.0))
 
     def _note_recovery(self) -> None:
-        if self._failures > 1:
+        if self._failures > 1 or self._refusal is not None:
             logger.warning("Tracking reaches the server again.")
         self._failures = 0
+        self._refusal = None
 
 
 def _groups(entries: list[SpoolEntry]) -> Iterator[list[SpoolEntry]]:

@@ -26,6 +26,18 @@ class UnsentSpools:
     kept: list[Path] = field(default_factory=list)
     """Folders that still hold entries."""
 
+    kept_run_keys: set[str] = field(default_factory=set)
+    """Runs that these entries belong to, where that is known."""
+
+    @property
+    def message(self) -> str | None:
+        """What a person has to know of folders that still hold entries."""
+        if not self.kept:
+            return None
+        runs = len(self.kept_run_keys)
+        of = f"{runs} earlier runs have" if runs > 1 else "An earlier run has"
+        return f"{of} records that cannot be sent to MLflow yet; a later command sends them."
+
 
 def send_unsent(
     state_folder: Path, tracking_uri: str, *, skip_run_key: str | None = None, timeout_seconds: float = 30.0
@@ -64,4 +76,5 @@ def send_unsent(
             spools.sent.append(folder)
         else:
             spools.kept.append(folder)
+            spools.kept_run_keys.add(owner.run_key)
     return spools

@@ -20,6 +20,7 @@ from pipelines.runs.models import absolute_uri, load_model
 from pipelines.runs.run_folder import CONFIG_FILE, RunFolder
 from pipelines.runtime.cluster import connect
 from pipelines.tracking import RunStatus, Tracker
+from pipelines.tracking.server_check import ServerCheck
 from pipelines.training.build import configured_method, resolve, smallest_batch, stream_specs
 from pipelines.training.fit import StopRequest, build_trainer, fit, stopping_on_signals
 from pipelines.training.job import RunTracking, TrainingJob
@@ -90,6 +91,7 @@ def train(  # noqa: PLR0913 - where a run is kept and recorded
     Raises:
         ValueError: the configuration does not fit the data, the cluster or the run that is to go on.
         TrainingFailedError: the run broke down; what was saved stands.
+        TrackingRefusedError: the MLflow server will not take the run's records.
         DataError, StorageError: a data set or the storage cannot be used.
     """
     for setting, value in _RAY_TRAIN_SETTINGS.items():
@@ -97,6 +99,7 @@ def train(  # noqa: PLR0913 - where a run is kept and recorded
     timer = timer or StartupTimer()
     timer.mark("imports")
     method = configured_method(config)
+    check = ServerCheck(tracking_uri, experiment, registered_name) if tracking_uri else None
     datasets = _open_datasets(uris, method.domains)
     config = config.replaced(init=_checked_init(config, method, tracking_uri))
     specs = stream_specs(config, datasets, method)
@@ -105,8 +108,7 @@ def train(  # noqa: PLR0913 - where a run is kept and recorded
     for warning in start_warnings(config, method, datasets):
         print(f"warning: {warning}", flush=True)
     timer.mark("data sets")
-    if connect():
-        os.environ.setdefault(_PREEMPTION_WATCHER, "0")
+    _connect(check)
     timer.mark("cluster")
     with stopping_on_signals() as stop:  # after Ray, which takes SIGTERM for itself when it starts
         placement = _place(config, method, len(specs))
@@ -121,6 +123,14 @@ def train(  # noqa: PLR0913 - where a run is kept and recorded
             plan, folder.location, record.run_key, datasets, specs, placement, tracking, coordinator
         )
         return _tracked_run(job, name, registered_name, stop)
+
+
+def _connect(check: ServerCheck | None) -> None:
+    """Join Ray or start it, and hear what the MLflow server was asked meanwhile."""
+    if connect():
+        os.environ.setdefault(_PREEMPTION_WATCHER, "0")
+    if check is not None:
+        check.raise_refusal()
 
 
 def _tracked_run(job: TrainingJob, name: str, registered_name: str | None, stop: StopRequest) -> RunResult:

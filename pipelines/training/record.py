@@ -34,10 +34,10 @@ def reconcile_previous_runs(tracking: RunTracking) -> None:
     """Send what earlier commands could not, and close runs whose driver died; log where that fails."""
     uri, spools = tracking.tracking_uri, state_folder() / "spool"
     left = send_unsent(spools, uri, skip_run_key=tracking.run_key, timeout_seconds=_SETTLE_SECONDS)
-    if left.kept:
-        logger.warning("%d earlier runs have records that cannot be sent yet", len(left.kept))
+    if left.message:
+        logger.warning("%s", left.message)
     try:
-        close_orphans(uri, tracking.experiment)
+        close_orphans(uri, tracking.experiment, unsent=left.kept_run_keys)
     except Exception as error:  # noqa: BLE001 - whatever the server says, it must not keep a run from starting
         logger.warning(
             "%s did not say which runs were left open (%s); a later command closes them",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 from skimage import data
 
 from charmnet.codecs import (
@@ -143,6 +143,37 @@ def test_colour_profiles_are_handed_on(encode: Callable[..., bytes]) -> None:
     assert color_profile(plain) is None
     assert color_profile(profiled) == profile
     assert np.abs(decode_rgb(profiled).astype(int) - decode_rgb(plain)).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["profile", "large profile", "zTXt", "tEXt", "iTXt"])
+def test_the_size_of_a_pngs_metadata_says_nothing_about_the_picture(kind: str) -> None:
+    profile = bytes(16) + b"RGB " + np.random.default_rng(0).bytes(1_600_000)
+    info, options = PngImagePlugin.PngInfo(), {}
+    if "profile" in kind:
+        profile = profile * (6 if kind.startswith("large") else 1)
+        options = {"icc_profile": profile}
+    elif kind == "iTXt":
+        info.add_itxt("text", "x" * 9_000_000)
+    else:
+        info.add_text("text", "x" * 2_000_000, zip=kind == "zTXt")
+    png = pillow_bytes(Image.fromarray(PHOTOGRAPH), "PNG", pnginfo=info, **options)
+    assert image_size(png) == PHOTOGRAPH.shape[:2]
+    assert np.array_equal(decode_rgb(png), PHOTOGRAPH)
+    assert color_profile(png) == (profile if options else None)
+    mask = pillow_bytes(Image.fromarray(PHOTOGRAPH[..., 0]), "PNG", pnginfo=info, **options)
+    assert np.array_equal(decode_user_mask(mask)[0], PHOTOGRAPH[..., 0] >= 128)
+    if options:
+        assert color_profile(encode_png(decode_rgb(png), profile=profile)) == profile
+
+
+def test_a_broken_profile_is_left_behind() -> None:
+    chunk = b"iCCPname\0\0" + bytes(600)
+    png = encode_png(PHOTOGRAPH)
+    broken = (
+        png[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[33:]
+    )
+    assert color_profile(broken) is None
+    assert np.array_equal(decode_rgb(broken), PHOTOGRAPH)
 
 
 def test_only_255_is_foreground_in_data_sets() -> None:

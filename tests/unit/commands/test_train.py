@@ -61,3 +61,12 @@ def test_what_is_wrong_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert f"{path}: there is no field stepz" in capsys.readouterr().err
     assert main(["train", "--config", str(tmp_path / "none.toml")]) == 1
     assert "none.toml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["team/name", "a:b", " ", "..", "a\nb"])
+def test_a_name_that_no_model_can_be_registered_under_is_refused_before_training(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = ["--real", "/none", "--storage", "/none", "--tracking", "http://127.0.0.1:9"]
+    assert main(["train", *sets, "--register", name]) == 2
+    assert "--register" in capsys.readouterr().err

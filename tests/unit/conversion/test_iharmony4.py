@@ -13,7 +13,14 @@ from charmnet.metrics import Protocol, scoring_mask
 from pipelines.conversion.build import entries_in_shards
 from pipelines.conversion.entries import LayoutEntry, read_entry
 from pipelines.conversion.iharmony4 import IHarmony4
-from pipelines.conversion.lists import Categories, PathList, read_categories, read_list, read_lists
+from pipelines.conversion.lists import (
+    Categories,
+    PathList,
+    read_categories,
+    read_list,
+    read_lists,
+    relative_path,
+)
 from pipelines.runtime.storage import Location
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import RowKind
@@ -141,6 +148,61 @@ def test_one_picture_is_one_row_however_it_is_spelled() -> None:
     )
     assert rejected == []
     assert [(e.id, e.stratum.splits) for e in entries] == [("HCOCO/c1_1_1", ("a", "b"))]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "HCOCO\\composite_images\\c1_1_1.jpg",
+        ".\\HCOCO/composite_images\\c1_1_1.jpg ",
+        "{source}/HCOCO/composite_images/c1_1_1.jpg",
+        "{source}//HCOCO/composite_images/c1_1_1.jpg",
+        "{link}/HCOCO/composite_images/c1_1_1.jpg",
+        "file://{source}/HCOCO/composite_images/c1_1_1.jpg",
+    ],
+)
+def test_paths_are_taken_as_people_write_them(line: str, tmp_path: Path) -> None:
+    (tmp_path / "data/HCOCO/composite_images").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("data")
+    source = Location.of(tmp_path / "data")
+    written = line.format(source=source.local_path, link=tmp_path / "link")
+    (tmp_path / "list.txt").write_text(f"{written}\r\n")
+    (tmp_path / "categories.tsv").write_text(f"{written.strip()}\tanimal\n")
+    categories = read_categories(str(tmp_path / "categories.tsv"), None, source)
+    listed = read_list(str(tmp_path / "list.txt"), source)
+    entries, rejected = IHarmony4(source, (listed,), categories).entries()
+    assert rejected == []
+    assert [entry.files["composite"] for entry in entries] == ["HCOCO/composite_images/c1_1_1.jpg"]
+    assert entries[0].stratum.category == "animal"
+
+
+@pytest.mark.parametrize(
+    "line", ["C:\\data\\HCOCO\\composite_images\\c1_1_1.jpg", "..\\a", "s3://b/a", "/data"]
+)
+def test_paths_that_lead_elsewhere_are_refused(line: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected a path beneath the data set's folder"):
+        relative_path(line, Location.of(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpeg", ".JPG", ".PNG"])
+def test_pictures_may_have_any_of_the_usual_suffixes(suffix: str, tmp_path: Path) -> None:
+    make_iharmony4(tmp_path, photographs=1)
+    for path in [*tmp_path.glob("*/*_images/*"), *tmp_path.glob("*/masks/*")]:
+        path.rename(
+            path.with_suffix(suffix if path.parent.name != "masks" else suffix.replace("jpeg", "png"))
+        )
+    source = Location.of(tmp_path)
+    stem = next(tmp_path.glob("HCOCO/composite_images/*")).stem
+    for listed in (suffix, ".jpg"):  # by its own name, or as released
+        lines = path_list("train", f"HCOCO/composite_images/{stem}{listed}")
+        (entry,), _ = IHarmony4(source, (lines,), Categories()).entries()
+        row = read_entry(source, entry, None)
+        assert not isinstance(row, Rejection), row
+        assert row["id"] == f"HCOCO/{stem}"
+    next(tmp_path.glob("HCOCO/real_images/*")).unlink()
+    refused = read_entry(source, entry, None)
+    assert isinstance(refused, Rejection)
+    assert "ground_truth: missing" in refused.reason
 
 
 def test_bare_names_of_a_subsets_list_belong_to_its_folder(tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""Which errors of the tracking server are outages, and which are refusals that waiting does not change.
+
+This module imports MLflow, which takes more than a second: import it only where a server is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import requests
+from mlflow.exceptions import ERROR_CODE_TO_HTTP_STATUS, MlflowException
+
+from pipelines.tracking.server import TrackingRefusedError
+
+_OF_ACCESS = (401, 403)
+_OF_LOAD = (408, 429, 499)
+_MOST_CHARACTERS = 300
+_REMEDIES = {
+    401: "see that MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD are those of an account there",
+    403: "ask for the account's permission; where the server refuses the address that it is called by, it "
+    "has to allow that host (mlflow server --allowed-hosts)",
+    404: "see that the address is that of an MLflow server, with the path that it is served under",
+}
+
+
+def is_transient(error: Exception) -> bool:
+    """Tell whether a request may succeed later: no answer, a server's error, a refusal for access or load."""
+    status = _status(error)
+    if status is None:
+        # requests.RequestException is an OSError too; a spooled file that is gone will not come back.
+        expected = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+        return expected or isinstance(error, TrackingRefusedError)
+    return status >= 500 or status in (*_OF_ACCESS, *_OF_LOAD)
+
+
+def refusal_of(error: Exception) -> str | None:
+    """Return what the server refuses and what mends it, in one line; None for an outage."""
+    if isinstance(error, TrackingRefusedError):
+        return str(error)
+    if any(isinstance(cause, requests.exceptions.SSLError) for cause in _causes(error)):
+        return f"{_line(error)}; set MLFLOW_TRACKING_SERVER_CERT_PATH to the certificate of its authority"
+    status = _status(error)
+    if status is None or status >= 500 or status in _OF_LOAD:
+        return None
+    remedy = _REMEDIES.get(status)
+    return f"{_line(error)}; {remedy}" if remedy else _line(error)
+
+
+def _status(error: Exception) -> int | None:
+    """Return the HTTP status that an error stands for, if it stands for one."""
+    if isinstance(error, MlflowException):
+        return ERROR_CODE_TO_HTTP_STATUS.get(error.error_code, 500)
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return int(error.response.status_code)
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."

@@ -1,0 +1,85 @@
+"""Check, before any work, that a tracking server will take what a command is going to record there."""
+
+from __future__ import annotations
+
+import posixpath
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+
+from pipelines.runtime.redaction import redact
+from pipelines.tracking.server import TrackingRefusedError, connect
+
+_ANSWER_SECONDS = 10.0
+
+
+def check_registered_name(name: str) -> None:
+    """Check that a model can be registered under a name.
+
+    Raises:
+        ValueError: MLflow takes no such name.
+    """
+    unusable = not name.strip() or "/" in name or ":" in name or posixpath.normpath(name) in (".", "..")
+    if unusable or any(not character.isprintable() for character in name):
+        raise ValueError(
+            f"--register {name!r}: MLflow takes no such name; expected a name without / and :, such as "
+            f"{name.replace('/', '-').replace(':', '-').strip(' .') or 'harmonizer'!r}"
+        )
+
+
+class ServerCheck:
+    """A question to the tracking server, asked beside other work; see `raise_refusal`.
+
+    Args:
+        tracking_uri: address of the server.
+        experiment: experiment that is going to be recorded in.
+        registered_name: name that a model is going to be registered under, if one is.
+    """
+
+    def __init__(self, tracking_uri: str, experiment: str, registered_name: str | None = None) -> None:
+        self._tracking_uri = tracking_uri
+        self._experiment = experiment
+        self._registered_name = registered_name
+        self._refusal: Future[str | None] = Future()
+        if _is_new_database(tracking_uri):
+            self._refusal.set_result(None)
+            return
+        threading.Thread(target=self._ask, daemon=True, name="tracking-check").start()
+
+    def raise_refusal(self) -> None:
+        """Return where the server takes the records, or does not answer: then they wait for it.
+
+        Raises:
+            TrackingRefusedError: it answers, and refuses for good.
+        """
+        try:
+            refusal = self._refusal.result(_ANSWER_SECONDS)
+        except TimeoutError:
+            return
+        if refusal is not None:
+            raise TrackingRefusedError(
+                f"MLflow at {redact(self._tracking_uri)} refuses: {redact(refusal)} (--tracking none records "
+                "nothing)"
+            )
+
+    def _ask(self) -> None:
+        try:
+            client = connect(self._tracking_uri)
+            from pipelines.tracking import runs  # noqa: PLC0415 - it loads MLflow
+
+            runs.check_experiment(client.get_experiment_by_name(self._experiment))
+            if self._registered_name is not None:
+                runs.check_registered_model(client, self._registered_name)
+            self._refusal.set_result(None)
+        except Exception as error:  # noqa: BLE001 - outages are told apart
+            from pipelines.tracking.refusals import refusal_of  # noqa: PLC0415 - it loads MLflow
+
+            self._refusal.set_result(refusal_of(error))
+
+
+def _is_new_database(tracking_uri: str) -> bool:
+    """Tell whether there is nothing in a database yet: two connections must not make its tables at once."""
+    if not tracking_uri.startswith("sqlite:"):
+        return False
+    file = Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0])
+    return not file.exists() or file.stat().st_size == 0

@@ -1,0 +1,80 @@
+"""Walking a user's folder: links are followed once, litter is passed over, nothing is lost silently."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.runtime.storage import Location
+from pipelines.runtime.user_files import is_litter, walk_user_files
+
+LITTER = (
+    "._a.jpg", "b/._a.png", "__MACOSX/b/._a.jpg", "__MACOSX/a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg",
+    "b/.ipynb_checkpoints/a-checkpoint.jpg", ".DS_Store", "b/Thumbs.db", "thumbs.db", "Desktop.ini",
+    "#recycle/a.jpg", "$RECYCLE.BIN/a.jpg",
+)  # fmt: skip
+PICTURES = (".hidden.jpg", ".hidden/a.jpg", "_.jpg", "b/a._b.jpg", "MACOSX/a.jpg", "Thumbs.db.jpg", "a#b.jpg")
+
+
+def write(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_what_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, *LITTER, *PICTURES)
+    assert walk_user_files(Location.of(tmp_path)) == sorted(PICTURES)
+    assert [name for name in (*LITTER, *PICTURES) if not is_litter(name)] == list(PICTURES)
+
+
+def test_links_are_followed_and_dangling_ones_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    write(tmp_path, "elsewhere/one.jpg", "elsewhere/deep/two.jpg", "photos/own.jpg")
+    photos = tmp_path / "photos"
+    (photos / "linked").symlink_to("../elsewhere")
+    (photos / "again").symlink_to(tmp_path / "elsewhere")  # a second name of a folder is no loop
+    (photos / "file.jpg").symlink_to("../elsewhere/one.jpg")
+    (photos / "around").symlink_to("..")
+    (tmp_path / "elsewhere" / "deep" / "back").symlink_to("../..")
+    (photos / "gone.jpg").symlink_to("nowhere.jpg")
+    (photos / "turning").symlink_to("turning")
+    found = walk_user_files(Location.of(photos))
+    assert found == [
+        "again/deep/two.jpg", "again/one.jpg", "file.jpg", "linked/deep/two.jpg", "linked/one.jpg", "own.jpg",
+    ]  # fmt: skip
+    assert all((photos / name).read_bytes() == b"x" for name in found)
+    assert "lead nowhere are left out (2): gone.jpg, turning" in caplog.text
+    (tmp_path / "photos link").symlink_to("photos")
+    assert walk_user_files(Location(f"file://{tmp_path}/photos link")) == found
+
+
+NAMES = st.sampled_from(["a", "b", "._a", "c d", "[x]", "*"])
+
+
+@given(
+    st.lists(st.lists(NAMES, min_size=1, max_size=3).map("/".join), max_size=6),
+    st.lists(st.tuples(NAMES, st.sampled_from([".", "..", "a", "b", "nowhere"])), max_size=3),
+)
+def test_any_tree_of_links_ends_and_loses_no_file(
+    tmp_path_factory: pytest.TempPathFactory, files: list[str], links: list[tuple[str, str]]
+) -> None:
+    root = tmp_path_factory.mktemp("tree")
+    for name in files:
+        write(root, f"{name}/file.jpg")
+    for name, target in links:
+        if not (root / name).exists() and not (root / name).is_symlink():
+            (root / name).symlink_to(target)
+    found = walk_user_files(Location(f"file://{root}"))
+    assert len(found) == len(set(found))
+    assert {f"{name}/file.jpg" for name in files if not is_litter(name)} <= set(found)
+    assert not any(part.startswith("._") for path in found for part in PurePosixPath(path).parts)
+
+
+def test_a_folder_that_does_not_exist_has_no_files(tmp_path: Path) -> None:
+    assert walk_user_files(Location.of(tmp_path / "none")) == []
