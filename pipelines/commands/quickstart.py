@@ -164,7 +164,7 @@ class Quickstart:
             *("--recipe", "small", "--workers", str(WORKERS)),
             f"steps={plan['steps']}",
             f"real_select={_in_splits(data.train_splits)}",
-            f"validate={data.validation_split}",
+            f"validate_splits={data.validation_split}",
             f"validate_images={VALIDATION_IMAGES}",
             f"validate_every={max(1, plan['steps'] // VALIDATIONS)}",
             f"sample_rows={SAMPLE_ROWS}",

@@ -1,7 +1,7 @@
 r"""Train a method from data sets in object storage, tracked in MLflow.
 
   charmnet train --real s3://bucket/real --rendered s3://bucket/rendered --storage s3://bucket/runs \
-      --recipe small --workers 2 steps=400 validate_splits=IHD_nonhuman_test
+      --recipe small --workers 2 steps=400 validate_splits=IHD_nonhuman_validation
   charmnet train --config run.toml --storage s3://bucket/runs
 
 Any field of the configuration is set as field=value; `--help-fields` lists them and the method's options.

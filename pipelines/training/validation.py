@@ -211,7 +211,7 @@ def check_validation(
     domain = validated_domain(method)
     if config.validate_splits and domain not in datasets:
         raise ValueError(
-            f"validate={','.join(config.validate_splits)}: the splits are those of --{domain}, "
+            f"validate_splits={','.join(config.validate_splits)}: the splits are those of --{domain}, "
             "which is missing"
         )
     dataset = validated_dataset(datasets[domain], domain) if domain in datasets else None
@@ -219,5 +219,5 @@ def check_validation(
     unknown = sorted(set(config.validate_splits) - set(splits))
     if unknown:
         raise ValueError(
-            f"validate={','.join(unknown)}: --{domain} has no such split; it has {', '.join(splits)}"
+            f"validate_splits={','.join(unknown)}: --{domain} has no such split; it has {', '.join(splits)}"
         )

@@ -194,7 +194,7 @@ def test_a_run_that_diverges_ends_at_once_names_its_samples_and_saves_nothing(
     ("more", "message"),
     [
         (["--workers", "3"], r"batch_size=4 over 3 workers"),
-        (["validate=IHD_tset"], r"validate=IHD_tset: --real has no such split; it has IHD_test, IHD_train"),
+        (["validate=IHD_tset"], r"validate_splits=IHD_tset: --real has no such split; it has IHD_test"),
         (["rendered_select=category == 'cow'"], r"picks nothing"),
     ],
 )

@@ -78,7 +78,7 @@ def test_all_the_way_then_again_then_stop(
     first = quickstart(*options)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "$ charmnet train" in first.stdout
-    assert "validate=IHD_valid" in first.stdout  # the split that chooses is not the one that is reported
+    assert "validate_splits=IHD_valid" in first.stdout  # which is not the one that is reported
     assert "4 unseen pictures" in first.stdout  # the lists' two test photographs, each twice
     assert f"{services.tracking.url}/#/experiments/" in first.stdout
     assert is_healthy(f"{services.tracking.url}/health")
@@ -107,7 +107,7 @@ def test_its_own_photographs(
     done = quickstart("--rendered", str(tmp_path / "rendered"), "--name", "own")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "--masks auto --views --layout photographs" in done.stdout
-    assert "validate=validation" in done.stdout
+    assert "validate_splits=validation" in done.stdout
     folder = services.folder / "quickstart/own"
     figures = json.loads((folder / "figures.json").read_text())
     assert list(figures["split"]) == ["test"]
