@@ -43,7 +43,9 @@ def ruled_weights(name: str, base: int = 1000) -> dict[str, Tensor]:
             state[key] = 1 + 0.1 * x.abs()
         elif last == "running_mean":
             state[key] = 0.1 * x
-        elif last == "weight" and x.ndim == 1:
+        elif last in ("weight_u", "weight_v"):  # of spectral norm
+            state[key] = x / x.norm()
+        elif last in ("weight", "gamma") and x.ndim == 1:
             state[key] = 1 + 0.1 * x
         else:
             state[key] = 0.05 * x

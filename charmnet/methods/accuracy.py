@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
-def discriminator_accuracy(rendered_right: Tensor, real_right: Tensor) -> dict[str, Tensor]:
-    """Return the shares of right decisions by metric name, over both domains and by domain.
+def discriminator_accuracy(name: str = "discriminator_accuracy", **right: Tensor) -> dict[str, Tensor]:
+    """Return the shares of right decisions by metric name: their mean, and that of each kind of sample.
 
     Args:
-        rendered_right: whether each decision on rendered samples is right, of any shape.
-        real_right: the same for real samples.
+        name: of the mean; the others add their kind to it.
+        right: by the kind of sample, whether each decision on such samples is right, of any shape.
     """
-    rendered, real = rendered_right.float().mean(), real_right.float().mean()
-    return {
-        "discriminator_accuracy": (rendered + real) / 2,
-        "discriminator_accuracy_rendered": rendered,
-        "discriminator_accuracy_real": real,
-    }
+    shares = {f"{name}_{kind}": decisions.float().mean() for kind, decisions in right.items()}
+    return {name: torch.stack(list(shares.values())).mean(), **shares}
 
 
 def agreement(predicted: Tensor, expected: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.losses import (
@@ -26,7 +25,7 @@ from charmnet.methods.charmnet_networks import (
     build_networks,
     check_released,
 )
-from charmnet.methods.gradients import adam, at_least_float32, gradient_norm, unsynchronized
+from charmnet.methods.gradients import adam, at_least_float32, call_frozen, gradient_norm, unsynchronized
 from charmnet.methods.harmonization import GeneratorMethod, GeneratorOptions
 from charmnet.methods.idih import IDIHMethod
 from charmnet.networks.batch_norm import frozen_statistics
@@ -249,7 +248,7 @@ class CharmNetMethod(GeneratorMethod):
             "discriminator_rendered": rendered_loss,
             "discriminator_real": real_loss,
             "discriminator": loss,
-            **discriminator_accuracy(rendered_logits < 0, real_logits > 0),
+            **discriminator_accuracy(rendered=rendered_logits < 0, real=real_logits > 0),
         }
         return loss, {name: value.detach() for name, value in metrics.items()}
 
@@ -294,10 +293,8 @@ class CharmNetMethod(GeneratorMethod):
 
         It is called past its wrapper, and gets no gradients.
         """
-        discriminator = self.modules["discriminator"]
-        frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
         with self.autocast():
-            logits = functional_call(discriminator, frozen, (rendered_features,))
+            logits = call_frozen(self.modules["discriminator"], rendered_features)
         return -at_least_float32(logits).mean()
 
     def _learn_rendered(

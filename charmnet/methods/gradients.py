@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.optimizer import ParamsT
 
@@ -26,6 +28,26 @@ def unsynchronized(*modules: nn.Module) -> Iterator[None]:
             if isinstance(module, DistributedDataParallel):
                 stack.enter_context(module.no_sync())
         yield
+
+
+def call_frozen(network: nn.Module, *inputs: Any) -> Any:
+    """Return the network's answer, whose backward pass reaches the inputs and not its parameters."""
+    frozen = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    return functional_call(network, frozen, inputs)
+
+
+def gradient_penalty(scores: Tensor, inputs: Tensor) -> Tensor:
+    """Return the mean over samples of (norm of the gradient - 1)², which can be differentiated again.
+
+    Args:
+        scores: a critic's answer to `inputs`, of any shape; their sum is differentiated, so that a sample's
+            gradient is its own where samples do not affect each other.
+        inputs: [B,...], which require a gradient.
+    """
+    (gradient,) = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
+    norms = (gradient.flatten(1) + 1e-16).norm(dim=1)  # which has no gradient at exactly 0
+    penalty: Tensor = (norms - 1).square().mean()
+    return penalty
 
 
 def gradient_norm(*modules: nn.Module) -> Tensor:

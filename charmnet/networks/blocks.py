@@ -90,7 +90,16 @@ def _convolve_without_bias(features: Tensor, convolution: nn.Module, statistics:
     # Divided, since the norm's own update scales the running mean down after this. By way of `data`, since
     # autograd keeps the running mean for a backward pass that in training does not use it.
     statistics.running_mean.data.add_(bias.data, alpha=momentum / (1.0 - momentum))
-    output: Tensor = _VanishingBias.apply(convolved, bias)  # type: ignore[no-untyped-call]
+    return without_bias(convolved, bias)
+
+
+def without_bias(features: Tensor, bias: Tensor) -> Tensor:
+    """Return features before a norm by their own mean, with the bias that it would take away left out.
+
+    The bias gets a gradient of exactly zero, of which an optimizer makes no step; adding it would leave
+    rounding errors there, of which Adam makes whole steps.
+    """
+    output: Tensor = _VanishingBias.apply(features, bias)  # type: ignore[no-untyped-call]
     return output
 
 
