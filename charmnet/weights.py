@@ -82,23 +82,16 @@ def snapshot(
         average: moving average of the networks, which is kept beside them.
         worker_states: extra state of each worker, by rank.
     """
-    optimizer_tensors, scalars = _split_optimizers(method)
+    optimizer_tensors, groups = _split_optimizers(method)
     files = {MODEL_FILE: method_state(method), OPTIMIZER_FILE: optimizer_tensors}
     if average is not None:
         files[AVERAGE_FILE] = average.state()
     if any(worker_states):
         states = enumerate(worker_states)
         files[STATE_FILE] = {f"{rank}.{key}": t for rank, state in states for key, t in state.items()}
-    description = {
-        "format": FORMAT,
-        "method": method.name,
-        "options": method.arguments,
-        "optimizers": scalars,
-        "metadata": dict(metadata),
-    }
     before = into.tensors if into else {}
     copies = {name: _copy_to_cpu(tensors, before.get(name, {})) for name, tensors in files.items()}
-    return Snapshot(description, copies)
+    return Snapshot(_description(method, groups, metadata), copies)
 
 
 def save_checkpoint(folder: Path, method: Method, metadata: Mapping[str, Any]) -> None:
@@ -109,24 +102,38 @@ def save_checkpoint(folder: Path, method: Method, metadata: Mapping[str, Any]) -
         method: the method to save.
         metadata: see `snapshot`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in snapshot(method, metadata).files():
-        (folder / name).write_bytes(data)
+    _write(folder, snapshot(method, metadata))
 
 
 def save_model(folder: Path, method: Method, metadata: Mapping[str, Any]) -> None:
     """Write a model without optimizers, to be applied or started from; arguments are `save_checkpoint`'s."""
-    full = snapshot(method, metadata)
-    model = Snapshot({**full.description, "optimizers": {}}, {MODEL_FILE: full.tensors[MODEL_FILE]})
+    networks = _copy_to_cpu(method_state(method), {})
+    _write(folder, Snapshot(_description(method, {}, metadata), {MODEL_FILE: networks}))
+
+
+def _write(folder: Path, state: Snapshot) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, data in model.files():
+    for name, data in state.files():
         (folder / name).write_bytes(data)
+
+
+def _description(
+    method: Method, optimizers: Mapping[str, list[dict[str, Any]]], metadata: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a snapshot's description, with the optimizers' parameter groups."""
+    return {
+        "format": FORMAT,
+        "method": method.name,
+        "options": method.arguments,
+        "optimizers": optimizers,
+        "metadata": dict(metadata),
+    }
 
 
 def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[Method, dict[str, Any]]:
     """Rebuild a method on a device as it was saved; return it and the metadata.
 
-    Of a model without optimizers they are as at a start.
+    Optimizers that were not saved are fresh.
 
     Raises:
         WeightsError: a file is missing, torn or changed since, or does not fit; with the file and the reason.
@@ -198,13 +205,12 @@ def _load(folder: Path, description: Mapping[str, Any], method: Method, model_fi
         modules.setdefault(module, {})[name] = tensor
     if modules.keys() - method.modules.keys():
         raise WeightsError(f"{folder / model_file}: unexpected networks {sorted(modules)}")
+    state: dict[str, Any] = {"modules": modules}
     if OPTIMIZER_FILE in description["files"]:
         tensors = _read_tensors(folder, OPTIMIZER_FILE, description)
-        optimizers = _join_optimizers(tensors, description["optimizers"])
-    else:
-        optimizers = {name: optimizer.state_dict() for name, optimizer in method.optimizers.items()}
+        state["optimizers"] = _join_optimizers(tensors, description["optimizers"])
     try:
-        method.load_state_dict({"modules": modules, "optimizers": optimizers})
+        method.load_state_dict(state)
     except WeightsError as error:
         raise WeightsError(f"{folder}: {error}") from error
     metadata: dict[str, Any] = description["metadata"]

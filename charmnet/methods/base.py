@@ -271,9 +271,15 @@ class Method(ABC):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned; WeightsError where it does not fit."""
+        """Take over what `state_dict` returned; without "optimizers" these stay as they are.
+
+        Raises:
+            WeightsError: it does not fit.
+        """
         for name, module in self.modules.items():
             load_strictly(module, state["modules"].get(name), f"{self.name}'s {name}")
+        if "optimizers" not in state:
+            return
         for name, optimizer in self.optimizers.items():
             try:
                 optimizer.load_state_dict(state["optimizers"][name])

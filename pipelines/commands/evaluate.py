@@ -55,8 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         metavar="M",
         required=True,
-        help="charmnet://NAME (ships with the package), a run's folder (its best checkpoint), a checkpoint's "
-        "folder, models:/NAME/VERSION, released "
+        help="a run's folder (its best checkpoint), a checkpoint's folder, models:/NAME/VERSION, released "
         ".pth files (their folder, or PREFIX of PREFIX_net_G.pth: G is enough), or iDIH's idih256.pth",
     )
     parser.add_argument("--compare", metavar="M", help="another model, to be compared image by image")

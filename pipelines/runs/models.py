@@ -1,4 +1,4 @@
-"""From what a user calls a model to a method: one of the package, a run, a checkpoint, released files."""
+"""Loading of models by what users call them: one of the package, a run, a checkpoint, released files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _loaded(uri: str, tracking_uri: str, folder: Path, inference_only: bool) -> 
 
         method, metadata = load_checkpoint(resolve_model(uri, tracking_uri, folder))
         is_version = "/" in model_name(uri) or "@" in uri  # a bare id may be the last model
-        return method, Provenance.of(method, metadata, None) if is_version else Provenance()
+        return method, Provenance.of(method, metadata, is_version=is_version)
     path = Location.of(uri)
     if path.name.endswith(_PTH_SUFFIX) and not path.name.endswith(_RELEASED_SUFFIX):
         return IDIHMethod.from_released(read_pth(_fetched(path, folder)), source=str(path)), Provenance()

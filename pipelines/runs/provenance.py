@@ -1,4 +1,10 @@
-"""What a model was trained on and chosen by, to tell where it is evaluated on the same pictures."""
+"""Provenance of models: the data of their training, to tell where they are evaluated on the same pictures.
+
+Data are told apart by digests and names of splits, not by pictures. Nothing is known of what the model that a
+training started from (`init`) was trained on, nor of the same photographs in a data set whose splits have
+other names. A selection without splits is held against the very data set alone, which several data sets that
+were trained on as one are not, nor those of a model on the tracking server.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +23,10 @@ from pipelines.shards.manifest import Stratum
 from pipelines.shards.selection import Selection
 
 
+_SAME_DATA = "their figures are too good"
+_SAME_NAMES = "their figures are too good if the photographs are the same: this data set is not known to be"
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Data of a model's training.
@@ -33,22 +43,30 @@ class Provenance:
     digests: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, method: Method, metadata: Mapping[str, Any], checkpoint: Location | None) -> Provenance:
+    def of(
+        cls,
+        method: Method,
+        metadata: Mapping[str, Any],
+        checkpoint: Location | None = None,
+        is_version: bool = False,
+    ) -> Provenance:
         """Return what a checkpoint's metadata and its run's folder tell.
 
         Args:
             method: method of the checkpoint.
             metadata: metadata of the checkpoint.
-            checkpoint: its folder; None of a registered version: a run that validates registers its best.
+            checkpoint: its folder; None of a model on the tracking server.
+            is_version: whether it is a registered version: a run that validates registers its best.
         """
         try:
             config = TrainConfig.from_json(metadata["config"])
         except (KeyError, TypeError, ValueError, AttributeError):
             return cls()  # written by other means than a run
         if checkpoint is None:
-            chosen = bool(metadata.get("metrics"))
-        else:
-            chosen = checkpoint.parent.name == BEST_FOLDER
+            chosen = is_version and bool(metadata.get("metrics"))
+        else:  # the folder of a run may be called so, too
+            folder = checkpoint.parent
+            chosen = folder.name == BEST_FOLDER and not (folder / RUN_FILE).exists()
         selections = {Domain.REAL: config.real_select, Domain.RENDERED: config.rendered_select}
         return cls(
             config.validate_splits[0] if chosen and config.validate_splits else None,
@@ -65,19 +83,20 @@ class Provenance:
         """
         counts = Counter(strata)
         total = counts.total()
+        verdict = _SAME_DATA if digest in self.digests.values() else _SAME_NAMES
         notes = []
         chosen = sum(count for stratum, count in counts.items() if self._chosen_by(stratum))
         if chosen:
             notes.append(
                 f"the model was chosen by its error on the split {self.chosen_by}, and {chosen} of the "
-                f"{total} images here are of a split of that name: their figures are too good; choose by "
-                "another split (validate_splits)"
+                f"{total} images here are of a split of that name: {verdict}; choose by another split "
+                "(validate_splits)"
             )
         trained = sum(count for stratum, count in counts.items() if self._trained_on(digest, stratum))
         if trained:
             notes.append(
                 f"the model was trained on {trained} of the {total} images here, as its training selection "
-                "says: their figures are too good; evaluate on a split that was not trained on (--select)"
+                f"says: {verdict}; evaluate on a split that was not trained on (--select)"
             )
         return notes
 

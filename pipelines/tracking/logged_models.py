@@ -57,7 +57,7 @@ def log_model(
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "model")
-        save_model(method, folder, metadata)
+        save_mlflow_model(method, folder, metadata)
         tracker.log_model_folder(
             folder,
             name=name,
@@ -68,7 +68,7 @@ def log_model(
         )
 
 
-def save_model(
+def save_mlflow_model(
     method: HarmonizationMethod, folder: Path, metadata: Mapping[str, Any], image_size: int = 256
 ) -> None:
     """Write an MLflow model, which `mlflow.pytorch.load_model` loads as a module for any number of pairs.

@@ -96,7 +96,7 @@ class Tracker:
         """Record a saved MLflow model.
 
         Args:
-            folder: model as `logged_models.save_model` writes it; moved away and deleted once sent.
+            folder: model as `logged_models.save_mlflow_model` writes it; moved away and deleted once sent.
             name: such as `best` or `final`.
             step: training step of the weights.
             metrics: validation figures of the model.

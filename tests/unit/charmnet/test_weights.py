@@ -91,6 +91,10 @@ def test_a_model_without_optimizers_is_applied_but_not_trained_further(
 ) -> None:
     save_model(tmp_path, trained, {"step": 1})
     assert {path.name for path in tmp_path.iterdir()} == {MODEL_FILE, CHECKPOINT_FILE}
+    fresh = CharmNetMethod(**trained.arguments)
+    save_model(tmp_path / "fresh", fresh, {})
+    for method in (fresh, load_checkpoint(tmp_path)[0], load_checkpoint(tmp_path / "fresh")[0]):
+        assert "optimizers" not in vars(method), "they take torch a second to make"
     again, metadata = load_checkpoint(tmp_path)
     assert metadata == {"step": 1}
     assert_same(again.state_dict()["modules"], trained.state_dict()["modules"])

@@ -1,4 +1,4 @@
-"""What a model was trained on and chosen by."""
+"""Provenance of models: the data of their training."""
 
 from __future__ import annotations
 
@@ -54,6 +54,22 @@ def test_the_last_checkpoint_was_not_chosen(run_folder: Path) -> None:
     assert "trained on 2 of the 3 images" in note
 
 
+def test_where_splits_have_equal_names_alone_the_notes_are_hedged(run_folder: Path) -> None:
+    _, provenance = load_with_provenance(str(run_folder))
+    same, another = (provenance.notes(digest, [TRAIN, VALIDATION]) for digest in ("digest", "another"))
+    assert len(same) == len(another) == 2
+    for sure, hedged in zip(same, another, strict=True):
+        assert "their figures are too good;" in sure
+        assert "their figures are too good if the photographs are the same" in hedged
+
+
+def test_a_run_may_be_called_best(run_folder: Path) -> None:
+    folder = run_folder.rename(run_folder.with_name("best"))
+    last, best = folder / "checkpoint-000000009", folder / "best" / "checkpoint-000000006"
+    assert load_with_provenance(str(last))[1].chosen_by is None
+    assert load_with_provenance(str(best))[1].chosen_by == "validation"
+
+
 def test_a_selection_without_splits_is_held_against_its_own_data_alone(run_folder: Path) -> None:
     config = TrainConfig(method="idih", width=8, real_select="category == 'dog'")
     method, checkpoint = IDIHMethod(width=8), Location.of(run_folder / "checkpoint-000000009")
@@ -76,6 +92,9 @@ def test_of_other_models_nothing_is_known(tmp_path: Path) -> None:
 def test_a_registered_version_is_the_best_where_there_was_validation() -> None:
     method = CharmNetMethod(width=8)
     config = TrainConfig(validate_splits=("validation",)).to_json()
-    best = Provenance.of(method, {"config": config, "metrics": {"eval/validation/fmse": 1.0}}, None)
+    metadata = {"config": config, "metrics": {"eval/validation/fmse": 1.0}}
+    best = Provenance.of(method, metadata, is_version=True)
     assert (best.chosen_by, set(best.selections)) == ("validation", {Domain.REAL, Domain.RENDERED})
-    assert Provenance.of(method, {"config": config, "metrics": {}}, None).chosen_by is None
+    assert Provenance.of(method, {"config": config, "metrics": {}}, is_version=True).chosen_by is None
+    by_id = Provenance.of(method, metadata)
+    assert (by_id.chosen_by, by_id.selections) == (None, best.selections)
