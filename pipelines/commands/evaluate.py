@@ -1,4 +1,4 @@
-r"""Measure a model on a data set: MSE, fMSE and PSNR beside those of the composites.
+r"""Measure a model on a data set: MSE, fMSE, PSNR and SSIM beside those of the composites.
 
   charmnet evaluate --model s3://bucket/runs/NAME --data s3://bucket/real \
       --select "split == 'IHD_human_test'" --json figures.json --per-image figures.parquet
@@ -16,22 +16,20 @@ from __future__ import annotations
 import argparse
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from charmnet.augment import TRAINING_SIZE
 from charmnet.errors import StorageError
 from charmnet.methods import HarmonizationMethod
 from charmnet.metrics import Protocol
-from pipelines.commands.evaluation_tables import comparison_table, figures_table, ratio_table
+from pipelines.commands.evaluation_tables import tables
 from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
-from pipelines.evaluation.bootstrap import Comparison, comparison_metrics, comparisons_by_group
+from pipelines.evaluation.evaluation import Evaluation
 from pipelines.evaluation.per_image import per_image_parquet
-from pipelines.evaluation.report import EvaluationReport, ImageResult
+from pipelines.evaluation.report import ImageResult
 from pipelines.evaluation.scoring import Scoring
 from pipelines.runs.models import load_with_provenance, model_name
 from pipelines.runtime.console import console, progress
@@ -71,7 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--paste",
         action=argparse.BooleanOptionalAction,
-        help="take the background from the composite, or from the model (default: as the method gives it)",
+        help="take the background from the composite, or from the model (default: as the method gives it at "
+        "--size 256, else from the composite)",
     )
     parser.add_argument(
         "--no-tricks", action="store_true", help="leave out the corrections that need no learning"
@@ -126,13 +125,14 @@ def run(arguments: argparse.Namespace) -> int:
         for model, (_, provenance) in zip(models, loaded, strict=True)
         for note in provenance.notes(dataset.manifest.digest, strata)
     ]
-    evaluation = Evaluation(results, _about(arguments, dataset) | {"notes": notes}, *others)
+    about = _about(arguments, dataset) | {"paste": scoring.pastes(loaded[0][0]), "notes": notes}
+    evaluation = Evaluation(results, about, *others)
     if arguments.json:
         Location.of(arguments.json).write_json({**evaluation.figures, "about": evaluation.about})
     if arguments.per_image:
         Location.of(arguments.per_image).write_bytes(per_image_parquet(results))
     output = Console(emoji=False)
-    for table in evaluation.tables():
+    for table in tables(evaluation):
         output.print(table)
     for note in notes:
         output.print(f"Note: {note}", markup=False)
@@ -143,54 +143,6 @@ def run(arguments: argparse.Namespace) -> int:
             markup=False,
         )
     return 0
-
-
-@dataclass
-class Evaluation:
-    """Figures of an evaluation in all forms that they are handed on in.
-
-    Attributes:
-        results: figures of every image.
-        about: what was evaluated, and how.
-        others: figures of every image by the model that it is compared with, if any.
-    """
-
-    results: Sequence[ImageResult]
-    about: Mapping[str, Any]
-    others: Sequence[ImageResult] | None = None
-    report: EvaluationReport = field(init=False)
-    comparisons: dict[tuple[str, str], dict[str, Comparison]] = field(init=False)
-    against_other: dict[tuple[str, str], dict[str, Comparison]] = field(init=False)
-    figures: dict[str, Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.report = EvaluationReport.over(self.results)
-        self.comparisons = comparisons_by_group(self.results)
-        self.figures = self.report.to_json()
-        for group, by_name in self.comparisons.items():
-            self._group(group)["against_composite"] = {
-                whose: against.to_json() for whose, against in by_name.items()
-            }
-        self.against_other = {} if self.others is None else comparisons_by_group(self.results, self.others)
-        for group, by_name in self.against_other.items():
-            self._group(group)["against_other"] = by_name["harmonized"].to_json()
-
-    def _group(self, group: tuple[str, str]) -> dict[str, Any]:
-        dimension, name = group
-        figures: dict[str, Any] = self.figures[dimension]
-        return figures if dimension == "all" else figures[name]
-
-    def metrics(self) -> dict[str, float]:
-        """Return the metrics by the tracker's names."""
-        against_other = comparison_metrics(self.against_other, "against_other_")
-        return self.report.metrics() | comparison_metrics(self.comparisons) | against_other
-
-    def tables(self) -> Iterator[Table]:
-        """Yield the tables to print."""
-        yield figures_table(self.figures)
-        yield ratio_table(self.figures)
-        if self.against_other:
-            yield comparison_table(self.figures, self.about["compare"])
 
 
 def _score(
@@ -216,7 +168,6 @@ def _about(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
         "select": arguments.select,
         "protocol": arguments.protocol,
         "size": arguments.size,
-        "paste": arguments.paste,
     }
 
 
@@ -255,7 +206,7 @@ def _track(tracking: str, arguments: argparse.Namespace, evaluation: Evaluation)
     identity = RunIdentity(experiment=arguments.experiment, run_key=run_key, run_name=name)
     tracker = open_tracker(tracking, identity, state_folder() / "spool" / run_key)
     about = evaluation.about
-    parameters = ("model", "compare", "data", "select", "protocol", "size")
+    parameters = ("model", "compare", "data", "select", "protocol", "size", "paste")
     tracker.log_params({key: about[key] for key in parameters if about[key] is not None})
     if about["notes"]:
         tracker.set_tags({"notes": " ".join(about["notes"])})

@@ -9,11 +9,20 @@ import rich.box
 from rich.markup import escape
 from rich.table import Table
 
+from pipelines.evaluation.evaluation import Evaluation
 from pipelines.evaluation.per_image import FIGURES, IMAGES
 from pipelines.evaluation.report import DIMENSIONS
 from pipelines.evaluation.tricks import STRENGTH, TRICKS
 
 _TRICK_NAMES = dict(zip(TRICKS, ("mean shift", "Reinhard", "Monge-Kantorovitch"), strict=True))
+
+
+def tables(evaluation: Evaluation) -> Iterator[Table]:
+    """Yield the tables to print."""
+    yield figures_table(evaluation.figures)
+    yield ratio_table(evaluation.figures)
+    if evaluation.against_other:
+        yield comparison_table(evaluation.figures, evaluation.about["compare"])
 
 
 def figures_table(figures: Mapping[str, Any]) -> Table:
@@ -29,16 +38,17 @@ def ratio_table(figures: Mapping[str, Any]) -> Table:
     """Return a table of errors as shares of the composites': of the tricks over all images, and of the model.
 
     Args:
-        figures: as `commands.evaluate` writes them, with "against_composite" in each group.
+        figures: `Evaluation.figures`, with "against_composite" in each group.
     """
     table = _table("SSIM", "fMSE", "95 %", "MSE", "95 %", "better")
-    table.title = f"errors as a share of the composites' (tricks go {100 * STRENGTH:.0f} % of the way)"
     everything = figures["all"]
     against = everything["against_composite"]
+    tricks = [trick for trick in TRICKS if trick in against]
+    strength = f"; corrections without learning, strength {STRENGTH:.0%}" if tricks else ""
+    table.title = f"shares of composites' errors{strength}"
     table.add_row("composite", _number(everything["composite"].get("ssim"), 3))
-    for trick in TRICKS:
-        if trick in against:
-            table.add_row(_TRICK_NAMES[trick], "", *_ratio_cells(against[trick]))
+    for trick in tricks:
+        table.add_row(_TRICK_NAMES[trick], "", *_ratio_cells(against[trick]))
     for name, group in _groups(figures):
         if group is None:
             table.add_row(name)
@@ -53,7 +63,7 @@ def comparison_table(figures: Mapping[str, Any], other: str) -> Table:
     """Return a table of the model beside another: their errors' ratio, and the share in which it is better.
 
     Args:
-        figures: as `commands.evaluate` writes them, with "against_other" in each group.
+        figures: `Evaluation.figures`, with "against_other" in each group.
         other: name of the other model.
     """
     table = _table("fMSE", "difference", "95 %", "ratio", "95 %", "better")

@@ -22,7 +22,6 @@ from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.selection import Selection
 
-
 _SAME_DATA = "their figures are too good"
 _SAME_NAMES = "their figures are too good if the photographs are the same: this data set is not known to be"
 

@@ -12,12 +12,14 @@ import pipelines.commands.evaluate
 from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.methods import CharmNetMethod
 from charmnet.metrics import Protocol
+from charmnet.vocabulary import Domain
 from charmnet.weights import save_checkpoint
 from pipelines.commands.cli import main
+from pipelines.config.train_config import TrainConfig
 from pipelines.evaluation.distributed import score_dataset
 from pipelines.evaluation.report import EvaluationReport
 from pipelines.evaluation.scoring import Scoring, evaluate_images
-from pipelines.runs.models import load_model
+from pipelines.runs.models import load_model, load_with_provenance
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import EVERYTHING, Selection
@@ -58,7 +60,8 @@ def test_figures_are_those_of_one_process_with_every_image_once(
     images = list(evaluation_images(dataset, selection))
     expected = EvaluationReport.over(evaluate_images(load_model(model), images)).to_json()
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures.pop("about")["digest"] == dataset.manifest.digest
+    about = figures.pop("about")
+    assert (about["digest"], about["paste"]) == (dataset.manifest.digest, False)
     assert set(figures) == {"all", "split", "subset", "category", "foreground_ratio"}
     assert figures["all"]["count"] == 6
     for whose in ("composite", "harmonized"):
@@ -77,6 +80,7 @@ def test_figures_are_those_of_one_process_with_every_image_once(
     experiment = client.get_experiment_by_name("evaluation")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
+    assert run.data.params["paste"] == "False"
     assert run.data.metrics["eval/IHD_test/fmse"] == figures["all"]["harmonized"]["fmse"]
     assert run.data.metrics["eval/IHD_test/composite_fmse"] == figures["all"]["composite"]["fmse"]
     assert run.data.metrics["eval/IHD_test/mean_shift_mse"] == figures["all"]["mean_shift"]["mse"]
@@ -94,7 +98,7 @@ def test_larger_pictures_are_scored_as_in_one_process(
     model: str, datasets: ShardedDatasets, tmp_path: Path, size: str
 ) -> None:
     where = ["--json", str(tmp_path / "figures.json"), "--tracking", "none"]
-    rules = ["--size", size, "--paste", "--protocol", "pct_net", "--no-tricks", "--workers", "2"]
+    rules = ["--size", size, "--protocol", "pct_net", "--no-tricks", "--workers", "2"]
     rules += ["--compare", model]
     selected = ["--select", "split == 'IHD_test'"]
     assert main(["evaluate", "--model", model, "--data", datasets.real, *selected, *where, *rules]) == 0
@@ -104,6 +108,7 @@ def test_larger_pictures_are_scored_as_in_one_process(
     expected = EvaluationReport.over(evaluate_images(load_model(model), images, scoring)).to_json()
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["all"]["count"] == len(images) == 6
+    assert figures["about"]["paste"] is True, "as `charmnet harmonize` does"
     assert "mean_shift" not in figures["all"]
     assert figures["all"]["against_other"]["fmse_ratio"]["value"] == pytest.approx(1)
     assert figures["all"]["against_other"]["better"]["value"] == 0
@@ -111,21 +116,39 @@ def test_larger_pictures_are_scored_as_in_one_process(
         assert figures["all"][whose] == pytest.approx(expected["all"][whose], rel=1e-3)
 
 
-def test_a_registered_model_is_evaluated_by_its_name(
-    model: str, datasets: ShardedDatasets, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_registered_model_is_evaluated_by_its_name_with_notes_on_its_training(
+    model: str,
+    datasets: ShardedDatasets,
+    mlflow_server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("CHARMNET_STATE", str(tmp_path / "state"))
     identity = RunIdentity(experiment="registered", run_key="key", run_name="training")
     tracker = open_tracker(mlflow_server, identity, tmp_path / "spool")
-    log_model(tracker, load_model(model), "best", {}, metadata={"step": 1}, registered_name="scored")
+    config = TrainConfig(real_select="split == 'IHD_test'", validate_splits=("IHD_test",)).to_json()
+    metadata = {"step": 1, "config": config, "metrics": {"eval/IHD_test/fmse": 1.0}}
+    log_model(tracker, load_model(model), "best", {}, metadata=metadata, registered_name="scored")
     assert tracker.close("FINISHED")
     where = ["--tracking", mlflow_server, "--experiment", "registered", "--json", str(tmp_path / "f.json")]
     selected = ["--data", datasets.real, "--select", "split == 'IHD_test'", *where]
     assert main(["evaluate", "--model", "models:/scored/1", *selected]) == 0
-    assert json.loads((tmp_path / "f.json").read_text())["about"]["model"] == "models:/scored/1"
+    about = json.loads((tmp_path / "f.json").read_text())["about"]
+    assert about["model"] == "models:/scored/1"
+    chosen, trained = about["notes"]
+    assert "was chosen by its error on the split IHD_test, and 6 of the 6 images" in chosen
+    assert trained.startswith("models:/scored/1: the model was trained on 6 of the 6 images")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"Note: {chosen}" in printed
+    assert f"Note: {trained}" in printed
     client = MlflowClient(mlflow_server)
     runs = client.search_runs([client.get_experiment_by_name("registered").experiment_id])
     assert [run.info.run_name for run in runs] == ["evaluate scored/1", "training"]
+    assert runs[0].data.tags["notes"] == f"{chosen} {trained}"
+    by_id = client.get_model_version("scored", "1").source
+    provenance = load_with_provenance(by_id, mlflow_server)[1]
+    assert (provenance.chosen_by, set(provenance.selections)) == (None, {Domain.REAL, Domain.RENDERED})
 
 
 def test_scenes_are_evaluated_as_all_their_ordered_pairs(model: str, datasets: ShardedDatasets) -> None:
