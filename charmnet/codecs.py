@@ -13,6 +13,7 @@ and masks are turned upright (`upright=True`).
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -109,12 +110,73 @@ def decode_user_mask(data: bytes) -> tuple[MaskArray, str | None]:
     pixels = pixels.astype(np.uint8, copy=False)
     _refuse_color(pixels)
     values = pixels[..., 0]
+    if values.min() >= 128:
+        warnings.append("the whole picture is foreground")
     between = int(np.count_nonzero((values != 0) & (values != 255)))
     if between:
         warnings.append(
             f"{between:,} of {values.size:,} mask pixels are neither 0 nor 255; 128 and above is foreground"
         )
     return (values >= 128).astype(np.uint8), "; ".join(warnings) or None
+
+
+@dataclass(frozen=True)
+class MaskValues:
+    """What a data set's mask holds beside black and white.
+
+    Attributes:
+        mask: [H,W], as `decode_mask` gives it.
+        grey: pixels that are neither 0 nor 255.
+        half: pixels of 128 and above.
+        transparent: whether pixels are transparent, which is not looked at.
+    """
+
+    mask: MaskArray
+    grey: int
+    half: int
+    transparent: bool
+
+
+def read_mask(data: bytes) -> MaskValues:
+    """Decode a data set's mask, and look at what `decode_mask` passes over.
+
+    Raises:
+        DataError: as for `decode_mask`, or the shape is in the transparency and the colour is the same
+            everywhere.
+    """
+    if _is_grey_png(data):
+        size = check_before_decoding(data)
+        mask = decode_bits(data, *size)
+        if mask is not None:
+            return MaskValues(mask, 0, int(np.count_nonzero(mask)), transparent=False)
+        values, transparent = _decode(data, cv2.IMREAD_GRAYSCALE, size), False
+    else:
+        values, transparent = decode_rgb(data)[..., 0], transparent_pixels(data) > 0
+    if transparent and values.min() == values.max():
+        raise DataError(
+            "a mask of one colour whose transparency varies: its shape is in the transparency; save it as "
+            "greyscale without transparency, white where the foreground is"
+        )
+    grey = int(np.count_nonzero((values != 0) & (values != 255)))
+    return MaskValues(_full(values), grey, int(np.count_nonzero(values >= 128)), transparent)
+
+
+def transparent_pixels(data: bytes) -> int:
+    """Count a picture's pixels that are not fully opaque, whose transparency `decode_rgb` drops.
+
+    Raises:
+        DataError: no picture, broken, cut short or too large.
+    """
+    if is_jpeg(data):
+        return 0
+    with open_header(data) as header:
+        may_be = "A" in header.mode or "transparency" in header.info
+    if not may_be:
+        return 0
+    stored = _decode(data, cv2.IMREAD_UNCHANGED, check_before_decoding(data))
+    if stored.ndim < 3 or stored.shape[2] not in (2, 4):
+        return 0
+    return int(np.count_nonzero(stored[..., -1] != np.iinfo(stored.dtype).max))
 
 
 def color_profile(data: bytes) -> bytes | None:

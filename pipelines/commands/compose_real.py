@@ -165,7 +165,8 @@ def run(args: argparse.Namespace) -> int:
     rejected = [*without_region, *rejected]
     if not foregrounds and not rejected:
         raise DataError(f"{masks}: no mask there; expected NAME.png or NAME_1.png, ... for NAME.jpg")
-    folders = Folders(photos, masks, args.max_size, tuple(args.foreground_ratio), by_color)
+    given = args.masks != AUTO
+    folders = Folders(photos, masks, args.max_size, tuple(args.foreground_ratio), by_color, given)
     request = Request(folders, foregrounds, rejected, args.per_mask, args.seed, subset, args.shard_samples)
     return _make(args, destination, request)
 
@@ -216,4 +217,4 @@ def _show_released(destination: DatasetBuild, result: BuildResult) -> None:
 
 def _show_warnings(warnings: Sequence[str]) -> None:
     if warnings:
-        console.print(f"{len(warnings)} unusual masks were accepted, such as {warnings[0]}")
+        console.print(f"accepted although unusual: {len(warnings):,}, such as {warnings[0]}", markup=False)

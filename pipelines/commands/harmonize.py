@@ -80,7 +80,7 @@ def _run_one(arguments: argparse.Namespace) -> int:
     method = _load_model(arguments)
     warning = harmonize_file(method, composite, mask, out, background=arguments.background)
     if warning:
-        console.print(f"warning: {mask}: {warning}", markup=False)
+        console.print(f"warning: {warning}", markup=False)
     console.print(f"{out}", markup=False)
     return 0
 

@@ -16,11 +16,12 @@ import cv2
 import numpy as np
 
 from charmnet.arrays import MaskArray, UInt8Array
-from charmnet.codecs import decode_rgb, decode_user_mask, encode_jpeg
+from charmnet.codecs import decode_rgb, decode_user_mask, encode_jpeg, transparent_pixels
 from charmnet.color_groups import color_group
 from charmnet.drawn_recoloring import color_palette
 from charmnet.errors import DataError
 from charmnet.jpeg import is_jpeg
+from charmnet.orientation import check_mask_orientation
 from charmnet.recoloring import ColorStatistics, foreground_colors
 from pipelines.conversion.lists import Categories
 from pipelines.runtime.storage import Location, MissingError
@@ -92,6 +93,7 @@ class Folders:
         longest_side: pixels; larger pictures are shrunk to it. None: pictures keep their size.
         foreground_ratio: least and greatest share of the picture's area that a foreground may have.
         group_by_color: whether the category of a foreground is its `charmnet.color_groups.color_group`.
+        masks_are_given: whether masks are a user's, and not found on the upright photographs.
     """
 
     photos: Location
@@ -99,21 +101,28 @@ class Folders:
     longest_side: int | None = None
     foreground_ratio: tuple[float, float] = (0.01, 0.8)
     group_by_color: bool = False
+    masks_are_given: bool = True
 
     def read(self, foreground: Foreground) -> tuple[UInt8Array, UInt8Array, str | None]:
         """Read a foreground's photograph and mask.
 
         Returns:
             The photograph, [H,W,3] uint8, upright; its mask, [H,W] uint8 of 0 and 1; and a warning about the
-            mask or None.
+            two or None.
 
         Raises:
             DataError: a file is missing or broken, the mask has another size than the photograph, or the
                 foreground's share of the picture is outside `foreground_ratio`.
             StorageError: the store cannot be reached.
         """
-        image = decode_rgb(_fetch(self.photos / foreground.photo), upright=True)
-        mask, warning = decode_user_mask(_fetch(self.masks / foreground.mask))
+        photo_data, mask_data = _fetch(self.photos / foreground.photo), _fetch(self.masks / foreground.mask)
+        image = decode_rgb(photo_data, upright=True)
+        mask, warning = decode_user_mask(mask_data)
+        if self.masks_are_given:
+            check_mask_orientation(photo_data, mask_data)
+        if transparent_pixels(photo_data):
+            dropped = f"the transparency of {foreground.photo} is dropped"
+            warning = f"{warning}; {dropped}" if warning else dropped
         if mask.shape != image.shape[:2]:
             raise DataError(
                 f"(height, width) of the mask is {mask.shape}, that of {foreground.photo} {image.shape[:2]}"

@@ -8,14 +8,15 @@ are merged into the manifest; the data set is complete once the manifest exists.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from charmnet.errors import CharmNetError, DataError, StorageError
 from charmnet.vocabulary import Domain
 from pipelines.conversion.entries import LayoutEntry, read_entry
-from pipelines.conversion.webdataset import index_archive, rows_of_archive
+from pipelines.conversion.webdataset import explain_scattered, index_archive, rows_of_archive
 from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
@@ -63,10 +64,13 @@ class EntriesTask:
 
     def write(self, destination: Location, path: str) -> WrittenShard:
         """Write the entries as a shard at a path of the destination."""
+        remarks: list[str] = []
         rows = read_ahead(
-            lambda entry: read_entry(self.source, entry, self.longest_side, self.keep_masks), self.entries
+            lambda entry: read_entry(self.source, entry, self.longest_side, self.keep_masks, remarks),
+            self.entries,
         )
-        return write_parquet(destination, path, self.kind, self.domain, rows)
+        written = write_parquet(destination, path, self.kind, self.domain, rows)
+        return replace(written, remarks=Counter(remarks))
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,14 @@ class ArchiveTask:
         """Write the archive as a shard at a path of the destination, or index it where it lies."""
         if self.in_place:
             return index_archive(self.source, self.archive, self.defaults)
+        remarks: list[str] = []
         with (self.source / self.archive).open("rb") as stream:
-            items = rows_of_archive(HashingReader(stream), self.archive, self.defaults, self.longest_side)
+            reader = HashingReader(stream)
+            items = rows_of_archive(reader, self.archive, self.defaults, self.longest_side, remarks)
             rows = (item if isinstance(item, Rejection) else item.row for item in items)
-            return write_parquet(destination, path, RowKind.PAIR, self.defaults.domain, rows)
+            written = write_parquet(destination, path, RowKind.PAIR, self.defaults.domain, rows)
+        rejected = explain_scattered(written.rejected)
+        return replace(written, rejected=rejected, remarks=Counter(remarks))
 
 
 @dataclass(frozen=True)
@@ -124,10 +132,11 @@ class BuildPlan:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A complete data set and what was left out of it."""
+    """A complete data set, what was left out of it, and how many of its pictures lost what."""
 
     manifest: Manifest
     rejected: Sequence[Rejection]
+    remarks: Counter[str] = field(default_factory=Counter)
 
 
 def entries_in_shards(
@@ -206,7 +215,8 @@ class DatasetBuild:
             return None
         value = location.read_json()
         rejected = [Rejection(**entry) for entry in value["rejected"]]
-        return WrittenShard(Manifest.from_json(value["manifest"], str(location)), rejected)
+        manifest = Manifest.from_json(value["manifest"], str(location))
+        return WrittenShard(manifest, rejected, Counter(value.get("remarks", {})))
 
     def write_part(self, index: int, task: Task) -> None:
         """Write a shard, then the part that marks it as finished."""
@@ -214,6 +224,7 @@ class DatasetBuild:
         value = {
             "manifest": written.manifest.to_json(),
             "rejected": [asdict(rejection) for rejection in written.rejected],
+            "remarks": dict(written.remarks),
         }
         self._part_location(index).write_json(value)
 
@@ -292,7 +303,7 @@ def build_dataset(
     manifest = plan.complete(Manifest.merged([shard.manifest for shard in shards], build.identity))
     manifest.save(build.location)
     build.clean()
-    return BuildResult(manifest, rejected)
+    return BuildResult(manifest, rejected, sum((shard.remarks for shard in shards), Counter()))
 
 
 def _run_tasks(build: DatasetBuild, plan: BuildPlan, indices: Sequence[int]) -> Iterator[int]:

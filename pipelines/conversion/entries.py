@@ -10,6 +10,7 @@ from typing import Any
 
 from charmnet.codecs import decode_mask, encode_mask
 from charmnet.errors import DataError
+from pipelines.conversion.remarks import picture_remarks
 from pipelines.runtime.storage import Location, MissingError
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
@@ -52,7 +53,11 @@ def reject_duplicates(entries: Iterable[LayoutEntry]) -> tuple[list[LayoutEntry]
 
 
 def read_entry(
-    source: Location, entry: LayoutEntry, longest_side: int | None, keep_mask: bool = False
+    source: Location,
+    entry: LayoutEntry,
+    longest_side: int | None,
+    keep_mask: bool = False,
+    remarks: list[str] | None = None,
 ) -> Row | Rejection:
     """Fetch the files of an entry and return its row (see `prepare_row`), or the reason for rejecting it.
 
@@ -62,24 +67,32 @@ def read_entry(
     try:
         pictures = {role: _read_file(source, role, path) for role, path in entry.files.items()}
         build = pair_row if "composite" in entry.files else scene_row
-        return prepare_row(build(entry.id, entry.stratum, pictures, **entry.labels), longest_side, keep_mask)
+        row = build(entry.id, entry.stratum, pictures, **entry.labels)
+        return prepare_row(row, longest_side, keep_mask, remarks)
     except DataError as error:
         role = error.role if isinstance(error, PictureError) else next(iter(entry.files))
         file = entry.files.get(role, f"{entry.id} (no file)")
         return Rejection(entry.id, file, str(error), entry.items)
 
 
-def prepare_row(row: Row, longest_side: int | None, keep_mask: bool = False) -> Row:
+def prepare_row(
+    row: Row, longest_side: int | None, keep_mask: bool = False, remarks: list[str] | None = None
+) -> Row:
     """Check a new row in full and return it as it is stored: shrunk if requested, its mask with 1-bit pixels.
 
     Args:
+        row: row as built.
         longest_side: limit for the longer side of the pictures in pixels; None for no limit.
         keep_mask: leave the mask's file as it is, with its grey values.
+        remarks: receives what is dropped of the row's pictures without a loss that would reject it.
 
     Raises:
         DataError: a picture is broken, or the row does not fit into a row group.
     """
     check_pictures(row)
+    found = picture_remarks(row)
+    if remarks is not None:
+        remarks += found
     row = row if longest_side is None else shrink(row, longest_side)
     # Decoding a large mask with 8-bit pixels takes longer than decoding both photographs.
     if not keep_mask:

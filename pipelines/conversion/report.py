@@ -37,6 +37,8 @@ def show_result(build: DatasetBuild, result: BuildResult) -> int:
         f"{manifest.rows:,} rows ({manifest.samples:,} samples an epoch) in {_shards(manifest)}, "
         f"{manifest.bytes / 1e6:,.1f} MB"
     )
+    for remark, count in sorted(result.remarks.items()):
+        results.print(f"note: {count:,} {remark}")
     _show_rejections(build, result)
     return 0
 

@@ -8,8 +8,9 @@ by byte range: after adding or replacing archives, delete manifest.json and run 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +26,12 @@ from pipelines.shards.schema import RowKind
 from pipelines.shards.shard_table import RowGroup, Shard
 from pipelines.shards.tar import HashingReader, TarSample, sample_row, tar_samples
 from pipelines.shards.writer import GroupLimit, StratumCounter, WrittenShard
+
+_LACKS = ": missing"  # what `rows.pair_row` says of a picture that a sample does not have
+_SCATTERED = (
+    "its files do not stand next to each other in the archive; write it again with its files in order, as "
+    "`tar --sort=name` does"
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,11 @@ class ArchiveRow:
 
 
 def rows_of_archive(
-    reader: HashingReader, path: str, defaults: Stratum, longest_side: int | None = None
+    reader: HashingReader,
+    path: str,
+    defaults: Stratum,
+    longest_side: int | None = None,
+    remarks: list[str] | None = None,
 ) -> Iterator[ArchiveRow | Rejection]:
     """Yield the row of every sample of an archive, or the reason for rejecting it.
 
@@ -84,14 +95,15 @@ def rows_of_archive(
         path: path of the archive beneath the source.
         defaults: values for what a sample's JSON does not give.
         longest_side: limit for the longer side of the pictures in pixels; None for no limit.
+        remarks: see `prepare_row`.
     """
     seen: set[str] = set()
     try:
         for sample in tar_samples(reader):
-            repeated = sample.name in seen
-            seen.add(sample.name)
             try:
-                yield _checked_row(sample, path, defaults, longest_side, repeated)
+                _check_new(sample.name, seen)
+                row = prepare_row(sample_row(sample, path, defaults), longest_side, remarks=remarks)
+                yield ArchiveRow(row, sample)
             except DataError as error:
                 rejected_id = f"{path.removesuffix('.tar')}/{sample.name}"
                 yield Rejection(rejected_id, f"{path}:{sample.name}", str(error))
@@ -99,12 +111,30 @@ def rows_of_archive(
         yield Rejection(path.removesuffix(".tar"), path, str(error), max(1, len(seen)))
 
 
-def _checked_row(
-    sample: TarSample, path: str, defaults: Stratum, longest_side: int | None, repeated: bool
-) -> ArchiveRow:
-    if repeated:
+def _check_new(name: str, seen: set[str]) -> None:
+    """Add a name to those that an archive had.
+
+    Raises:
+        DataError: it had it before.
+    """
+    if name in seen:
         raise DataError("duplicate id: a second sample of that name in the archive")
-    return ArchiveRow(prepare_row(sample_row(sample, path, defaults), longest_side), sample)
+    seen.add(name)
+
+
+def explain_scattered(rejected: Sequence[Rejection]) -> list[Rejection]:
+    """Return rejections with one for each sample whose files are scattered over its archive, and that reason.
+
+    Read in order, such a sample lacks files at first and is a duplicate later.
+    """
+    times = Counter(rejection.file for rejection in rejected)
+    lacking = {rejection.file for rejection in rejected if _LACKS in rejection.reason}
+    explained: dict[str, Rejection] = {}
+    for index, rejection in enumerate(rejected):
+        scattered = times[rejection.file] > 1 and rejection.file in lacking
+        key = rejection.file if scattered else f"{index}"
+        explained.setdefault(key, replace(rejection, reason=_SCATTERED) if scattered else rejection)
+    return list(explained.values())
 
 
 def index_archive(folder: Location, path: str, defaults: Stratum) -> WrittenShard:
@@ -113,6 +143,7 @@ def index_archive(folder: Location, path: str, defaults: Stratum) -> WrittenShar
     A rejected sample lies between two row groups, so that no reader fetches it.
     """
     rejected: list[Rejection] = []
+    remarks: list[str] = []
     counter = StratumCounter()
     groups: list[RowGroup] = []
     run: list[ArchiveRow] = []
@@ -127,7 +158,7 @@ def index_archive(folder: Location, path: str, defaults: Stratum) -> WrittenShar
 
     with (folder / path).open("rb") as stream:
         reader = HashingReader(stream)
-        for item in rows_of_archive(reader, path, defaults):
+        for item in rows_of_archive(reader, path, defaults, remarks=remarks):
             if isinstance(item, Rejection):
                 rejected.append(item)
                 close_row_group()
@@ -151,4 +182,4 @@ def index_archive(folder: Location, path: str, defaults: Stratum) -> WrittenShar
         conditions=dict(counter.conditions),
         tar_defaults=defaults,
     )
-    return WrittenShard(manifest, rejected)
+    return WrittenShard(manifest, explain_scattered(rejected), Counter(remarks))

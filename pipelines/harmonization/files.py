@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import torch
 
-from charmnet.codecs import color_profile, decode_rgb, decode_user_mask, encode_jpeg, encode_png
+from charmnet.codecs import (
+    color_profile,
+    decode_rgb,
+    decode_user_mask,
+    encode_jpeg,
+    encode_png,
+    transparent_pixels,
+)
 from charmnet.errors import CharmNetError, DataError, WeightsError
 from charmnet.full_size import harmonize_full_size
 from charmnet.methods import HarmonizationMethod
+from charmnet.orientation import check_mask_orientation
 from pipelines.runtime.storage import Location
 
 _ENCODERS: dict[str, Callable[..., bytes]] = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
@@ -46,7 +55,7 @@ class FileResult:
     """Reason why nothing was written."""
 
     warning: str = ""
-    """Remark about the mask of a picture that was written."""
+    """Remark about the mask of a picture that was written, or about what was dropped of it."""
 
 
 def find_pictures(paths: Iterable[str]) -> PictureFiles:
@@ -107,24 +116,42 @@ def harmonize_file(
         device: device of the method.
 
     Returns:
-        A warning about the mask, if there is one.
+        A warning about the mask or about what is dropped of the picture, if there is one.
 
     Raises:
-        DataError: a picture is broken, sizes differ, the foreground is too small, or the result does not fit
-            its format; names the file.
+        DataError: a picture is broken, sizes or EXIF orientations differ, the foreground is too small, or the
+            result does not fit its format; names the file.
         WeightsError: the network's output holds NaN or infinite values; names the file.
         StorageError: a file cannot be read or written.
     """
-    try:
-        data = composite.read_bytes()
+    data, mask_data = composite.read_bytes(), mask.read_bytes()
+    with _naming(composite):
         pixels, profile = decode_rgb(data, upright=True), color_profile(data)
-        foreground, warning = decode_user_mask(mask.read_bytes())
+        transparent = transparent_pixels(data)
+    with _naming(mask):
+        foreground, remark = decode_user_mask(mask_data)
+    with _naming(f"{composite} with {mask}"):
+        check_mask_orientation(data, mask_data)
         result = harmonize_full_size(method, pixels, foreground, background, device)
+    with _naming(f"{composite} as {out.name}"):
         encoded = _ENCODERS[PurePosixPath(out.name).suffix.lower()](result, profile=profile)
-    except (DataError, WeightsError) as error:
-        raise type(error)(f"{composite} with {mask}: {error}") from error
     out.write_bytes(encoded)
-    return warning
+    warnings = [f"{mask.name}: {remark}"] if remark else []
+    if transparent:
+        warnings.append(
+            f"{composite.name}: {transparent:,} of {foreground.size:,} pixels are transparent; this is "
+            "dropped, and their colours are taken as they are stored"
+        )
+    return "; ".join(warnings) or None
+
+
+@contextmanager
+def _naming(subject: Location | str) -> Iterator[None]:
+    """Put the file that an error is about before its message."""
+    try:
+        yield
+    except (DataError, WeightsError) as error:
+        raise type(error)(f"{subject}: {error}") from error
 
 
 def try_file(

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
 import pyarrow as pa
@@ -91,10 +91,12 @@ class WrittenShard:
     Attributes:
         manifest: manifest with the shard, or with no shard if every sample was rejected.
         rejected: the samples that were left out.
+        remarks: how many of the pictures lost what, in the words of the summary.
     """
 
     manifest: Manifest
     rejected: list[Rejection]
+    remarks: Counter[str] = field(default_factory=Counter)
 
 
 def write_parquet(

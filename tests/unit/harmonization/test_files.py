@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from charmnet.codecs import decode_rgb, encode_jpeg, encode_png
 from charmnet.errors import DataError, WeightsError
@@ -86,6 +87,35 @@ def test_errors_name_the_files_and_leave_no_result(method: HarmonizationMethod, 
     with pytest.raises(DataError, match=r"in\.jpg with .*mask\.png: .*expected the same"):
         harmonize_file(method, folder / "in.jpg", folder / "mask.png", folder / "out.png")
     assert not (folder / "out.png").exists()
+
+
+def test_an_error_names_the_file_that_it_is_about(method: HarmonizationMethod, folder: Location) -> None:
+    (folder / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"^[^ ]*broken\.png: 10 bytes") as refusal:
+        harmonize_file(method, folder / "in.jpg", folder / "broken.png", folder / "out.png")
+    assert "in.jpg" not in str(refusal.value)
+    with pytest.raises(DataError, match=r"^[^ ]*broken\.png: 10 bytes"):
+        harmonize_file(method, folder / "broken.png", folder / "mask.png", folder / "out.png")
+
+
+def test_a_picture_that_is_turned_without_its_mask_is_refused(
+    method: HarmonizationMethod, folder: Location
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    path = folder.local_path / "in.jpg"
+    Image.open(path).save(path, exif=exif)
+    with pytest.raises(DataError, match=r"in\.jpg with .*mask\.png: .*EXIF orientation is 3 \(upside down\)"):
+        harmonize_file(method, folder / "in.jpg", folder / "mask.png", folder / "out.png")
+
+
+def test_dropped_transparency_is_said(method: HarmonizationMethod, folder: Location) -> None:
+    pixels = decode_rgb((folder / "in.jpg").read_bytes())
+    Image.fromarray(np.dstack([pixels, pixels[..., 0]])).save(folder.local_path / "in.png")
+    warning = harmonize_file(method, folder / "in.png", folder / "mask.png", folder / "out.png")
+    assert warning is not None
+    assert "in.png: " in warning
+    assert "transparent" in warning
 
 
 def test_suffixes_may_be_in_capitals() -> None:

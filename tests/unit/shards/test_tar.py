@@ -112,6 +112,16 @@ def test_a_name_repeated_later_is_a_duplicate() -> None:
     assert "duplicate id" in rejected[0].reason
 
 
+def test_files_of_a_sample_that_do_not_stand_together_are_the_reason_named(tmp_path: Path) -> None:
+    scattered = [file for pair in zip(sample("a"), sample("b"), strict=True) for file in pair]
+    (tmp_path / "x.tar").write_bytes(archive(*scattered, *sample("c"), *sample("d"), *sample("c")))
+    written = index_archive(Location.of(tmp_path), "x.tar", DEFAULTS)
+    reasons = [(rejection.file, rejection.reason.partition(";")[0]) for rejection in written.rejected]
+    apart = "its files do not stand next to each other in the archive"
+    repeated = "duplicate id: a second sample of that name in the archive"
+    assert reasons == [("x.tar:a", apart), ("x.tar:b", apart), ("x.tar:c", repeated)]
+
+
 def test_a_truncated_archive_counts_one_rejection_for_each_sample_read() -> None:
     whole = archive(*sample("a"), *sample("b"), *sample("c"))
     rows, rejected = read_archive(whole[: whole.index(b"c.ground_truth.jpg") + 700])
