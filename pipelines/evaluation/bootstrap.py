@@ -121,6 +121,29 @@ def compare(images: Sequence[PairedImage]) -> Comparison:
     )
 
 
+def interval_of_mean(
+    photographs: Sequence[str], values: Float64Array, weights: Float64Array | None = None
+) -> Interval | None:
+    """Return the mean of images' values, or their sum over the sum of weights.
+
+    Args:
+        photographs: photograph of each image.
+        values: [N] value of each image; an image with NaN is left out.
+        weights: [N] what the values are a share of, such as errors of the composites; none is 1 for each.
+
+    Returns:
+        The figure; None where no image has one, or the weights' sum is 0.
+    """
+    weights = np.ones_like(values) if weights is None else weights
+    defined = np.isfinite(values) & np.isfinite(weights)
+    if not defined.any():
+        return None
+    named, numbers = np.unique(np.asarray(photographs)[defined], return_inverse=True)
+    table = np.zeros((len(named), 2))
+    np.add.at(table, numbers, np.column_stack([values, weights])[defined])
+    return _quotient(table.sum(axis=0), _draws(table), [0], 1)
+
+
 def comparisons_by_group(
     results: Iterable[ImageResult], others: Iterable[ImageResult] | None = None
 ) -> dict[tuple[str, str], dict[str, Comparison]]:

@@ -1,0 +1,158 @@
+"""Commands of `charmnet` as processes that run side by side on one cluster."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TypeVar
+
+from charmnet.errors import CharmNetError
+from pipelines.runtime.cluster import ClusterCapacity
+
+T = TypeVar("T")
+
+_STOPPED = 143  # exit status of `charmnet train` that was asked to stop
+_PR_SET_PDEATHSIG = 1
+_LAST_LINES = 20
+_ERROR = "charmnet: error: "
+_POLL_SECONDS = 1.0
+_C_LIBRARY = ctypes.CDLL(None)  # loaded here: a process that was forked beside threads should not
+
+
+class CommandFailedError(CharmNetError):
+    """A command of the study failed; the message is the command's own."""
+
+
+class StoppedError(CharmNetError):
+    """The study was asked to stop."""
+
+
+def room(capacity: ClusterCapacity, workers: int) -> int:
+    """Return how many runs of so many workers a cluster has room for: one at least.
+
+    A run takes a GPU for each worker where there are any, else a CPU for each and one for its data.
+    """
+    if capacity.gpus:
+        return max(1, min(capacity.gpus // workers, capacity.cpus // 2))
+    return max(1, capacity.cpus // (workers + 1))
+
+
+class Processes:
+    """Runs commands, as many at a time as there is room for, and stops them when this process is asked to.
+
+    Args:
+        variables: environment variables of the commands, beside this process's own.
+        show: called with every line of output and the name of the command that it is of.
+    """
+
+    def __init__(self, variables: Mapping[str, str], show: Callable[[str, str], None]) -> None:
+        self._variables = dict(variables)
+        self._show = show
+        self._running: dict[str, subprocess.Popen[str]] = {}
+        self._lock = threading.Lock()
+        self._stop = False
+
+    def run(self, name: str, command: Sequence[str]) -> None:
+        """Run `charmnet COMMAND ...` to its end.
+
+        Raises:
+            StoppedError: it, or the study, was asked to stop.
+            CommandFailedError: it failed.
+        """
+        with self._lock:
+            if self._stop:
+                raise StoppedError(f"{name}: not begun, since the study was asked to stop")
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pipelines", *command],
+                env={**os.environ, **self._variables},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # Ctrl-C reaches it by `stop`, once
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - one call of the C library, and no lock
+            )
+            self._running[name] = process
+        last: list[str] = []
+        try:
+            with process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    last = [*last, line.rstrip()][-_LAST_LINES:]
+                    self._show(name, line.rstrip())
+            status = process.returncode
+        finally:
+            with self._lock:
+                del self._running[name]
+        if status == _STOPPED or (status and self._stop):
+            raise StoppedError(f"{name}: stopped")
+        if status:
+            raise CommandFailedError(_reason(last) or f"ended with status {status}")
+
+    def stop(self, *_: object) -> None:
+        """Ask all running commands to stop, and begin no other."""
+        self._stop = True
+        for process in list(self._running.values()):
+            process.send_signal(signal.SIGTERM)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the study was asked to stop."""
+        return self._stop
+
+    @contextmanager
+    def stopping_on_signals(self) -> Iterator[None]:
+        """Inside, SIGTERM and SIGINT stop the commands and not this process; main thread only."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def side_by_side(
+    tasks: Iterable[Callable[[], T]], places: Callable[[], int], stopped: Callable[[], bool]
+) -> list[Future[T]]:
+    """Call functions in threads, so many at a time as there are places; return their outcomes in order.
+
+    Args:
+        tasks: functions to call, in this order.
+        places: number of places now; it may change meanwhile.
+        stopped: whether no other is to be begun.
+    """
+    waiting = list(tasks)
+    outcomes: list[Future[T]] = []
+    with ThreadPoolExecutor(max(1, len(waiting)), thread_name_prefix="study") as pool:
+        running: set[Future[T]] = set()
+        while running or (waiting and not stopped()):
+            while waiting and len(running) < places() and not stopped():
+                outcome = pool.submit(waiting.pop(0))
+                outcomes.append(outcome)
+                running.add(outcome)
+            _, running = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+    return outcomes
+
+
+def _reason(lines: Sequence[str]) -> str:
+    """Return what a command said of its failure: its error, else its last line."""
+    errors = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
+    said = [line for line in lines if line.strip()]
+    return errors[-1] if errors else (said[-1] if said else "")
+
+
+def _end_with_parent() -> None:
+    """Have the kernel ask this process to stop when the study's process is gone, however it ended."""
+    if sys.platform == "linux":
+        _C_LIBRARY.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
