@@ -141,7 +141,8 @@ def interval_of_mean(
     named, numbers = np.unique(np.asarray(photographs)[defined], return_inverse=True)
     table = np.zeros((len(named), 2))
     np.add.at(table, numbers, np.column_stack([values, weights])[defined])
-    return _quotient(table.sum(axis=0), _draws(table), [0], 1)
+    sums = np.vstack([table.sum(axis=0), _draws(table)])
+    return _quotient(sums[:, 0], sums[:, 1])
 
 
 def comparisons_by_group(
