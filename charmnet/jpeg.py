@@ -5,6 +5,8 @@ Where simplejpeg is not installed or complains of a file, the functions return N
 
 from __future__ import annotations
 
+import re
+
 from charmnet.arrays import UInt8Array
 
 try:
@@ -13,6 +15,11 @@ except ImportError:  # a platform that it is not built for
     simplejpeg = None
 
 _START = b"\xff\xd8\xff"
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # within a scan, FF 00 and FF D0 to D7 are data
+_ALONE = b"\xd8\x01"  # markers without a length: start of the picture, and one that nothing writes
+_END, _COMMENT, _APPLICATION = 0xD9, 0xFE, range(0xE0, 0xF0)
+_DECODERS = {0xE0: b"JFIF\0", 0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
+"""How those segments of applications begin that say what the pixels mean."""
 
 
 def is_jpeg(data: bytes) -> bool:
@@ -52,3 +59,31 @@ def decode_jpeg(data: bytes, height: int, width: int) -> UInt8Array | None:
     except ValueError:
         return None
     return image if image.shape[:2] == (height, width) else None
+
+
+def without_metadata(data: bytes) -> bytes | None:
+    """Return a JPEG of the same pixels without what tells of its origin: EXIF, XMP, IPTC, comments, previews.
+
+    Its colour profile stays. What follows the picture's end, such as a phone's second picture, does not.
+
+    Returns:
+        The file, or None where its segments do not lead to the picture's end.
+    """
+    kept: list[bytes] = []
+    offset = 0
+    while marker := _MARKER.search(data, offset):
+        start, kind = marker.start(), data[marker.end() - 1]
+        kept.append(data[offset:start])  # of a scan
+        if kind == _END:
+            return b"".join([*kept, marker.group()])
+        length = 0 if kind in _ALONE else int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+        offset = marker.end() + length
+        if not _is_metadata(kind, data[marker.end() + 2 : offset]):
+            kept.append(data[start:offset])
+    return None
+
+
+def _is_metadata(kind: int, content: bytes) -> bool:
+    if kind in _APPLICATION:
+        return not (kind in _DECODERS and content.startswith(_DECODERS[kind]))
+    return kind == _COMMENT

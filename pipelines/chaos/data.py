@@ -32,7 +32,8 @@ def copy_first_shards(uri: str, domain: Domain, folder: Location) -> Dataset:
     """Copy the first shards of a user's data set to `folder`, up to `MOST_BYTES`.
 
     Raises:
-        ValueError: it is of the other domain, or its shards are archives: scenarios rewrite rows.
+        ValueError: it is of the other domain, its shards are archives, or it holds photographs: scenarios
+            rewrite rows, and of the real domain pairs.
         DataError: its manifest is damaged.
         StorageError: it cannot be read.
     """
@@ -42,6 +43,11 @@ def copy_first_shards(uri: str, domain: Domain, folder: Location) -> Dataset:
         raise ValueError(
             f"--{domain} {uri}: holds {manifest.container} shards of the {manifest.domain} domain; expected "
             f"parquet shards of the {domain} domain, as `charmnet shard` makes them"
+        )
+    if manifest.kind is RowKind.PHOTOGRAPH:
+        raise ValueError(
+            f"--{domain} {uri}: holds photographs whose composites are made when they are read; expected "
+            "pairs, as `charmnet compose-real --layout shards` makes them"
         )
     sizes = np.cumsum([shard.bytes for shard in manifest.shards])
     count = max(1, int(np.searchsorted(sizes, MOST_BYTES, side="right")))

@@ -20,7 +20,8 @@ from charmnet.codecs import decode_rgb, decode_user_mask, encode_jpeg, transpare
 from charmnet.color_groups import color_group
 from charmnet.drawn_recoloring import color_palette
 from charmnet.errors import DataError
-from charmnet.jpeg import is_jpeg
+from charmnet.image_limits import image_size
+from charmnet.jpeg import is_jpeg, without_metadata
 from charmnet.orientation import check_mask_orientation
 from charmnet.recoloring import ColorStatistics, foreground_colors
 from pipelines.conversion.lists import Categories
@@ -138,6 +139,8 @@ class Folders:
     def stored_photograph(self, foreground: Foreground, image: UInt8Array) -> bytes:
         """Return a photograph as a data set keeps it: its file where that is a JPEG of just these pixels.
 
+        Metadata, such as the place where it was taken, are left out.
+
         Args:
             foreground: a foreground of it.
             image: the photograph as `read` gave it.
@@ -147,10 +150,9 @@ class Folders:
             StorageError: the store cannot be reached.
         """
         data = _fetch(self.photos / foreground.photo)
-        if is_jpeg(data):
-            pixels = decode_rgb(data)
-            if pixels.shape == image.shape and np.array_equal(pixels, decode_rgb(data, upright=True)):
-                return data
+        plain = without_metadata(data) if is_jpeg(data) and image_size(data) == image.shape[:2] else None
+        if plain is not None and np.array_equal(decode_rgb(plain), image):
+            return plain
         return encode_jpeg(image)
 
     def _shrunk(self, image: UInt8Array, mask: MaskArray) -> tuple[UInt8Array, MaskArray]:

@@ -137,7 +137,7 @@ def pictures(folder: Path, real: str | None, rendered: str | None) -> Pictures:
     rendered_folder = Path(rendered).resolve() if rendered else None
     rendered_lists = tuple(sorted(rendered_folder.glob("**/*labeled*.txt"))) if rendered_folder else ()
     if real is None:
-        photographs = _fill_once(folder / "photographs", write_photographs)
+        photographs = _fill_once(folder / "views", write_photographs)
         return Pictures(photographs, rendered_folder, rendered_lists=rendered_lists)
     real_folder = Path(real).resolve()
     return Pictures(

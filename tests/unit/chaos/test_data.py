@@ -11,6 +11,7 @@ from charmnet.vocabulary import Domain
 from pipelines.chaos.data import change_composite, copy_dataset, copy_first_shards, flip_bytes, make_dataset
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
+from tests.synthetic_datasets import photograph_rows, write_photographs
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,14 @@ def test_made_data_are_whole_and_a_copy_is_the_same_data_set(pairs: Dataset, tmp
     assert ids(copy) == ids(pairs)
     with pytest.raises(ValueError, match="expected parquet shards of the rendered domain"):
         copy_first_shards(str(pairs.location), Domain.RENDERED, Location.of(tmp_path / "other"))
+
+
+def test_photographs_are_refused_since_they_hold_no_composite_to_damage(tmp_path: Path) -> None:
+    folder = Location.of(tmp_path / "photographs")
+    write_photographs(folder, photograph_rows(2), rows_per_shard=2)
+    with pytest.raises(ValueError, match=r"holds photographs .* expected pairs"):
+        copy_first_shards(str(folder), Domain.REAL, Location.of(tmp_path / "copy"))
+    assert not (tmp_path / "copy").exists()
 
 
 def test_flipped_bytes_leave_a_shard_of_the_same_size_that_cannot_be_read(damaged: Dataset) -> None:

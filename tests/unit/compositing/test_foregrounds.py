@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from charmnet.codecs import encode_png
+from charmnet.codecs import decode_rgb, encode_png
 from charmnet.errors import DataError
-from pipelines.compositing.foregrounds import Folders, SplitFractions, find, measure
+from charmnet.jpeg import without_metadata
+from pipelines.compositing.foregrounds import Folders, Foreground, SplitFractions, find, measure
 from pipelines.conversion.lists import Categories
 from pipelines.runtime.storage import Location
 
@@ -115,3 +117,28 @@ def test_foregrounds_without_categories_are_grouped_by_color(tmp_path: Path) -> 
     assert [entry.foreground.category for entry in measured] == ["light blue", "grey"]
     measured, *_ = measure(Folders(photos, masks), foregrounds)
     assert [entry.foreground.category for entry in measured] == [None, None]
+
+
+def test_photographs_are_stored_as_they_are_but_for_their_metadata(tmp_path: Path) -> None:
+    folders = Folders(Location.of(tmp_path), Location.of(tmp_path), longest_side=64)
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 60, 3), dtype=np.uint8)
+    stored = {}
+    for name, orientation, side in (("plain", 1, 60), ("turned", 6, 60), ("large", 1, 90)):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        exif[0x010E] = "my garden"
+        picture = Image.fromarray(pixels).resize((side, 48))
+        picture.save(tmp_path / f"{name}.jpg", exif=exif, quality=90)
+        height, width = (side, 48) if orientation == 6 else (48, side)
+        mask = np.zeros((height, width), np.uint8)
+        mask[8:30, 8:30] = 255
+        (tmp_path / f"{name}.png").write_bytes(encode_png(mask))
+        foreground = Foreground(name, f"{name}.jpg", f"{name}.png", name, None, "train")
+        image, _, _ = folders.read(foreground)
+        stored[name] = folders.stored_photograph(foreground, image)
+        assert b"my garden" in (tmp_path / f"{name}.jpg").read_bytes()
+        assert b"my garden" not in stored[name]
+        assert decode_rgb(stored[name]).shape == image.shape
+    assert stored["plain"] == without_metadata((tmp_path / "plain.jpg").read_bytes())
+    assert decode_rgb(stored["turned"]).shape == (60, 48, 3)
+    assert decode_rgb(stored["large"]).shape == (34, 64, 3)
