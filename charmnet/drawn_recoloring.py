@@ -27,7 +27,7 @@ from charmnet.recoloring import (
     xiao,
 )
 
-PALETTE_COLORS = 256
+DRAWN_PALETTE_COLORS = 256
 """Colours that stand for a foreground's."""
 
 TRIES = 32
@@ -43,8 +43,8 @@ _ROTATIONS = [random_rotation(np.random.default_rng(number)) for number in range
 
 
 def color_palette(colors: UInt8Array) -> UInt8Array:
-    """Return `PALETTE_COLORS` of [N,3] uint8 colours, evenly spaced; of fewer some several times."""
-    chosen: UInt8Array = colors[np.linspace(0, len(colors) - 1, PALETTE_COLORS).astype(int)]
+    """Return `DRAWN_PALETTE_COLORS` of [N,3] uint8 colours, evenly spaced; of fewer some several times."""
+    chosen: UInt8Array = colors[np.linspace(0, len(colors) - 1, DRAWN_PALETTE_COLORS).astype(int)]
     return chosen
 
 
@@ -57,7 +57,7 @@ class ColorTable:
         lab_deviation: [F,3].
         mean: [F,3].
         covariance: [F,3,3].
-        palettes: [F,`PALETTE_COLORS`,3] uint8 RGB.
+        palettes: [F,`DRAWN_PALETTE_COLORS`,3] uint8 RGB.
     """
 
     lab_mean: Float64Array
@@ -143,7 +143,12 @@ class Recoloring:
 
     @classmethod
     def draw(
-        cls, rng: np.random.Generator, colors: ColorTable, own: int, candidates: IndexArray
+        cls,
+        rng: np.random.Generator,
+        colors: ColorTable,
+        own: int,
+        candidates: IndexArray,
+        left_out: IndexArray | None = None,
     ) -> Recoloring:
         """Draw `TRIES` references, transfers and strengths.
 
@@ -151,13 +156,14 @@ class Recoloring:
             rng: source of all draws.
             colors: table of all foregrounds.
             own: index of the foreground to recolour.
-            candidates: [C] indices of the references, at least one.
+            candidates: [C] indices of the references.
+            left_out: [L] places in `candidates`, ascending and fewer than C, of those that are none.
         """
-        references = candidates[rng.integers(len(candidates), size=TRIES)]
+        places = _places(rng, len(candidates), left_out)
         methods = rng.integers(len(_METHODS), size=TRIES)
         shares = rng.random(TRIES)
         seeds = rng.integers(len(_ROTATIONS), size=TRIES)
-        taken = colors.take(np.concatenate([[own], references]))
+        taken = colors.take(np.concatenate([[own], candidates[places]]))
         return cls(taken, methods, shares, seeds)
 
     def attempts(self) -> Iterator[Attempt]:
@@ -224,6 +230,14 @@ def recolor(image: UInt8Array, coverage: MaskArray, recoloring: Recoloring) -> U
         if nearest is None or attempt.distance < nearest.distance:
             nearest = attempt
     return image.copy() if nearest is None else nearest.apply(image, coverage)
+
+
+def _places(rng: np.random.Generator, count: int, left_out: IndexArray | None) -> IndexArray:
+    """Draw `TRIES` of the places 0..count-1 but for some, at a cost that does not grow with the count."""
+    if left_out is None:
+        return rng.integers(count, size=TRIES)
+    places = rng.integers(count - len(left_out), size=TRIES)
+    return places + np.searchsorted(left_out - np.arange(len(left_out)), places, side="right")
 
 
 def _strength(change: Float64Array, share: float) -> float:

@@ -35,7 +35,12 @@ def write_examples(dataset_uri: str, select: str, per_image: Path, folder: Path)
     if folder.exists():
         return examples
     ids = pq.read_table(per_image, columns=["id"])["id"].to_pylist()
-    numbers = {ids[index]: number for number, index in enumerate(islice(hash_order(ids), EXAMPLES))}
+    numbers: dict[str, int] = {
+        ids[index]: number for number, index in enumerate(islice(hash_order(ids), EXAMPLES))
+    }
+    samples = {
+        name for id_ in numbers for name in (id_, id_.rpartition(":")[0])
+    }  # a photograph's end in :1, :2
     partial = Examples(folder.with_name(f"{folder.name}.partial"))
     shutil.rmtree(partial.folder, ignore_errors=True)
     for part in (partial.inputs, partial.ground_truths):
@@ -43,6 +48,8 @@ def write_examples(dataset_uri: str, select: str, per_image: Path, folder: Path)
     dataset, selection = Dataset.open(dataset_uri), Selection(select)
     for shard, group, _ in dataset.manifest.groups():
         for row in selected_rows(dataset, selection, shard, group):
+            if samples.isdisjoint([row["id"], *row.get("foreground_ids", ())]):
+                continue
             _write(row_images(row, size=None), numbers, partial)
     partial.folder.rename(folder)
     return examples

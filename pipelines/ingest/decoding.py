@@ -96,16 +96,14 @@ def _finished(
     sample: EncodedSample, crops: Crops, augmentation: Augmentation, options: DecodeOptions
 ) -> Crops:
     """Return composite, ground truth and mask at the training size; a recolouring is made there."""
-    size = options.size
+    size, soft = options.size, options.mask_edges == "soft"
     composite, ground_truth, mask = crops
-    coverage = mask * np.uint8(255)
-    soft = options.mask_edges == "soft"
     ground_truth = finish(augmentation, ground_truth, size)
-    finished_mask = finish(augmentation, coverage if soft else mask, size)
+    finished_mask = finish(augmentation, mask * np.uint8(255) if soft else mask, size)
     if sample.recoloring is None:
         return finish(augmentation, composite, size), ground_truth, finished_mask
-    finished_coverage = finished_mask if soft else finish(augmentation, coverage, size)
-    return recolor(ground_truth, finished_coverage, sample.recoloring), ground_truth, finished_mask
+    coverage = finished_mask if soft else finish(augmentation, mask * np.uint8(255), size)
+    return recolor(ground_truth, coverage, sample.recoloring), ground_truth, finished_mask
 
 
 def _crops(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -111,21 +111,22 @@ class StreamSpec:
         photographs = [m.manifest.kind is RowKind.PHOTOGRAPH for m in self.union.members]
         if not any(photographs):
             return (None,) * len(photographs)
-        samples = self.sample_table()
+        samples = None if self.limit is None else self.sample_table()
         return tuple(
             self._lent_colors(number, samples) if needed else None
             for number, needed in enumerate(photographs)
         )
 
-    def _lent_colors(self, member: int, samples: SampleTable) -> ForegroundColors:
+    def _lent_colors(self, member: int, samples: SampleTable | None) -> ForegroundColors:
         dataset = self.union.members[member]
         colors = colors_of(dataset)
-        chosen = samples.chosen_of_shards(*self.union.shards_of(member))
+        shards = self.union.shards_of(member)
+        chosen = None if samples is None else samples.chosen_of_shards(*shards)
         if chosen is None:
             return colors
         strata = colors.strata[: dataset.manifest.samples]
         selected = np.flatnonzero([self.selection(stratum) for stratum in strata])
-        return replace(colors, lenders=selected[chosen])
+        return colors.lent_by(selected[chosen])
 
     def check_not_empty(self) -> None:
         """Check that the selection picks a sample of every data set; ValueError where it does not."""

@@ -27,11 +27,13 @@ class MemberShard:
 
     Attributes:
         dataset: the member.
+        member: place of the member in the union.
         index: index of the shard in the member's manifest.
         prefix: text before the names of the member's shards and samples; empty where there is one member.
     """
 
     dataset: Dataset
+    member: int
     index: int
     prefix: str
 
@@ -132,7 +134,7 @@ class DatasetUnion:
         """Return the shard with an index among all members' shards."""
         number = bisect_right(self._first_shards, index) - 1
         prefix = f"{number + 1}:" if len(self.members) > 1 else ""
-        return MemberShard(self.members[number], index - self._first_shards[number], prefix)
+        return MemberShard(self.members[number], number, index - self._first_shards[number], prefix)
 
     def shards_of(self, member: int) -> tuple[int, int]:
         """Return the first of a member's shards among all members' and the one after its last."""
@@ -155,16 +157,15 @@ class DatasetUnion:
         Raises:
             DataError, StorageError: see `Dataset.read_row_group`.
         """
-        member = self.shard(shard)
-        number = bisect_right(self._first_shards, shard) - 1
+        found = self.shard(shard)
         return RowGroupSamples(
-            member.dataset,
+            found.dataset,
             selection,
-            member.index,
+            found.index,
             group,
             ids_only=ids_only,
-            id_prefix=member.prefix,
-            colors=colors[number] if colors else None,
+            id_prefix=found.prefix,
+            colors=colors[found.member] if colors else None,
         )
 
     def reference_name(self, reference: Reference) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from charmnet.arrays import IndexArray, MaskArray, UInt8Array
-from charmnet.drawn_recoloring import PALETTE_COLORS, ColorTable, Recoloring, recolor
+from charmnet.drawn_recoloring import DRAWN_PALETTE_COLORS, ColorTable, Recoloring, recolor
 from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
 from pipelines.runtime.randomness import seeded_rng
@@ -34,6 +34,7 @@ TRAIN = "train"
 """Split whose foregrounds lend their colours to those of every split."""
 
 _SHAPES = {"lab_mean": (3,), "lab_deviation": (3,), "mean": (3,), "covariance": (3, 3)}
+_OF_ALL = ("_numbers", "_by_photograph", "_pools")  # what does not depend on who lends
 _KEPT = 4  # files of colours that a process holds
 
 SCHEMA = pa.schema(
@@ -44,7 +45,7 @@ SCHEMA = pa.schema(
         pa.field("category", pa.string()),
         pa.field("splits", pa.list_(pa.string()), nullable=False),
         *(pa.field(name, pa.list_(pa.float64()), nullable=False) for name in _SHAPES),
-        pa.field("palette", pa.binary(PALETTE_COLORS * 3), nullable=False),  # RGB
+        pa.field("palette", pa.binary(DRAWN_PALETTE_COLORS * 3), nullable=False),  # RGB
     ]
 )
 
@@ -98,10 +99,16 @@ class ForegroundColors:
             DataError: the foreground is unknown, or no other photograph has colours for it.
         """
         own = self._number(sample_id)
-        candidates = self._candidates(own)
-        if not len(candidates):
+        pool, left_out = self._candidates(own)
+        if len(pool) == len(left_out):
             raise DataError(no_reference(self.strata[own].category))
-        return Recoloring.draw(seeded_rng(*key), self.table, own, candidates)
+        return Recoloring.draw(seeded_rng(*key), self.table, own, pool, left_out)
+
+    def lent_by(self, lenders: IndexArray) -> ForegroundColors:
+        """Return the same colours, of which only some are lent; what is known of all is shared."""
+        lent = replace(self, lenders=lenders)
+        vars(lent).update({name: getattr(self, name) for name in _OF_ALL})
+        return lent
 
     def _number(self, sample_id: str) -> int:
         number = self._numbers.get(sample_id)
@@ -109,25 +116,35 @@ class ForegroundColors:
             raise DataError(f"its colours are missing in {COLORS_NAME}")
         return number
 
-    def _candidates(self, own: int) -> IndexArray:
-        """Return the indices of the foregrounds whose colours one may take.
+    def _candidates(self, own: int) -> tuple[IndexArray, IndexArray]:
+        """Return foregrounds that lend their colours to one, and the places in it of its own photograph's.
 
-        Where no lender has any for it, these are the others, too: a limit must not make samples undecodable.
+        Where no lender has any for it, the others lend, too: a limit must not make samples undecodable.
         """
-        pool = self._pools[self.strata[own]]
-        others: IndexArray = pool[self._photograph_numbers[pool] != self._photograph_numbers[own]]
-        if self.lenders is None:
-            return others
-        lent = others[np.isin(others, self.lenders, assume_unique=True)]
-        return lent if len(lent) else others
+        stratum = self.strata[own]
+        same_photograph = self._of_photograph(own)
+        lent = self._lent_pools[stratum]
+        left_out = _places_of(same_photograph, lent)
+        if len(lent) > len(left_out):
+            return lent, left_out
+        pool = self._pools[stratum]
+        return pool, _places_of(same_photograph, pool)
+
+    def _of_photograph(self, own: int) -> IndexArray:
+        """Return the indices of all foregrounds of a foreground's photograph, ascending."""
+        numbers, order, starts = self._by_photograph
+        first, last = starts[numbers[own] : numbers[own] + 2]
+        return order[first:last]
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
         return {sample_id: number for number, sample_id in enumerate(self.ids)}
 
     @cached_property
-    def _photograph_numbers(self) -> IndexArray:
-        return np.unique(np.array(self.photographs), return_inverse=True)[1]
+    def _by_photograph(self) -> tuple[IndexArray, IndexArray, IndexArray]:
+        """The photograph's number of each foreground, the foregrounds by it, and where each begins there."""
+        _, numbers, counts = np.unique(np.array(self.photographs), return_inverse=True, return_counts=True)
+        return numbers, np.argsort(numbers, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
 
     @cached_property
     def _pools(self) -> dict[Stratum, IndexArray]:
@@ -143,6 +160,15 @@ class ForegroundColors:
                     yield from numbers
 
         return {stratum: np.array(sorted(pool(stratum)), np.int64) for stratum in members}
+
+    @cached_property
+    def _lent_pools(self) -> dict[Stratum, IndexArray]:
+        """Those of the pools that are among the lenders."""
+        if self.lenders is None:
+            return self._pools
+        lends = np.zeros(len(self.ids), bool)
+        lends[self.lenders] = True
+        return {stratum: pool[lends[pool]] for stratum, pool in self._pools.items()}
 
     def write(self, folder: Location, per_mask: int) -> ColorsFile:
         """Write the colours into a data set's folder.
@@ -168,6 +194,12 @@ class ForegroundColors:
         data = stream.getvalue()
         (folder / COLORS_NAME).write_bytes(data)
         return ColorsFile(COLORS_NAME, len(data), hashlib.sha256(data).hexdigest(), per_mask)
+
+
+def _places_of(members: IndexArray, pool: IndexArray) -> IndexArray:
+    """Return the places in a pool of those members that are in it; both are ascending."""
+    places = np.searchsorted(pool, members)
+    return places[np.searchsorted(pool, members, side="right") > places]
 
 
 def no_reference(category: str | None) -> str:
@@ -277,5 +309,5 @@ def parse(data: bytes, path: str) -> ForegroundColors:
         ids=table["id"].to_pylist(),
         photographs=table["photograph"].to_pylist(),
         strata=[Stratum(Domain.REAL, subset, category, tuple(splits)) for subset, category, splits in strata],
-        table=ColorTable(**floats, palettes=palettes.reshape(rows, PALETTE_COLORS, 3)),
+        table=ColorTable(**floats, palettes=palettes.reshape(rows, DRAWN_PALETTE_COLORS, 3)),
     )

@@ -9,7 +9,7 @@ import pytest
 
 from charmnet.acceptance import FOREGROUND_MSE, reason_by_grain
 from charmnet.drawn_recoloring import (
-    PALETTE_COLORS,
+    DRAWN_PALETTE_COLORS,
     TRIES,
     WEAKEST_STRENGTH,
     ColorTable,
@@ -42,9 +42,9 @@ def drawn(seed: int, own: int = 0, candidates: tuple[int, ...] = (1, 2, 3, 4, 5,
 
 
 def test_a_palette_has_its_size_whatever_the_foregrounds() -> None:
-    for count in (1, 5, PALETTE_COLORS, 5000):
+    for count in (1, 5, DRAWN_PALETTE_COLORS, 5000):
         colors = np.arange(count * 3).reshape(-1, 3).astype(np.uint8)
-        assert color_palette(colors).shape == (PALETTE_COLORS, 3)
+        assert color_palette(colors).shape == (DRAWN_PALETTE_COLORS, 3)
 
 
 def test_every_transfer_and_reference_is_tried() -> None:

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_mask
+from charmnet.drawn_recoloring import DRAWN_PALETTE_COLORS, ColorTable, Recoloring
 from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
+from pipelines.runtime.randomness import seeded_rng
 from pipelines.runtime.storage import Location
 from pipelines.shards.contact_sheet import contact_sheet, sample_rows
-from pipelines.shards.foreground_colors import colors_of, parse, read_colors
+from pipelines.shards.foreground_colors import ForegroundColors, colors_of, parse, read_colors
 from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.rows import (
@@ -69,6 +73,49 @@ def test_the_manifest_counts_masks_as_samples_and_its_digest_covers_the_colours(
         value["colors"] = {**value["colors"], **wrong}
         with pytest.raises(DataError, match="not a manifest"):
             Manifest.from_json(value)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("pqrs"), st.sampled_from(["car", None]), st.sampled_from(["train", "test"])
+        ),
+        min_size=2,
+        max_size=14,
+    ),
+    st.none() | st.sets(st.integers(0, 13), min_size=1),
+)
+def test_references_are_drawn_from_all_that_may_lend_to_a_foreground(
+    foregrounds: list[tuple[str, str | None, str]], lenders: set[int] | None
+) -> None:
+    count = len(foregrounds)
+    numbers = np.arange(count)
+    table = ColorTable(
+        *(np.zeros((count, 3)), np.zeros((count, 3)), np.repeat(numbers[:, None], 3, axis=1).astype(float)),
+        *(np.zeros((count, 3, 3)), np.zeros((count, DRAWN_PALETTE_COLORS, 3), np.uint8)),
+    )
+    strata = [Stratum(Domain.REAL, "S", category, (split,)) for _, category, split in foregrounds]
+    colors = ForegroundColors(
+        list(map(str, range(count))), [photograph for photograph, _, _ in foregrounds], strata, table
+    )
+    if lenders is not None:
+        colors = colors.lent_by(np.array(sorted(number for number in lenders if number < count), np.int64))
+    for own, (photograph, category, split) in enumerate(foregrounds):
+        others = [
+            number
+            for number, (of, kind, lent_by) in enumerate(foregrounds)
+            if of != photograph and kind == category and lent_by in (split, "train")
+        ]
+        lent = [number for number in others if lenders is None or number in lenders] or others
+        if not lent:
+            with pytest.raises(DataError, match="no reference"):
+                colors.recoloring(str(own), "key")
+            continue
+        expected = Recoloring.draw(seeded_rng("key"), table, own, np.array(lent))
+        drawn = colors.recoloring(str(own), "key")
+        np.testing.assert_array_equal(drawn.colors.mean, expected.colors.mean)
+        for name in ("methods", "shares", "seeds"):
+            np.testing.assert_array_equal(getattr(drawn, name), getattr(expected, name))
 
 
 def test_a_data_set_without_colours_says_so(tmp_path: Path) -> None:
