@@ -6,7 +6,8 @@
 Pictures may have any size. The network's change of colour is applied to the full picture without blurring
 it, and the background stays as it is unless --background is given. In masks 128 and above is foreground. A
 source holds NAME.jpg (.jpeg, .png) with NAME.mask.png beside it, or iHarmony4's composite_images/ and
-masks/; each result has the path of its composite. Started again, the command makes only what is missing.
+masks/; each result has the path of its composite. Few pictures are done in this process, without a
+cluster, where RAY_ADDRESS names none. Started again, the command makes only what is missing.
 Failures are listed with their reasons in the destination's failed.jsonl, and the exit code is 1.
 """
 
@@ -14,14 +15,18 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
+
+import torch
 
 from charmnet.errors import StorageError
 from charmnet.methods import HarmonizationMethod
 from pipelines.commands.cli import EXIT_FAILED
 from pipelines.harmonization.files import SUFFIXES, FileResult, find_pictures, harmonize_file
+from pipelines.harmonization.harmonizer import FEW_PICTURES, Harmonizer
 from pipelines.runs.models import load_harmonization_model
+from pipelines.runtime.cluster import works_in_process
 from pipelines.runtime.console import console, progress
 from pipelines.runtime.storage import Location
 from pipelines.runtime.user_files import is_litter, walk_user_files
@@ -99,12 +104,8 @@ def _run_many(arguments: argparse.Namespace) -> int:
     finished = set(dest.walk_files())
     pairs = [pair for pair in pictures.pairs if pair[0] not in finished]
     file_results = [FileResult(path, problem=reason) for path, reason in pictures.incomplete]
-    from pipelines.harmonization.distributed import harmonize_pictures  # Ray
-
     with progress("Harmonizing", total=len(pairs)) as advance:
-        for result in harmonize_pictures(
-            method, source, dest, pairs, background=arguments.background, workers=arguments.workers
-        ):
+        for result in _harmonize(method, source, dest, pairs, arguments):
             file_results.append(result)
             advance(1)
     return _report(dest, file_results, len(pictures.pairs) - len(pairs))
@@ -123,6 +124,27 @@ def _load_model(arguments: argparse.Namespace) -> HarmonizationMethod:
             "background from the composite and cannot change it; leave out --background"
         )
     return method
+
+
+def _harmonize(
+    method: HarmonizationMethod,
+    source: Location,
+    dest: Location,
+    pairs: list[tuple[str, str]],
+    arguments: argparse.Namespace,
+) -> Iterator[FileResult]:
+    """Harmonize in this process where there are few pictures and no cluster to join, else on a cluster."""
+    few = len(pairs) <= FEW_PICTURES and arguments.workers is None
+    if works_in_process(few):
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return Harmonizer(method, source, dest, background=arguments.background, device=device).harmonize(
+            pairs
+        )
+    from pipelines.harmonization.distributed import harmonize_pictures  # Ray
+
+    return harmonize_pictures(
+        method, source, dest, pairs, background=arguments.background, workers=arguments.workers
+    )
 
 
 def _claim(dest: Location, record: dict[str, object]) -> None:

@@ -35,6 +35,8 @@ from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import RowKind
 
+_FEW_SAMPLES = 256  # up to so many are read in this process sooner than a cluster starts
+_FEW_ARCHIVES, _SMALL_BYTES = 16, 64 << 20
 PROJECT_ORDER = ",".join(condition.name for condition in CaptureCondition)
 
 
@@ -221,7 +223,8 @@ def _shard_entries(
         EntriesTask(data.source, kind, domain, shard, args.max_size, keep_masks)
         for shard in entries_in_shards(entries, kind, args.shard_samples)
     ]
-    plan = BuildPlan(tasks, rejected, _items(entries, rejected))
+    pictures = len(entries) * (10 if kind is RowKind.SCENE else 1)
+    plan = BuildPlan(tasks, rejected, _items(entries, rejected), small=pictures <= _FEW_SAMPLES)
     return show_result(destination, build_dataset(destination, plan, args.max_rejected, args.retry_rejected))
 
 
@@ -254,6 +257,11 @@ def _shard_webdataset(args: argparse.Namespace) -> int:
     tasks = [
         ArchiveTask(source, archive, data.defaults, args.max_size, args.in_place) for archive in data.archives
     ]
-    return show_result(
-        destination, build_dataset(destination, BuildPlan(tasks), args.max_rejected, args.retry_rejected)
-    )
+    plan = BuildPlan(tasks, small=_are_small(source, data.archives))
+    return show_result(destination, build_dataset(destination, plan, args.max_rejected, args.retry_rejected))
+
+
+def _are_small(source: Location, archives: list[str]) -> bool:
+    """Tell whether all archives together are read in this process sooner than a cluster starts."""
+    few = len(archives) <= _FEW_ARCHIVES
+    return few and sum((source / archive).size_bytes() for archive in archives) <= _SMALL_BYTES

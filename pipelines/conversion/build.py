@@ -116,6 +116,7 @@ class BuildPlan:
         title: title of the progress bar.
         remedy: advice in the error message if the tasks rejected too much.
         gpus_per_task: GPUs that a task uses; a fraction shares one.
+        small: whether the tasks need no cluster (see `map_on_cluster`).
         plan_remedy: advice in the error message if too much is rejected before any task runs.
         complete: called with the manifest of all shards before it is saved; returns the one to save.
     """
@@ -126,6 +127,7 @@ class BuildPlan:
     title: str = "Sharding"
     remedy: str = "correct the files and run again with --retry-rejected"
     gpus_per_task: float = 0
+    small: bool = False
     plan_remedy: str = "correct the lists and run again"
     complete: Callable[[Manifest], Manifest] = lambda manifest: manifest
 
@@ -309,7 +311,7 @@ def build_dataset(
 def _run_tasks(build: DatasetBuild, plan: BuildPlan, indices: Sequence[int]) -> Iterator[int]:
     """Run tasks on the cluster; yield the index of each when it and those before it have ended."""
     jobs = [(build, index, plan.tasks[index]) for index in indices]
-    for index, error in map_on_cluster(_run_task, jobs, gpus_per_task=plan.gpus_per_task):
+    for index, error in map_on_cluster(_run_task, jobs, gpus_per_task=plan.gpus_per_task, small=plan.small):
         if error:
             raise StorageError(f"{error}; run the same command again to continue")
         yield index

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -12,7 +11,8 @@ import ray
 import ray.data
 
 from charmnet.methods import HarmonizationMethod
-from pipelines.harmonization.files import FileResult, try_file
+from pipelines.harmonization.files import FileResult
+from pipelines.harmonization.harmonizer import Harmonizer
 from pipelines.runtime.blocks import Block
 from pipelines.runtime.cluster import ClusterCapacity, assigned_device, connect
 from pipelines.runtime.storage import Location
@@ -79,25 +79,19 @@ class _HarmonizeActor:
         threads: int,
     ) -> None:
         cv2.setNumThreads(0)  # actors and their threads are the parallelism
-        self.device = assigned_device()
-        self.method = ray.get(method_reference).to(self.device)
-        for module in self.method.modules.values():
-            module.eval()  # else a thread would put it back to training while another uses it
-        self.source = source
-        self.dest = dest
-        self.background = background
-        self.threads = threads
+        self._harmonizer = Harmonizer(
+            ray.get(method_reference),
+            source,
+            dest,
+            background=background,
+            device=assigned_device(),
+            threads=threads,
+        )
 
     def __call__(self, batch: Block) -> Block:
-        pairs = list(zip(batch["composite"].tolist(), batch["mask"].tolist(), strict=True))
-        with ThreadPoolExecutor(self.threads) as pool:
-            results = list(pool.map(self._try_pair, pairs))
+        pairs = zip(batch["composite"].tolist(), batch["mask"].tolist(), strict=True)
+        results = list(self._harmonizer.harmonize(pairs))
         return {
             name: np.array([getattr(result, name) for result in results])
             for name in ("path", "problem", "warning")
         }
-
-    def _try_pair(self, pair: tuple[str, str]) -> FileResult:
-        return try_file(
-            self.method, self.source, self.dest, pair, background=self.background, device=self.device
-        )

@@ -172,8 +172,14 @@ class ClusterCapacity:
         return min(requested or self.gpus or self.cpus, work_items)
 
 
+def works_in_process(small: bool) -> bool:
+    """Tell whether small work is done in this process: where it is on no cluster, and none is named."""
+    ray = sys.modules.get("ray")
+    return small and _address() == LOCAL and not (ray is not None and ray.is_initialized())
+
+
 def map_on_cluster(
-    function: Callable[[T], R], items: Sequence[T], *, gpus_per_task: float = 0
+    function: Callable[[T], R], items: Sequence[T], *, gpus_per_task: float = 0, small: bool = False
 ) -> Iterator[R]:
     """Call a function once for each item, each in a Ray task; yield the results in the order of the items.
 
@@ -185,7 +191,11 @@ def map_on_cluster(
         function: should return what went wrong as a value; an exception arrives as Ray's `RayTaskError`.
         items: arguments; each travels with its task.
         gpus_per_task: GPUs that a task takes.
+        small: all calls together take less than a cluster does to start: see `works_in_process`.
     """
+    if works_in_process(small):
+        yield from map(function, items)
+        return
     connect()
     import ray
 

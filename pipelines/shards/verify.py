@@ -41,6 +41,9 @@ class Failure:
     reason: str
 
 
+_FEW_SAMPLES = 256  # up to so many are decoded in this process sooner than a cluster starts
+
+
 @dataclass(frozen=True)
 class Check:
     """A unit of verification: a shard's checksum (`row_group` None) or the rows of one row group.
@@ -61,8 +64,9 @@ def checks_of(dataset: Dataset) -> list[Check]:
 
 
 def verify(dataset: Dataset, checks: Sequence[Check]) -> Iterator[list[Failure]]:
-    """Run checks on the cluster; yield the failures of each check, in their order."""
-    yield from map_on_cluster(lambda check: run_check(dataset, check), checks)
+    """Run checks on the cluster, few in this process; yield the failures of each check, in their order."""
+    small = dataset.manifest.samples <= _FEW_SAMPLES
+    yield from map_on_cluster(lambda check: run_check(dataset, check), checks, small=small)
 
 
 def duplicate_ids(dataset: Dataset) -> list[Failure]:
