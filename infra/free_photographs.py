@@ -7,7 +7,8 @@ r"""Collect photographs under free licences out of Debian's packages, for a mode
 
 Downloads and unpacks some packages (Debian 12, `apt-get download`), and writes views of every photograph as
 photos/NAME-0.jpg, NAME-1.jpg, ..., at most 512 pixels long. photographs.tsv has each photograph's package,
-version, file, licence and author, out of the package's own copyright file.
+version, file, licence and author, out of the package's own copyright file; where that has a paragraph
+for all files alone (`Files: *`), licence and author are those of the package as a whole, such as the GPL.
 """
 
 from __future__ import annotations
@@ -93,14 +94,18 @@ def main() -> None:
     with (folder / "photographs.tsv").open("w", newline="") as file:
         table = csv.writer(file, delimiter="\t", lineterminator="\n")
         table.writerow(("name", "package", "version", "file", "licence", "author"))
+        members: dict[str, str] = {}
         for package, patterns in PHOTOGRAPHS.items():
             root, version = unpacked(package, folder / "packages")
             stanzas = copyright_stanzas(root / f"usr/share/doc/{package}/copyright")
             for path in sorted(chosen(root, patterns)):
-                if not (name := write_views(path, folder / "photos")):
-                    continue
                 member = path.relative_to(root).as_posix()
-                table.writerow((name, package, version, member, *licence_of(member, stanzas)))
+                name = name_of(package, member)
+                if name in members:
+                    raise ValueError(f"{members[name]} and {member} are both named {name}; leave one out")
+                if write_views(path, name, folder / "photos"):
+                    members[name] = member
+                    table.writerow((name, package, version, member, *licence_of(member, stanzas)))
 
 
 def unpacked(package: str, folder: Path) -> tuple[Path, str]:
@@ -150,16 +155,20 @@ def chosen(root: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
             yield path
 
 
-def write_views(path: Path, folder: Path) -> str:
-    """Write a photograph's views; return its name, or nothing where it is no colour photograph."""
+def name_of(package: str, member: str) -> str:
+    """Return the name that a file of a package gets as a photograph."""
+    folders = member.split("/")[:-1]
+    if package == "plasma-workspace-wallpapers":  # NAME/contents/images/2560x1600.jpg
+        return re.sub(r"[^a-z]", "", folders[-3].lower())
+    place = folders[3] if package == "gcompris-qt-data" else package[:4]
+    return re.sub(r"[^a-z0-9]+", "", f"{place}{Path(member).stem}".lower())
+
+
+def write_views(path: Path, name: str, folder: Path) -> bool:
+    """Write a photograph's views; return whether it is a photograph in colour."""
     image = Image.open(path).convert("RGB")
     if np.asarray(image.resize((64, 64)).convert("HSV"))[..., 1].mean() < 255 * LEAST_SATURATION:
-        return ""
-    parts = path.parts[path.parts.index("packages") + 1 :]
-    place = {"gcompris-qt-data": parts[4] if len(parts) > 4 else "", "plasma-workspace-wallpapers": parts[-4]}
-    name = re.sub(r"[^a-z0-9]+", "", f"{place.get(parts[0], parts[0][:4])}{path.stem}".lower())
-    if parts[0] == "plasma-workspace-wallpapers":
-        name = re.sub(r"[^a-z]", "", parts[-4].lower())
+        return False
     width, height = image.size
     views = [(0, 0, width, height)]
     if max(image.size) >= LARGE_PIXELS:
@@ -171,7 +180,7 @@ def write_views(path: Path, folder: Path) -> str:
         view = image.crop(box)
         view.thumbnail((LONG_SIDE_PIXELS, LONG_SIDE_PIXELS), Image.Resampling.LANCZOS)
         view.save(folder / f"{name}-{number}.jpg", quality=95, subsampling=0)
-    return name
+    return True
 
 
 def copyright_stanzas(path: Path) -> list[tuple[list[str], str, str]]:
@@ -191,8 +200,12 @@ def copyright_stanzas(path: Path) -> list[tuple[list[str], str, str]]:
 
 
 def licence_of(member: str, stanzas: list[tuple[list[str], str, str]]) -> tuple[str, str]:
-    """Return licence and authors of a file by the last paragraph that names it, in whatever format."""
-    found = ("", "")
+    """Return licence and authors of a file by the last paragraph that names it, in whatever format.
+
+    Raises:
+        ValueError: no paragraph names it, not even one for all files.
+    """
+    found = None
     stem = re.sub(r"\.\w+$", "", re.sub(r"^gcompris/", "", member))
     for patterns, licence, authors in stanzas:
         for pattern in patterns:
@@ -201,6 +214,8 @@ def licence_of(member: str, stanzas: list[tuple[list[str], str, str]]) -> tuple[
             same_folder = plain.rpartition("/")[0].rpartition("/")[2] in (*stem.split("/"), "16.04", "20.04")
             if pattern == "*" or fnmatch.fnmatchcase(stem, plain) or (tail and same_folder):
                 found = (licence, authors)
+    if found is None:
+        raise ValueError(f"{member}: no paragraph of the copyright file is about it; leave it out")
     return found
 
 

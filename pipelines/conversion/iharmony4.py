@@ -59,13 +59,13 @@ class IHarmony4:
 
     def identity(self) -> dict[str, Any]:
         """Return the request that a data set is built from (see `DatasetBuild`)."""
-        carved = {"validation_fraction": self.validation_fraction} if self.validation_fraction else {}
+        options = {"validation_fraction": self.validation_fraction} if self.validation_fraction else {}
         return {
             "command": "shard iharmony4",
             "source": str(self.source),
             "lists": {listed.split: listed.sha256 for listed in self.lists},
             **self.categories.identity(),
-            **carved,
+            **options,
         }
 
     def entries(self) -> tuple[list[LayoutEntry], list[Rejection]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image, ImageOps
 
 from charmnet.arrays import UInt8Array
 from charmnet.codecs import decode_rgb, encode_jpeg
@@ -18,6 +18,7 @@ from pipelines.quickstart.photographs import write_photographs
 SHEET_ROWS = 5  # of the sheet; the others stand at their right
 CELL_PIXELS = (150, 200)  # height and width of a picture in the sheet
 GAP_PIXELS = 6
+_TRAIN = "train"  # ends the names of the lists that a validation split is carved from
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Pictures:
     @property
     def train_splits(self) -> tuple[str, ...]:
         """Splits that are trained on."""
-        return _names(self.train_lists) or ("train",)
+        return _names(self.train_lists) or (_TRAIN,)
 
     @property
     def test_splits(self) -> tuple[str, ...]:
@@ -56,10 +57,20 @@ class Pictures:
         return _names(self.test_lists) or ("test",)
 
     @property
-    def validation_split(self) -> str:
-        """Split that chooses the best model; a test split where the lists have no other."""
-        names = _names(self.validation_lists) or _names(self.test_lists) or ("validation",)
-        return names[0]
+    def carved_splits(self) -> tuple[str, ...]:
+        """Splits that `shard iharmony4 --validation-fraction` makes of training lists; none beside others."""
+        names = () if self.validation_lists else _names(self.train_lists)
+        return tuple(f"{name.removesuffix(_TRAIN)}validation" for name in names if name.endswith(_TRAIN))
+
+    def validation_split(self, available: Collection[str]) -> str:
+        """Return the split that chooses the best model, a test split where the data set has no other.
+
+        Args:
+            available: the splits that have pictures: of few photographs none may have been carved.
+        """
+        lists = _names(self.validation_lists) or self.carved_splits
+        wanted = lists if self.real_lists else ("validation",)
+        return next((name for name in wanted if name in available), self.test_splits[0])
 
 
 @dataclass(frozen=True)
@@ -112,15 +123,11 @@ class Examples:
 
 def _cell(file: Path) -> UInt8Array:
     """Return a picture in the middle of a white cell."""
-    image = decode_rgb(file.read_bytes())
     height, width = CELL_PIXELS
-    scale = min((height - GAP_PIXELS) / image.shape[0], (width - GAP_PIXELS) / image.shape[1])
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    cell = np.full((height, width, 3), 255, np.uint8)
-    top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
-    cell[top : top + small.shape[0], left : left + small.shape[1]] = small
-    return cell
+    inner = (width - GAP_PIXELS, height - GAP_PIXELS)
+    picture = Image.fromarray(decode_rgb(file.read_bytes()))
+    padded = ImageOps.pad(picture, inner, Image.Resampling.BOX, color="white")
+    return np.asarray(ImageOps.expand(padded, GAP_PIXELS // 2, fill="white"))
 
 
 def pictures(folder: Path, real: str | None, rendered: str | None) -> Pictures:
