@@ -5,7 +5,7 @@
 source "$(dirname "$0")/environment.sh"
 
 state=${CHARMNET_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/charmnet}
-if [ -z "${AWS_ACCESS_KEY_ID:-}" ] && [ -f "$state/environment.sh" ]; then
+if [ -z "${AWS_ACCESS_KEY_ID:-}${AWS_PROFILE:-}" ] && [ -f "$state/environment.sh" ]; then
   source "$state/environment.sh"
 fi
 

@@ -11,7 +11,6 @@ Without --storage a SeaweedFS is started for it.
 from __future__ import annotations
 
 import operator
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from pipelines.benchmarks.options import benchmark_parser
 from pipelines.runs.checkpoints import Uploader, collect_checkpoints, register_checkpoint
 from pipelines.runs.run_folder import checkpoint_name
 from pipelines.runtime.storage import Location
-from pipelines.services.local import ObjectStore
+from pipelines.services.local import ObjectStore, use_servers
 
 MEGABYTE = 1 << 20
 _QUIET_SECONDS = 2.0
@@ -115,7 +114,7 @@ def main() -> None:
         store = ObjectStore(Path(folder))
         store.start()
         try:
-            os.environ.update(store.environment())
+            use_servers(store.environment())
             report(method, Location.of(store.uri) / "checkpoints", arguments.times)
         finally:
             store.stop(grace_seconds=1)

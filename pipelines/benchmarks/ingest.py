@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ from pipelines.benchmarks.measurement import Measurement
 from pipelines.benchmarks.results import Comparison
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.storage import Location
-from pipelines.services.local import ObjectStore
+from pipelines.services.local import ObjectStore, use_servers
 
 STREAMS = {
     "photographs": ("exact",),
@@ -70,7 +69,7 @@ def measure(arguments: argparse.Namespace) -> Measurement:
     store = ObjectStore(state_folder() / "object-store")
     store.start()
     try:
-        os.environ.update(store.environment())
+        use_servers(store.environment())
         data = _prepare(arguments, Location.of(f"{store.uri}/bench"))
         streams = [
             figures for cores in arguments.cores for figures in _measure_streams(data, cores, arguments.rows)

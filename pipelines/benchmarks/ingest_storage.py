@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.fs
 
 from pipelines.benchmarks.ingest_data import IngestData
 from pipelines.ingest.stream import StreamSpec
@@ -87,29 +86,16 @@ class ReadCounter:
 def counted_reads() -> Iterator[ReadCounter]:
     """Count the bytes that this process reads with Arrow inside the context."""
     counter = ReadCounter()
-    plain = Location.arrow
+    plain = Location.random_access
 
-    def counting(location: Location) -> tuple[pyarrow.fs.FileSystem, str]:
-        filesystem, path = plain(location)
-        return pyarrow.fs.PyFileSystem(_CountingHandler(filesystem, counter)), path
+    def counting(location: Location) -> pa.NativeFile:
+        return pa.PythonFile(_CountingFile(plain(location), counter), mode="r")
 
-    Location.arrow = counting  # type: ignore[method-assign, assignment]
+    Location.random_access = counting  # type: ignore[method-assign, assignment]
     try:
         yield counter
     finally:
-        Location.arrow = plain  # type: ignore[method-assign]
-
-
-class _CountingHandler(pyarrow.fs.FSSpecHandler):  # type: ignore[misc, unused-ignore]
-    """Handler that only opens files to read."""
-
-    def __init__(self, filesystem: pyarrow.fs.FileSystem, counter: ReadCounter) -> None:
-        self.filesystem = filesystem
-        self.counter = counter
-
-    def open_input_file(self, path: str) -> pa.PythonFile:
-        file = _CountingFile(self.filesystem.open_input_file(path), self.counter)
-        return pa.PythonFile(file, mode="r")
+        Location.random_access = plain  # type: ignore[method-assign]
 
 
 class _CountingFile:

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-import fsspec
 import psutil
 
 from charmnet.vocabulary import Domain
@@ -209,7 +208,6 @@ def _point_this_process_at(store: Mapping[str, str]) -> None:
     for name in [name for name in os.environ if name not in clean_environment()]:
         del os.environ[name]
     os.environ.update(store, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
-    fsspec.get_filesystem_class("s3").clear_instance_cache()  # it remembers the user's own store
 
 
 def _node_environment(store: ObjectStore, proxy: StoreProxy) -> dict[str, str]:

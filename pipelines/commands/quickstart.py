@@ -29,7 +29,7 @@ from pipelines.commands import cli
 from pipelines.quickstart.data import Examples, Pictures, pictures
 from pipelines.runtime.cluster import ADDRESS_VARIABLE
 from pipelines.runtime.console import console, results
-from pipelines.services.local import Services
+from pipelines.services.local import Services, use_servers
 from pipelines.shards.reading import Dataset
 from pipelines.tracking.server import connect, experiment_link
 
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     data = pictures(services.folder / "quickstart" / "pictures", arguments.real, arguments.rendered)
     with console.status("Starting the object store and MLflow"):
         services.start()
-    os.environ.update(services.environment())  # before Ray starts, whose workers inherit it
+    use_servers(services.environment())  # before Ray starts, whose workers inherit it
     _say(f"MLflow is at {services.tracking.url}; servers, data and keys are in {services.folder}")
     Quickstart(services, arguments.name or _default_name(arguments)).run(data, deadline)
     return 0

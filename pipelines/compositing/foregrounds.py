@@ -25,7 +25,8 @@ from charmnet.jpeg import is_jpeg, without_metadata
 from charmnet.orientation import check_mask_orientation
 from charmnet.recoloring import ColorStatistics, foreground_colors
 from pipelines.conversion.lists import Categories
-from pipelines.runtime.storage import Location, MissingError
+from pipelines.runtime.storage import Location
+from pipelines.runtime.store_errors import MissingError
 from pipelines.shards.foreground_colors import TRAIN
 from pipelines.shards.rejection import Rejection
 

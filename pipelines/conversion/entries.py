@@ -11,7 +11,8 @@ from typing import Any
 from charmnet.codecs import decode_mask, encode_mask
 from charmnet.errors import DataError
 from pipelines.conversion.remarks import picture_remarks
-from pipelines.runtime.storage import Location, MissingError
+from pipelines.runtime.storage import Location
+from pipelines.runtime.store_errors import MissingError
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import PictureError, Row, bytes_of, check_pictures, pair_row, scene_row, shrink

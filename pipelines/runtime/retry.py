@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from charmnet.errors import CharmNetError, StorageError
-from pipelines.runtime.storage import MissingError
+from pipelines.runtime.store_errors import MissingError, RefusedError
 
 T = TypeVar("T")
 
@@ -32,12 +32,15 @@ def retry_storage(
         notify: called once, with a line that says what is waited for.
 
     Raises:
-        StorageError: the last try's, when the time is over. Other errors pass through at once.
+        RefusedError: the store refuses for good; at once, as every other error that is no `StorageError`.
+        StorageError: the last try's, when the time is over.
     """
     started, pause = time.monotonic(), _FIRST_PAUSE_SECONDS
     while True:
         try:
             return action()
+        except RefusedError:
+            raise
         except StorageError as error:
             missing = isinstance(error, MissingError)
             limit = min(timeout_seconds, _MISSING_SECONDS) if missing else timeout_seconds

@@ -1,44 +1,34 @@
 """Files and folders by URI: s3://, file://, plain paths, and the other schemes that fsspec knows.
 
-Keys, endpoints and regions come from the environment alone (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
-`AWS_ENDPOINT_URL`, instance roles); a `Location` holds a URI and nothing else, so it can be pickled, logged
-and stored.
+Keys, endpoints and regions come from the environment and the files of Amazon's tools alone
+(`pipelines.runtime.s3_settings`); a `Location` holds a URI and nothing else, so it can be pickled, logged and
+stored.
 """
 
 from __future__ import annotations
 
-import errno
+import io
 import json
 import os
 import posixpath
 import re
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
-import fsspec
-import pyarrow.fs
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
-from botocore.exceptions import ConnectionError as UnreachableError
+import pyarrow as pa
 
 from charmnet.errors import StorageError
+from pipelines.runtime.file_store import FileStore
+from pipelines.runtime.s3_store import S3Store
+from pipelines.runtime.store_errors import RefusedError, named
 
-ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
 MAX_JSON_BYTES = 16 << 20
 """Size limit of a JSON file, unless its reader allows more: parsed, it takes many times its size."""
-
-_MOST_DELETED = 1000
-"""Number of keys that S3 deletes at once."""
-
-_CANNOT_EXIST = (errno.ENAMETOOLONG, errno.ENOTDIR)
-
-
-class MissingError(StorageError):
-    """A file or folder does not exist; the store itself answers."""
+_READ_AHEAD_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -48,8 +38,9 @@ class Location:
     Operations raise `StorageError`, with the URI and the remedy, where the store refuses or is unreachable.
 
     Attributes:
-        uri: `scheme://path` without a trailing slash; a local one is `file:///absolute/path`. Names stand
-            in it as they are: nothing is percent-encoded, and #, ?, % and blanks mean nothing.
+        uri: `scheme://path` without a trailing slash; a local one is `file:///absolute/path`. Doubled slashes
+            are one, and `.` is left out. Names stand in it as they are: nothing is percent-encoded, nothing
+            is a pattern, and #, ?, % and blanks mean nothing.
     """
 
     uri: str
@@ -77,14 +68,17 @@ class Location:
                 raise ValueError(f"{text}: expected file:///absolute/path")
             return cls._local(path)
         host = path.partition("/")[0]
-        if "@" in host or "?" in path or (scheme == "s3" and ":" in host):
+        if "@" in host or re.search(r"\?[^/]*=", path) or (scheme == "s3" and ":" in host):
             raise ValueError(
                 f"{scheme}://...: a URI with credentials or options in it; "
                 "give keys and endpoints through the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL)"
             )
         if not path.strip("/") or (scheme == "s3" and not host):
             raise ValueError(f"{text}: names no bucket; expected {scheme}://BUCKET/PATH")
-        return cls(f"{scheme}://{path.rstrip('/')}")
+        parts = _parts(path)
+        if ".." in parts:
+            raise ValueError(f"{text}: expected a URI without ..")
+        return cls(f"{scheme}://{'/'.join(parts)}")
 
     @classmethod
     def _local(cls, path: str) -> Location:
@@ -103,10 +97,10 @@ class Location:
         Raises:
             StorageError: `name` is absolute or would leave this folder ("../").
         """
-        parts = name.split("/")
+        parts = _parts(name)
         if name.startswith("/") or ".." in parts or "\0" in name or "://" in name:
             raise StorageError(f"{self}: the path {name!r} would leave it; expected a relative path beneath")
-        return Location(f"{self.uri}{'' if self.uri.endswith('/') else '/'}{name}")
+        return Location("/".join([self.uri.removesuffix("/"), *parts])) if parts else self
 
     @property
     def scheme(self) -> str:
@@ -134,72 +128,64 @@ class Location:
     def _path(self) -> str:
         return self.uri.partition("://")[2]
 
-    def filesystem(self) -> Any:
-        """Return the fsspec filesystem; listings are not cached, since other processes write, too.
+    @contextmanager
+    def open(self, mode: str = "rb") -> Iterator[IO[bytes]]:
+        """Open the file to read it ("rb") or to write it from beginning to end ("wb")."""
+        with named(self.uri):
+            if mode == "wb":
+                with self._store().create(self._path) as stream:
+                    yield cast(IO[bytes], stream)
+            elif self.scheme == "file":
+                with Path(self._path).open("rb") as stream:
+                    yield stream
+            else:
+                with io.BufferedReader(RangeFile(self), _READ_AHEAD_BYTES) as stream:
+                    yield cast(IO[bytes], stream)
+
+    def random_access(self) -> pa.NativeFile:
+        """Open the file for Arrow to read ranges of it, as parquet shards are read."""
+        with named(self.uri):
+            if self.scheme == "file":
+                return pa.OSFile(self._path, "r")
+        return pa.PythonFile(RangeFile(self, self.size_bytes()), mode="r")
+
+    def _store(self) -> S3Store | FileStore:
+        """Return what reads and writes this scheme.
 
         Raises:
-            ValueError: AWS_ENDPOINT_URL is no URL.
             StorageError: the scheme is unknown.
         """
-        options: dict[str, Any] = {"use_listings_cache": False}
-        if self.scheme == "file":
-            options["auto_mkdir"] = True
-        if self.scheme == "s3":
-            _check_endpoint()
         try:
-            return fsspec.filesystem(self.scheme, **options)
+            return _store_of(self.scheme)
         except (ValueError, ImportError) as error:
             raise StorageError(
                 f"{self}: {error}; expected s3://, file:// or another scheme that fsspec knows"
             ) from error
 
-    def arrow(self) -> tuple[pyarrow.fs.FileSystem, str]:
-        """Return Arrow's filesystem and the path in it, the fastest way to read ranges of a shard."""
-        if self.scheme == "file":
-            return pyarrow.fs.LocalFileSystem(), self._path
-        if self.scheme == "s3":
-            environment = tuple((name, text) for name, text in os.environ.items() if name.startswith("AWS_"))
-            return _s3(environment), self._path
-        return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(self.filesystem())), self._path
-
-    @contextmanager
-    def open(self, mode: str = "rb") -> Iterator[IO[Any]]:
-        """Open the file."""
-        with _named(self), self.filesystem().open(self._path, mode) as stream:
-            yield stream
-
     def exists(self) -> bool:
         """Tell whether there is a file or folder."""
-        with _named(self):
-            return bool(self.filesystem().exists(self._path))
+        with named(self.uri):
+            return self._store().exists(self._path)
 
     def size_bytes(self) -> int:
         """Return the file's size in bytes."""
-        with _named(self):
-            return int(self.filesystem().size(self._path))
+        with named(self.uri):
+            return self._store().size_bytes(self._path)
 
     def read_bytes(self) -> bytes:
         """Return the file's content."""
-        with _named(self):
-            return bytes(self.filesystem().cat_file(self._path))
+        with named(self.uri):
+            return self._store().read(self._path)
 
     def read_range(self, start: int, length: int) -> bytes:
         """Return `length` bytes from the offset `start` on; fewer where the file ends before."""
-        with _named(self):
-            return bytes(self.filesystem().cat_file(self._path, start=start, end=start + length))
+        with named(self.uri):
+            return self._store().read_range(self._path, start, length)
 
     def write_bytes(self, data: bytes) -> None:
         """Write the whole file or nothing: readers never see a part of it."""
-        with _named(self):
-            filesystem = self.filesystem()
-            if self.scheme != "file":
-                filesystem.pipe_file(self._path, data)  # an object appears only when it is complete
-                return
-            path = Path(self._path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-            temporary.write_bytes(data)
-            temporary.replace(path)
+        with named(self.uri):
+            self._store().write(self._path, data)
 
     def read_json(self, limit_bytes: int = MAX_JSON_BYTES) -> Any:
         """Return the value that a JSON file holds.
@@ -207,8 +193,7 @@ class Location:
         Raises:
             StorageError: the file cannot be read, is no JSON, or is larger than `limit_bytes`.
         """
-        with self.open("rb") as stream:
-            data = stream.read(limit_bytes + 1)
+        data = self.read_range(0, limit_bytes + 1)
         if len(data) > limit_bytes:
             raise StorageError(f"{self}: more than {limit_bytes:,} bytes, the limit for this file")
         try:
@@ -237,45 +222,33 @@ class Location:
 
     def children(self) -> list[Location]:
         """Return the files and folders directly beneath, sorted by name; none for a missing folder."""
-        with _named(self):
-            try:
-                paths = self.filesystem().ls(self._path, detail=False)
-            except FileNotFoundError:
-                return []
-        folder = self._path.rstrip("/")
-        names = sorted({posixpath.basename(p.rstrip("/")) for p in paths if p.rstrip("/") != folder})
-        return [self / name for name in names if name]
+        with named(self.uri):
+            names = self._store().children(self._path)
+        return [Location(f"{self.uri.removesuffix('/')}/{name}") for name in names if name not in (".", "..")]
 
     def walk_files(self) -> list[str]:
-        """Return the relative paths of all files beneath, sorted; markers of empty folders are left out."""
-        with _named(self):
-            paths = self.filesystem().find(self._path)
-        root = self._path.rstrip("/") + "/"
-        paths = [p.lstrip("/") for p in paths] if self.scheme == "memory" else paths  # which adds a slash
-        return sorted(p.removeprefix(root) for p in paths if p.startswith(root) and not p.endswith("/"))
+        """Return the relative paths of all files beneath, sorted; markers of empty folders are left out.
+
+        Raises:
+            RefusedError: a key has an empty part, or one that is `.` or `..`: clients read it differently.
+        """
+        with named(self.uri):
+            paths = self._store().files(self._path)
+        for path in paths:
+            if "/".join(_parts(path)) != path or ".." in path.split("/"):
+                raise RefusedError(
+                    f"{self}: holds an object with the key {path!r}, which clients of stores read in "
+                    "different ways; rename or remove it"
+                )
+        return sorted(paths)
 
     def delete(self) -> None:
         """Remove the file, or the folder with all that it contains; a missing one is no error.
 
         Exactly what a listing names is removed: a name such as `a[1]` or `a*` is no pattern.
         """
-        with _named(self):
-            filesystem = self.filesystem()
-            if not filesystem.exists(self._path):
-                return
-            if self.scheme == "file":
-                filesystem.rm(self._path, recursive=True)
-                return
-            entries = filesystem.find(self._path, withdirs=True, detail=True)
-            files = [path for path, entry in entries.items() if entry["type"] == "file"]
-            if self.scheme == "s3":
-                _delete_objects(filesystem, files)
-                return
-            for path in files:
-                filesystem.rm_file(path)
-            for path in sorted({self._path, *entries} - {*files}, reverse=True):
-                if filesystem.isdir(path):
-                    filesystem.rmdir(path)
+        with named(self.uri):
+            self._store().delete(self._path)
 
     def upload_folder(self, folder: Path) -> None:
         """Copy the files of a local folder to beneath this location."""
@@ -290,55 +263,64 @@ class Location:
             target.write_bytes((self / name).read_bytes())
 
 
-def _delete_objects(filesystem: Any, paths: Sequence[str]) -> None:
-    """Delete exactly these objects of one bucket, singly where the store refuses to delete many at once."""
-    for start in range(0, len(paths), _MOST_DELETED):
-        names = [path.partition("/") for path in paths[start : start + _MOST_DELETED]]
-        bucket, keys = names[0][0], [key for _, _, key in names]
-        request = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
-        try:
-            answer = filesystem.call_s3("delete_objects", Bucket=bucket, Delete=request)
-            keys = [error["Key"] for error in answer.get("Errors", [])]  # those that it refused
-        except (OSError, ClientError):
-            pass  # not every store knows this request; each key's own answer counts
-        for key in keys:
-            filesystem.rm_file(f"{bucket}/{key}")
+class RangeFile(io.RawIOBase):
+    """A file in a store, read by ranges: a request for each read.
+
+    Args:
+        location: the file.
+        size_bytes: its size, asked for where it is needed and not given.
+    """
+
+    def __init__(self, location: Location, size_bytes: int | None = None) -> None:
+        super().__init__()
+        self._location = location
+        self._size_bytes = size_bytes
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a position, counted from the beginning, from here or from the end."""
+        start = 0
+        if whence == io.SEEK_CUR:
+            start = self._position
+        elif whence == io.SEEK_END:
+            self._size_bytes = self._location.size_bytes() if self._size_bytes is None else self._size_bytes
+            start = self._size_bytes
+        self._position = start + position
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes, all that follow where it is negative."""
+        if size < 0:
+            end = self.seek(0, io.SEEK_END) if self._size_bytes is None else self._size_bytes
+            size = max(0, end - self._position)
+        data = self._location.read_range(self._position, size)
+        self._position += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer; return the number of bytes, 0 at the end."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
-@lru_cache(maxsize=4)
-def _s3(environment: tuple[tuple[str, str], ...]) -> pyarrow.fs.S3FileSystem:
-    """Return Arrow's client for an environment; making one takes 12 ms of CPU."""
-    return pyarrow.fs.S3FileSystem(endpoint_override=dict(environment).get(ENDPOINT_VARIABLE))
+@cache
+def _store_of(scheme: str) -> S3Store | FileStore:
+    return S3Store() if scheme == "s3" else FileStore(scheme)
 
 
-@contextmanager
-def _named(location: Location) -> Iterator[None]:
-    """Turn errors of the store into a `StorageError` that names the location."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        kinds = "file or folder" if location.scheme == "file" else "file, folder or bucket"
-        raise MissingError(f"{location}: no such {kinds}") from error
-    except (PermissionError, NoCredentialsError) as error:
-        raise StorageError(
-            f"{location}: access refused; expected credentials that may use it in the environment "
-            "(for s3:// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or an "
-            "instance role, AWS_ENDPOINT_URL for other servers)"
-        ) from error
-    except (MemoryError, OverflowError) as error:
-        raise StorageError(f"{location}: asked for more than memory holds; is its manifest right?") from error
-    except (UnreachableError, HTTPClientError) as error:
-        raise StorageError(
-            f"{location}: the store does not answer ({error}); expected one that runs, at the address in "
-            f"{ENDPOINT_VARIABLE} if it is not Amazon's"
-        ) from error
-    except (OSError, BotoCoreError, ClientError) as error:
-        if isinstance(error, OSError) and error.errno in _CANNOT_EXIST:
-            raise MissingError(f"{location}: no such file or folder ({error.strerror})") from error
-        raise StorageError(f"{location}: {type(error).__name__}: {error}") from error
-
-
-def _check_endpoint() -> None:
-    endpoint = os.environ.get(ENDPOINT_VARIABLE)
-    if endpoint and not re.match(r"https?://[^/]", endpoint):
-        raise ValueError(f"{ENDPOINT_VARIABLE} is {endpoint!r}, expected http://HOST:PORT or https://HOST")
+def _parts(path: str) -> list[str]:
+    """Return the names in a path: doubled slashes are one, and `.` is left out."""
+    return [name for name in path.split("/") if name not in ("", ".")]

@@ -15,13 +15,47 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import pyarrow.fs
+from botocore.exceptions import BotoCoreError, ClientError
 
 from charmnet.errors import StorageError
 from pipelines.runtime.paths import state_folder
+from pipelines.runtime.s3_settings import local_client
+from pipelines.runtime.store_errors import code_of
 from pipelines.services.service import LOOPBACK, Service, is_healthy, write_private
 
 VOLUME_SIZE_MEGABYTES = 256
+
+_OF_OTHER_SERVERS = ("AWS_", "MLFLOW_TRACKING_", "MLFLOW_S3_", "MLFLOW_BOTO_", "MLFLOW_EXPERIMENTAL_S3_")
+_FORGET_OTHER_STORES = r"""for charmnet_name in $(env | sed -n 's/^\(AWS_[A-Za-z0-9_]*\)=.*/\1/p'); do
+  unset "$charmnet_name"
+done
+"""
+_EXISTS = ("BucketAlreadyExists", "BucketAlreadyOwnedByYou")
+
+
+def without_other_servers(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what names or opens an object store or a tracking server."""
+    return {name: value for name, value in environment.items() if not name.startswith(_OF_OTHER_SERVERS)}
+
+
+def use_servers(variables: Mapping[str, str]) -> None:
+    """Let this process and its children use servers of this machine, and nothing of others that it knew.
+
+    A profile, a session token or an endpoint that stayed beside new keys would spoil them.
+    """
+    for name in set(os.environ) - set(without_other_servers(os.environ)):
+        del os.environ[name]
+    os.environ.update(variables)
+
+
+def _no_proxy() -> dict[str, str]:
+    """Return the variables that keep proxies away from this machine's own servers."""
+    merged = {}
+    for name in ("no_proxy", "NO_PROXY"):
+        listed = os.environ.get(name) or os.environ.get(name.swapcase()) or ""
+        hosts = [host for host in listed.split(",") if host.strip()]
+        merged[name] = ",".join([*hosts, *(host for host in (LOOPBACK, "localhost") if host not in hosts)])
+    return merged
 
 
 class ObjectStore(Service):
@@ -47,6 +81,9 @@ class ObjectStore(Service):
             "AWS_ENDPOINT_URL": self.url,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,  # whose settings are for other stores
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            **_no_proxy(),
         }
 
     @property
@@ -97,26 +134,23 @@ class ObjectStore(Service):
 
     def _environment(self) -> dict[str, str]:
         # Without the user's own keys, which the store would add as a second administrator.
-        return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return without_other_servers(os.environ)
 
     def _answers(self) -> bool:
         """Tell whether the bucket takes a write: the gateway answers before there is a volume to write to."""
         if not is_healthy(f"{self.url}/healthz"):
             return False
-        access_key, secret_key = self._keys()
-        filesystem = pyarrow.fs.S3FileSystem(
-            access_key=access_key,
-            secret_key=secret_key,
-            endpoint_override=self.url,
-            region="us-east-1",
-            allow_bucket_creation=True,
-            retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=1),
-        )
+        client = local_client(self.url, *self._keys())
         try:
-            filesystem.create_dir(self.bucket)
-            with filesystem.open_output_stream(f"{self.bucket}/.ready") as stream:
-                stream.write(b"ready")
-        except OSError:
+            client.create_bucket(Bucket=self.bucket)
+        except ClientError as error:
+            if code_of(error) not in _EXISTS:
+                return False
+        except BotoCoreError:
+            return False
+        try:
+            client.put_object(Bucket=self.bucket, Key=".ready", Body=b"ready")
+        except (BotoCoreError, ClientError):
             return False
         return True
 
@@ -152,7 +186,7 @@ class TrackingServer(Service):
     def _environment(self) -> dict[str, str]:
         store = self._store.environment() if self._store else {}
         return {
-            **os.environ,
+            **(without_other_servers(os.environ) if store else os.environ),
             **store,
             **({"MLFLOW_S3_ENDPOINT_URL": store["AWS_ENDPOINT_URL"]} if store else {}),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # four fifths of its memory, and not used here
@@ -186,7 +220,8 @@ class Services:
             self.tracking.stop()  # it may have been started with an earlier address of the store
         self.store.start()
         self.tracking.start()
-        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self.environment().items()]
+        lines = [_FORGET_OTHER_STORES]
+        lines += [f"export {name}={shlex.quote(value)}\n" for name, value in self.environment().items()]
         write_private(self.environment_file, "".join(lines))
 
     def stop(self) -> None:

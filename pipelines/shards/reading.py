@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from charmnet.errors import DataError, StorageError
-from pipelines.runtime.storage import Location, MissingError
+from pipelines.runtime.storage import Location
+from pipelines.runtime.store_errors import MissingError
 from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.schema import ROW_GROUP_BYTES, SCHEMAS
 from pipelines.shards.selection import Selection
@@ -105,15 +106,13 @@ class Dataset:
 @contextmanager
 def _open_parquet(location: Location, part: str) -> Iterator[pq.ParquetFile]:
     """Open a shard and turn errors while reading `part` of it into errors that name the shard."""
-    filesystem, path = location.arrow()
     try:
-        with filesystem.open_input_file(path) as file:
+        with location.random_access() as file:
             yield pq.ParquetFile(file, pre_buffer=True, page_checksum_verification=True)
-    except FileNotFoundError as error:
+    except MissingError as error:
         raise MissingError(f"{location}: the shard is gone; restore it or shard the data again") from error
-    except OSError as error:
-        # Damaged content raises a plain OSError too; errors of the store have a number or a name.
-        if error.errno is not None or type(error) is not OSError or "AWS Error" in str(error):
+    except OSError as error:  # a local file, or Arrow about damaged content
+        if error.errno is not None or type(error) is not OSError:
             raise StorageError(f"{location}: {part} could not be read: {error}") from error
         raise DataError(
             f"{location}: {part} is corrupt ({error}); see `charmnet inspect --verify`"

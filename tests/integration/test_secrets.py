@@ -54,8 +54,6 @@ codes += [
 ]
 os.environ["AWS_ENDPOINT_URL"] = os.environ["PLANTED_ENDPOINT"]
 os.environ["AWS_MAX_ATTEMPTS"] = "1"
-import s3fs
-s3fs.S3FileSystem.clear_instance_cache()
 codes.append(main(["inspect", real]))
 print("codes", codes)
 """

@@ -8,7 +8,7 @@ import pytest
 
 from charmnet.errors import StorageError
 from pipelines.runtime.retry import WaitTimeoutError, retry_storage, wait_until
-from pipelines.runtime.storage import MissingError
+from pipelines.runtime.store_errors import MissingError
 
 
 @pytest.mark.parametrize("error", [StorageError("503"), MissingError("gone")])
