@@ -4,15 +4,45 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from charmnet.errors import WeightsError
-from charmnet.methods import CharmNetMethod
+from charmnet.methods import (
+    CharmNetMethod,
+    HarmonizationMethod,
+    HarmonyTransformerMethod,
+    IDIHMethod,
+    IntrinsicMethod,
+)
 from charmnet.methods.charmnet_networks import RELEASED_NAMES, check_released
+
+_LAYOUTS: dict[str, Callable[..., HarmonizationMethod]] = {
+    "decoder.to_rgb.weight": IDIHMethod.from_released,
+    "ifm.model.0.conv.weight": IntrinsicMethod.from_released,
+    "light_generator.light_embed.weight": HarmonyTransformerMethod.from_released,
+    "transformer_enc.encoder.layers.0.linear1.weight": HarmonyTransformerMethod.from_released,
+}
+"""Readers of the layouts that one network was released in, by an entry that no other layout has."""
+
+
+def method_of_one_network(state: Mapping[str, Tensor], source: str) -> HarmonizationMethod | None:
+    """Return the method whose released network a state dict is of; None where its layout is of none.
+
+    Args:
+        state: tensors by their released names.
+        source: the file, for messages.
+
+    Raises:
+        WeightsError: the layout is known, and entries do not fit it; names them.
+    """
+    for entry, read in _LAYOUTS.items():
+        if entry in state:
+            return read(state, source=source)
+    return None
 
 
 def load_released(source: Path | Mapping[str, Path], epoch: str = "latest") -> dict[str, dict[str, Tensor]]:

@@ -22,9 +22,17 @@ def figures(name: str) -> dict[str, np.ndarray]:
 
 
 def released_keys(name: str) -> list[tuple[str, list[int]]]:
-    return [
-        (key, shape) for key, shape in json.loads((GOLDEN / "statedict_keys.json").read_text())[name]["keys"]
-    ]
+    return [(key, shape) for key, shape in _released_networks()[name]["keys"]]
+
+
+def released_parameters(name: str) -> int:
+    return _released_networks()[name]["params"]
+
+
+@cache
+def _released_networks() -> dict:
+    files = sorted(GOLDEN.glob("statedict_keys*.json"))
+    return {name: network for file in files for name, network in json.loads(file.read_text()).items()}
 
 
 @cache

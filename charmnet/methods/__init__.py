@@ -7,8 +7,10 @@ from typing import Any
 from charmnet.methods.base import Method, MethodOptions, Requirements, metric_path
 from charmnet.methods.charmnet import CharmNetMethod
 from charmnet.methods.cuda_graph import CudaGraphUpdate
+from charmnet.methods.dht import HarmonyTransformerMethod
 from charmnet.methods.harmonization import HarmonizationMethod
 from charmnet.methods.idih import IDIHMethod
+from charmnet.methods.iih import IntrinsicMethod
 from charmnet.methods.translation import TranslationMethod
 
 __all__ = [
@@ -16,7 +18,9 @@ __all__ = [
     "CharmNetMethod",
     "CudaGraphUpdate",
     "HarmonizationMethod",
+    "HarmonyTransformerMethod",
     "IDIHMethod",
+    "IntrinsicMethod",
     "Method",
     "MethodOptions",
     "Requirements",
@@ -25,7 +29,9 @@ __all__ = [
     "metric_path",
 ]
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (CharmNetMethod, IDIHMethod)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (CharmNetMethod, IDIHMethod, IntrinsicMethod, HarmonyTransformerMethod)
+}
 """Methods by name; a new one is a class and its entry here."""
 
 

@@ -127,8 +127,10 @@ class GeneratorOptions(MethodOptions):
     paste: Flag = False
     """Take the background from the composite, in losses and results; with head=affine it always is."""
     attention_bias: float = 0.0
-    """With head=pixels, bias of the attention heads at the start (released: 0; 1 starts nearer the
-    identity)."""
+    """With head=pixels, bias of the attention heads at the start (released: 0; with CharmNet's initial heads
+    1 starts near the identity, with iDIH's it does not)."""
+    identity_start: Flag = False
+    """With head=pixels, start at the identity, which head=affine always does."""
 
     @property
     def default_unshared_layers(self) -> int:
@@ -143,6 +145,11 @@ class GeneratorOptions(MethodOptions):
     @model_validator(mode="after")
     def _check_shape(self) -> GeneratorOptions:
         check_shape(self.width, self.own_layers, self.head, self.size)
+        if self.identity_start and self.attention_bias:
+            raise ValueError(
+                f"identity_start=true with attention_bias={self.attention_bias:g}: leave out one, the "
+                "first sets its own bias"
+            )
         return self
 
     def generator_arguments(self) -> dict[str, Any]:
@@ -155,6 +162,7 @@ class GeneratorOptions(MethodOptions):
             "size": self.size,
             "paste": self.paste,
             "region_statistics": self.region_statistics,
+            "identity_start": self.identity_start,
         }
 
 

@@ -10,16 +10,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from charmnet.batch import HarmonizationBatch
-from charmnet.methods.base import Requirements, Wrap, mean_metrics, require_batches
-from charmnet.methods.gradients import adam, gradient_norm
+from charmnet.methods.base import Requirements
 from charmnet.methods.harmonization import GeneratorMethod, GeneratorOptions
-from charmnet.networks.charmnet import released_shape
+from charmnet.methods.one_domain import OneDomainMethod, OneDomainOptions
+from charmnet.networks.charmnet import Harmonization, released_shape
 from charmnet.networks.idih import IDIH, idih_names, rename
 from charmnet.networks.state import cpu_copy, load_strictly, precision_of
-from charmnet.vocabulary import Domain
 
 
-class IDIHOptions(GeneratorOptions):
+class IDIHOptions(GeneratorOptions, OneDomainOptions):
     """Options of iDIH."""
 
     name: Literal["idih"] = "idih"
@@ -28,11 +27,9 @@ class IDIHOptions(GeneratorOptions):
     """Adam's learning rate, before the schedule's factor."""
     initialization: Literal["normal", "xavier", "kaiming"] = "xavier"
     """Distribution of the initial convolutions: xavier as released, normal as CharmNet's, or kaiming."""
-    domain: Domain = Domain.REAL
-    """Domain whose pairs it is trained on: real or rendered."""
 
 
-class IDIHMethod(GeneratorMethod):
+class IDIHMethod(OneDomainMethod, GeneratorMethod):
     """One network, trained by the foreground-normalised MSE alone; see `IDIHOptions`."""
 
     name = "idih"
@@ -40,16 +37,15 @@ class IDIHMethod(GeneratorMethod):
     requirements = Requirements(smallest_batch=2)
     options: IDIHOptions
 
-    def build(self) -> dict[str, nn.Module]:
+    def build_generator(self) -> nn.Module:
         """Return the network."""
-        self.domains = frozenset({self.options.domain})
-        options = self.options
-        unshared = options.default_unshared_layers
-        return {"generator": IDIH(**options.generator_arguments(), unshared_layers=unshared)}
+        unshared = self.options.default_unshared_layers
+        return IDIH(**self.options.generator_arguments(), unshared_layers=unshared)
 
-    def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Return Adam."""
-        return {"generator": adam(self.generator.parameters(), self.options.learning_rate)}
+    def losses(self, output: Harmonization, batch: HarmonizationBatch) -> dict[str, Tensor]:
+        """Return `foreground_mse_<domain>`, the only loss, of weight 1."""
+        loss = self.reconstruction_losses(output.harmonized, batch).mean()
+        return {f"foreground_mse_{self.options.domain}": loss}
 
     @classmethod
     def from_released(
@@ -79,29 +75,3 @@ class IDIHMethod(GeneratorMethod):
         self.require_released_head()
         names = {own: released for released, own in idih_names().items()}
         return cpu_copy(rename(self.generator.state_dict(), names))
-
-    def distribute(self, wrap: Wrap) -> None:
-        """Wrap the network."""
-        self._generate = wrap(self.generator)
-
-    def update(
-        self, batches: Mapping[Domain, HarmonizationBatch], gradient_weight: float = 1.0
-    ) -> dict[str, Tensor]:
-        """Make one step; `foreground_mse_<domain>` is the loss, of weight 1."""
-        self.optimizers["generator"].zero_grad()
-        metrics = []
-        for part, share in self.parts(batches, self._generate):
-            loss = self._loss(part)
-            (gradient_weight * share * loss).backward()
-            value = loss.detach()
-            metrics.append(({f"foreground_mse_{self.options.domain}": value, "total": value}, share))
-        norm = gradient_norm(self.generator)
-        self.step("generator")
-        return mean_metrics(metrics) | {"grad_norm_generator": norm}
-
-    def _loss(self, batches: Mapping[Domain, HarmonizationBatch]) -> Tensor:
-        required = require_batches(batches, self.domains, self.requirements.smallest_batch)
-        batch = required[self.options.domain]
-        with self.autocast():
-            result = self._generate(batch.composite, batch.foreground_mask)
-        return self.reconstruction_losses(result.harmonized, batch).mean()

@@ -26,6 +26,10 @@ from charmnet.vocabulary import Domain
 Head = Literal["pixels", "affine"]
 """End of a decoder: new colours and attention for every pixel, or colour maps (see `color_maps`)."""
 
+IDENTITY_BIAS = 2.0
+"""Bias of the attention that keeps 99.75 % of the composite: white and black change by a third of a grey
+level."""
+
 UNSHARED_LAYERS = range(2, 6)
 """Numbers of layers that a domain can have of its own; with others the shapes do not fit each other."""
 BOTH_DOMAINS = (Domain.RENDERED, Domain.REAL)
@@ -91,6 +95,15 @@ class DomainDecoder(Decoder):
         assert self.conv_attention.bias is not None
         nn.init.constant_(self.conv_attention.bias, bias)
 
+    def start_at_identity(self) -> None:
+        """Let the first pictures be the composites, up to less than half a grey level.
+
+        The share of the composite that is kept is below 1, so that gradients reach both heads.
+        """
+        for parameter in (*self.conv_attention.parameters(), *self.to_rgb.parameters()):
+            nn.init.zeros_(parameter)
+        self.set_attention_bias(IDENTITY_BIAS)
+
     def finish(
         self, features: Tensor, enlarged: Tensor, composite: Tensor, foreground_mask: Tensor
     ) -> Decoded:
@@ -141,13 +154,14 @@ class CharmNet(nn.Module):
         unshared_layers: layers of each encoder and decoder that a domain has to itself, 2 to 5 (at most two
             fewer than there are).
         domain_statistics: keep the shared batch norms' running statistics per domain (not as released).
-        attention_bias: initial bias of the attention head; 1 starts near the identity (released: 0).
+        attention_bias: initial bias of the attention head (released: 0).
         domains: domains to build an encoder and a decoder for.
         initialize: function that draws the initial weights, from torch's global generator.
         head: see `Head`; colour maps start at the identity and paste always.
         size: S, height and width that the network works at, of `INPUT_SIZES`; the pixel head's is 256.
         paste: take the background from the composite.
         region_statistics: tell the colour maps' decoder the colours' means and deviations.
+        identity_start: let the pixel head start at the identity, as colour maps always do.
 
     Raises:
         ValueError: these do not go together.
@@ -166,6 +180,7 @@ class CharmNet(nn.Module):
         size: int = INPUT_SIZE,
         paste: bool = False,
         region_statistics: bool = True,
+        identity_start: bool = False,
     ) -> None:
         super().__init__()
         check_shape(width, unshared_layers, head, size)
@@ -204,6 +219,8 @@ class CharmNet(nn.Module):
         for module in self.modules():
             if isinstance(module, DomainDecoder):
                 module.set_attention_bias(attention_bias)
+                if identity_start:
+                    module.start_at_identity()
             elif isinstance(module, ColorMapDecoder):
                 module.start_at_identity()
 

@@ -23,6 +23,7 @@ RENAMED = {
 MAY_CHANGE = frozenset(
     {
         "steps",
+        "epochs",
         "workers",
         "accelerator",
         "compile",
@@ -70,7 +71,9 @@ class TrainConfig(Options):
     seed: int = 0
     """Seed of the weights, the order of the samples, their augmentation and what an update draws."""
     steps: int | None = Field(None, ge=1)
-    """Length of the run in steps; none is 200 epochs of the smaller data set, as released."""
+    """Length of the run in steps; none is that of `epochs`."""
+    epochs: int = Field(200, ge=1)
+    """Length of the run in epochs of the smaller data set, where there is none in steps (released: 200)."""
     batch_size: int = Field(8, ge=1)
     """Pairs of one global step, over all workers; a pair is one sample of each domain."""
     gradient_accumulation: int = Field(1, ge=1)

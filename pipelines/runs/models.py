@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 
 from charmnet.errors import StorageError, WeightsError
-from charmnet.methods import CharmNetMethod, HarmonizationMethod, IDIHMethod, Method
+from charmnet.methods import CharmNetMethod, HarmonizationMethod, Method
 from charmnet.methods.charmnet_networks import RELEASED_NAMES
 from charmnet.pretrained import load_pretrained
-from charmnet.released_weights import load_released, read_pth
+from charmnet.released_weights import load_released, method_of_one_network, read_pth
 from charmnet.weights import CHECKPOINT_FILE, load_checkpoint
 from pipelines.runs.provenance import Provenance
 from pipelines.runs.run_folder import BEST_FILE
@@ -29,8 +29,8 @@ def load_model(uri: str, tracking_uri: str | None = None, inference_only: bool =
     Args:
         uri: `charmnet://NAME`, a model that the package ships, a training run's folder (its best checkpoint,
             else its latest), a checkpoint's folder, `models:/NAME/VERSION` and its like, a folder with
-            released `*_net_{G,D,SC1,SC2}.pth`, what stands before `_net_G.pth`, or another `.pth` file, which
-            holds iDIH's weights.
+            released `*_net_{G,D,SC1,SC2}.pth`, what stands before `_net_G.pth`, or another `.pth` file with
+            the weights of another method's network, which its entries' names tell.
         tracking_uri: the server that knows `models:/`; by default the one that training uses.
         inference_only: read only G of CharmNet's released files, which is all that harmonizing needs.
 
@@ -65,10 +65,10 @@ def _loaded(uri: str, tracking_uri: str, folder: Path, inference_only: bool) -> 
         return method, Provenance.of(method, metadata, is_version=is_version)
     path = Location.of(uri)
     if path.name.endswith(_PTH_SUFFIX) and not path.name.endswith(_RELEASED_SUFFIX):
-        return IDIHMethod.from_released(read_pth(_fetched(path, folder)), source=str(path)), Provenance()
+        return _released_network(path, folder), Provenance()
     released = _released_prefix(path)
     if released is not None:
-        return _released_charmnet(released, folder, inference_only), Provenance()
+        return _released_method(released, folder, inference_only), Provenance()
     checkpoint = checkpoint_of(uri)
     if checkpoint.local_path is None:
         checkpoint.download_folder(folder)
@@ -155,10 +155,24 @@ def _released_prefix(path: Location) -> Location | None:
     return path / ("latest" if "latest" in epochs else epochs[0])
 
 
-def _released_charmnet(prefix: Location, folder: Path, inference_only: bool) -> CharmNetMethod:
+def _released_network(path: Location, folder: Path) -> HarmonizationMethod:
+    state = read_pth(_fetched(path, folder))
+    method = method_of_one_network(state, str(path))
+    if method is None:
+        raise WeightsError(
+            f"{path}: not the released layout of a method's network: {len(state)} entries beginning with "
+            f"{list(state)[:3]}"
+        )
+    return method
+
+
+def _released_method(prefix: Location, folder: Path, inference_only: bool) -> HarmonizationMethod:
+    """Return CharmNet of its files, or the method whose only network G is."""
     paths = {name: Location(f"{prefix.uri}_net_{name}{_PTH_SUFFIX}") for name in RELEASED_NAMES}
+    state = read_pth(_fetched(paths["G"], folder))
+    if (method := method_of_one_network(state, str(paths["G"]))) is not None:
+        return method
     if inference_only:
-        state = read_pth(_fetched(paths["G"], folder))
         return CharmNetMethod.from_released_generator(state, str(paths["G"]))
     return CharmNetMethod.from_released(
         load_released({name: _fetched(path, folder) for name, path in paths.items()})

@@ -22,8 +22,6 @@ from pipelines.training.validation import (
     validated_domain,
 )
 
-RELEASED_EPOCHS = 200
-
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -91,13 +89,13 @@ def stream_specs(
 
 
 def resolve(config: TrainConfig, specs: Mapping[str, StreamSpec]) -> TrainingPlan:
-    """Return the plan of a run, whose length is as released where the configuration names none.
+    """Return the plan of a run, whose length is in epochs where the configuration names no steps.
 
     Raises:
         ValueError: the schedule does not fit.
     """
     epoch_steps = min(-(-spec.plan.num_samples // spec.batch_size) for spec in specs.values())
-    steps = config.steps or RELEASED_EPOCHS * epoch_steps
+    steps = config.steps or config.epochs * epoch_steps
     return TrainingPlan(
         config.replaced(steps=steps), steps, LearningRateSchedule.of(config, steps, epoch_steps)
     )

@@ -13,10 +13,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.errors import WeightsError
-from charmnet.methods import METHODS, CharmNetMethod, IDIHMethod, Method, build_method, metric_path
+from charmnet.methods import CharmNetMethod, IDIHMethod, Method, build_method, metric_path
 from charmnet.vocabulary import Domain
 from tests.golden_support import draw, ruled_batches, ruled_charmnet, ruled_mask
-from tests.method_variants import VARIANTS, build_variant
+from tests.method_variants import HARMONIZERS, VARIANTS, build_variant, cut
 
 
 @pytest.fixture(scope="module")
@@ -24,26 +24,35 @@ def batches() -> dict:
     return ruled_batches(torch.float32)
 
 
-@pytest.mark.parametrize("name", METHODS)
+WITHOUT_GRADIENT = {
+    f"light_generator.transformer_dec.decoder.layers.0.{name}"
+    for name in ("self_attn.in_proj_weight", "self_attn.out_proj.weight", "norm1.weight")
+}
+"""Weights of the Harmony Transformer whose tokens are zeros at the start, and so are their values."""
+
+
+@pytest.mark.parametrize("name", HARMONIZERS)
 def test_every_method_learns_and_harmonizes_through_the_same_seam(name: str, batches: dict) -> None:
-    method = build_method(name, width=8, learning_rate=1e-2, seed=0)
+    method = build_variant(name, width=8, learning_rate=1e-2, seed=0)
     assert build_method(name, **method.arguments).options == method.options
     before = {key: tensor.clone() for key, tensor in method.modules["generator"].state_dict().items()}
-    metrics = method.update({domain: batches[domain] for domain in method.domains})
+    batches = cut(batches, name, method.domains)
+    metrics = method.update(batches)
     assert all(value.ndim == 0 and not value.requires_grad and value.isfinite() for value in metrics.values())
-    assert {"total", "grad_norm_generator", "foreground_mse_real"} <= set(metrics)
+    assert {"total", "grad_norm_generator"} <= set(metrics)
     state = method.modules["generator"].state_dict()
     for key, parameter in method.modules["generator"].named_parameters():
         if key.endswith("block.0.bias") and key.replace("0.bias", "1.weight") in state:
             assert not parameter.grad.any(), f"{key}: the batch norm after it takes it away"
-        else:
+        elif key not in WITHOUT_GRADIENT:
             assert not torch.equal(parameter, before[key]), key
-    harmonized, attention = method.harmonize_with_attention(
-        batches[Domain.REAL].composite[:1], batches[Domain.REAL].foreground_mask[:1]
-    )
-    assert harmonized.shape == (1, 3, 256, 256)
-    assert attention is not None
-    assert 0 <= attention.min() <= attention.max() <= 1
+    composite, mask = batches[Domain.REAL].composite[:1], batches[Domain.REAL].foreground_mask[:1]
+    harmonized, attention = method.harmonize_with_attention(composite, mask)
+    assert harmonized.shape == composite.shape
+    if attention is not None:
+        assert 0 <= attention.min() <= attention.max() <= 1
+    if method.requirements.pastes:
+        assert torch.equal(harmonized * (1 - mask), composite * (1 - mask))
     assert all(module.training for module in method.modules.values())
 
 
@@ -54,8 +63,9 @@ WAITING = ("aten::item", "aten::nonzero")
 def test_an_update_never_waits_for_a_number(name: str, batches: dict) -> None:
     """On a device each would be a halt until all that is queued there is done."""
     method = build_variant(name, width=4, seed=0)
+    batches = cut(batches, name, method.domains)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        method.update({domain: batches[domain] for domain in method.domains})
+        method.update(batches)
     parents = {name: [e.cpu_parent.name for e in profiler.events() if e.name == name] for name in WAITING}
     # Adam's fused step reads its count, which lies with the parameters, on CPUs alone.
     assert {name: set(found) - {"aten::_fused_adam_"} for name, found in parents.items()} == {
@@ -155,7 +165,7 @@ def first_sample(batch: HarmonizationBatch) -> HarmonizationBatch:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("charmnot", {}, "charmnet, idih"),
+        ("charmnot", {}, "charmnet, .*idih"),
         ("idih", {"domain_statistics": True}, "no field domain_statistics"),
         ("charmnet", {"precision": "fp8"}, "float32, bf16"),
         ("idih", {"domain": "painted"}, "painted"),
@@ -223,7 +233,7 @@ def test_classes_that_there_are_not_are_refused(batches: dict) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", HARMONIZERS)
 def test_a_method_that_is_not_trained_does_not_load_the_compiler(name: str) -> None:
     code = (
         f"import sys; from charmnet.methods import build_method; method = build_method({name!r}, width=4);"

@@ -93,6 +93,31 @@ def test_attention_bias_starts_near_the_identity() -> None:
     assert kept[1.0] == pytest.approx(torch.sigmoid(torch.tensor(3.0)).item(), abs=0.05)
 
 
+@pytest.mark.parametrize("name", ["charmnet", "idih"])
+def test_an_identity_start_is_the_composite_to_the_grey_level_and_learns(name: str) -> None:
+    method = build_method(name, width=8, identity_start=True, seed=0)
+    pixels = torch.arange(256 * 256 * 3).remainder(256).to(torch.uint8).view(1, 256, 256, 3)  # all levels
+    mask = torch.zeros(1, 256, 256, dtype=torch.uint8)
+    mask[:, :128] = 1
+    composite, foreground = method.network_inputs(pixels.expand(2, -1, -1, -1), mask.expand(2, -1, -1))
+    harmonized = method.to_unit_range(method.harmonize(composite, foreground)).mul(255).round()
+    assert torch.equal(harmonized[0].permute(1, 2, 0), pixels[0].float())
+    generator = method.modules["generator"].train()
+    (generator(composite, foreground).harmonized + 1).square().sum().backward()
+    heads = {
+        key: p.grad for key, p in generator.named_parameters() if "real_dec.to_rgb" in key or "att" in key
+    }
+    real = {key: grad for key, grad in heads.items() if key.startswith("real_dec")}
+    assert len(real) == 4
+    assert all(grad.abs().min() > 0 for key, grad in real.items() if key.endswith("bias"))
+    assert all(grad.any() for grad in real.values())
+
+
+def test_an_identity_start_sets_its_own_bias() -> None:
+    with pytest.raises(ValueError, match="identity_start=true with attention_bias=1: leave out one"):
+        build_method("idih", identity_start=True, attention_bias=1)
+
+
 def test_statistics_per_domain_change_testing_only() -> None:
     shared, separate = (CharmNet(width=8, domain_statistics=option) for option in (False, True))
     separate.load_state_dict(shared.state_dict(), strict=False)

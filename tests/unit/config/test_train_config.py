@@ -64,7 +64,7 @@ def test_recipes_survive_json_and_toml(name: str) -> None:
 
 
 def test_an_unknown_recipe_is_named_beside_those_there_are() -> None:
-    with pytest.raises(ValueError, match="tiny: expected one of debug, idih, released, small"):
+    with pytest.raises(ValueError, match=r"tiny: expected one of .*idih, .*released, .*small"):
         recipe("tiny")
 
 
@@ -125,7 +125,7 @@ def test_options_belong_to_the_method(monkeypatch: pytest.MonkeyPatch) -> None:
         config.override(["domain_statistics=true"])
     with pytest.raises(ValueError, match="width=6: expected a multiple of 4"):
         config.override(["width=6"])
-    with pytest.raises(ValueError, match="unknown method 'dove', expected one of charmnet, idih"):
+    with pytest.raises(ValueError, match=r"unknown method 'dove', expected one of charmnet, .*idih"):
         config.override(["method=dove"])
     monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
     toy = config.override(["method=toy", "dropout=0.25"])

@@ -6,7 +6,7 @@ import torch
 
 from charmnet import pretrained
 from charmnet.errors import StorageError, WeightsError
-from charmnet.methods import CharmNetMethod, IDIHMethod, Method
+from charmnet.methods import CharmNetMethod, HarmonyTransformerMethod, IDIHMethod, Method
 from charmnet.released_weights import save_released
 from charmnet.weights import save_checkpoint
 from pipelines.runs.models import absolute_uri, checkpoint_of, load_model, model_name
@@ -108,6 +108,19 @@ def test_to_harmonize_the_released_generator_is_enough(tmp_path: Path) -> None:
     torch.save({"real_enc.block0.block.0.weight": torch.zeros(3, 4, 4, 4)}, tmp_path / "latest_net_G.pth")
     with pytest.raises(WeightsError, match=r"latest_net_G\.pth: not the released layout"):
         load_model(str(tmp_path), inference_only=True)
+
+
+@pytest.mark.parametrize("inference_only", [True, False])
+def test_a_released_network_of_another_method_is_told_by_its_names(
+    tmp_path: Path, inference_only: bool
+) -> None:
+    method = HarmonyTransformerMethod(width=4, layers=1, seed=0)
+    state = method.released_state_dict()
+    for name in ("dht.pth", "latest_net_G.pth"):
+        torch.save(state, tmp_path / name)
+        loaded = load_model(str(tmp_path / name), inference_only=inference_only)
+        assert loaded.options == method.options
+        assert all(torch.equal(loaded.modules["generator"].state_dict()[key], state[key]) for key in state)
 
 
 def test_another_pth_file_is_idih(tmp_path: Path) -> None:
