@@ -129,7 +129,8 @@ class LightGenerator(nn.Module):
 def patches(image: Tensor) -> Tensor:
     """Return [B,3,H,W] as [B,N,192]: patches row by row, each by row, column and channel of a pixel."""
     rows = image.unflatten(3, (-1, PATCH)).unflatten(2, (-1, PATCH))  # [B,3,h,8,w,8]
-    return rows.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+    cut: Tensor = rows.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+    return cut
 
 
 def untouched_patches(foreground_mask: Tensor) -> Tensor:
@@ -140,9 +141,11 @@ def untouched_patches(foreground_mask: Tensor) -> Tensor:
 def to_tokens(features: Tensor) -> tuple[Tensor, Tensor]:
     """Return [B,C,h,w] as tokens [B,h*w,C], row by row, and the encoding [h*w,C] of their positions."""
     tokens = features.flatten(2).transpose(1, 2)
-    return tokens, position_encoding(*features.shape[2:], tokens)
+    rows, columns = features.shape[2:]
+    return tokens, position_encoding(rows, columns, tokens)
 
 
 def to_features(tokens: Tensor, size: tuple[int, int]) -> Tensor:
     """Return tokens [B,h*w,C] as features [B,C,h,w]."""
-    return tokens.transpose(1, 2).unflatten(2, size).contiguous(memory_format=torch.channels_last)
+    features: Tensor = tokens.transpose(1, 2).unflatten(2, size)
+    return features.contiguous(memory_format=torch.channels_last)

@@ -168,7 +168,7 @@ class LightTransfer(nn.Module):
         intensity_background, ratio_background = self._light(background)
         ratio = ratio_background / (ratio + _TINY)
         colors = self.rgb_model(features).unflatten(1, ratio.shape[1:])
-        moved = (colors * ratio[..., None, None]).sum(dim=1)
+        moved: Tensor = (colors * ratio[..., None, None]).sum(dim=1)
         moved = moved + (intensity_background - intensity)[..., None, None]
         return features * (1 - mask) + moved * mask
 

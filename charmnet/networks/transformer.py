@@ -27,11 +27,11 @@ class Attention(nn.MultiheadAttention):
         projections = zip(
             (query, key, value), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True
         )
-        heads = [
+        query, key, value = (
             F.linear(tokens, weight, bias).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
             for tokens, weight, bias in projections
-        ]
-        result = F.scaled_dot_product_attention(*heads, attn_mask=attended)
+        )
+        result = F.scaled_dot_product_attention(query, key, value, attn_mask=attended)
         output: Tensor = self.out_proj(result.transpose(1, 2).flatten(2))
         return output
 
