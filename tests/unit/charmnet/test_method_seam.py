@@ -13,13 +13,14 @@ from charmnet.batch import HarmonizationBatch, denormalize, normalize
 from charmnet.codecs import encode_png
 from charmnet.errors import WeightsError
 from charmnet.full_size import harmonize_full_size
-from charmnet.methods import METHODS, CharmNetMethod, IDIHMethod, Requirements, build_method
+from charmnet.methods import METHODS, CharmNetMethod, IDIHMethod, Method, Requirements, build_method
 from charmnet.methods.seeding import seed_update
 from charmnet.vocabulary import Domain
 from charmnet.weights import AVERAGE_FILE, STATE_FILE, load_checkpoint, load_into, save_checkpoint, snapshot
 from pipelines.evaluation.images import row_images
 from pipelines.evaluation.scoring import network_inputs
 from tests.golden_support import ruled_batches
+from tests.method_variants import build_variant, cut
 from tests.synthetic_datasets import pair_rows
 from tests.toy_methods import POOL_SIZE, ToyHarmonizer, ToyTranslator, Untrained
 
@@ -40,7 +41,7 @@ def train(method: ToyHarmonizer, first: int, last: int, worker: int = 0) -> None
         method.update(toy_batch(step))
 
 
-def weights(method: ToyHarmonizer) -> list[torch.Tensor]:
+def weights(method: Method) -> list[torch.Tensor]:
     return [tensor.clone() for module in method.modules.values() for tensor in module.state_dict().values()]
 
 
@@ -81,6 +82,24 @@ def test_a_run_that_was_cut_ends_with_the_same_bits(tmp_path: Path) -> None:
     assert torch.equal(whole.pool, resumed.pool)
     assert len(whole.pool) == POOL_SIZE
     assert same(list(average.state().values()), list(resumed_average.state().values()))
+
+
+@pytest.mark.parametrize("name", ["iih", "dht"])
+def test_a_published_method_goes_on_to_the_same_bits(name: str, tmp_path: Path) -> None:
+    batches = cut(ruled_batches(torch.float32), name, [Domain.REAL])
+    whole = build_variant(name, width=4, seed=1)
+    for step in range(3):
+        seed_update(7, step, 0)
+        whole.update(batches)
+        if step == 1:
+            save_checkpoint(tmp_path, whole, {"step": 2})
+    resumed = build_variant(name, width=4, seed=99)
+    assert load_into(tmp_path, resumed)["step"] == 2
+    seed_update(7, 2, 0)
+    resumed.update(batches)
+    assert same(weights(whole), weights(resumed))
+    loaded, _ = load_checkpoint(tmp_path)
+    assert loaded.options == whole.options
 
 
 def test_each_worker_gets_its_own_extra_state_back(tmp_path: Path) -> None:
