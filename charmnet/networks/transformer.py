@@ -24,16 +24,19 @@ class Attention(nn.MultiheadAttention):
             value: [B,K,C].
             attended: [B,1,1,K] booleans, which keys are attended to, at least one; None is all.
         """
-        projections = zip(
-            (query, key, value), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True
+        queries, keys, values = (
+            self._in_heads(tokens, part) for part, tokens in enumerate((query, key, value))
         )
-        query, key, value = (
-            F.linear(tokens, weight, bias).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
-            for tokens, weight, bias in projections
-        )
-        result = F.scaled_dot_product_attention(query, key, value, attn_mask=attended)
-        output: Tensor = self.out_proj(result.transpose(1, 2).flatten(2))
+        found = F.scaled_dot_product_attention(queries, keys, values, attended)
+        output: Tensor = self.out_proj(found.transpose(1, 2).flatten(2))
         return output
+
+    def _in_heads(self, tokens: Tensor, part: int) -> Tensor:
+        """Return [B,N,C] tokens as queries (part 0), keys (1) or values (2), [B,heads,N,C/heads]."""
+        rows = slice(part * self.embed_dim, (part + 1) * self.embed_dim)
+        projected = F.linear(tokens, self.in_proj_weight[rows], self.in_proj_bias[rows])
+        heads: Tensor = projected.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+        return heads
 
 
 class EncoderLayer(nn.Module):
