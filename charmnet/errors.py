@@ -6,7 +6,8 @@ CharmNetError                  (exit code 1 of `charmnet`)
 │   ├── SampleError            pipelines.ingest.decoding: a sample that cannot be decoded
 │   └── CrashError             pipelines.ingest.sample_decoder: a sample that crashes the decoder
 ├── StorageError               a folder, bucket or server of files
-│   ├── MissingError           pipelines.runtime.storage: a file that does not exist
+│   ├── MissingError           pipelines.runtime.store_errors: a file that does not exist
+│   ├── RefusedError           pipelines.runtime.store_errors: what a store refuses for good
 │   └── SpoolInUseError        pipelines.tracking.spool: a spool that another process holds
 ├── WeightsError               a checkpoint or released weights file
 ├── ClusterError               a Ray cluster

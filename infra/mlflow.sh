@@ -25,6 +25,9 @@ export MLFLOW_AUTH_CONFIG_PATH=$state/accounts.ini MLFLOW_DISABLE_TELEMETRY=true
 MLFLOW_AUTH_ADMIN_PASSWORD=$(<"$state/admin-password")
 MLFLOW_FLASK_SERVER_SECRET_KEY=$(<"$state/flask-key")
 export MLFLOW_AUTH_ADMIN_PASSWORD MLFLOW_FLASK_SERVER_SECRET_KEY
+# The store's region, addresses and checksums, as every command is told them.
+exports=$(python -m pipelines.runtime.s3_settings)
+eval "$exports"
 cd "$state"
 exec mlflow server --app-name basic-auth --host 127.0.0.1 --port "$port" --workers 1 \
   --allowed-hosts "127.0.0.1:$port,localhost:$port${ALLOWED_HOSTS:+,$ALLOWED_HOSTS}" "$@"

@@ -178,7 +178,7 @@ def _check_writable(flag: str, file: Location) -> None:
         if file.children():
             raise ValueError(f"{flag} {file} is a folder, expected a file's name in it")
         probe.write_bytes(b"")
-        probe.delete()
+        probe.discard()
     except StorageError as error:
         raise StorageError(f"{flag} {file} cannot be written: {error}") from error
 

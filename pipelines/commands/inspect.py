@@ -2,6 +2,10 @@
 
 charmnet inspect s3://bucket/real --select "split == 'IHD_human_test'"
 charmnet inspect s3://bucket/real --verify
+
+--store shows how a store is spoken to, and tries to list, write, read and delete beneath a folder of it:
+
+charmnet inspect --store s3://bucket/runs
 """
 
 from __future__ import annotations
@@ -14,11 +18,13 @@ from typing import Any
 
 from rich.table import Table
 
-from charmnet.errors import DataError
+from charmnet.errors import DataError, StorageError
 from charmnet.vocabulary import CaptureCondition
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress, results
+from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
+from pipelines.runtime.store_check import store_settings, try_store
 from pipelines.shards.contact_sheet import contact_sheet, sample_rows
 from pipelines.shards.manifest import Container, Manifest
 from pipelines.shards.reading import STRATUM_COLUMNS, Dataset
@@ -33,7 +39,10 @@ _DIMENSIONS = ("domain", "subset", "category", "split")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("uri", metavar="URI", help="data set made by `charmnet shard`")
+    parser.add_argument("uri", metavar="URI", nargs="?", help="data set made by `charmnet shard`")
+    parser.add_argument(
+        "--store", metavar="URI", help="try this folder of a store, in place of showing a data set"
+    )
     parser.add_argument(
         "--select", default="", metavar="EXPRESSION", help="only some rows, such as \"split == 'IHD_test'\""
     )
@@ -59,12 +68,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show a data set; return the exit code.
+    """Show a data set, or try a store; return the exit code.
 
     Raises:
+        StorageError: the store refused something.
         DataError: there is no data set, or `--verify` found failures.
         ValueError: `--select` picks nothing.
     """
+    if (args.uri is None) == (args.store is None):
+        raise ValueError("expected the URI of a data set, or --store and the URI of a folder")
+    if args.store is not None:
+        _try_store(Location.of(args.store))
+        return 0
     if args.samples < 1:
         raise ValueError(f"--samples is {args.samples}, expected at least 1")
     selection = Selection(args.select)
@@ -91,6 +106,17 @@ def run(args: argparse.Namespace) -> int:
     if not args.no_contact_sheet and content["rows"]:
         _write_sheet(dataset, selection, args)
     return 0
+
+
+def _try_store(location: Location) -> None:
+    for name, value in store_settings(location).items():
+        results.print(f"{name:14}{value}")
+    trials = try_store(location)
+    for trial in trials:
+        results.print(f"{trial.act:24}{'refused' if trial.problem else 'works'}")
+    problems = list(dict.fromkeys(redact(trial.problem) for trial in trials if trial.problem))
+    if problems:
+        raise StorageError("; ".join(problems))
 
 
 def summary(dataset: Dataset, selection: Selection) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def make_released(
             advance(1)
     destination.write_rejected(made.rejected)
     write_lists(destination.location, listed)
-    destination.parts.delete()
+    destination.parts.discard()
     return made, warnings
 
 

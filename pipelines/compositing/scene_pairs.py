@@ -186,7 +186,7 @@ def write_released(
         for subset, file in lists.items():
             file.write_bytes("".join(f"{line}\n" for line in lines[subset]).encode())
         made = sum(map(len, lines.values()))
-    destination.parts.delete()
+    destination.parts.discard()
     return made
 
 

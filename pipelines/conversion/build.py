@@ -244,9 +244,9 @@ class DatasetBuild:
         return [Rejection(**entry) for entry in path.read_jsonl()] if path.exists() else []
 
     def clean(self) -> None:
-        """Delete what only an incomplete data set needs."""
-        self.parts.delete()
-        self._plan.delete()
+        """Remove what only an incomplete data set needs."""
+        self.parts.discard()
+        self._plan.discard()
 
     def _part_location(self, index: int) -> Location:
         return self.parts / f"part-{index:05d}.json"

@@ -135,8 +135,8 @@ def collect_checkpoints(run_folder: Location, newest: str | None, keep: int) -> 
     useful = [name for name in registered_checkpoints(run_folder) if newest and name <= newest][-keep:]
     for name in sorted(set(_folders(run_folder)) - set(useful)):
         # Its description first: a removal that is cut off must not leave a torn one behind.
-        (run_folder / name / CHECKPOINT_FILE).delete()
-        (run_folder / name).delete()
+        if (run_folder / name / CHECKPOINT_FILE).discard():
+            (run_folder / name).discard()
     return useful
 
 

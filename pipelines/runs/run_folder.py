@@ -140,7 +140,7 @@ class RunFolder:
         (self.location / BEST_FILE).write_json(best)
         for path in (self.location / BEST_FOLDER).children():
             if path != self.location / name:
-                path.delete()
+                path.discard()
 
     def best(self) -> dict[str, Any] | None:
         """Return {"checkpoint": relative path, "step", "metric", "value"} of the best one, if any."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import posixpath
 import re
@@ -25,6 +26,8 @@ from charmnet.errors import StorageError
 from pipelines.runtime.file_store import FileStore
 from pipelines.runtime.s3_store import S3Store
 from pipelines.runtime.store_errors import RefusedError, named
+
+logger = logging.getLogger(__name__)
 
 MAX_JSON_BYTES = 16 << 20
 """Size limit of a JSON file, unless its reader allows more: parsed, it takes many times its size."""
@@ -249,6 +252,15 @@ class Location:
         """
         with named(self.uri):
             self._store().delete(self._path)
+
+    def discard(self) -> bool:
+        """Remove what nobody needs any more; where the store refuses, warn and return False."""
+        try:
+            self.delete()
+        except StorageError as error:
+            logger.warning("%s is no longer needed and could not be removed (%s)", self, error)
+            return False
+        return True
 
     def upload_folder(self, folder: Path) -> None:
         """Copy the files of a local folder to beneath this location."""

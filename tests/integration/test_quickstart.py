@@ -30,6 +30,15 @@ photographs.VIEWS = 2
 sys.exit(cli.main(["quickstart", *sys.argv[1:]]))
 """
 
+OF_ANOTHER_ACCOUNT = {
+    "AWS_SESSION_TOKEN": "of-another-account",
+    "AWS_PROFILE": "another-account",
+    "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+    "http_proxy": "http://127.0.0.1:9",
+    "https_proxy": "http://127.0.0.1:9",
+}
+"""What a user's shell may hold, and nothing listens there: the quickstart has servers of its own."""
+
 
 @pytest.fixture
 def services(tmp_path: Path) -> Iterator[Services]:
@@ -43,6 +52,7 @@ def quickstart(services: Services) -> Callable[..., subprocess.CompletedProcess[
     prefixes = ("AWS_", "RAY_", "MLFLOW_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     environment["CHARMNET_STATE"] = str(services.folder)
+    environment |= OF_ANOTHER_ACCOUNT
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

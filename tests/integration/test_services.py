@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from charmnet.errors import StorageError
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.storage import Location
-from pipelines.services.local import ObjectStore, TrackingServer
+from pipelines.services.local import ObjectStore, Services, TrackingServer
 from pipelines.services.service import LOOPBACK
 from tests.fixtures.object_store import ObjectStoreForTests
 
@@ -79,6 +80,41 @@ def test_data_and_keys_survive_a_restart_on_other_ports(tmp_path: Path) -> None:
         assert _in_child(READ, after) == "b'bytes'"
     finally:
         store.stop(grace_seconds=1)
+
+
+def test_an_environment_is_made_whole(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another account left in the shell spoils neither a process nor a shell that takes the file."""
+    config = tmp_path / "config"
+    config.write_text("[default]\nendpoint_url = http://127.0.0.1:9\ns3 =\n  addressing_style = virtual\n")
+    foreign = {
+        "AWS_SESSION_TOKEN": "another-token",
+        "AWS_PROFILE": "another",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+        "AWS_CONFIG_FILE": str(config),
+        "AWS_CA_BUNDLE": "/no/such/file",
+        "MLFLOW_TRACKING_TOKEN": "another-token",
+        "http_proxy": "http://127.0.0.1:9",
+        "no_proxy": "example.org",
+    }
+    for name, value in foreign.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setattr(ObjectStore, "start", lambda self: None)
+    monkeypatch.setattr(TrackingServer, "start", lambda self: None)
+    monkeypatch.setattr(TrackingServer, "url", "http://127.0.0.1:1")
+    services = Services(tmp_path)
+    services.store = store
+    services.start()
+    read = f"{shlex.quote(sys.executable)} -c {shlex.quote(f'{WRITE}; {READ}')}"
+    script = f". {shlex.quote(str(services.environment_file))} && {read}"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "b'bytes'\n"), done.stderr
+    use = "from pipelines.services.local import ObjectStore, use_servers; from pathlib import Path; "
+    use += f"use_servers(ObjectStore(Path({str(store.folder)!r})).environment()); "
+    assert _in_child(f"{use}{READ}", {}) == "b'bytes'"
+    assert services.environment()["no_proxy"] == "example.org,127.0.0.1,localhost"
 
 
 def test_start_finds_what_runs_already(store: ObjectStore) -> None:

@@ -10,6 +10,9 @@ import pytest
 from botocore.credentials import Credentials
 
 from charmnet.errors import StorageError
+from pipelines.commands.cli import main
+from pipelines.conversion.build import DatasetBuild
+from pipelines.runs.checkpoints import collect_checkpoints
 from pipelines.runtime import s3_store
 from pipelines.runtime.retry import retry_storage
 from pipelines.runtime.s3_settings import read_settings
@@ -290,6 +293,68 @@ def test_what_is_refused_is_not_waited_for(
                 retry_storage(act, 60, waited.append)
         assert len(opened.requests) <= 6  # of which some ask for the region
     assert not waited
+
+
+def test_what_cannot_be_removed_is_a_warning(
+    s3: ObjectStoreForTests,
+    place: Location,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    build = DatasetBuild(place, {"kind": "pair"})
+    build.start()
+    (build.parts / "part-00000.json").write_bytes(b"")
+    refusal = error(403, "AccessDenied", "Access denied.")
+    with gate(s3.service.url, lambda r: refusal if r.method in ("DELETE", "POST") else None) as opened:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", opened.url)
+        build.clean()
+        for step in (1, 2):
+            (place / f"run/checkpoint-{step:09d}/checkpoint.json").write_bytes(b"{}")
+        assert collect_checkpoints(place / "run", "checkpoint-000000002", 1) == ["checkpoint-000000002"]
+    assert "_plan.json is no longer needed" in caplog.text
+    assert "access refused" in caplog.text
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.service.url)
+    collect_checkpoints(place / "run", "checkpoint-000000002", 1)
+    assert (place / "run").walk_files() == ["checkpoint-000000002/checkpoint.json"]
+
+
+def test_a_run_deletes_no_checkpoint_of_its_neighbour(place: Location) -> None:
+    for run in ("ab[1]", "ab1"):
+        for step in (1, 2):
+            (place / run / f"checkpoint-{step:09d}/checkpoint.json").write_bytes(b"{}")
+    collect_checkpoints(place / "ab[1]", "checkpoint-000000002", 1)
+    assert place.walk_files() == [
+        "ab1/checkpoint-000000001/checkpoint.json",
+        "ab1/checkpoint-000000002/checkpoint.json",
+        "ab[1]/checkpoint-000000002/checkpoint.json",
+    ]
+
+
+def test_a_store_is_tried(
+    s3: ObjectStoreForTests,
+    place: Location,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    (place / "kept").write_bytes(b"x")
+    assert main(["inspect", "--store", str(place)]) == 0
+    shown = capsys.readouterr().out
+    assert s3.service.url in shown
+    assert [shown.count(word) for word in ("works", "refused")] == [5, 0]
+    assert place.walk_files() == ["kept"]
+    assert not [secret for secret in (_keys(s3).secret_key, _keys(s3).access_key) if secret in shown]
+    refusal = error(403, "AccessDenied", "Access denied.")
+    with gate(s3.service.url, lambda r: refusal if r.method == "PUT" else None) as opened:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", opened.url)
+        assert main(["inspect", "--store", str(place)]) == 1
+    printed = capsys.readouterr()
+    assert [printed.out.count(word) for word in ("works", "refused")] == [2, 1]
+    assert "access refused (AccessDenied" in printed.err
+    for uri in (str(tmp_path), "memory://tried/folder"):
+        assert main(["inspect", "--store", uri]) == 0
+    assert main(["inspect"]) == 2
+    assert main(["inspect", "--store", str(place), str(place)]) == 2
 
 
 def test_what_may_pass_is_waited_for(
