@@ -26,7 +26,10 @@ SIDES = {"iih": 64, "dht": 64}
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     name: (name, SMALL.get(name, {})) for name in HARMONIZERS
-} | {"color_maps": ("charmnet", {"head": "affine"})}
+} | {
+    "color_maps": ("charmnet", {"head": "affine"}),
+    "shared_paths": ("charmnet", {"shared_paths": True, "style_weight": 0.0}),
+}
 """Methods that harmonize and the options that make a variant, by its name."""
 
 

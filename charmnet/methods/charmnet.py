@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from charmnet.batch import HarmonizationBatch
+from charmnet.errors import WeightsError
 from charmnet.losses import (
     discriminator_hinge,
     soft_cross_entropy,
@@ -24,48 +23,20 @@ from charmnet.methods.charmnet_networks import (
     Discriminate,
     build_networks,
     check_released,
+    wrapped_by_domain,
 )
+from charmnet.methods.charmnet_options import RECONSTRUCTION_LOSSES, STYLE_WEIGHTS, CharmNetOptions
 from charmnet.methods.gradients import adam, at_least_float32, call_frozen, gradient_norm, unsynchronized
-from charmnet.methods.harmonization import GeneratorMethod, GeneratorOptions
+from charmnet.methods.harmonization import GeneratorMethod
 from charmnet.methods.idih import IDIHMethod
 from charmnet.networks.batch_norm import frozen_statistics
 from charmnet.networks.charmnet import BOTH_DOMAINS, released_shape
 from charmnet.networks.idih import idih_names, rename
 from charmnet.networks.state import cpu_copy, load_strictly, precision_of
-from charmnet.options import Flag
 from charmnet.vocabulary import Domain
-
-STYLE_WEIGHTS = {
-    "style_before_rendered": 1.0,
-    "style_after_rendered": 1.0,
-    "style_consistency_real": 0.5,
-    "style_margin_real": 0.5,
-}
-"""Weights of the losses that make up `style`."""
-RECONSTRUCTION_LOSSES = ("foreground_mse_rendered", "foreground_mse_real")
-"""Losses that come with `reconstruction_weight` already."""
 
 Encoded = dict[Domain, list[Tensor]]
 """Features of an encoder's layers by domain."""
-
-
-class CharmNetOptions(GeneratorOptions):
-    """Options of CharmNet."""
-
-    name: Literal["charmnet"] = "charmnet"
-    """Name of the method."""
-    learning_rate: float = Field(1e-4, gt=0)
-    """Adam's learning rate of all four networks, before the schedule's factor."""
-    unshared_layers: int = Field(4, ge=2, le=5)
-    """Layers of each encoder and decoder that a domain has to itself (released: 4)."""
-    domain_statistics: Flag = False
-    """Keep the shared batch norms' running statistics per domain (not as released)."""
-    reconstruction_weight: float = Field(10.0, ge=0)
-    """Weight of both domains' foreground-normalised MSE (released: 10)."""
-    style_weight: float = Field(1.0, ge=0)
-    """Weight of the style losses' sum (released: 1)."""
-    adversarial_weight: float = Field(1.0, ge=0)
-    """Weight of the encoders' loss under the discriminator (released: 1)."""
 
 
 class CharmNetMethod(GeneratorMethod):
@@ -82,6 +53,7 @@ class CharmNetMethod(GeneratorMethod):
         return build_networks(
             unshared_layers=options.unshared_layers,
             domain_statistics=options.domain_statistics,
+            shared_paths=options.shared_paths,
             **options.generator_arguments(),
         )
 
@@ -143,9 +115,11 @@ class CharmNetMethod(GeneratorMethod):
         that the released code tests; those of the rendered domain have no place there.
 
         Raises:
-            WeightsError: the head has no released layout.
+            WeightsError: the head has no released layout, or the domains share their paths.
         """
         self.require_released_head()
+        if self.options.shared_paths:
+            raise WeightsError("charmnet with shared_paths=true has no released layout; train it without")
         states = {
             released: cpu_copy(self.modules[name].state_dict()) for released, name in RELEASED_NAMES.items()
         }
@@ -175,9 +149,10 @@ class CharmNetMethod(GeneratorMethod):
         """Wrap each part of the networks that a backward pass goes through whole."""
         generator = self.generator
         discriminator, before, after = (self.modules[RELEASED_NAMES[name]] for name in ("D", "SC1", "SC2"))
-        self._encode = {domain: wrap(generator.encoder(domain)) for domain in BOTH_DOMAINS}
+        shared = self.options.shared_paths
+        self._encode = wrapped_by_domain(wrap, generator.encoder, shared=shared)
         self._shared = wrap(generator.shared())
-        self._decode = {domain: wrap(generator.decoder(domain)) for domain in BOTH_DOMAINS}
+        self._decode = wrapped_by_domain(wrap, generator.decoder, shared=shared)
         self._discriminate = wrap(Discriminate(discriminator))
         self._classify = wrap(Classify(before, after))
 
@@ -196,20 +171,26 @@ class CharmNetMethod(GeneratorMethod):
         if rendered is not None and (rendered.composite_style is None or rendered.ground_truth_style is None):
             raise ValueError("the rendered batch needs composite_style and ground_truth_style")
         encoded = self._encoded(batches) if self.accumulation == 1 else None  # for both halves of the step
-        metrics = self._update_discriminator(batches, encoded, gradient_weight)
+        metrics = {}
+        if self.options.adversarial_weight:
+            metrics = self._update_discriminator(batches, encoded, gradient_weight)
         return metrics | self._update_jointly(batches, encoded, gradient_weight)
 
     def _encoded(self, batches: Mapping[Domain, HarmonizationBatch]) -> Encoded:
         """Return the features of both domains' encoders."""
         batches = require_batches(batches, self.domains, self.requirements.smallest_batch)
-        with self.autocast():
-            return {
-                domain: self._encode[domain](
-                    self.generator.network_input(batches[domain].composite, batches[domain].foreground_mask),
-                    domain,
-                )
-                for domain in BOTH_DOMAINS
-            }
+        encoded = {}
+        for domain in BOTH_DOMAINS:
+            batch = batches[domain]
+            with self.autocast(), unsynchronized(*self._shared_ends(domain)):
+                inputs = self.generator.network_input(batch.composite, batch.foreground_mask)
+                encoded[domain] = self._encode[domain](inputs, domain)
+        return encoded
+
+    def _shared_ends(self, domain: Domain) -> tuple[nn.Module, ...]:
+        """Return encoder and decoder where the rendered domain's part of an update shares them."""
+        ends = (self._encode[domain], self._decode[domain])
+        return ends if self.options.shared_paths and domain is Domain.RENDERED else ()
 
     @torch.no_grad()
     def _encoded_again(self, batches: Mapping[Domain, HarmonizationBatch]) -> Encoded:
@@ -261,7 +242,7 @@ class CharmNetMethod(GeneratorMethod):
         """Step generator and style classifiers.
 
         The losses are differentiated a domain at a time, rendered first, and only one domain's features are
-        kept meanwhile.
+        kept meanwhile; with shared paths at once, since workers exchange a parameter's gradient once.
         """
         self.optimizers["joint"].zero_grad()
         wrapped = (*self._encode.values(), self._shared, *self._decode.values(), self._classify)
@@ -269,15 +250,23 @@ class CharmNetMethod(GeneratorMethod):
         for part, share in self.parts(batches, *wrapped):
             features = encoded or self._encoded(part)
             weight = gradient_weight * share
-            with unsynchronized(self._shared, self._classify):
-                losses = self._learn_rendered(part[Domain.RENDERED], features.pop(Domain.RENDERED), weight)
-            losses |= self._learn_real(part[Domain.REAL], features.pop(Domain.REAL), gradient_weight, share)
-            metrics.append((losses, share))
-        trained = ("generator", "style_classifier_before", "style_classifier_after")
+            with unsynchronized(self._shared, self._classify, *self._shared_ends(Domain.RENDERED)):
+                losses, values = self._rendered_losses(part[Domain.RENDERED], features.pop(Domain.RENDERED))
+                weighted = weight * self._weighted_sum(losses)
+                if not self.options.shared_paths:
+                    weighted.backward()
+            real = self._real_losses(part[Domain.REAL], features.pop(Domain.REAL), gradient_weight)
+            real_weighted = weight * self._weighted_sum(real)
+            (real_weighted + weighted if self.options.shared_paths else real_weighted).backward()
+            both = losses | values | real
+            metrics.append(({name: value.detach() for name, value in both.items()}, share))
+        classifiers = ("style_classifier_before", "style_classifier_after")
+        trained = ("generator", *(classifiers if self.options.style_weight else ()))
         norms = {f"grad_norm_{name}": gradient_norm(self.modules[name]) for name in trained}
         self.step("joint")
         means = mean_metrics(metrics)
-        means["style"] = torch.stack([weight * means[name] for name, weight in STYLE_WEIGHTS.items()]).sum()
+        if self.options.style_weight:
+            means["style"] = torch.stack([w * means[name] for name, w in STYLE_WEIGHTS.items()]).sum()
         means["total"] = self._weighted_sum(means)
         return means | norms
 
@@ -297,51 +286,52 @@ class CharmNetMethod(GeneratorMethod):
             logits = call_frozen(self.modules["discriminator"], rendered_features)
         return -at_least_float32(logits).mean()
 
-    def _learn_rendered(
-        self, batch: HarmonizationBatch, encoded: list[Tensor], weight: float
-    ) -> dict[str, Tensor]:
-        """Add the rendered domain's gradients and return detached metrics."""
+    def _rendered_losses(
+        self, batch: HarmonizationBatch, encoded: list[Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the rendered domain's losses, and its other metrics."""
         assert batch.composite_style is not None
         assert batch.ground_truth_style is not None
-        adversarial = self._adversarial_loss(encoded[-1])
-        foreground, before, after = self._finish(batch, encoded, Domain.RENDERED)
-        losses = {
-            "foreground_mse_rendered": foreground,
-            "adversarial": adversarial,
+        weighted = bool(self.options.adversarial_weight)
+        adversarial = {"adversarial": self._adversarial_loss(encoded[-1])} if weighted else {}
+        foreground, logits = self._finish(batch, encoded, Domain.RENDERED)
+        losses = {"foreground_mse_rendered": foreground, **adversarial}
+        if logits is None:
+            return losses, {}
+        before, after = logits
+        losses |= {
             "style_before_rendered": soft_cross_entropy(before, batch.composite_style.to(before.dtype)),
             "style_after_rendered": F.cross_entropy(after, batch.ground_truth_style.to(torch.int64)),
         }
-        (weight * self._weighted_sum(losses)).backward()
-        metrics = losses | {
+        return losses, {
             "style_accuracy_before": agreement(before.argmax(1), batch.composite_style.argmax(1)),
             "style_accuracy_after": agreement(after.argmax(1), batch.ground_truth_style),
         }
-        return {name: value.detach() for name, value in metrics.items()}
 
-    def _learn_real(
-        self, batch: HarmonizationBatch, encoded: list[Tensor], gradient_weight: float, share: float
+    def _real_losses(
+        self, batch: HarmonizationBatch, encoded: list[Tensor], gradient_weight: float
     ) -> dict[str, Tensor]:
-        """Add the real domain's gradients and return detached metrics."""
-        foreground, before, after = self._finish(batch, encoded, Domain.REAL)
-        consistency, margin = style_aggregation(before, after, share=gradient_weight)
-        losses = {
-            "foreground_mse_real": foreground,
-            "style_consistency_real": consistency,
-            "style_margin_real": margin,
-        }
-        (gradient_weight * share * self._weighted_sum(losses)).backward()
-        return {name: value.detach() for name, value in losses.items()}
+        """Return the real domain's losses."""
+        foreground, logits = self._finish(batch, encoded, Domain.REAL)
+        losses = {"foreground_mse_real": foreground}
+        if logits is not None:
+            consistency, margin = style_aggregation(*logits, share=gradient_weight)
+            losses |= {"style_consistency_real": consistency, "style_margin_real": margin}
+        return losses
 
     def _finish(
         self, batch: HarmonizationBatch, encoded: list[Tensor], domain: Domain
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the weighted foreground loss and the logits of SC1 and SC2 from encoded features."""
+    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Return the weighted foreground loss, and the logits of SC1 and SC2 where styles have a weight."""
         *skips, features_before = encoded
+        logits = None
         with self.autocast():
             features_after = self._shared(features_before, domain)
             harmonized, *_ = self._decode[domain](
                 features_after, skips, batch.composite, batch.foreground_mask, domain
             )
-            before, after = self._classify(features_before, features_after)
+            if self.options.style_weight:
+                before, after = self._classify(features_before, features_after)
+                logits = at_least_float32(before), at_least_float32(after)
         loss = self.reconstruction_losses(harmonized, batch).mean()
-        return self.options.reconstruction_weight * loss, at_least_float32(before), at_least_float32(after)
+        return self.options.reconstruction_weight * loss, logits

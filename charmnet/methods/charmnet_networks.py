@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from charmnet.errors import WeightsError
 from charmnet.networks.blocks import initialize_normal, split_channels
-from charmnet.networks.charmnet import CharmNet, released_shape
+from charmnet.networks.charmnet import BOTH_DOMAINS, CharmNet, released_shape
 from charmnet.networks.discriminator import FeatureDiscriminator
 from charmnet.networks.state import check_state
 from charmnet.networks.style_classifier import StyleClassifier
+from charmnet.vocabulary import Domain
 
 RELEASED_NAMES = {
     "G": "generator",
@@ -68,6 +69,15 @@ def check_released(
         expected = build_networks(*released_shape(states["G"], sources["G"]))
     for released, name in RELEASED_NAMES.items():
         check_state(states[released], expected[name], sources[released])
+
+
+def wrapped_by_domain(
+    wrap: Callable[[nn.Module], nn.Module], part_of: Callable[[Domain], nn.Module], *, shared: bool
+) -> dict[Domain, nn.Module]:
+    """Return each domain's wrapped part; where both have the same one it is wrapped once."""
+    if shared:
+        return dict.fromkeys(BOTH_DOMAINS, wrap(part_of(Domain.REAL)))
+    return {domain: wrap(part_of(domain)) for domain in BOTH_DOMAINS}
 
 
 class Discriminate(nn.Module):

@@ -162,6 +162,7 @@ class CharmNet(nn.Module):
         paste: take the background from the composite.
         region_statistics: tell the colour maps' decoder the colours' means and deviations.
         identity_start: let the pixel head start at the identity, as colour maps always do.
+        shared_paths: let the rendered domain have the real one's encoder and decoder (not as released).
 
     Raises:
         ValueError: these do not go together.
@@ -181,10 +182,14 @@ class CharmNet(nn.Module):
         paste: bool = False,
         region_statistics: bool = True,
         identity_start: bool = False,
+        shared_paths: bool = False,
     ) -> None:
         super().__init__()
         check_shape(width, unshared_layers, head, size)
         self.head = head
+        self.shared_paths = shared_paths
+        if shared_paths:
+            domains = (Domain.REAL,)
         self.size = size
         depth = depth_of(size)
         down = encoder_widths(width, depth)
@@ -268,7 +273,7 @@ class CharmNet(nn.Module):
 
     def encoder(self, domain: Domain) -> nn.Module:
         """Return the domain's own `DomainEncoder`, which takes the output of `network_input`."""
-        return self.get_submodule(_ENCODERS[domain])
+        return self.get_submodule(_ENCODERS[self._path_of(domain)])
 
     def shared(self) -> nn.Module:
         """Return the `SharedBlocks`, which hold this network's own layers."""
@@ -276,7 +281,10 @@ class CharmNet(nn.Module):
 
     def decoder(self, domain: Domain) -> nn.Module:
         """Return the domain's own `Decoder`."""
-        return self.get_submodule(_DECODERS[domain])
+        return self.get_submodule(_DECODERS[self._path_of(domain)])
+
+    def _path_of(self, domain: Domain) -> Domain:
+        return Domain.REAL if self.shared_paths else domain
 
 
 def area_resized(values: Tensor, size: int) -> Tensor:

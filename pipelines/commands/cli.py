@@ -22,6 +22,7 @@ COMMANDS = {
     "inspect": "show what a data set contains, with a contact sheet; --verify checks every byte",
     "train": "train a method on data sets in object storage, tracked in MLflow",
     "study": "train, evaluate and compare the rows of a study, such as the poster's tables",
+    "tune": "search for values of a few fields of a training configuration, with Ray Tune",
     "audit": "check that a run was trained on every sample of each epoch exactly once",
     "chaos": "run fault-injection scenarios on a local cluster and check the results",
     "evaluate": "measure a model on a data set: MSE, fMSE and PSNR beside those of the composites",

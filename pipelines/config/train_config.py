@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, mo
 
 from charmnet.color_jitter import MAX_JITTER
 from charmnet.methods import MethodOptions, method_class
-from charmnet.methods.charmnet import CharmNetOptions
+from charmnet.methods.charmnet_options import CharmNetOptions
 from charmnet.options import Flag, Options
 
 RENAMED = {

@@ -23,6 +23,7 @@ RENDERED_STRATEGIES = frozenset({"rendered", "two-stage", "fusion", "translate",
 """Strategies that need a rendered data set."""
 
 _SUFFIX = ".toml"
+_INHERITED = {"base": (), "settings_of": ("budgets", "scales", "heads")}
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -169,7 +170,7 @@ def parse_study(text: str, source: str, name: str) -> Study:
     """Return the study of a TOML text.
 
     A text with `base = "poster"` has all that the study of this name has, and what it says itself wins: a row
-    of one's own is its table alone.
+    of one's own is its table alone. With `settings_of = "poster"` it has the budgets, scales and heads.
 
     Args:
         text: TOML.
@@ -190,13 +191,16 @@ def parse_study(text: str, source: str, name: str) -> Study:
 
 
 def _with_base(values: dict[str, Any]) -> dict[str, Any]:
-    base = values.pop("base", None)
-    if base is None:
-        return values
-    if base not in study_names():
-        raise ValueError(f"base={base}: expected one of {', '.join(study_names())}")
-    text = (resources.files(__package__) / "studies" / f"{base}{_SUFFIX}").read_text()
-    return _merged(_with_base(tomllib.loads(text)), values)
+    for field, tables in _INHERITED.items():
+        name = values.pop(field, None)
+        if name is None:
+            continue
+        if name not in study_names():
+            raise ValueError(f"{field}={name}: expected one of {', '.join(study_names())}")
+        text = (resources.files(__package__) / "studies" / f"{name}{_SUFFIX}").read_text()
+        inherited = _with_base(tomllib.loads(text))
+        values = _merged({key: inherited[key] for key in tables or inherited}, values)
+    return values
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

@@ -255,3 +255,37 @@ def test_weights_of_the_losses_weigh_them(batches: dict) -> None:
     torch.testing.assert_close(weighted["total"], expected)
     nothing = {"style_weight": 0, "adversarial_weight": 0, "reconstruction_weight": 0}
     assert CharmNetMethod(width=4, seed=0, **nothing).update(batches)["grad_norm_generator"] == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "network", "metric"),
+    [
+        ("adversarial_weight", "discriminator", "discriminator"),
+        ("style_weight", "style_classifier_before", "style"),
+    ],
+)
+def test_a_loss_without_weight_costs_nothing(option: str, network: str, metric: str, batches: dict) -> None:
+    method = build_variant("charmnet", width=8, seed=0, **{option: 0.0})
+
+    def refuse(*_: object) -> None:
+        raise AssertionError(f"{network} was used")
+
+    handles = [module.register_forward_hook(refuse) for module in method.modules[network].modules()]
+    before = {name: tensor.clone() for name, tensor in method.modules[network].state_dict().items()}
+    metrics = method.update(batches)
+    for handle in handles:
+        handle.remove()
+    assert metric not in metrics
+    assert not any(name.startswith(f"grad_norm_{network}") for name in metrics)
+    after = method.modules[network].state_dict()
+    assert all(torch.equal(before[name], value) for name, value in after.items())
+    assert method.optimizers["joint"].state  # the generator learns
+
+
+def test_shared_paths_have_one_encoder_and_one_decoder() -> None:
+    shared, own = (build_variant("charmnet", width=8, seed=0, shared_paths=flag) for flag in (True, False))
+    names = [set(method.modules["generator"].state_dict()) for method in (shared, own)]
+    assert names[1] - names[0] == {name for name in names[1] if name.startswith(("render_enc", "render_dec"))}
+    generator = shared.modules["generator"]
+    assert generator.encoder(Domain.RENDERED) is generator.encoder(Domain.REAL)
+    assert generator.decoder(Domain.RENDERED) is generator.decoder(Domain.REAL)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from charmnet.methods import METHODS
-from charmnet.methods.charmnet import CharmNetOptions
+from charmnet.methods.charmnet_options import CharmNetOptions
 from charmnet.methods.idih import IDIHOptions
 from pipelines.config.recipes import parse_toml, recipe, recipe_names, to_toml
 from pipelines.config.train_config import TrainConfig
