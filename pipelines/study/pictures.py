@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import pyarrow as pa
 
 from charmnet.arrays import UInt8Array
 from charmnet.augment import MaskEdges
@@ -16,7 +17,7 @@ from charmnet.methods import HarmonizationMethod
 from charmnet.metrics import Protocol, to_uint8
 from pipelines.evaluation.images import EvaluationImage, row_images, selected_rows
 from pipelines.evaluation.scoring import network_inputs
-from pipelines.shards.reading import selected_counts
+from pipelines.shards.reading import STRATUM_COLUMNS, selected_counts
 from pipelines.shards.rows import Row
 from pipelines.shards.selection import Selection
 from pipelines.study.selections import TEST_SETS, RealData
@@ -50,17 +51,24 @@ class ChosenPicture:
 def choose_pictures(real: RealData, of_each: int) -> list[ChosenPicture]:
     """Return the pictures of the figure, `of_each` of every test set, by `RULE`."""
     selection = Selection(real.select("all", "test"))
-    manifest = real.dataset.manifest
-    best: dict[str, list[tuple[str, Row]]] = {part: [] for part in TEST_SETS}
-    for shard, index, group in manifest.groups():
-        if not selected_counts(manifest, group, selection)[0]:
+    dataset = real.dataset
+    ranked: dict[str, list[tuple[str, int, int, str]]] = {part: [] for part in TEST_SETS}
+    for shard, index, group in dataset.manifest.groups():
+        if not selected_counts(dataset.manifest, group, selection)[0]:
             continue
-        for row in selected_rows(real.dataset, selection, shard, index):
-            chosen = best[real.part_of(row["category"], row["splits"])]
-            chosen.append((hashlib.sha256(f"{_SEED}:{row['id']}".encode()).hexdigest(), row))
-            chosen.sort(key=lambda item: item[0])
-            del chosen[of_each:]
-    return [ChosenPicture(part, row) for part in TEST_SETS for _, row in best[part]]
+        table = dataset.read_row_group(shard, index, ["id", *STRATUM_COLUMNS])  # no pictures
+        rows = table.take(pa.array(dataset.selected_rows(table, selection), pa.int64())).to_pylist()
+        for row in rows:
+            digest = hashlib.sha256(f"{_SEED}:{row['id']}".encode()).hexdigest()
+            part = real.part_of(row["category"], row["splits"])
+            ranked[part] = sorted([*ranked[part], (digest, shard, index, row["id"])])[:of_each]
+    return [
+        ChosenPicture(part, row)
+        for part in TEST_SETS
+        for _, shard, index, identity in ranked[part]
+        for row in selected_rows(dataset, selection, shard, index)
+        if row["id"] == identity
+    ]
 
 
 def harmonized(method: HarmonizationMethod, pictures: Sequence[ChosenPicture]) -> list[UInt8Array]:

@@ -153,6 +153,9 @@ def _reason(lines: Sequence[str]) -> str:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel ask this process to stop when the study's process is gone, however it ended."""
+    """Have the kernel end this process when the study's is gone, however it ended.
+
+    At once: were it to stop by itself, a study that is started again would meet its run still alive.
+    """
     if sys.platform == "linux":
-        _C_LIBRARY.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        _C_LIBRARY.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -16,6 +16,7 @@ from pipelines.study.plan import PlannedRun, PlannedTranslation, Step
 from pipelines.study.selections import NOVEL
 
 _VALIDATIONS = 8
+_LEAST_STEPS_BETWEEN = 10
 _MOST_STEPS_BETWEEN_CHECKPOINTS = 1000
 _LENGTHS = ("samples", "epochs")
 _SECOND_STAGE = "second_stage"
@@ -150,7 +151,7 @@ class RowPlanner:
         config = TrainConfig(method=method, **{**fields, **data}, seed=self.seed)
         steps = self.inputs.settings.steps or self._steps(config, length, real_share)
         translates = issubclass(method_class(method), TranslationMethod)
-        every = max(1, steps // _VALIDATIONS)
+        every = min(steps, max(_LEAST_STEPS_BETWEEN, steps // _VALIDATIONS))
         config = config.replaced(
             steps=steps,
             workers=self.inputs.settings.workers,
