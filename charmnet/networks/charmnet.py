@@ -188,8 +188,7 @@ class CharmNet(nn.Module):
         check_shape(width, unshared_layers, head, size)
         self.head = head
         self.shared_paths = shared_paths
-        if shared_paths:
-            domains = (Domain.REAL,)
+        domains = (Domain.REAL,) if shared_paths else domains
         self.size = size
         depth = depth_of(size)
         down = encoder_widths(width, depth)
