@@ -97,7 +97,8 @@ def run_search(job: TuningJob) -> list[TrialResult]:
             tune_config=tune.TuneConfig(scheduler=rule, max_concurrent_trials=places),
             run_config=tune.RunConfig(name=job.name, storage_path=scratch, verbose=0),
         )
-        results = [_result(result) for result in tuner.fit()]
+        grid = tuner.fit()
+        results = [_result(grid[number]) for number in range(len(grid))]
     sign = -1.0 if mode == "max" else 1.0
     return sorted(results, key=lambda one: (one.value is None, sign * (one.value or 0.0), one.trial))
 
