@@ -63,6 +63,7 @@ def recorded(network: nn.Module) -> list[Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # minutes of a core to itself
 def test_iih_gives_the_released_outputs_losses_and_gradient() -> None:
     golden, exact = figures("iih"), draws_agree()
     method = IntrinsicMethod.from_released(ruled_weights("IIH_G_v1"), dtype=torch.float64)
@@ -100,6 +101,7 @@ def test_iih_gives_the_released_outputs_losses_and_gradient() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # minutes of a core to itself
 def test_dht_gives_the_released_outputs_and_loss() -> None:
     golden, exact = figures("dht"), draws_agree()
     method = HarmonyTransformerMethod.from_released(ruled_weights("DHT_v1"), dtype=torch.float64)
@@ -116,6 +118,7 @@ def test_dht_gives_the_released_outputs_and_loss() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # minutes of a core to itself
 def test_ht_gives_the_released_output_and_loss() -> None:
     golden = figures("dht")
     method = HarmonyTransformerMethod.from_released(ruled_weights("HT_v1"))

@@ -140,8 +140,10 @@ def test_metrics_have_their_groups(batches: dict) -> None:
     } <= paths
 
 
-def test_bf16_stays_near_float32(batches: dict) -> None:
-    full, half = (CharmNetMethod(width=8, precision=p, seed=0).update(batches) for p in ("float32", "bf16"))
+@pytest.mark.parametrize("name", ["charmnet", "iih", "dht"])
+def test_bf16_stays_near_float32(name: str, batches: dict) -> None:
+    methods = [build_variant(name, width=8, precision=p, seed=0) for p in ("float32", "bf16")]
+    full, half = (method.update(cut(batches, name, method.domains)) for method in methods)
     for name in full:
         if "accuracy" not in name:
             assert half[name].dtype == torch.float32
