@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -228,6 +229,40 @@ def test_tokens_that_another_program_renews(
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(RefusedError, match="nobody"):
         place.exists()
+
+
+def test_the_keys_of_a_role_are_renewed(
+    s3: ObjectStoreForTests, place: Location, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pass_on, issued = sign_anew(s3.service.url, _keys(s3)), [0]
+
+    def rule(request: Request) -> Answer:
+        if b"Action=AssumeRole" in request.body:
+            issued[0] += 1
+            soon = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=2)  # so that they are renewed at once
+            keys = (
+                f"<AccessKeyId>a</AccessKeyId><SecretAccessKey>b</SecretAccessKey><SessionToken>{issued[0]}"
+            )
+            keys += f"</SessionToken><Expiration>{soon:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
+            result = f"<AssumeRoleResult><Credentials>{keys}</Credentials></AssumeRoleResult>"
+            return Answer(200, f"<AssumeRoleResponse>{result}</AssumeRoleResponse>")
+        if request.headers.get("x-amz-security-token") != str(issued[0]):
+            return error(403, "AccessDenied", "not the newest keys")
+        return pass_on(request)
+
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile base]\naws_access_key_id = c\naws_secret_access_key = d\n"
+        "[profile worker]\nrole_arn = arn:aws:iam::123456789012:role/worker\nsource_profile = base\n"
+    )
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "worker")
+    with gate(s3.service.url, rule) as opened:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", opened.url)
+        _use(place)
+    assert issued[0] > 1
 
 
 def test_parts_are_of_equal_size(

@@ -32,6 +32,7 @@ def _check(folder: Location, name: str) -> None:
     assert (given_folder / f"sub/{name}").read_bytes() == f"{name}/sub/{name}".encode()
     assert name in [child.name for child in folder.children()]
     given_folder.delete()
+    assert not given_folder.exists()
     assert given_folder.walk_files() == []
     assert folder.walk_files() == sorted(beside)
     (folder / name).write_bytes(b"now a file")

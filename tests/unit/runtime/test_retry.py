@@ -8,7 +8,7 @@ import pytest
 
 from charmnet.errors import StorageError
 from pipelines.runtime.retry import WaitTimeoutError, retry_storage, wait_until
-from pipelines.runtime.store_errors import MissingError
+from pipelines.runtime.store_errors import MissingError, RefusedError
 
 
 @pytest.mark.parametrize("error", [StorageError("503"), MissingError("gone")])
@@ -29,6 +29,18 @@ def test_an_outage_is_waited_for_and_reported_once(
     assert messages == [f"waiting: {error}"]
     with pytest.raises(StorageError):
         retry_storage(lambda: (_ for _ in ()).throw(error), 0.0)
+
+
+def test_what_is_refused_for_good_is_not_tried_again() -> None:
+    tries: list[int] = []
+
+    def refuse() -> None:
+        tries.append(1)
+        raise RefusedError("s3://bucket/x: access refused")
+
+    with pytest.raises(RefusedError):
+        retry_storage(refuse, 60.0)
+    assert len(tries) == 1
 
 
 def test_waiting_returns_the_first_result_that_is_true() -> None:
