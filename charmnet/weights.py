@@ -130,6 +130,16 @@ def _description(
     }
 
 
+def weights_digest(method: Method) -> str:
+    """Return the SHA-256 (hex) of all weights of a method's networks, whatever file they came from."""
+    digest = hashlib.sha256()
+    for name, module in sorted(method.modules.items()):
+        for key, tensor in module.state_dict().items():
+            digest.update(f"{name}.{key}".encode())
+            digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[Method, dict[str, Any]]:
     """Rebuild a method on a device as it was saved; return it and the metadata.
 

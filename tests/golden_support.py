@@ -45,6 +45,8 @@ def ruled_weights(name: str, base: int = 1000) -> dict[str, Tensor]:
     for i, (key, shape) in enumerate(released_keys(name)):
         x = draw(*shape, seed=base + i)
         last = key.rpartition(".")[2]
+        if last == "filt":  # a constant of the network
+            continue
         if last == "num_batches_tracked":
             state[key] = torch.zeros((), dtype=torch.int64)
         elif last == "running_var":

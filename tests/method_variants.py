@@ -8,12 +8,15 @@ from typing import Any
 import torch
 
 from charmnet.batch import HarmonizationBatch
-from charmnet.methods import METHODS, HarmonizationMethod, Method, build_method
+from charmnet.methods import METHODS, HarmonizationMethod, Method, TranslationMethod, build_method
 from charmnet.networks.color_maps import ColorMapDecoder
 from charmnet.vocabulary import Domain
 
 HARMONIZERS = [name for name, method in METHODS.items() if issubclass(method, HarmonizationMethod)]
 """Names of the methods that harmonize."""
+
+TRANSLATORS = [name for name, method in METHODS.items() if issubclass(method, TranslationMethod)]
+"""Names of the methods that translate."""
 
 SMALL: dict[str, dict[str, Any]] = {
     "iih": {"blocks": 1, "attention_blocks": 1, "lighting_blocks": 1},

@@ -7,16 +7,21 @@ from typing import Any
 from charmnet.methods.base import Method, MethodOptions, Requirements, metric_path
 from charmnet.methods.charmnet import CharmNetMethod
 from charmnet.methods.cuda_graph import CudaGraphUpdate
+from charmnet.methods.cut import CUTMethod
+from charmnet.methods.cyclegan import CycleGANMethod
 from charmnet.methods.dht import HarmonyTransformerMethod
 from charmnet.methods.harmonization import HarmonizationMethod
 from charmnet.methods.idih import IDIHMethod
 from charmnet.methods.iih import IntrinsicMethod
 from charmnet.methods.translation import TranslationMethod
+from charmnet.methods.unit import UNITMethod
 
 __all__ = [
     "METHODS",
+    "CUTMethod",
     "CharmNetMethod",
     "CudaGraphUpdate",
+    "CycleGANMethod",
     "HarmonizationMethod",
     "HarmonyTransformerMethod",
     "IDIHMethod",
@@ -25,13 +30,15 @@ __all__ = [
     "MethodOptions",
     "Requirements",
     "TranslationMethod",
+    "UNITMethod",
     "build_method",
     "metric_path",
 ]
 
-METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (CharmNetMethod, IDIHMethod, IntrinsicMethod, HarmonyTransformerMethod)
-}
+_HARMONIZERS = (CharmNetMethod, IDIHMethod, IntrinsicMethod, HarmonyTransformerMethod)
+_TRANSLATORS = (CycleGANMethod, CUTMethod, UNITMethod)
+
+METHODS: dict[str, type[Method]] = {method.name: method for method in (*_HARMONIZERS, *_TRANSLATORS)}
 """Methods by name; a new one is a class and its entry here."""
 
 

@@ -14,10 +14,13 @@ from torch.optim.optimizer import ParamsT
 
 
 def adam(
-    parameters: ParamsT, learning_rate: float, betas: tuple[float, float] = (0.9, 0.999)
+    parameters: ParamsT,
+    learning_rate: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    weight_decay: float = 0.0,
 ) -> torch.optim.Adam:
     """Return fused Adam, which takes its state to be laid out as the parameters are."""
-    return torch.optim.Adam(parameters, learning_rate, betas=betas, fused=True)
+    return torch.optim.Adam(parameters, learning_rate, betas=betas, weight_decay=weight_decay, fused=True)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from charmnet.networks.instance_norm import InstanceNorm2d
 from charmnet.networks.layer_norm import SampleLayerNorm
 
 SLOPE = 0.2
@@ -36,7 +37,7 @@ class Intrinsics(NamedTuple):
 
 
 _NORMS: dict[Norm, Callable[[int], nn.Module]] = {
-    "instance": nn.InstanceNorm2d,
+    "instance": InstanceNorm2d,
     "layer": SampleLayerNorm,
     "group": partial(nn.GroupNorm, 3),
     "none": nn.Identity,

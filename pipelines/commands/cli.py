@@ -18,6 +18,7 @@ COMMANDS = {
     "shard": "convert a released data set, or image archives, into parquet shards with a manifest",
     "render": "render 3D scenes under the ten capture conditions (rendered domain)",
     "compose": "exchange foregrounds between a scene's capture conditions and write the composites",
+    "translate": "translate rendered scenes into the look of real photographs",
     "compose-real": "make composites of your own photographs and masks (real domain)",
     "inspect": "show what a data set contains, with a contact sheet; --verify checks every byte",
     "train": "train a method on data sets in object storage, tracked in MLflow",

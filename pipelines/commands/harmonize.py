@@ -14,7 +14,6 @@ Failures are listed with their reasons in the destination's failed.jsonl, and th
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
@@ -22,6 +21,7 @@ import torch
 
 from charmnet.errors import StorageError
 from charmnet.methods import HarmonizationMethod
+from charmnet.weights import weights_digest
 from pipelines.commands.cli import EXIT_FAILED
 from pipelines.harmonization.files import SUFFIXES, FileResult, find_pictures, harmonize_file
 from pipelines.harmonization.harmonizer import FEW_PICTURES, Harmonizer
@@ -100,7 +100,7 @@ def _run_many(arguments: argparse.Namespace) -> int:
             f"{source}: no picture there that could be harmonized; see `charmnet harmonize --help`"
         )
     method = _load_model(arguments)
-    _claim(dest, {"weights_sha256": _digest(method), "background": arguments.background})
+    _claim(dest, {"weights_sha256": weights_digest(method), "background": arguments.background})
     finished = set(dest.walk_files())
     pairs = [pair for pair in pictures.pairs if pair[0] not in finished]
     file_results = [FileResult(path, problem=reason) for path, reason in pictures.incomplete]
@@ -159,15 +159,6 @@ def _claim(dest: Location, record: dict[str, object]) -> None:
         raise StorageError(f"{dest} holds something else (there is no {RECORD_NAME}); choose another --dest")
     else:
         file.write_json(record)
-
-
-def _digest(method: HarmonizationMethod) -> str:
-    digest = hashlib.sha256()
-    for name, module in sorted(method.modules.items()):
-        for key, tensor in module.state_dict().items():
-            digest.update(f"{name}.{key}".encode())
-            digest.update(tensor.cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _report(dest: Location, file_results: Sequence[FileResult], already: int) -> int:

@@ -19,9 +19,9 @@ from charmnet.errors import CharmNetError
 from charmnet.vocabulary import RDHARMONY_CATEGORIES
 from pipelines.conversion.build import DatasetBuild
 from pipelines.conversion.report import show_finished, show_result
-from pipelines.rendering.contact_sheet import write_sheet
 from pipelines.runtime.console import results
 from pipelines.runtime.storage import Location
+from pipelines.shards.condition_sheet import write_sheet
 from pipelines.shards.reading import Dataset
 
 EXTRA_PACKAGES = ("mitsuba", "pyoidn", "trimesh", "skimage", "mapbox_earcut")
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.contact_sheet:
         file = Location.of(args.contact_sheet)
-        write_sheet(Dataset.open(args.dest), file)
+        write_sheet({"": Dataset.open(args.dest)}, file)
         results.print(f"contact sheet: {file.local_path or file}")
     return 0
 

@@ -21,18 +21,16 @@ from pipelines.conversion.build import (
     BuildPlan,
     BuildResult,
     DatasetBuild,
-    build_dataset,
 )
+from pipelines.conversion.gather import build_in_pieces
 from pipelines.rendering import scenes
 from pipelines.rendering.assets import Assets
 from pipelines.rendering.conditions import Conditions
 from pipelines.rendering.description import Scene
 from pipelines.rendering.mitsuba_renderer import foreground_coverage, render_view
-from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.randomness import hash_order, seeded_rng
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Stratum
-from pipelines.shards.reading import Dataset
+from pipelines.shards.manifest import Manifest, Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, scene_row
 from pipelines.shards.schema import RowKind
@@ -141,22 +139,6 @@ class RenderTask:
         return scene_row(view.id, Stratum(Domain.RENDERED, view.subset, view.category, (SPLIT,)), pictures)
 
 
-@dataclass(frozen=True)
-class GatherTask:
-    """A task that gathers shards of one view each into one shard."""
-
-    rendered: Dataset
-
-    def write(self, destination: Location, path: str) -> WrittenShard:
-        """Write the shard at `path` beneath the destination."""
-        return write_parquet(destination, path, RowKind.SCENE, Domain.RENDERED, self._rows())
-
-    def _rows(self) -> Iterator[Row]:
-        shards = range(len(self.rendered.manifest.shards))
-        for table in read_ahead(lambda shard: self.rendered.read_row_group(shard, 0), shards):
-            yield from table.to_pylist()
-
-
 def views_of(
     categories: dict[str, tuple[str, ...]], scenes_per_category: int, views_per_scene: int, seed: int
 ) -> list[View]:
@@ -205,21 +187,19 @@ def render(
         DataError: the share of views without an accepted foreground exceeds `max_rejected`.
         StorageError: the store cannot be reached; finished views stay.
     """
-    destination.start()
-    single = DatasetBuild(destination.parts / "scenes", destination.identity)
-    if single.manifest() is None:
-        render_tasks = [RenderTask(view, settings) for view in views]
-        plan = BuildPlan(
-            render_tasks,
-            items=len(render_tasks),
-            title="Rendering",
-            remedy="ask for another --seed or other --kinds",
-            gpus_per_task=settings.gpus_per_task,
-        )
-        build_dataset(single, plan, max_rejected)
-    rendered = Dataset.open(single.location)
-    order = list(hash_order([shard.path for shard in rendered.manifest.shards]))
-    starts = range(0, len(order), SCENES_PER_SHARD)
-    tasks = [GatherTask(rendered.select_shards(order[start : start + SCENES_PER_SHARD])) for start in starts]
-    plan = BuildPlan(tasks, single.read_rejected(), items=len(views), title="Gathering")
-    return build_dataset(destination, plan, max_rejected=1.0)
+    tasks = [RenderTask(view, settings) for view in views]
+    plan = BuildPlan(
+        tasks,
+        items=len(tasks),
+        title="Rendering",
+        remedy="ask for another --seed or other --kinds",
+        gpus_per_task=settings.gpus_per_task,
+    )
+    return build_in_pieces(destination, plan, max_rejected, _shards)
+
+
+def _shards(rendered: Manifest) -> Iterator[list[int]]:
+    """Yield the views of each shard, in an order that mixes them."""
+    order = list(hash_order([shard.path for shard in rendered.shards]))
+    for start in range(0, len(order), SCENES_PER_SHARD):
+        yield order[start : start + SCENES_PER_SHARD]

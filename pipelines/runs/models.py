@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from charmnet.errors import StorageError, WeightsError
-from charmnet.methods import CharmNetMethod, HarmonizationMethod, Method
+from charmnet.methods import METHODS, CharmNetMethod, HarmonizationMethod, Method, TranslationMethod
 from charmnet.methods.charmnet_networks import RELEASED_NAMES
 from charmnet.pretrained import load_pretrained
 from charmnet.released_weights import load_released, method_of_one_network, read_pth
@@ -83,6 +83,22 @@ def load_harmonization_model(uri: str, tracking_uri: str | None = None) -> Harmo
         ValueError: the model translates between domains and does not harmonize.
     """
     return load_with_provenance(uri, tracking_uri)[0]
+
+
+def load_translation_model(uri: str, tracking_uri: str | None = None) -> TranslationMethod:
+    """Return the method that `uri` names, for translating; arguments and errors are `load_model`'s.
+
+    Raises:
+        ValueError: the model harmonizes and does not translate.
+    """
+    method = load_model(uri, tracking_uri, inference_only=True)
+    if not isinstance(method, TranslationMethod):
+        translators = [name for name, kind in METHODS.items() if issubclass(kind, TranslationMethod)]
+        raise ValueError(
+            f"{uri}: a model of {method.name}, which does not translate; expected one of "
+            f"{', '.join(translators)}"
+        )
+    return method
 
 
 def load_with_provenance(uri: str, tracking_uri: str | None = None) -> tuple[HarmonizationMethod, Provenance]:

@@ -18,12 +18,12 @@ from pipelines.commands.cli import main
 from pipelines.conversion.build import BuildPlan, DatasetBuild, build_dataset
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
-from pipelines.rendering import contact_sheet
 from pipelines.rendering.assets import Assets, read_assets
 from pipelines.rendering.conditions import Conditions
 from pipelines.rendering.job import RenderSettings, RenderTask, View, fit_scene
 from pipelines.rendering.mitsuba_renderer import VARIANT
 from pipelines.runtime.storage import Location
+from pipelines.shards import condition_sheet
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row
@@ -134,8 +134,10 @@ def test_a_view_whose_worker_is_lost_is_rendered_again(rendered: str, tmp_path: 
 
 
 def test_contact_sheet_of_a_finished_run(rendered: str, tmp_path: Path) -> None:
-    width = contact_sheet.CAPTION_WIDTH + 2 * (contact_sheet.TILE_WIDTH + contact_sheet.GAP)
-    height = contact_sheet.CAPTION_HEIGHT + 11 * (contact_sheet.TILE_WIDTH * 32 // 48 + 1 + contact_sheet.GAP)
+    width = condition_sheet.CAPTION_WIDTH + 2 * (condition_sheet.TILE_WIDTH + condition_sheet.GAP)
+    height = condition_sheet.CAPTION_HEIGHT + 11 * (
+        condition_sheet.TILE_WIDTH * 32 // 48 + 1 + condition_sheet.GAP
+    )
     first = (Location.of(rendered).parent / "sheet.png").read_bytes()
     assert image_size(first) == (height, width)
     assert main(["render", "--dest", rendered, "--contact-sheet", str(tmp_path / "new/sheet.png")]) == 0

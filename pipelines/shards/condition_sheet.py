@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 
 import cv2
@@ -25,17 +25,27 @@ PAPER, INK = (255, 255, 255), (40, 40, 40)
 FONT_SIZE = 14
 
 
-def write_sheet(dataset: Dataset, file: Location, scenes: int = MOST_SCENES) -> None:
-    """Write the sheet of up to `scenes` scenes, spread over the data set, as PNG or (.jpg, .jpeg) JPEG.
+def write_sheet(datasets: Mapping[str, Dataset], file: Location, scenes: int = MOST_SCENES) -> None:
+    """Write the sheet of up to `scenes` scenes, spread over a data set, as PNG or (.jpg, .jpeg) JPEG.
+
+    Args:
+        datasets: data sets of the same scenes in the same order, which stand beside each other, by what is
+            written after the scenes' names.
+        file: picture to write.
+        scenes: scenes of each data set.
 
     Raises:
         DataError: a picture cannot be decoded.
         StorageError: the file cannot be written.
     """
-    rows = sorted(sample_rows(dataset, EVERYTHING, scenes), key=lambda row: row["id"])
+    rows = [
+        {**row, "id": f"{row['id']} {name}".strip()}
+        for name, dataset in datasets.items()
+        for row in sample_rows(dataset, EVERYTHING, scenes)
+    ]
     data = BytesIO()
     image_format = "JPEG" if file.name.lower().endswith((".jpg", ".jpeg")) else "PNG"
-    condition_sheet(rows).save(data, image_format)
+    condition_sheet(sorted(rows, key=lambda row: row["id"])).save(data, image_format)
     file.write_bytes(data.getvalue())
 
 

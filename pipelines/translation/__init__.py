@@ -1,0 +1,1 @@
+"""Translating the pictures of rendered scenes by a trained translator."""
