@@ -112,7 +112,22 @@ class S3Store:
             keys.append(key)
         for start in range(0, len(keys), _MOST_DELETED):
             for refused in self._delete_many(bucket, keys[start : start + _MOST_DELETED]):
-                self._call("delete_object", Bucket=bucket, Key=refused)
+                self._delete_one(bucket, refused)
+
+    def _delete_one(self, bucket: str, key: str) -> None:
+        """Delete an object; a refusal counts only where it exists."""
+        try:
+            self._call("delete_object", Bucket=bucket, Key=key)
+        except ClientError:
+            if self._is_object(bucket, key):
+                raise
+
+    def _is_object(self, bucket: str, key: str) -> bool:
+        try:
+            self._head(bucket, key)
+        except ClientError as error:
+            return status_of(error) != 404
+        return True
 
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> Sequence[str]:
         """Delete many objects by one request; return those to be deleted singly, whose answers count."""

@@ -19,6 +19,7 @@ from pipelines.runtime.retry import retry_storage
 from pipelines.runtime.s3_settings import read_settings
 from pipelines.runtime.storage import Location
 from pipelines.runtime.store_errors import RefusedError
+from tests.factories import make_iharmony4
 from tests.fixtures.object_store import ObjectStoreForTests
 from tests.fixtures.store_gates import (
     Answer,
@@ -363,6 +364,28 @@ def test_a_run_deletes_no_checkpoint_of_its_neighbour(place: Location) -> None:
         "ab1/checkpoint-000000002/checkpoint.json",
         "ab[1]/checkpoint-000000002/checkpoint.json",
     ]
+
+
+def test_a_destination_with_brackets_in_a_store_that_deletes_nothing(
+    s3: ObjectStoreForTests,
+    place: Location,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    make_iharmony4(tmp_path / "source", photographs=2)
+    (place / "exp2/part-00000.parquet").write_bytes(b"a neighbour's")
+    command = ["shard", "iharmony4", "--source", str(tmp_path / "source"), "--list", "IHD_train.txt"]
+    refusal = error(403, "AccessDenied", "Access denied.")
+    with gate(s3.service.url, lambda r: refusal if r.method in ("DELETE", "POST") else None) as opened:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", opened.url)
+        assert main([*command, "--dest", f"{place}//./exp[3]/"]) == 0
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.service.url)
+    assert "exp[3]/_parts is no longer needed" in caplog.text
+    assert main([*command, "--dest", f"{place}/exp[2]"]) == 0
+    assert main(["inspect", "--no-contact-sheet", f"{place}/exp[2]"]) == 0
+    made = ["exp[2]/manifest.json", "exp[2]/part-00000.parquet"]
+    assert [path for path in place.walk_files() if "[3]" not in path] == ["exp2/part-00000.parquet", *made]
 
 
 def test_a_store_is_tried(
