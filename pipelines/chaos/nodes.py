@@ -15,6 +15,7 @@ import psutil
 
 from pipelines.chaos.ray_head import drain_node
 from pipelines.runtime.cluster import free_port
+from pipelines.runtime.ray_processes import short_folder, temporary_folder
 from pipelines.runtime.retry import wait_until
 from pipelines.services.service import LOOPBACK
 
@@ -80,7 +81,7 @@ class NodeCluster:
         self._cpus = cpus
         self._port = free_port()
         self._dashboard_port = free_port()
-        self._temporary = Path(tempfile.mkdtemp(prefix="ray-"))  # a short path: sockets are in it
+        self._temporary = Path(tempfile.mkdtemp(prefix="ray-", dir=short_folder(temporary_folder())))
         self._started = 0
         self.nodes: list[Node] = []
         self.head: Node | None = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import socket
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from charmnet.errors import ClusterError
 from pipelines.runtime.ports import free_ports
+from pipelines.runtime.ray_processes import (
+    check_reachable,
+    groups_of_their_own,
+    short_folder,
+    temporary_folder,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -84,11 +90,11 @@ def connect() -> bool:
     elif not ray.is_initialized():
         # Workers' lines stay in Ray's own logs: what a person needs to know comes by progress and exceptions.
         try:
-            _check_reachable(_address())
+            check_reachable(_address(), _REACH_SECONDS)
             ray.init(address=_address(), logging_level=logging.WARNING, log_to_driver=False)
         except (OSError, RuntimeError, RayError) as error:  # ConnectionError is an OSError
             raise ClusterError(
-                f"{ADDRESS_VARIABLE}={_address()}: no Ray cluster to join ({type(error).__name__}: {error}); "
+                f"{ADDRESS_VARIABLE}={_address()}: no Ray cluster to join ({_one_line(error)}); "
                 f"see that its head runs and can be reached; without {ADDRESS_VARIABLE} this machine is used"
             ) from error
     context = ray.data.DataContext.get_current()
@@ -97,13 +103,6 @@ def connect() -> bool:
     for name, level in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
     return starting
-
-
-def _check_reachable(address: str) -> None:
-    """Raise OSError where nothing listens at HOST:PORT: Ray itself tries for a quarter of an hour."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), _REACH_SECONDS).close()
 
 
 def start_here(**options: Any) -> None:
@@ -123,23 +122,37 @@ def start_here(**options: Any) -> None:
     import ray
 
     port = free_port()
+    folder = short_folder(temporary_folder())
     variables = {
         "RAY_GCS_SERVER_PORT": str(port),
         ADDRESS_VARIABLE: f"{ray.util.get_node_ip_address()}:{port}",
+        "RAY_TMPDIR": folder,
+        "TMPDIR": short_folder(tempfile.gettempdir()),  # of Python's multiprocessing in Ray's processes
     }
     earlier_values = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)  # Ray's processes inherit it
     try:
-        ray.init(address=LOCAL, **{"logging_level": logging.WARNING, "log_to_driver": False, **options})
+        with groups_of_their_own():
+            ray.init(address=LOCAL, **{"logging_level": logging.WARNING, "log_to_driver": False, **options})
     except Exception as error:
         raise ClusterError(
-            f"Ray did not start on this machine ({type(error).__name__}: {error}); a machine too busy, "
-            "or without memory or disk left, is the usual cause: run the command again; what Ray's processes "
-            "said is in /tmp/ray/session_latest/logs"
+            f"Ray did not start on this machine ({_one_line(error)}); {_advice(error)}; what Ray's processes "
+            f"said is in {temporary_folder()}/ray/session_latest/logs"
         ) from error
     finally:
         for name, value in earlier_values.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def _advice(error: Exception) -> str:
+    """Return what to do about a Ray that did not start."""
+    if isinstance(error, OSError):
+        return "see to this and run the command again"
+    return "a machine too busy, or without memory or disk left, is the usual cause: run the command again"
 
 
 def free_port() -> int:
