@@ -22,6 +22,10 @@ A message names what was got, where, what was expected and the remedy. Options a
 wrong are a plain `ValueError` (exit code 2).
 """
 
+from __future__ import annotations
+
+import re
+
 
 class CharmNetError(Exception):
     """Base of every error that is about the user's input or surroundings and not a defect."""
@@ -45,3 +49,11 @@ class ClusterError(CharmNetError):
 
 class NonFiniteLossError(CharmNetError):
     """A loss or gradient became NaN or infinite; the message names it."""
+
+
+def in_words(error: BaseException) -> str:
+    """Return what an error says, in one line, for a message; where it says nothing, its kind in words."""
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError):
+        return f"{text} is missing"
+    return text or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()

@@ -76,7 +76,7 @@ def open_header(data: bytes) -> Image.Image:
     except Image.DecompressionBombError:
         raise DataError(f"a picture of more than {MAX_PIXELS:,} pixels, the limit; shrink it") from None
     except (OSError, ValueError, SyntaxError) as error:
-        got = f"{len(data):,} bytes that are no picture ({type(error).__name__})"
+        got = f"{len(data):,} bytes that are no picture"
         raise DataError(f"{got}; expected {', '.join(_FORMATS)}") from error
 
 

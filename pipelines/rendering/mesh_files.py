@@ -8,7 +8,7 @@ import numpy as np
 import trimesh
 
 from charmnet.arrays import Float64Array, IndexArray
-from charmnet.errors import DataError
+from charmnet.errors import DataError, in_words
 from pipelines.rendering.description import MeshFile
 
 Y_UP_SUFFIXES = (".gltf", ".glb")  # y is up by their specification; OBJ and PLY are read with z up
@@ -49,7 +49,7 @@ def _load(path: Path) -> trimesh.Trimesh:
         mesh = scene.to_mesh()
     except Exception as error:
         raise DataError(
-            f"{path}: cannot be read as a mesh ({type(error).__name__}: {error}); expected OBJ, PLY or glTF"
+            f"{path}: cannot be read as a mesh ({in_words(error)}); expected OBJ, PLY or glTF"
         ) from error
     if not len(mesh.faces):
         raise DataError(

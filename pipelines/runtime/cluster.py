@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from charmnet.errors import ClusterError
+from charmnet.errors import ClusterError, in_words
 from pipelines.runtime.ports import free_ports
 from pipelines.runtime.ray_processes import (
     check_reachable,
@@ -94,7 +94,7 @@ def connect() -> bool:
             ray.init(address=_address(), logging_level=logging.WARNING, log_to_driver=False)
         except (OSError, RuntimeError, RayError) as error:  # ConnectionError is an OSError
             raise ClusterError(
-                f"{ADDRESS_VARIABLE}={_address()}: no Ray cluster to join ({_one_line(error)}); "
+                f"{ADDRESS_VARIABLE}={_address()}: no Ray cluster to join ({in_words(error)}); "
                 f"see that its head runs and can be reached; without {ADDRESS_VARIABLE} this machine is used"
             ) from error
     context = ray.data.DataContext.get_current()
@@ -122,11 +122,11 @@ def start_here(**options: Any) -> None:
     import ray
 
     port = free_port()
-    folder = short_folder(temporary_folder())
+    told = temporary_folder()
     variables = {
         "RAY_GCS_SERVER_PORT": str(port),
         ADDRESS_VARIABLE: f"{ray.util.get_node_ip_address()}:{port}",
-        "RAY_TMPDIR": folder,
+        "RAY_TMPDIR": short_folder(told),
         "TMPDIR": short_folder(tempfile.gettempdir()),  # of Python's multiprocessing in Ray's processes
     }
     earlier_values = {name: os.environ.get(name) for name in variables}
@@ -136,16 +136,12 @@ def start_here(**options: Any) -> None:
             ray.init(address=LOCAL, **{"logging_level": logging.WARNING, "log_to_driver": False, **options})
     except Exception as error:
         raise ClusterError(
-            f"Ray did not start on this machine ({_one_line(error)}); {_advice(error)}; what Ray's processes "
-            f"said is in {temporary_folder()}/ray/session_latest/logs"
+            f"Ray did not start on this machine ({in_words(error)}); {_advice(error)}; what Ray's processes "
+            f"said is in {told}/ray/session_*/logs"
         ) from error
     finally:
         for name, value in earlier_values.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
 
 
 def _advice(error: Exception) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Concatenate, Literal, ParamSpec
 import numpy as np
 
 from charmnet.arrays import UInt8Array
+from charmnet.errors import in_words
 from pipelines.runtime.redaction import redact_structure
 from pipelines.tracking.drivers import driver_tags
 from pipelines.tracking.identity import RunIdentity, write_identity
@@ -41,7 +42,7 @@ def _never_raises(
             log(self, *args, **kwargs)
         except Exception as error:
             logger.debug("%s failed", log.__name__, exc_info=True)
-            self.count_dropped(f"{log.__name__}: {type(error).__name__}: {error}")
+            self.count_dropped(f"{log.__name__}: {in_words(error)}")
 
     return guarded
 

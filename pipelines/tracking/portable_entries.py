@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from charmnet.errors import in_words
 from pipelines.tracking.spool_entries import checked_entry
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def unpack_entries(packed: bytes, spool_uid: str) -> list[PortableEntry]:
             return []
         return [_unpack(json.loads(line)) for line in lines]
     except (zlib.error, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+        raise ValueError(in_words(error)) from error
 
 
 def _unpack(line: Any) -> PortableEntry:

@@ -26,6 +26,7 @@ from mlflow.entities import (
 )
 from PIL import Image
 
+from charmnet.errors import in_words
 from pipelines.tracking.model_writer import ModelWriter
 from pipelines.tracking.refusals import is_transient
 from pipelines.tracking.server import METRICS_PER_REQUEST, TrackingRefusedError
@@ -129,7 +130,7 @@ class RunWriter:
                 raise
             self._require_active_run()
             logger.debug("%s refused", name, exc_info=True)
-            self._reject(f"{name} refused ({type(error).__name__}: {error})")
+            self._reject(f"{name} refused ({in_words(error)})")
 
     def _require_active_run(self) -> None:
         """Raise an error if the run was deleted, the likely cause of a refusal; it may be restored there."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from charmnet.errors import CharmNetError
+from charmnet.errors import CharmNetError, in_words
 from pipelines.runs.checkpoints import newest_metadata
 from pipelines.runtime.console import progress
 from pipelines.runtime.retry import retry_storage
@@ -196,4 +196,7 @@ def _reason(error: BaseException) -> str:
     if failures:
         return _reason(next(iter(failures.values())))
     cause = getattr(error, "cause", None) or error.__cause__
-    return _reason(cause) if isinstance(cause, BaseException) else f"{type(error).__name__}: {error}"
+    if isinstance(cause, BaseException):
+        return _reason(cause)
+    is_expected = isinstance(error, CharmNetError | OSError | ValueError)
+    return in_words(error) if is_expected else f"{type(error).__name__}: {error}"  # else it is a defect

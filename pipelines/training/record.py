@@ -13,6 +13,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from charmnet.errors import in_words
 from charmnet.methods import HarmonizationMethod
 from charmnet.weights import load_checkpoint
 from pipelines.config.recipes import to_toml
@@ -41,7 +42,7 @@ def reconcile_previous_runs(tracking: RunTracking) -> None:
     except Exception as error:  # noqa: BLE001 - whatever the server says, it must not keep a run from starting
         logger.warning(
             "%s did not say which runs were left open (%s); a later command closes them",
-            redact(uri), type(error).__name__,
+            redact(uri), in_words(error),
         )  # fmt: skip
 
 

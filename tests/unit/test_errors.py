@@ -34,3 +34,13 @@ def test_every_public_error_is_drawn_with_its_base_and_module() -> None:
             if isinstance(node, ast.ClassDef) and re.fullmatch(r"[A-Z]\w*(Error|Exception)", node.name):
                 defined[node.name] = ast.unparse(node.bases[0]), module
     assert _drawn() == defined
+
+
+def test_errors_of_libraries_are_told_without_the_names_of_their_classes() -> None:
+    cases = {
+        TimeoutError(): "timeout error",
+        KeyError("steps"): "'steps' is missing",
+        OSError("disk\n full"): "disk full",
+        charmnet.errors.DataError("a.jpg: broken"): "a.jpg: broken",
+    }
+    assert {error: charmnet.errors.in_words(error) for error in cases} == cases
