@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from botocore import exceptions as boto
 
-from charmnet.errors import StorageError
+from charmnet.errors import StorageError, in_words
 from pipelines.runtime.redaction import redact
 
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
@@ -86,7 +86,7 @@ def _failed(uri: str, error: Exception) -> StorageError:
         return MissingError(f"{uri}: no such file or folder ({errno.errorcode[number]})")
     if number in _REFUSED_LOCALLY or isinstance(error, PermissionError):
         return RefusedError(f"{uri}: access refused ({error}); {_KEYS_EXPECTED}")
-    return StorageError(f"{uri}: {type(error).__name__}: {error}")
+    return StorageError(f"{uri}: {in_words(error)}")
 
 
 def status_of(error: boto.ClientError) -> int:
