@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import Future
 from pathlib import Path
 
+from charmnet.errors import in_words
 from pipelines.runtime.redaction import redact
 from pipelines.tracking.server import TrackingRefusedError, connect
 
@@ -40,27 +41,28 @@ class ServerCheck:
         self._tracking_uri = tracking_uri
         self._experiment = experiment
         self._registered_name = registered_name
-        self._refusal: Future[str | None] = Future()
+        self._answer: Future[tuple[str | None, str | None]] = Future()  # refusal, and outage
         if _is_new_database(tracking_uri):
-            self._refusal.set_result(None)
+            self._answer.set_result((None, None))
             return
         threading.Thread(target=self._ask, daemon=True, name="tracking-check").start()
 
-    def raise_refusal(self) -> None:
-        """Return where the server takes the records, or does not answer: then they wait for it.
+    def raise_refusal(self) -> str | None:
+        """Return None where the server takes the records, else why it does not answer: they wait for it.
 
         Raises:
             TrackingRefusedError: it answers, and refuses for good.
         """
         try:
-            refusal = self._refusal.result(_ANSWER_SECONDS)
+            refusal, outage = self._answer.result(_ANSWER_SECONDS)
         except TimeoutError:
-            return
+            return f"no answer within {_ANSWER_SECONDS:.0f} s"
         if refusal is not None:
             raise TrackingRefusedError(
                 f"MLflow at {redact(self._tracking_uri)} refuses: {redact(refusal)} (--tracking none records "
                 "nothing)"
             )
+        return outage
 
     def _ask(self) -> None:
         try:
@@ -70,11 +72,12 @@ class ServerCheck:
             runs.check_experiment(client.get_experiment_by_name(self._experiment))
             if self._registered_name is not None:
                 runs.check_registered_model(client, self._registered_name)
-            self._refusal.set_result(None)
+            self._answer.set_result((None, None))
         except Exception as error:  # noqa: BLE001 - outages are told apart
             from pipelines.tracking.refusals import refusal_of  # noqa: PLC0415 - it loads MLflow
 
-            self._refusal.set_result(refusal_of(error))
+            refusal = refusal_of(error)
+            self._answer.set_result((refusal, None if refusal else in_words(error)))
 
 
 def _is_new_database(tracking_uri: str) -> bool:
