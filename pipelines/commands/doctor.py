@@ -241,5 +241,5 @@ def _open_files() -> Iterator[Finding]:
 def _proxies() -> Iterator[Finding]:
     names = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
     given = {name: os.environ.get(name) or os.environ.get(name.upper()) for name in names}
-    told = ", ".join(f"{name}={value}" for name, value in given.items() if value)
-    yield Finding("proxies", told or "none")
+    shown = ", ".join(f"{name}={value}" for name, value in given.items() if value)
+    yield Finding("proxies", shown or "none")

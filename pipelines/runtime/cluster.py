@@ -122,11 +122,11 @@ def start_here(**options: Any) -> None:
     import ray
 
     port = free_port()
-    told = temporary_folder()
+    chosen_folder = temporary_folder()
     variables = {
         "RAY_GCS_SERVER_PORT": str(port),
         ADDRESS_VARIABLE: f"{ray.util.get_node_ip_address()}:{port}",
-        "RAY_TMPDIR": short_folder(told),
+        "RAY_TMPDIR": short_folder(chosen_folder),
         "TMPDIR": short_folder(tempfile.gettempdir()),  # of Python's multiprocessing in Ray's processes
     }
     earlier_values = {name: os.environ.get(name) for name in variables}
@@ -137,7 +137,7 @@ def start_here(**options: Any) -> None:
     except Exception as error:
         raise ClusterError(
             f"Ray did not start on this machine ({in_words(error)}); {_advice(error)}; what Ray's processes "
-            f"said is in {told}/ray/session_*/logs"
+            f"said is in {chosen_folder}/ray/session_*/logs"
         ) from error
     finally:
         for name, value in earlier_values.items():
