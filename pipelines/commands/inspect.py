@@ -113,10 +113,10 @@ def _try_store(location: Location) -> None:
         results.print(f"{name:14}{value}")
     trials = try_store(location)
     for trial in trials:
-        results.print(f"{trial.act:24}{'refused' if trial.problem else 'works'}")
-    problems = list(dict.fromkeys(redact(trial.problem) for trial in trials if trial.problem))
-    if problems:
-        raise StorageError("; ".join(problems))
+        problem = f"refused: {redact(trial.problem)}" if trial.problem else "works"
+        results.print(f"{trial.act:24}{problem}")
+    if refused := [trial.act for trial in trials if trial.problem]:
+        raise StorageError(f"{location}: the store refuses to {', to '.join(refused)}; the reasons are above")
 
 
 def summary(dataset: Dataset, selection: Selection) -> dict[str, Any]:

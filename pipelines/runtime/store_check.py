@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from charmnet.errors import StorageError
+from pipelines.runtime.redaction import redact
 from pipelines.runtime.s3_settings import S3Settings, read_settings
 from pipelines.runtime.storage import Location
 from pipelines.runtime.store_errors import named
@@ -45,12 +46,13 @@ def store_settings(location: Location) -> dict[str, str]:
 
 
 def _shown(settings: S3Settings) -> dict[str, str]:
-    styles = {"virtual": "bucket in the host's name", "path": "bucket in the path"}
+    style = settings.addressing
+    in_host = style == "virtual" or (style == "auto" and settings.endpoint is None)
     profile = f", profile {settings.profile}" if settings.profile else ""
     return {
-        "endpoint": settings.endpoint or "Amazon S3",
+        "endpoint": redact(settings.endpoint or "Amazon S3"),
         "region": settings.region or "the bucket's, which the store names",
-        "addresses": styles.get(settings.addressing, "bucket in the path" if settings.endpoint else "S3's"),
+        "addresses": f"bucket in the {'host' if in_host else 'path'}",
         "keys": f"{'none: requests are not signed' if settings.anonymous else settings.credentials}{profile}",
         "checksums": settings.checksums,
         "proxy": settings.proxy or "none",

@@ -407,8 +407,9 @@ def test_a_store_is_tried(
         monkeypatch.setenv("AWS_ENDPOINT_URL", opened.url)
         assert main(["inspect", "--store", str(place)]) == 1
     printed = capsys.readouterr()
-    assert [printed.out.count(word) for word in ("works", "refused")] == [2, 1]
-    assert "access refused (AccessDenied" in printed.err
+    assert [printed.out.count(word) for word in ("works", "refused:")] == [2, 1]
+    assert "access refused (AccessDenied" in printed.out
+    assert "refuses to write;" in printed.err
     for uri in (str(tmp_path), "memory://tried/folder"):
         assert main(["inspect", "--store", uri]) == 0
     assert main(["inspect"]) == 2
