@@ -13,15 +13,20 @@ from torch import Tensor
 from charmnet.errors import WeightsError
 from charmnet.methods import (
     CharmNetMethod,
+    DoveNetMethod,
     HarmonizationMethod,
     HarmonyTransformerMethod,
     IDIHMethod,
     IntrinsicMethod,
+    RainNetMethod,
 )
 from charmnet.methods.charmnet_networks import RELEASED_NAMES, check_released
+from charmnet.methods.dovenet import RegionAdversarialMethod
 
 _LAYOUTS: dict[str, Callable[..., HarmonizationMethod]] = {
     "decoder.to_rgb.weight": IDIHMethod.from_released,
+    "model.model.0.weight": DoveNetMethod.from_released_generator,
+    "model_layer0.weight": RainNetMethod.from_released_generator,
     "ifm.model.0.conv.weight": IntrinsicMethod.from_released,
     "light_generator.light_embed.weight": HarmonyTransformerMethod.from_released,
     "transformer_enc.encoder.layers.0.linear1.weight": HarmonyTransformerMethod.from_released,
@@ -64,17 +69,23 @@ def load_released(source: Path | Mapping[str, Path], epoch: str = "latest") -> d
     return states
 
 
-def save_released(method: CharmNetMethod, folder: Path, epoch: str = "latest") -> None:
-    """Write `<epoch>_net_{G,D,SC1,SC2}.pth` as the released code does: bare state dicts on the CPU."""
-    folder.mkdir(parents=True, exist_ok=True)
+def save_released(
+    method: CharmNetMethod | RegionAdversarialMethod, folder: Path, epoch: str = "latest"
+) -> None:
+    """Write each network as the released code does: `<epoch>_net_<G, D, ...>.pth`, bare state dicts."""
     states = method.released_state_dicts()
-    for name, path in released_paths(folder, epoch).items():
-        torch.save(states[name], path)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, state in states.items():
+        torch.save(state, _released_path(folder, epoch, name))
 
 
 def released_paths(folder: Path, epoch: str = "latest") -> dict[str, Path]:
     """Return the files in which the released code keeps its four networks, by network."""
-    return {name: folder / f"{epoch}_net_{name}.pth" for name in RELEASED_NAMES}
+    return {name: _released_path(folder, epoch, name) for name in RELEASED_NAMES}
+
+
+def _released_path(folder: Path, epoch: str, name: str) -> Path:
+    return folder / f"{epoch}_net_{name}.pth"
 
 
 def _reason(error: Exception) -> str:

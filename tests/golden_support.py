@@ -35,6 +35,11 @@ def _released_networks() -> dict:
     return {name: network for file in files for name, network in json.loads(file.read_text()).items()}
 
 
+def parameter_count(name: str) -> int:
+    count: int = json.loads((GOLDEN / "statedict_keys.json").read_text())[name]["params"]
+    return count
+
+
 @cache
 def ruled_weights(name: str, base: int = 1000) -> dict[str, Tensor]:
     """Weights drawn entry by entry of the released layout, so that any implementation can have them.

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.methods import METHODS, HarmonizationMethod, Method, TranslationMethod, build_method
+from charmnet.methods.dovenet import RegionAdversarialMethod
 from charmnet.networks.color_maps import ColorMapDecoder
 from charmnet.vocabulary import Domain
 
@@ -19,10 +21,12 @@ TRANSLATORS = [name for name, method in METHODS.items() if issubclass(method, Tr
 """Names of the methods that translate."""
 
 SMALL: dict[str, dict[str, Any]] = {
+    "dovenet": {"width": 4, "dropout": 0.0},
+    "rainnet": {"width": 4, "dropout": 0.0},
     "iih": {"blocks": 1, "attention_blocks": 1, "lighting_blocks": 1},
     "dht": {"layers": 1},
 }
-"""Options beside the width that make a method small."""
+"""Options that make a method small, and draw nothing."""
 
 SIDES = {"iih": 64, "dht": 64}
 """Height and width of pictures that suffice for a test, where a method takes others than 256x256."""
@@ -32,6 +36,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 } | {
     "color_maps": ("charmnet", {"head": "affine"}),
     "shared_paths": ("charmnet", {"shared_paths": True, "style_weight": 0.0}),
+    "dovenet_instance": ("dovenet", {**SMALL["dovenet"], "norm": "instance"}),
 }
 """Methods that harmonize and the options that make a variant, by its name."""
 
@@ -50,10 +55,17 @@ def cut(
 
 
 def build_variant(name: str, **options: Any) -> Method:
-    """Return a method whose features have gradients from the first update on."""
+    """Return a method whose features have gradients from the first update on, and that draws nothing."""
     method_name, own_options = VARIANTS[name]
-    method = build_method(method_name, **own_options, **options)
+    method = build_method(method_name, **{**options, **own_options})
     for decoder in method.modules["generator"].modules():
         if isinstance(decoder, ColorMapDecoder):
             torch.nn.init.constant_(decoder.cell_maps.weight, 0.01)  # the identity passes none on
+    if isinstance(method, RegionAdversarialMethod):
+        method.draw_shares = shares_by_content  # type: ignore[method-assign]
     return method
+
+
+def shares_by_content(ground_truth: Tensor) -> Tensor:
+    """Return a share in 0..1 for each picture, the same on whichever worker and device it is."""
+    return (10 * ground_truth.mean((1, 2, 3), keepdim=True)).sigmoid()

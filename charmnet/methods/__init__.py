@@ -10,9 +10,11 @@ from charmnet.methods.cuda_graph import CudaGraphUpdate
 from charmnet.methods.cut import CUTMethod
 from charmnet.methods.cyclegan import CycleGANMethod
 from charmnet.methods.dht import HarmonyTransformerMethod
+from charmnet.methods.dovenet import DoveNetMethod
 from charmnet.methods.harmonization import HarmonizationMethod
 from charmnet.methods.idih import IDIHMethod
 from charmnet.methods.iih import IntrinsicMethod
+from charmnet.methods.rainnet import RainNetMethod
 from charmnet.methods.translation import TranslationMethod
 from charmnet.methods.unit import UNITMethod
 
@@ -22,12 +24,14 @@ __all__ = [
     "CharmNetMethod",
     "CudaGraphUpdate",
     "CycleGANMethod",
+    "DoveNetMethod",
     "HarmonizationMethod",
     "HarmonyTransformerMethod",
     "IDIHMethod",
     "IntrinsicMethod",
     "Method",
     "MethodOptions",
+    "RainNetMethod",
     "Requirements",
     "TranslationMethod",
     "UNITMethod",
@@ -35,7 +39,14 @@ __all__ = [
     "metric_path",
 ]
 
-_HARMONIZERS = (CharmNetMethod, IDIHMethod, IntrinsicMethod, HarmonyTransformerMethod)
+_HARMONIZERS = (
+    CharmNetMethod,
+    IDIHMethod,
+    DoveNetMethod,
+    RainNetMethod,
+    IntrinsicMethod,
+    HarmonyTransformerMethod,
+)
 _TRANSLATORS = (CycleGANMethod, CUTMethod, UNITMethod)
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in (*_HARMONIZERS, *_TRANSLATORS)}

@@ -79,18 +79,23 @@ def _convolve_without_bias(features: Tensor, convolution: nn.Module, statistics:
     The bias only affects the running mean, and its gradient is zero. Computing that zero would cost as much
     time as the weights' gradient.
     """
-    assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
-    weight, bias, padding = convolution.weight, convolution.bias, convolution.padding
-    assert bias is not None
-    assert not isinstance(padding, str)
-    convolve = F.conv2d if isinstance(convolution, nn.Conv2d) else F.conv_transpose2d
-    convolved = convolve(features, weight, stride=convolution.stride, padding=padding)
-    momentum = statistics.momentum or 0.0
+    bias, momentum = convolution.bias, statistics.momentum or 0.0
+    assert isinstance(bias, Tensor)
     assert statistics.running_mean is not None
     # Divided, since the norm's own update scales the running mean down after this. By way of `data`, since
     # autograd keeps the running mean for a backward pass that in training does not use it.
     statistics.running_mean.data.add_(bias.data, alpha=momentum / (1.0 - momentum))
-    return without_bias(convolved, bias)
+    return convolve_before_norm(features, convolution)
+
+
+def convolve_before_norm(features: Tensor, convolution: nn.Module) -> Tensor:
+    """Convolve [B,C,H,W] features for a norm by their own mean, so without the bias (see `without_bias`)."""
+    assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
+    weight, bias, padding = convolution.weight, convolution.bias, convolution.padding
+    assert not isinstance(padding, str)
+    convolve = F.conv2d if isinstance(convolution, nn.Conv2d) else F.conv_transpose2d
+    convolved: Tensor = convolve(features, weight, stride=convolution.stride, padding=padding)
+    return convolved if bias is None else without_bias(convolved, bias)
 
 
 def without_bias(features: Tensor, bias: Tensor) -> Tensor:

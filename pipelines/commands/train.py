@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--storage", metavar="URI", help="where runs keep their checkpoints")
     parser.add_argument("--name", help="of the run; the same name resumes it (default: recipe and time)")
-    parser.add_argument("--recipe", help=f"{', '.join(recipe_names())} (default: {_DEFAULT_RECIPE})")
+    parser.add_argument(
+        "--recipe", help=f"{', '.join(recipe_names())} (default: the method's, or {_DEFAULT_RECIPE})"
+    )
     parser.add_argument("--config", metavar="FILE", help="TOML file to start from in place of a recipe")
     parser.add_argument("--method", help=f"{', '.join(METHODS)} (default: the recipe's)")
     parser.add_argument("--workers", metavar="N|MIN:MAX", help="how many training workers")
@@ -77,12 +79,18 @@ def configuration(arguments: argparse.Namespace) -> tuple[TrainConfig, dict[Doma
     if arguments.config:
         config, data = parse_toml(_read_text(Location.of(arguments.config)), arguments.config)
     else:
-        config, data = recipe(arguments.recipe or _DEFAULT_RECIPE), {}
+        config, data = recipe(_recipe_name(arguments)), {}
     flags = ("method", "workers", "init", "max_quarantined", "audit")
     chosen = [f"{flag}={getattr(arguments, flag)}" for flag in flags if getattr(arguments, flag)]
     given = {"real": arguments.real, "rendered": arguments.rendered}
     uris = {**data, **{domain: uri for domain, uri in given.items() if uri}}
     return config.override([*chosen, *arguments.overrides]), {Domain(d): uri for d, uri in uris.items()}
+
+
+def _recipe_name(arguments: argparse.Namespace) -> str:
+    """Return the recipe: the one that is chosen, else a chosen method's own, if it has one."""
+    own: str | None = arguments.method if arguments.method in recipe_names() else None
+    return arguments.recipe or own or _DEFAULT_RECIPE
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -106,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("--register needs an MLflow server, and --tracking is none")
     if arguments.register:
         check_registered_name(arguments.register)
-    origin = arguments.recipe or (Path(arguments.config).stem if arguments.config else _DEFAULT_RECIPE)
+    origin = Path(arguments.config).stem if arguments.config else _recipe_name(arguments)
     name = arguments.name or f"{origin}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     result = train(
         config,

@@ -8,6 +8,7 @@ from pathlib import Path
 from charmnet.errors import StorageError, WeightsError
 from charmnet.methods import METHODS, CharmNetMethod, HarmonizationMethod, Method, TranslationMethod
 from charmnet.methods.charmnet_networks import RELEASED_NAMES
+from charmnet.methods.dovenet import RegionAdversarialMethod
 from charmnet.pretrained import load_pretrained
 from charmnet.released_weights import load_released, method_of_one_network, read_pth
 from charmnet.weights import CHECKPOINT_FILE, load_checkpoint
@@ -32,7 +33,7 @@ def load_model(uri: str, tracking_uri: str | None = None, inference_only: bool =
             released `*_net_{G,D,SC1,SC2}.pth`, what stands before `_net_G.pth`, or another `.pth` file with
             the weights of another method's network, which its entries' names tell.
         tracking_uri: the server that knows `models:/`; by default the one that training uses.
-        inference_only: read only G of CharmNet's released files, which is all that harmonizing needs.
+        inference_only: read only G of released files, which is all that harmonizing needs.
 
     Raises:
         StorageError: there is no such path, or no model in it.
@@ -187,6 +188,10 @@ def _released_method(prefix: Location, folder: Path, inference_only: bool) -> Ha
     paths = {name: Location(f"{prefix.uri}_net_{name}{_PTH_SUFFIX}") for name in RELEASED_NAMES}
     state = read_pth(_fetched(paths["G"], folder))
     if (method := method_of_one_network(state, str(paths["G"]))) is not None:
+        if isinstance(method, RegionAdversarialMethod) and not inference_only and paths["D"].exists():
+            states = {"G": state, "D": read_pth(_fetched(paths["D"], folder))}
+            sources = {name: str(path) for name, path in paths.items()}
+            return type(method).from_released(states, sources=sources)
         return method
     if inference_only:
         return CharmNetMethod.from_released_generator(state, str(paths["G"]))

@@ -15,6 +15,7 @@ import torch.multiprocessing as mp
 from charmnet.batch import HarmonizationBatch
 from charmnet.losses import mean_over_workers, style_aggregation
 from charmnet.methods import Method
+from charmnet.networks.batch_norm import statistics_names
 from charmnet.vocabulary import Domain
 from pipelines.training.parallel import data_parallel
 from tests.method_variants import VARIANTS, build_variant, cut
@@ -88,6 +89,15 @@ def parameters(method: Method) -> dict[str, list[torch.Tensor]]:
     return {"values": [p.detach() for p in own], "gradients": [p.grad for p in own]}
 
 
+def spectral_vectors(method: Method) -> list[torch.Tensor]:
+    named = (entry for module in method.modules.values() for entry in module.named_buffers())
+    return [vector.clone() for name, vector in named if name.endswith(("weight_u", "weight_v"))]
+
+
+def has_statistics(method: Method) -> bool:
+    return any(statistics_names(module) for module in method.modules.values())
+
+
 def buffers(method: Method) -> list[torch.Tensor]:
     return [buffer.clone() for module in method.modules.values() for buffer in module.buffers()]
 
@@ -101,6 +111,8 @@ def report(name: str, rank: int) -> dict[str, Any]:
     report: dict[str, Any] = {
         "trained": parameters(trained),
         "own_buffers": buffers(trained),
+        "spectral_vectors": spectral_vectors(trained),
+        "has_statistics": has_statistics(trained),
         "resumed": parameters(resumed),
     }
     trained.synchronize_statistics()
@@ -141,7 +153,10 @@ def test_workers_stay_the_same_and_share_statistics_when_asked(workers: list, na
         for tensors in zip(*(report["trained"][kind] for report in reports), strict=True):
             assert all(torch.equal(tensors[0], other) for other in tensors[1:]), kind
     own = list(zip(*(report["own_buffers"] for report in reports), strict=True))
-    assert not own or not all(torch.equal(first, second) for first, second, _ in own)
+    for vectors in zip(*(report["spectral_vectors"] for report in reports), strict=True):
+        assert all(torch.equal(vectors[0], other) for other in vectors[1:]), "alike everywhere"
+    if reports[0]["has_statistics"]:
+        assert not all(torch.equal(first, second) for first, second, _ in own)
     for merged, other, parts in zip(*(r["shared_buffers"] for r in reports[:2]), own, strict=True):
         assert torch.equal(merged, other)
         expected = torch.stack(parts).mean(0) if merged.is_floating_point() else parts[0]

@@ -33,6 +33,15 @@ def test_a_file_is_started_from_and_the_command_line_wins(tmp_path: Path) -> Non
         configuration(parsed("--config", str(path), "--recipe", "small"))
 
 
+@pytest.mark.parametrize(("name", "batch_size"), [("dovenet", 1), ("rainnet", 11), ("idih", 16)])
+def test_a_method_starts_from_its_own_recipe_unless_another_is_chosen(name: str, batch_size: int) -> None:
+    config, _ = configuration(parsed("--method", name, "width=8"))
+    assert config == configuration(parsed("--recipe", name, "width=8"))[0]
+    assert (config.method.name, config.batch_size) == (name, batch_size)
+    chosen, _ = configuration(parsed("--method", name, "--recipe", "debug"))
+    assert (chosen.method.name, chosen.batch_size) == (name, 4)
+
+
 def test_the_printed_configuration_repeats_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--recipe", "small", "--real", "s3://a", "steps=7", "ema_decay=0.99")
     assert main(["train", *arguments, "--print-config"]) == 0

@@ -6,7 +6,15 @@ import torch
 
 from charmnet import pretrained
 from charmnet.errors import StorageError, WeightsError
-from charmnet.methods import CharmNetMethod, HarmonyTransformerMethod, IDIHMethod, Method
+from charmnet.methods import (
+    CharmNetMethod,
+    DoveNetMethod,
+    HarmonyTransformerMethod,
+    IDIHMethod,
+    Method,
+    RainNetMethod,
+)
+from charmnet.methods.dovenet import RegionAdversarialMethod
 from charmnet.released_weights import save_released
 from charmnet.weights import save_checkpoint
 from pipelines.runs.models import absolute_uri, checkpoint_of, load_model, model_name
@@ -130,6 +138,26 @@ def test_another_pth_file_is_idih(tmp_path: Path) -> None:
     torch.save(make_method(1).released_state_dicts()["D"], tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"other\.pth: not the released layout"):
         load_model(str(tmp_path / "other.pth"))
+
+
+@pytest.mark.parametrize(
+    "method", [DoveNetMethod(width=2, norm="instance"), DoveNetMethod(width=2), RainNetMethod(width=2)]
+)
+def test_released_files_tell_whose_they_are(tmp_path: Path, method: RegionAdversarialMethod) -> None:
+    save_released(method, tmp_path)
+    loaded = load_model(str(tmp_path))
+    assert loaded.options == method.options
+    for name, module in method.modules.items():
+        expected, got = module.state_dict(), loaded.modules[name].state_dict()
+        assert all(torch.equal(got[key], expected[key]) for key in expected), name
+    (tmp_path / "latest_net_D.pth").unlink()
+    assert same(load_model(str(tmp_path)), method)
+    (tmp_path / "latest_net_G.pth").rename(tmp_path / "pretrained.pth")
+    assert same(load_model(str(tmp_path / "pretrained.pth")), method)
+    state = method.released_state_dicts()["G"]
+    torch.save(dict(list(state.items())[:-1]), tmp_path / "cut.pth")
+    with pytest.raises(WeightsError, match=r"cut\.pth does not fit .*missing: to_image.bias"):
+        load_model(str(tmp_path / "cut.pth"))
 
 
 @pytest.mark.parametrize(
