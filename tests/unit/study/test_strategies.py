@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.shards.selection import Selection
-from pipelines.study.definition import load_study, parse_study
+from pipelines.study.definition import load_study, parse_study, study_names
 from pipelines.study.plan import PlannedRun, RowPlan
 from tests.study_data import planner, stratum
 
@@ -158,3 +158,17 @@ def test_a_row_of_ones_own_overrides_fields(tmp_path: Path) -> None:
     assert isinstance(plan.last, PlannedRun)
     assert plan.last.config.method.width == 8
     assert plan.last.steps == 10
+
+
+@pytest.mark.parametrize("name", study_names())
+@pytest.mark.parametrize("budget", ["equal", "published"])
+@pytest.mark.parametrize("scale", ["mini", "full"])
+def test_every_row_of_a_shipped_study_can_be_planned(
+    tmp_path: Path, name: str, budget: str, scale: str
+) -> None:
+    study = load_study(name)
+    plans = planner(tmp_path, study, budget=budget, scale=scale).plans()
+    assert [plan.row for plan in plans] == list(study.rows)
+    assert (
+        len({str(plan.last.config.to_json()) for plan in plans}) >= len(plans) - 1
+    )  # unshared-4 is charmnet
