@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.shards.selection import Selection
 from pipelines.study.definition import load_study, parse_study, study_names
-from pipelines.study.plan import PlannedRun, RowPlan
+from pipelines.study.plan import PlannedRun, PlannedTranslation, RowPlan
 from tests.study_data import planner, stratum
 
 SAMPLES = 24_000
@@ -104,7 +104,8 @@ def test_the_published_budget_counts_epochs(tmp_path: Path) -> None:
 def test_validation_is_never_on_what_is_reported(tmp_path: Path) -> None:
     for plan in plans_of(tmp_path).values():
         for run in plan.runs:
-            assert run.config.validate_splits == ("validation",)
+            translates = run.name.endswith("-translator")  # which is judged by rendered pictures
+            assert run.config.validate_splits == (() if translates else ("validation",))
             assert not Selection(run.config.real_select or "split == 'none'")(stratum("tree", "test"))
 
 
@@ -169,6 +170,20 @@ def test_every_row_of_a_shipped_study_can_be_planned(
     study = load_study(name)
     plans = planner(tmp_path, study, budget=budget, scale=scale).plans()
     assert [plan.row for plan in plans] == list(study.rows)
-    assert (
-        len({str(plan.last.config.to_json()) for plan in plans}) >= len(plans) - 1
-    )  # unshared-4 is charmnet
+    configs = {f"{plan.last.config.to_json()} {plan.last.uris}" for plan in plans}
+    assert len(configs) >= len(plans) - 1  # four layers are CharmNet's own
+
+
+def test_a_translated_set_takes_the_place_of_the_rendered_one(tmp_path: Path) -> None:
+    plans = plans_of(tmp_path)
+    translator, translation, last = plans["cut-s0"].steps
+    assert isinstance(translator, PlannedRun)
+    assert isinstance(translation, PlannedTranslation)
+    assert isinstance(last, PlannedRun)
+    assert translator.config.method.name == "cut"
+    assert translator.config.batch_size == 1
+    assert set(translator.uris) == {"real", "rendered"}
+    assert translation.model.endswith(f"runs/{translator.last_checkpoint}")
+    assert translation.dest.endswith("dest/translated/cut-s0-translated")
+    assert list(last.uris["real"])[1] == translation.dest
+    assert last.config.real_select == plans["fusion-s0"].last.config.real_select
