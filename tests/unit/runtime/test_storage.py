@@ -2,6 +2,8 @@ import os
 import pickle
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -189,3 +191,21 @@ def test_open_in_memory_filesystem() -> None:
         assert stream.read() == b"x"
     with location.random_access() as file:
         assert (file.size(), file.read_at(1, 0)) == (1, b"x")
+
+
+@pytest.mark.parametrize("reads", [0, 1])
+def test_an_outage_while_parquet_is_read_is_no_damage(monkeypatch: pytest.MonkeyPatch, reads: int) -> None:
+    """Arrow passes the store's own error on, which is waited for; damaged samples would be replaced."""
+    location = Location.of("memory://box/shard.parquet")
+    with location.open("wb") as stream:
+        pq.write_table(pa.table({"picture": [bytes(200_000)] * 4}), pa.PythonFile(stream, "w"))
+    plain, count = Location.read_range, iter(range(9))
+
+    def failing(self: Location, start: int, length: int) -> bytes:
+        if next(count) >= reads:
+            raise StorageError("the store does not answer")
+        return plain(self, start, length)
+
+    monkeypatch.setattr(Location, "read_range", failing)
+    with location.random_access() as file, pytest.raises(StorageError, match="does not answer"):
+        pq.ParquetFile(file, pre_buffer=True).read_row_group(0)
