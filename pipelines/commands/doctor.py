@@ -139,7 +139,7 @@ def _store(uri: str | None) -> Iterator[Finding]:
 
 def _tracking(arguments: argparse.Namespace) -> Iterator[Finding]:
     try:
-        uri = tracking_uri(arguments)
+        uri = tracking_uri(arguments, create=False)
         if uri is None:
             yield Finding("MLflow", "nothing is recorded (--tracking none)")
             return

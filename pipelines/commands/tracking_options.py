@@ -20,11 +20,15 @@ def add_tracking_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--experiment", default="charmnet", help="MLflow experiment (default: charmnet)")
 
 
-def tracking_uri(arguments: argparse.Namespace) -> str | None:
+def tracking_uri(arguments: argparse.Namespace, *, create: bool = True) -> str | None:
     """Return where a command records: --tracking, else the default; None for `none`.
+
+    Args:
+        arguments: of the command.
+        create: see `usable_tracking_uri`.
 
     Raises:
         ValueError: user and password stand in the address, or no server or database can be there.
     """
     uri: str = arguments.tracking or default_tracking_uri()
-    return None if uri == NO_TRACKING else usable_tracking_uri(uri)
+    return None if uri == NO_TRACKING else usable_tracking_uri(uri, create=create)

@@ -23,8 +23,9 @@ from pipelines.commands.tracking_options import add_tracking_options, tracking_u
 from pipelines.config.recipes import parse_toml, recipe, recipe_names, to_toml
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined
+from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
-from pipelines.tracking.server_check import check_registered_name
+from pipelines.tracking.server_check import ServerCheck, check_registered_name
 from pipelines.training.startup_timer import StartupTimer
 
 EXIT_STOPPED = 143
@@ -62,6 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--register", metavar="NAME", help="register the best model under this name")
     parser.add_argument("--help-fields", action="store_true", help="list the fields and their values")
     parser.add_argument("--print-config", action="store_true", help="print the configuration as TOML and end")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="refuse what would be refused, print what would be read, written and run where, and end",
+    )
     parser.add_argument("overrides", nargs="*", metavar="field=value", help="of the configuration")
 
 
@@ -107,15 +113,17 @@ def run(arguments: argparse.Namespace) -> int:
             "--storage is missing: where the run keeps its checkpoints, such as s3://bucket/runs"
         )
     timer = StartupTimer()
-    from pipelines.training.driver import train  # needs Ray, which --help does not
-
-    tracking = tracking_uri(arguments)
+    tracking = tracking_uri(arguments, create=not arguments.dry_run)
     if arguments.register and tracking is None:
         raise ValueError("--register needs an MLflow server, and --tracking is none")
     if arguments.register:
         check_registered_name(arguments.register)
     origin = Path(arguments.config).stem if arguments.config else _recipe_name(arguments)
     name = arguments.name or f"{origin}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    if arguments.dry_run:
+        return _rehearse(config, uris, tracking, name, arguments)
+    from pipelines.training.driver import train  # needs Ray, which --help does not
+
     result = train(
         config,
         uris,
@@ -134,6 +142,27 @@ def run(arguments: argparse.Namespace) -> int:
     if result.quarantined:
         print(quarantine_report(result.quarantined, result.run_folder))
     return 0 if result.status == "FINISHED" else EXIT_STOPPED
+
+
+def _rehearse(
+    config: TrainConfig,
+    uris: dict[Domain, list[str]],
+    tracking: str | None,
+    name: str,
+    arguments: argparse.Namespace,
+) -> int:
+    """Print what a run would do and return 0; nothing is started or written."""
+    from pipelines.training.preparation import prepare, rehearse  # needs torch and pyarrow
+
+    check = ServerCheck(tracking, arguments.experiment, arguments.register) if tracking else None
+    for line in rehearse(prepare(config, uris, tracking), arguments.storage, name, arguments.experiment):
+        print(line)
+    outage = check.raise_refusal() if check else None
+    registered = f", registers {arguments.register}" if arguments.register else ""
+    print(f"records in MLflow at {tracking}{registered}" if tracking else "records nothing")
+    if outage:
+        print(f"warning: MLflow does not answer; a run waits for it: {redact(outage)}")
+    return 0
 
 
 def _read_text(location: Location) -> str:

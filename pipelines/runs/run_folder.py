@@ -95,7 +95,20 @@ class RunFolder:
     def claim(
         self, name: str, config: TrainConfig, digests: Mapping[str, str], experiment: str = "charmnet"
     ) -> RunRecord:
-        """Return the identity of the run of this name: a new one, or that of the run that goes on.
+        """Return the identity of the run of this name: a new one, which is written, or `check`'s.
+
+        Raises:
+            ValueError: as `check`.
+            StorageError: as `check`.
+        """
+        record = self.check(config, digests, experiment)
+        if record is None:
+            record = RunRecord(name, uuid.uuid4().hex, config.to_json(), dict(digests), experiment)
+            (self.location / RUN_FILE).write_json(asdict(record))
+        return record
+
+    def check(self, config: TrainConfig, digests: Mapping[str, str], experiment: str) -> RunRecord | None:
+        """Return the identity of the run that goes on, or None where a new one may begin; writes nothing.
 
         Raises:
             ValueError: the folder's run has another configuration or other data; names what differs.
@@ -105,9 +118,7 @@ class RunFolder:
         if not path.exists():
             if any(not is_litter(child.name) for child in self.location.children()):
                 raise StorageError(f"{self.location} holds something that is no run; choose another --name")
-            record = RunRecord(name, uuid.uuid4().hex, config.to_json(), dict(digests), experiment)
-            path.write_json(asdict(record))
-            return record
+            return None
         record = _record(path)
         differing = config.differences(record.config) + [
             f"the {domain} data: {record.digests.get(domain)} -> {digests.get(domain)}"

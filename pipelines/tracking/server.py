@@ -77,10 +77,14 @@ def use_credentials(tracking_uri: str) -> str:
     return address
 
 
-def usable_tracking_uri(tracking_uri: str) -> str:
+def usable_tracking_uri(tracking_uri: str, *, create: bool = True) -> str:
     """Return a tracking address that a command can use; check that a database can be kept at its path.
 
     A command calls it first: a server that is away may come back, a folder that cannot be written may not.
+
+    Args:
+        tracking_uri: address as given.
+        create: make a database's folder and file, and so see that they can be made.
 
     Raises:
         ValueError: user and password stand in it, it is no such address, or a database where none can be.
@@ -92,7 +96,7 @@ def usable_tracking_uri(tracking_uri: str) -> str:
             "environment (on a cluster, in that of its nodes) as MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD"
         )
-    if uri.startswith("sqlite:"):
+    if uri.startswith("sqlite:") and create:
         database = Path(uri.removeprefix("sqlite:///").partition("?")[0])
         try:
             database.parent.mkdir(parents=True, exist_ok=True)

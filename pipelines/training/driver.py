@@ -16,19 +16,17 @@ from pipelines.ingest.quarantine import Quarantined, quarantine_limit
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.union import DatasetUnion
 from pipelines.runs.delivery_log import read_quarantine
-from pipelines.runs.models import absolute_uri, load_model
 from pipelines.runs.run_folder import CONFIG_FILE, RunFolder
 from pipelines.runtime.cluster import connect
 from pipelines.tracking import RunStatus, Tracker
 from pipelines.tracking.server_check import ServerCheck
-from pipelines.training.build import configured_method, resolve, smallest_batch, stream_specs
+from pipelines.training.build import smallest_batch
 from pipelines.training.fit import StopRequest, build_trainer, fit, stopping_on_signals
 from pipelines.training.job import RunTracking, TrainingJob
 from pipelines.training.placement import Placement, place
+from pipelines.training.preparation import prepare
 from pipelines.training.record import reconcile_previous_runs, record_models, record_run
-from pipelines.training.start_warnings import start_warnings
 from pipelines.training.startup_timer import StartupTimer
-from pipelines.training.validation import check_validation
 
 if TYPE_CHECKING:
     from pipelines.training.coordinator import RunCoordinatorClient
@@ -98,23 +96,16 @@ def train(  # noqa: PLR0913 - where a run is kept and recorded
         os.environ.setdefault(setting, value)
     timer = timer or StartupTimer()
     timer.mark("imports")
-    method = configured_method(config)
     check = ServerCheck(tracking_uri, experiment, registered_name) if tracking_uri else None
-    datasets = _open_datasets(uris, method.domains)
-    config = config.replaced(init=_checked_init(config, method, tracking_uri))
-    specs = stream_specs(config, datasets, method)
-    plan = resolve(config, specs)
-    check_validation(method, config, datasets)
-    for warning in start_warnings(config, method, datasets):
-        print(f"warning: {warning}", flush=True)
+    ready = prepare(config, uris, tracking_uri)
+    config, datasets, specs, plan = ready.config, ready.datasets, ready.specs, ready.plan
     timer.mark("data sets")
     _connect(check)
     timer.mark("cluster")
     with stopping_on_signals() as stop:  # after Ray, which takes SIGTERM for itself when it starts
-        placement = _place(config, method, len(specs))
+        placement = _place(config, ready.method, len(specs))
         folder = RunFolder.of(storage, name)
-        digests = {domain.value: union.digest for domain, union in datasets.items()}
-        record = folder.claim(name, plan.config, digests, experiment)
+        record = folder.claim(name, plan.config, ready.digests, experiment)
         _write_configuration(folder, plan.config, datasets)
         tracking = RunTracking(tracking_uri, experiment, record.run_key, name) if tracking_uri else None
         timer.mark("record")
@@ -163,38 +154,6 @@ def _start_coordinator(
         for domain, spec in specs.items()
     }
     return RunCoordinatorClient.start(limits, read_quarantine(folder.location), timer)
-
-
-def _checked_init(config: TrainConfig, method: Method, tracking_uri: str | None) -> str | None:
-    """Return the URI of the model to start from as every worker can find it, once it is known to fit.
-
-    Raises:
-        ValueError, WeightsError, StorageError: there is none, or its networks are of another kind or shape.
-    """
-    if config.init is None:
-        return None
-    method.warm_start(load_model(config.init, tracking_uri))
-    return absolute_uri(config.init)
-
-
-def _open_datasets(
-    uris: Mapping[Domain, str | Sequence[str]], domains: frozenset[Domain]
-) -> dict[Domain, DatasetUnion]:
-    missing = sorted(f"--{domain}" for domain in domains if domain not in uris)
-    if missing:
-        raise ValueError(
-            f"{' and '.join(missing)} missing: the method needs a data set of each domain"
-            + ("; method=idih trains on the real one alone" if Domain.REAL in uris else "")
-        )
-    datasets = {}
-    for domain in sorted(uris):
-        value = uris[domain]
-        union = DatasetUnion.open([value] if isinstance(value, str) else value, domain)
-        held = sorted({str(manifest.domain) for manifest in union.manifests})
-        if domain.value not in held:
-            raise ValueError(f"--{domain} {', '.join(union.uris)}: holds the {', '.join(held)} domain")
-        datasets[domain] = union
-    return datasets
 
 
 def _write_configuration(
