@@ -28,8 +28,10 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """Options that make a method small, and draw nothing."""
 
-SIDES = {"iih": 64, "dht": 64}
+SIDES = {"iih": 32, "dht": 32}
 """Height and width of pictures that suffice for a test, where a method takes others than 256x256."""
+
+_CORNER = 72  # row and column of the figures' masks from which on either sample has both regions
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     name: (name, SMALL.get(name, {})) for name in HARMONIZERS
@@ -45,11 +47,9 @@ def cut(
     batches: Mapping[Domain, HarmonizationBatch], name: str, domains: Iterable[Domain]
 ) -> dict[Domain, HarmonizationBatch]:
     """Return the domains' batches, their pictures cut to as few pixels as the variant takes."""
-    middle = slice(128 - SIDES.get(name, 256) // 2, 128 + SIDES.get(name, 256) // 2)
+    part = slice(_CORNER, _CORNER + SIDES[name]) if name in SIDES else slice(None)
     return {
-        domain: batches[domain].map(
-            lambda tensor: tensor[..., middle, middle] if tensor.ndim == 4 else tensor
-        )
+        domain: batches[domain].map(lambda tensor: tensor[..., part, part] if tensor.ndim == 4 else tensor)
         for domain in domains
     }
 
