@@ -22,6 +22,8 @@ from pipelines.training.driver import train
 
 _POLL_SECONDS = 1.0
 _LEAST_TRIALS = 3  # that a trial is compared with
+_RESOURCES = {"cpu": 0, "memory": 1}
+"""Of a trial: a byte, since there must be something, and no CPU, which the workers of its run take."""
 _ERROR, _STEP, _TRIAL = "error", "step", "trial"
 
 
@@ -92,7 +94,7 @@ def run_search(job: TuningJob) -> list[TrialResult]:
     trainable = tune.with_parameters(_train_trial, job=job)
     with tempfile.TemporaryDirectory(prefix="charmnet-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(trainable, {"CPU": 0}),  # the workers of its run take what it needs
+            tune.with_resources(trainable, _RESOURCES),
             param_space={_TRIAL: tune.grid_search(list(range(len(job.configs))))},
             tune_config=tune.TuneConfig(scheduler=rule, max_concurrent_trials=places),
             run_config=tune.RunConfig(name=job.name, storage_path=scratch, verbose=0),
