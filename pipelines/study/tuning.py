@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -80,6 +81,7 @@ def run_search(job: TuningJob) -> list[TrialResult]:
     From its second validation on a trial is stopped whose best value so far is worse than the median of the
     others' means up to that step.
     """
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the newer one prints tables at any verbosity
     connect()
     config = job.configs[0]
     places = room(ClusterCapacity.current(), config.worker_range[0])
