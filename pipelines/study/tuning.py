@@ -23,7 +23,7 @@ from pipelines.training.driver import train
 
 _POLL_SECONDS = 1.0
 _LEAST_TRIALS = 3  # that a trial is compared with
-_RESOURCES = {"cpu": 0, "memory": 1}
+_RESOURCES = {"cpu": 0.0, "memory": 1.0}
 """Of a trial: a byte, since there must be something, and no CPU, which the workers of its run take."""
 _ERROR, _STEP, _TRIAL = "error", "step", "trial"
 
