@@ -81,7 +81,8 @@ class Location:
         parts = _parts(path)
         if ".." in parts:
             raise ValueError(f"{text}: expected a URI without ..")
-        return cls(f"{scheme}://{'/'.join(parts)}")
+        root = "/" if path.startswith("/") else ""  # as in local:///path
+        return cls(f"{scheme}://{root}{'/'.join(parts)}")
 
     @classmethod
     def _local(cls, path: str) -> Location:

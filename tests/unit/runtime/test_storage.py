@@ -44,6 +44,7 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
         ("s3://bucket/./x/.", "s3://bucket/x"),
         ("s3://bucket/a//real//", "s3://bucket/a/real"),
         ("memory://box//x", "memory://box/x"),
+        ("local:///tmp//x", "local:///tmp/x"),
         ("s3://bucket/x?y[1]*", "s3://bucket/x?y[1]*"),
     ],
 )
