@@ -111,7 +111,7 @@ def test_dht_gives_the_released_outputs_and_loss() -> None:
     pictures, light = output
     for name in pictures._fields:
         assert_figures(golden, f"fp64_DHT_{name}", getattr(pictures, name), 1e-9 if exact else 1e-4)
-    code = light.transpose(0, 1)[..., ::16]  # of every sixteenth channel
+    code = light.transpose(0, 1)[..., :16]  # the first channels
     np.testing.assert_allclose(code, golden["fp64_DHT_light_code"], atol=1e-9 if exact else 1e-4)
     loss = method.losses(output, batch)["l1"].item()
     assert loss == pytest.approx(golden["fp64_DHT_loss_L1x100"].item(), rel=1e-9 if exact else 1e-5)
