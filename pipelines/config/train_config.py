@@ -112,7 +112,7 @@ class TrainConfig(Options):
     """Samples of the rendered selection that are trained on, the first by hash; 0 is all."""
     color_jitter: float = Field(0.0, ge=0, le=MAX_JITTER)
     """Random exposure, gamma, white balance and saturation of real photographs, composite and ground truth
-    alike: 0 is none, 0.5 moderate."""
+    alike: 0 is none, 0.5 moderate, 1 strong."""
     pool_row_groups: int = Field(4, ge=1)
     """Row groups that a shuffle pool mixes."""
     decode: Literal["exact", "fast"] = "exact"

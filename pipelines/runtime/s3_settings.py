@@ -14,19 +14,21 @@ import re
 import shlex
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import boto3
 import botocore.session
-from botocore import UNSIGNED
+from aiobotocore.session import AioSession
 from botocore.config import Config
 from botocore.configprovider import ConfiguredEndpointProvider
 from botocore.exceptions import NoCredentialsError
+from fsspec.asyn import sync
+from s3fs import S3FileSystem
 
 from pipelines.runtime.redaction import redact
-from pipelines.runtime.store_errors import CHECKSUM_VARIABLE, ENDPOINT_VARIABLE
+from pipelines.runtime.store_errors import CHECKSUM_VARIABLE, ENDPOINT_VARIABLE, RefusedError
 
 ANONYMOUS_VARIABLE = "AWS_NO_SIGN_REQUEST"
 
@@ -74,19 +76,18 @@ class S3Settings:
         except ValueError:
             return host == "localhost"
 
-    def config(self) -> Config:
-        """Return botocore's configuration of a client."""
-        return Config(
-            connect_timeout=_CONNECT_SECONDS,
-            read_timeout=_READ_SECONDS,
-            max_pool_connections=_CONNECTIONS,
-            retries={"mode": os.environ.get("AWS_RETRY_MODE") or "standard"} | _attempts(),
-            proxies={} if self.is_loopback else None,
-            s3={"addressing_style": self.addressing},
-            signature_version=UNSIGNED if self.anonymous else None,
-            request_checksum_calculation=self.checksums,
-            response_checksum_validation=self.checksums,
-        )
+    def config(self) -> dict[str, Any]:
+        """Return the arguments of botocore's configuration of a client."""
+        return {
+            "connect_timeout": _CONNECT_SECONDS,
+            "read_timeout": _READ_SECONDS,
+            "max_pool_connections": _CONNECTIONS,
+            "retries": {"mode": os.environ.get("AWS_RETRY_MODE") or "standard"} | _attempts(),
+            "proxies": {} if self.is_loopback else None,
+            "s3": {"addressing_style": self.addressing},
+            "request_checksum_calculation": self.checksums,
+            "response_checksum_validation": self.checksums,
+        }
 
     def mlflow_environment(self) -> dict[str, str]:
         """Return the variables that tell MLflow's client the same; it reads the others itself."""
@@ -170,20 +171,33 @@ def _proxy(endpoint: str | None) -> str | None:
 
 
 @lru_cache(maxsize=4)
-def connect(_process: int, _environment: tuple[tuple[str, str], ...]) -> tuple[Any, S3Settings]:
-    """Return (client of boto3, its settings) for this process and its environment.
+def connect(_process: int, _environment: tuple[tuple[str, str], ...]) -> S3FileSystem:
+    """Return the filesystem of s3fs, connected, for this process and its environment.
 
-    A client is safe to use from several threads, and renews the keys of roles and single sign-on itself.
+    Its client is safe to use from several threads, and renews the keys of roles and single sign-on itself.
+
+    Raises:
+        RefusedError: there is no file with certificates where one is named.
     """
-    session = botocore.session.get_session()
-    settings = read_settings(session)
-    client = boto3.session.Session(botocore_session=session).client(
-        "s3", region_name=settings.region, endpoint_url=settings.endpoint, config=settings.config()
+    settings = read_settings()
+    if settings.ca_bundle and not Path(settings.ca_bundle).exists():
+        raise RefusedError(
+            f"{settings.ca_bundle}: no such file; expected AWS_CA_BUNDLE to name a file with certificates"
+        )
+    filesystem = S3FileSystem(
+        anon=settings.anonymous,
+        session=AioSession(),  # which reads profiles and roles
+        endpoint_url=settings.endpoint,
+        client_kwargs={"region_name": settings.region},
+        config_kwargs=settings.config(),
+        use_listings_cache=False,
+        skip_instance_cache=True,
     )
-    client.meta.events.register_first("needs-retry.s3.HeadBucket", _end_redirects)
+    events = sync(filesystem.loop, filesystem.set_session).meta.events
+    events.register_first("needs-retry.s3.HeadBucket", _end_redirects)
     if settings.anonymous and not _unsigned():
-        client.meta.events.register("after-call.s3", _refuse_unsigned)
-    return client, settings
+        events.register("after-call.s3", _refuse_unsigned)
+    return filesystem
 
 
 def local_client(endpoint: str, access_key: str, secret_key: str) -> Any:

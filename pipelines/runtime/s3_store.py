@@ -1,15 +1,18 @@
-"""Objects of S3 stores, by boto3. Keys are taken as they are: no call takes patterns."""
+"""Objects of S3 stores, by the client that s3fs holds. Keys are taken as they are: no call takes patterns.
+
+s3fs's own methods are passed by: they take patterns, cache what other processes change, and replace the
+store's answer by an error of the operating system, which says less.
+"""
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from fsspec.asyn import sync
 
 from pipelines.runtime import s3_settings
 from pipelines.runtime.store_errors import code_of, status_of
@@ -19,7 +22,7 @@ PART_BYTES = 16 << 20
 
 _MOST_DELETED = 1000
 _READ_ATTEMPTS = 3
-_BROKEN_BODY = (IncompleteReadError, HTTPClientError)
+_BROKEN_BODY = (IncompleteReadError, HTTPClientError, TimeoutError)
 _UNEXPLAINED = (301, 302, 307, 400, 403)  # answers to HEAD have no body, hence no reason
 _NO_BULK_DELETE = (400, 403, 405, 411, 501)
 
@@ -71,8 +74,8 @@ class S3Store:
         if len(data) <= PART_BYTES:
             self._call("put_object", Bucket=bucket, Key=key, Body=data)
             return
-        parts = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES)
-        _client().upload_fileobj(io.BytesIO(data), bucket, key, Config=parts)
+        with self.create(path) as writer:
+            writer.write(data)
 
     @contextmanager
     def create(self, path: str) -> Iterator[PartWriter]:
@@ -171,9 +174,8 @@ class S3Store:
         """Return the body of an object; one that breaks off is asked for again."""
         bucket, _, key = path.partition("/")
         for attempt in range(1, _READ_ATTEMPTS + 1):
-            answer = self._call("get_object", Bucket=bucket, Key=key, **options)
             try:
-                return bytes(answer["Body"].read())
+                return bytes(self._call("get_object", Bucket=bucket, Key=key, **options)["Body"])
             except _BROKEN_BODY:
                 if attempt == _READ_ATTEMPTS:
                     raise
@@ -183,16 +185,27 @@ class S3Store:
     def _call(operation: str, **arguments: Any) -> Any:
         """Call an operation of the client; once more with new keys where a token has expired."""
         try:
-            return getattr(_client(), operation)(**arguments)
+            return _perform(operation, arguments)
         except ClientError as error:
             if code_of(error) != "ExpiredToken":
                 raise
         s3_settings.connect.cache_clear()  # another program may have renewed the file with the keys
-        return getattr(_client(), operation)(**arguments)
+        return _perform(operation, arguments)
 
 
-def _client() -> Any:
-    return s3_settings.connect(os.getpid(), s3_settings.relevant_environment())[0]
+def _perform(operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the answer to an operation, with its body, if any, as bytes."""
+    filesystem = s3_settings.connect(os.getpid(), s3_settings.relevant_environment())
+
+    async def perform() -> dict[str, Any]:
+        answer: dict[str, Any] = await getattr(await filesystem.set_session(), operation)(**arguments)
+        if "Body" in answer:
+            async with answer["Body"] as body:
+                answer["Body"] = await body.read()
+        return answer
+
+    answer: dict[str, Any] = sync(filesystem.loop, perform)
+    return answer
 
 
 class PartWriter:

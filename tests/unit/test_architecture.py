@@ -75,7 +75,7 @@ RETIRED_NAMES = {
     "vitals": "tracker_health",
     "when_it_answers": "wait_until",
 }
-PIPELINE_LIBRARIES = ("ray", "mlflow", "fsspec", "boto3", "pyarrow", "pipelines")
+PIPELINE_LIBRARIES = ("ray", "mlflow", "fsspec", "s3fs", "pyarrow", "pipelines")
 
 
 @cache
