@@ -15,6 +15,8 @@ CharmNetError                  (exit code 1 of `charmnet`)
 ├── NonFiniteLossError         a loss or gradient
 ├── WaitTimeoutError           pipelines.runtime.retry: a condition that did not hold in time
 ├── TrainingFailedError        pipelines.training.fit: workers that broke down too often
+├── CommandFailedError         pipelines.study.processes: a command of a study
+├── StoppedError               pipelines.study.processes: a study that was asked to stop
 ├── NoViewError                pipelines.rendering.scenes: a scene that no view shows whole
 └── QuickstartError            pipelines.commands.quickstart: a command of the quickstart
 

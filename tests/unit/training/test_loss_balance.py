@@ -34,7 +34,9 @@ def batch(generator: torch.Generator, size: int, pairs: int = 16) -> Harmonizati
 def shared_gradients(method: CharmNetMethod, data: HarmonizationBatch, domain: Domain) -> tuple[float, float]:
     """Return the norms of the shared blocks' gradients by reconstruction and by style losses."""
     encoded = method._encoded({Domain.REAL: data, Domain.RENDERED: data})[domain]
-    reconstruction, before, after = method._finish(data, encoded, domain)
+    reconstruction, logits = method._finish(data, encoded, domain)
+    assert logits is not None
+    before, after = logits
     if domain is Domain.RENDERED:
         assert data.composite_style is not None
         assert data.ground_truth_style is not None
