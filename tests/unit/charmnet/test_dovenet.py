@@ -86,7 +86,8 @@ def tolerance() -> float:
     return 1e-9 if draws_agree() else 1e-4
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("figure", "network", "method"),
     [("dovenet", "DoveNet_{}_instance", DoveNetMethod), ("rainnet", "RainNet_{}", RainNetMethod)],
@@ -116,7 +117,8 @@ def test_an_update_has_the_released_outputs_losses_and_gradients(
         assert metrics[metric].item() == pytest.approx(expected, rel=10 * rtol), name
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
+@pytest.mark.timeout(1800)
 def test_networks_with_batch_norms_have_the_released_outputs() -> None:
     golden, own, atol = figures("dovenet"), batch(), tolerance()
     full = released("DoveNet_{}_batch", DoveNetMethod)

@@ -62,7 +62,7 @@ def recorded(network: nn.Module) -> list[Any]:
     return outputs
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.timeout(3600)  # minutes of a core to itself
 def test_iih_gives_the_released_outputs_losses_and_gradient() -> None:
     golden, exact = figures("iih"), draws_agree()
@@ -100,7 +100,7 @@ def test_iih_gives_the_released_outputs_losses_and_gradient() -> None:
     assert metrics["grad_norm_generator"].item() == pytest.approx(norm, rel=1e-8 if exact else 1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.timeout(3600)  # minutes of a core to itself
 def test_dht_gives_the_released_outputs_and_loss() -> None:
     golden, exact = figures("dht"), draws_agree()
@@ -117,7 +117,7 @@ def test_dht_gives_the_released_outputs_and_loss() -> None:
     assert loss == pytest.approx(golden["fp64_DHT_loss_L1x100"].item(), rel=1e-9 if exact else 1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.timeout(3600)  # minutes of a core to itself
 def test_ht_gives_the_released_output_and_loss() -> None:
     golden = figures("dht")

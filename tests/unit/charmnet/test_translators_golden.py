@@ -112,7 +112,7 @@ def test_discriminators_give_the_released_scores() -> None:
             assert_figures(golden, name, scores, exact())
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.timeout(1800)
 @torch.no_grad()
 def test_cyclegan_gives_the_released_outputs_and_losses() -> None:
@@ -132,7 +132,7 @@ def test_cyclegan_gives_the_released_outputs_and_losses() -> None:
     assert_values(golden, values, released)
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.timeout(1800)
 @torch.no_grad()
 def test_cut_gives_the_released_outputs_and_losses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ class Positions:
         return torch.from_numpy(self._random.permutation(maps.shape[2] * maps.shape[3])[:256])
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.timeout(1800)
 @torch.no_grad()
 def test_unit_gives_the_released_outputs_and_losses(monkeypatch: pytest.MonkeyPatch) -> None:
