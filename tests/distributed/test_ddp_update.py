@@ -86,7 +86,8 @@ def margin_loss(margin: float, rank: int | None = None) -> tuple[torch.Tensor, t
 
 def parameters(method: Method) -> dict[str, list[torch.Tensor]]:
     own = [p for module in method.modules.values() for p in module.parameters()]
-    return {"values": [p.detach() for p in own], "gradients": [p.grad for p in own]}
+    with_gradient = [p.grad for p in own if p.grad is not None]  # a loss of weight 0 reaches no parameter
+    return {"values": [p.detach() for p in own], "gradients": with_gradient}
 
 
 def spectral_vectors(method: Method) -> list[torch.Tensor]:
