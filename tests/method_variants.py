@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.methods import METHODS, HarmonizationMethod, Method, TranslationMethod, build_method
 from charmnet.methods.dovenet import RegionAdversarialMethod
+from charmnet.networks.batch_norm import frozen_statistics
 from charmnet.networks.color_maps import ColorMapDecoder
 from charmnet.vocabulary import Domain
 
@@ -63,7 +64,17 @@ def build_variant(name: str, **options: Any) -> Method:
             torch.nn.init.constant_(decoder.cell_maps.weight, 0.01)  # the identity passes none on
     if isinstance(method, RegionAdversarialMethod):
         method.draw_shares = shares_by_content  # type: ignore[method-assign]
+        _advance_spectral_norms(method.modules["discriminator"])
     return method
+
+
+@torch.no_grad()
+def _advance_spectral_norms(discriminator: nn.Module) -> None:
+    """Bring spectral norms' vectors near the weights' own: as drawn they give weights of any size."""
+    weight = next(discriminator.parameters())
+    with frozen_statistics(discriminator):
+        for _ in range(5):
+            discriminator(weight.new_zeros(1, 3, 256, 256), weight.new_ones(1, 1, 256, 256))
 
 
 def shares_by_content(ground_truth: Tensor) -> Tensor:

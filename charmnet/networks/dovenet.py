@@ -11,6 +11,7 @@ from torch.nn.utils import spectral_norm
 
 from charmnet.networks.batch_norm import BatchNorm2d
 from charmnet.networks.blocks import initialize_normal, without_bias
+from charmnet.networks.instance_norm import InstanceNorm2d
 from charmnet.networks.unet import LEAKY_SLOPE, LEVELS, UNet
 
 NormKind = Literal["batch", "instance"]
@@ -25,7 +26,7 @@ _SEEN_WHOLE = _KERNEL**2 / (_KERNEL**2 + _LEAST_AREA)
 
 def norm_maker(kind: NormKind) -> Callable[[int], nn.Module]:
     """Return what makes norms of a kind, given channels."""
-    return BatchNorm2d if kind == "batch" else nn.InstanceNorm2d
+    return BatchNorm2d if kind == "batch" else InstanceNorm2d
 
 
 class DoveNet(UNet):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from charmnet.networks.blocks import initialize_normal
+from charmnet.networks.instance_norm import InstanceNorm2d
 from charmnet.networks.region_norm import RegionAwareNorm
 from charmnet.networks.unet import LEVELS, UNet
 
@@ -19,7 +18,7 @@ class RainNet(UNet):
 
     def __init__(self, width: int = 64, dropout: float = 0.5) -> None:
         super().__init__(
-            width, (nn.InstanceNorm2d, RegionAwareNorm), sees_mask=False, bias=False, dropout=dropout
+            width, (InstanceNorm2d, RegionAwareNorm), sees_mask=False, bias=False, dropout=dropout
         )
         initialize_normal(self)
 

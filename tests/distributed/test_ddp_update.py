@@ -172,12 +172,8 @@ def test_a_group_that_is_started_again_adds_up_in_the_same_order(workers: list, 
             assert torch.equal(went_on, resumed), kind
 
 
-# Whose penalty, at weights as they are drawn, is so steep through instance norms that parts and whole differ.
-STEEP = ("rainnet", "dovenet_instance")
-
-
 @pytest.mark.parametrize("mode", ["frozen", "over_workers"])
-@pytest.mark.parametrize("name", [name for name in VARIANTS if name not in STEEP])
+@pytest.mark.parametrize("name", VARIANTS)
 def test_workers_update_as_one_does(workers: list, name: str, mode: str) -> None:
     """Batch norms are frozen or use the global batch's statistics; all else is linear in the parts."""
     report = workers[0][name][mode]

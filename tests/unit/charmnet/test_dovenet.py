@@ -14,6 +14,7 @@ from charmnet.batch import HarmonizationBatch
 from charmnet.errors import WeightsError
 from charmnet.methods import DoveNetMethod, RainNetMethod
 from charmnet.methods.dovenet import RegionAdversarialMethod
+from charmnet.methods.gradients import gradient_penalty
 from charmnet.methods.seeding import seed_update
 from charmnet.networks.dovenet import DoveNet, PartialConv2d, RegionDiscriminator
 from charmnet.networks.region_norm import RegionAwareNorm
@@ -254,6 +255,23 @@ def test_an_update_is_its_steps_in_their_order(name: str) -> None:
         expected = module.state_dict()
         for entry, value in method.modules[key].state_dict().items():
             torch.testing.assert_close(value, expected[entry], rtol=1e-9, atol=1e-9, msg=f"{key}.{entry}")
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_penaltys_gradient_is_the_mean_of_its_samples(layout: torch.memory_format) -> None:
+    """Instance norms let no sample affect another, in the second derivative, too."""
+    discriminator = RegionDiscriminator(2, "instance").double().eval()
+    discriminator.to(memory_format=layout)  # type: ignore[call-overload]
+    weights = [encoder.convolutions[0].weight_orig for encoder in (discriminator.whole, discriminator.region)]
+
+    def gradient(first: int, last: int) -> list[Tensor]:
+        own = batch().map(lambda tensor: tensor[first:last])
+        picture = own.ground_truth.clone().requires_grad_()
+        score = sum(discriminator(picture, own.foreground_mask))
+        return list(torch.autograd.grad(gradient_penalty(score, picture), weights))
+
+    for whole, *parts in zip(gradient(0, 2), gradient(0, 1), gradient(1, 2), strict=True):
+        torch.testing.assert_close(whole, (parts[0] + parts[1]) / 2, rtol=1e-7, atol=0.0)
 
 
 def test_dropout_is_off_in_evaluation_and_on_in_training() -> None:
