@@ -106,7 +106,7 @@ def test_an_update_has_the_released_outputs_losses_and_gradients(
     if full.requirements.pastes:
         pasted = full.harmonize(own.composite, own.foreground_mask)
         assert_figures(golden, "fp64_G_eval_pasted", pasted, tolerance())
-    shares = torch.tensor([0.3, 0.7]).double().view(2, 1, 1, 1)
+    shares = torch.tensor([0.3, 0.7], dtype=torch.float64).view(2, 1, 1, 1)
     monkeypatch.setattr(full, "draw_shares", lambda _: shares)
     monkeypatch.setattr(full, "step", lambda _: None)
     metrics = full.update({Domain.REAL: own})
