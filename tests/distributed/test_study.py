@@ -51,6 +51,7 @@ def rows(dest: Path) -> list[dict[str, Any]]:
     return json.loads((dest / "report" / "tables.json").read_text())["rows"]
 
 
+@pytest.mark.timeout(1500)  # two studies and a cluster: minutes, where others compute more
 def test_a_study_that_was_killed_ends_with_the_same_tables(
     command: list[str], tmp_path: Path, mlflow_server: str
 ) -> None:
