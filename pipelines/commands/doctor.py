@@ -15,7 +15,7 @@ import os
 import platform
 import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -27,7 +27,7 @@ from rich.table import Table
 from charmnet.errors import CharmNetError, in_words
 from pipelines.commands.cli import EXIT_FAILED
 from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
-from pipelines.runtime.cluster import ADDRESS_VARIABLE
+from pipelines.runtime.cluster import ADDRESS_VARIABLE, LOCAL
 from pipelines.runtime.console import results
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.ray_processes import check_reachable, room_beneath, temporary_folder
@@ -95,20 +95,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
-    looks: list[Callable[[], Iterator[Finding]]] = [
-        _versions,
-        lambda: _store(arguments.store),
-        lambda: _tracking(arguments),
-        _ray,
-        _gpus,
-        _disks,
-        _memory,
-        _sockets,
-        _open_files,
-        _proxies,
-    ]
-    for look in looks:
-        yield from look()
+    yield from _versions()
+    yield from _store(arguments.store)
+    yield from _tracking(arguments)
+    yield from _ray()
+    yield from _gpus()
+    yield from _disks()
+    yield from _memory()
+    yield from _sockets()
+    yield from _open_files()
+    yield from _proxies()
 
 
 def _versions() -> Iterator[Finding]:
@@ -133,7 +129,7 @@ def _store(uri: str | None) -> Iterator[Finding]:
             yield Finding(
                 f"store: {trial.act}", "refused" if trial.problem else "works", state, trial.problem or ""
             )
-    except CharmNetError as error:
+    except (CharmNetError, ValueError) as error:  # a profile or an endpoint that is none
         yield Finding("store", "cannot be tried", State.WRONG, str(error))
 
 
@@ -157,17 +153,17 @@ def _tracking(arguments: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _ray() -> Iterator[Finding]:
-    address = os.environ.get(ADDRESS_VARIABLE)
-    if not address:
-        yield Finding("Ray", f"each command starts its own on this machine ({ADDRESS_VARIABLE} is not set)")
+    address = os.environ.get(ADDRESS_VARIABLE) or LOCAL
+    if address == LOCAL:
+        yield Finding("Ray", f"each command starts its own on this machine ({ADDRESS_VARIABLE} names none)")
         return
     try:
-        check_reachable(address, _REACH_SECONDS)
+        asked = check_reachable(address, _REACH_SECONDS)
     except (CharmNetError, OSError) as error:
         remedy = f"{in_words(error)}; without {ADDRESS_VARIABLE} this machine is used"
         yield Finding("Ray", f"no cluster at {address}", State.WRONG, remedy)
         return
-    yield Finding("Ray", f"a cluster answers at {address}")
+    yield Finding("Ray", f"a cluster answers at {address}" if asked else f"{address}: not tried")
 
 
 def _gpus() -> Iterator[Finding]:
@@ -184,23 +180,20 @@ def _gpus() -> Iterator[Finding]:
 
 
 def _disks() -> Iterator[Finding]:
-    for name, folder in (("state folder", state_folder()), ("temporary folder", Path(temporary_folder()))):
+    for name, folder, variable in (
+        ("state folder", state_folder(), "CHARMNET_STATE"),
+        ("temporary folder", Path(temporary_folder()), "RAY_TMPDIR or TMPDIR"),
+    ):
         existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(existing).free
         found = f"{folder}: {free / _GIB:,.1f} GiB free"
         if not os.access(existing, os.W_OK | os.X_OK):
-            yield Finding(
-                name, f"{folder} cannot be written", State.WRONG, "choose another: " + _variable(name)
-            )
+            yield Finding(name, f"{folder} cannot be written", State.WRONG, f"choose another: {variable}")
         elif free < _LITTLE_DISK:
             state = State.WRONG if free < _NO_DISK else State.WARNING
-            yield Finding(name, found, state, "free some space, or choose another: " + _variable(name))
+            yield Finding(name, found, state, f"free some space, or choose another: {variable}")
         else:
             yield Finding(name, found)
-
-
-def _variable(name: str) -> str:
-    return "CHARMNET_STATE" if name.startswith("state") else "RAY_TMPDIR or TMPDIR"
 
 
 def _memory() -> Iterator[Finding]:

@@ -78,8 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if (args.uri is None) == (args.store is None):
         raise ValueError("expected the URI of a data set, or --store and the URI of a folder")
     if args.store is not None:
-        _try_store(Location.of(args.store))
-        return 0
+        return _try_store(Location.of(args.store), args.json)
     if args.samples < 1:
         raise ValueError(f"--samples is {args.samples}, expected at least 1")
     selection = Selection(args.select)
@@ -108,15 +107,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _try_store(location: Location) -> None:
-    for name, value in store_settings(location).items():
+def _try_store(location: Location, json_file: str | None) -> int:
+    settings = store_settings(location)
+    for name, value in settings.items():
         results.print(f"{name:14}{value}")
-    trials = try_store(location)
-    for trial in trials:
-        problem = f"refused: {redact(trial.problem)}" if trial.problem else "works"
-        results.print(f"{trial.act:24}{problem}")
-    if refused := [trial.act for trial in trials if trial.problem]:
+    trials = {trial.act: redact(trial.problem or "") for trial in try_store(location)}
+    for act, problem in trials.items():
+        results.print(f"{act:24}{f'refused: {problem}' if problem else 'works'}")
+    if json_file:
+        Location.of(json_file).write_json({"settings": settings, "problems": trials})
+    if refused := [act for act, problem in trials.items() if problem]:
         raise StorageError(f"{location}: the store refuses to {', to '.join(refused)}; the reasons are above")
+    return 0
 
 
 def summary(dataset: Dataset, selection: Selection) -> dict[str, Any]:

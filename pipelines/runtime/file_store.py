@@ -49,8 +49,15 @@ class FileStore:
         if not self._is_local:
             self._files.pipe_file(path, data)  # an object appears only when it is complete
             return
-        with _replacing(Path(path)) as temporary:
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+        try:
             temporary.write_bytes(data)
+            temporary.replace(file)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
     @contextmanager
     def create(self, path: str) -> Iterator[IO[bytes]]:
@@ -88,12 +95,3 @@ class FileStore:
         for name in sorted({path, *entries} - files, reverse=True):  # inner folders first
             if self._files.isdir(name):
                 self._files.rmdir(name)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside a file, which takes the file's place at the end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    yield temporary
-    temporary.replace(path)

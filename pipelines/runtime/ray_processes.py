@@ -95,7 +95,7 @@ def _leave_group() -> None:
 os.register_at_fork(after_in_child=_leave_group)
 
 
-def check_reachable(address: str, timeout_seconds: float) -> None:
+def check_reachable(address: str, timeout_seconds: float) -> bool:
     """Check that a Ray cluster, or at least a server of its protocol, answers at HOST:PORT.
 
     Ray itself tries for a quarter of an hour where nothing listens, without end where something else does.
@@ -103,6 +103,9 @@ def check_reachable(address: str, timeout_seconds: float) -> None:
     Args:
         address: HOST:PORT or ray://HOST:PORT; others are left to Ray.
         timeout_seconds: of connecting.
+
+    Returns:
+        Whether the address was asked.
 
     Raises:
         ClusterError: the address is that of Ray's jobs, or something else answers there.
@@ -116,10 +119,10 @@ def check_reachable(address: str, timeout_seconds: float) -> None:
         )
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdecimal():
-        return
+        return False
     socket.create_connection((host.strip("[]"), int(port)), timeout_seconds).close()
     if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
-        return  # its certificates are Ray's to check
+        return True  # its certificates are Ray's to check
     import grpc  # noqa: PLC0415 - Ray's own; it takes a moment to load
 
     with grpc.insecure_channel(f"{host}:{port}", [("grpc.enable_http_proxy", 0)]) as channel:
@@ -130,3 +133,4 @@ def check_reachable(address: str, timeout_seconds: float) -> None:
                 f"RAY_ADDRESS={address}: something listens there that is no Ray cluster (no answer in its "
                 f"protocol within {_HANDSHAKE_SECONDS:.0f} s); give HOST:6379 of the head, or ray://HOST:10001"
             ) from error
+    return True

@@ -70,11 +70,7 @@ class S3Settings:
     @property
     def is_loopback(self) -> bool:
         """Whether the store listens on this machine alone, where no proxy leads."""
-        host = urlsplit(self.endpoint or "").hostname or ""
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost"
+        return _is_loopback(_host(self.endpoint))
 
     def config(self) -> dict[str, Any]:
         """Return the arguments of botocore's configuration of a client."""
@@ -100,7 +96,7 @@ class S3Settings:
             variables["MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE"] = self.addressing
         if self.anonymous:
             variables["MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION"] = "unsigned"
-        return variables
+        return variables | (without_proxy(_host(self.endpoint)) if self.is_loopback else {})
 
 
 def _attempts() -> dict[str, int]:
@@ -160,14 +156,35 @@ def _addressing(profile: dict[str, Any], endpoint: str | None) -> str:
     own = profile.get("s3")
     if isinstance(own, dict) and own.get("addressing_style"):
         return str(own["addressing_style"])
-    host = urlsplit(endpoint or "").hostname or ""
-    return "virtual" if host.endswith(_HOST_STYLE_DOMAINS) else "auto"
+    return "virtual" if _host(endpoint).endswith(_HOST_STYLE_DOMAINS) else "auto"
 
 
 def _proxy(endpoint: str | None) -> str | None:
-    url = urlsplit(endpoint or "https://s3.amazonaws.com")
-    proxy = getproxies().get(url.scheme)
-    return redact(proxy) if proxy and not proxy_bypass(url.hostname or "") else None
+    url = endpoint or "https://s3.amazonaws.com"
+    proxy = getproxies().get(urlsplit(url).scheme)
+    bypassed = _is_loopback(_host(url)) or proxy_bypass(_host(url))
+    return redact(proxy) if proxy and not bypassed else None
+
+
+def _host(url: str | None) -> str:
+    return urlsplit(url or "").hostname or ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def without_proxy(*hosts: str) -> dict[str, str]:
+    """Return no_proxy and NO_PROXY with these hosts added: no proxy is asked for them."""
+    merged = {}
+    for name in ("no_proxy", "NO_PROXY"):
+        listed = os.environ.get(name) or os.environ.get(name.swapcase()) or ""
+        earlier = [host for host in listed.split(",") if host.strip()]
+        merged[name] = ",".join([*earlier, *(host for host in hosts if host not in earlier)])
+    return merged
 
 
 @lru_cache(maxsize=4)

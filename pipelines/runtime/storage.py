@@ -271,7 +271,7 @@ class Location:
     def download_folder(self, folder: Path) -> None:
         """Copy all files beneath this location into a local folder."""
         for name in self.walk_files():
-            target = folder / (self / name).uri.removeprefix(f"{self.uri}/")
+            target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((self / name).read_bytes())
 
@@ -304,8 +304,7 @@ class RangeFile(io.RawIOBase):
         if whence == io.SEEK_CUR:
             start = self._position
         elif whence == io.SEEK_END:
-            self._size_bytes = self._location.size_bytes() if self._size_bytes is None else self._size_bytes
-            start = self._size_bytes
+            start = self._end()
         self._position = start + position
         return self._position
 
@@ -316,17 +315,25 @@ class RangeFile(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         """Return up to `size` bytes, all that follow where it is negative."""
         if size < 0:
-            end = self.seek(0, io.SEEK_END) if self._size_bytes is None else self._size_bytes
-            size = max(0, end - self._position)
+            size = max(0, self._end() - self._position)
         data = self._location.read_range(self._position, size)
         self._position += len(data)
         return data
+
+    def readall(self) -> bytes:
+        """Return all that follows, by one request: the base class makes one every few kilobytes."""
+        return self.read()
 
     def readinto(self, buffer: Any) -> int:
         """Read into a buffer; return the number of bytes, 0 at the end."""
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+    def _end(self) -> int:
+        if self._size_bytes is None:
+            self._size_bytes = self._location.size_bytes()
+        return self._size_bytes
 
 
 @cache

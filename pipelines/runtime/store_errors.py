@@ -150,8 +150,6 @@ def _unreachable(uri: str, error: boto.BotoCoreError) -> StorageError:
             f"{uri}: the store's certificate is not trusted ({shown}); expected its authority's "
             "certificate in the file that AWS_CA_BUNDLE names"
         )
-    if any(isinstance(cause, FileNotFoundError) for cause in causes):
-        return RefusedError(f"{uri}: {shown}; expected AWS_CA_BUNDLE to name a file with certificates")
     if any(isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME for cause in causes):
         return RefusedError(
             f"{uri}: there is no such host ({shown}); expected the store's address in {ENDPOINT_VARIABLE}"

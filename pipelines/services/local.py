@@ -19,14 +19,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from charmnet.errors import StorageError
 from pipelines.runtime.paths import state_folder
-from pipelines.runtime.s3_settings import local_client
+from pipelines.runtime.s3_settings import local_client, without_proxy
 from pipelines.runtime.store_errors import code_of
 from pipelines.services.service import LOOPBACK, Service, is_healthy, write_private
 
 VOLUME_SIZE_MEGABYTES = 256
 
 _OF_OTHER_SERVERS = ("AWS_", "MLFLOW_TRACKING_", "MLFLOW_S3_", "MLFLOW_BOTO_", "MLFLOW_EXPERIMENTAL_S3_")
-_FORGET_OTHER_STORES = r"""for charmnet_name in $(env | sed -n 's/^\(AWS_[A-Za-z0-9_]*\)=.*/\1/p'); do
+_THEIR_NAMES = f"({'|'.join(_OF_OTHER_SERVERS)})[A-Za-z0-9_]*"
+_FORGET_OTHER_SERVERS = rf"""for charmnet_name in $(env | sed -nE 's/^({_THEIR_NAMES})=.*/\1/p'); do
   unset "$charmnet_name"
 done
 """
@@ -46,16 +47,6 @@ def use_servers(variables: Mapping[str, str]) -> None:
     for name in set(os.environ) - set(without_other_servers(os.environ)):
         del os.environ[name]
     os.environ.update(variables)
-
-
-def _no_proxy() -> dict[str, str]:
-    """Return the variables that keep proxies away from this machine's own servers."""
-    merged = {}
-    for name in ("no_proxy", "NO_PROXY"):
-        listed = os.environ.get(name) or os.environ.get(name.swapcase()) or ""
-        hosts = [host for host in listed.split(",") if host.strip()]
-        merged[name] = ",".join([*hosts, *(host for host in (LOOPBACK, "localhost") if host not in hosts)])
-    return merged
 
 
 class ObjectStore(Service):
@@ -83,7 +74,7 @@ class ObjectStore(Service):
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,  # whose settings are for other stores
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            **_no_proxy(),
+            **without_proxy(LOOPBACK, "localhost"),
         }
 
     @property
@@ -220,7 +211,7 @@ class Services:
             self.tracking.stop()  # it may have been started with an earlier address of the store
         self.store.start()
         self.tracking.start()
-        lines = [_FORGET_OTHER_STORES]
+        lines = [_FORGET_OTHER_SERVERS]
         lines += [f"export {name}={shlex.quote(value)}\n" for name, value in self.environment().items()]
         write_private(self.environment_file, "".join(lines))
 

@@ -51,7 +51,7 @@ class StudyRecord:
         missing = {name: key for name, key in keys.items() if name not in self._nested}
         if self.tracking_uri is None or not missing:
             return
-        from pipelines.tracking.nesting import nest_runs  # MLflow
+        from pipelines.tracking.study_runs import nest_runs  # MLflow
 
         try:
             if nest_runs(self.tracking_uri, self.experiment, self.run_key, missing.values()):
@@ -64,7 +64,7 @@ class StudyRecord:
         key = _run_key(storage, run)
         if self.tracking_uri is None or key is None:
             return []
-        from pipelines.tracking.nesting import metric_history  # MLflow
+        from pipelines.tracking.study_runs import metric_history  # MLflow
 
         try:
             return metric_history(self.tracking_uri, self.experiment, key, metric)

@@ -96,8 +96,8 @@ def usable_tracking_uri(tracking_uri: str, *, create: bool = True) -> str:
             "environment (on a cluster, in that of its nodes) as MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD"
         )
-    if uri.startswith("sqlite:") and create:
-        database = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    database = database_file(uri)
+    if database is not None and create:
         try:
             database.parent.mkdir(parents=True, exist_ok=True)
             with database.open("ab"):
@@ -120,9 +120,15 @@ def local_artifacts(tracking_uri: str) -> str | None:
 
     None for a server, which keeps artifacts itself.
     """
+    database = database_file(tracking_uri)
+    return None if database is None else (database.parent / "mlflow-artifacts").as_uri()
+
+
+def database_file(tracking_uri: str) -> Path | None:
+    """Return the file of the database that an address names; None for a server."""
     if not tracking_uri.startswith("sqlite:"):
         return None
-    return (Path(tracking_uri.removeprefix("sqlite:///")).parent / "mlflow-artifacts").as_uri()
+    return Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0])
 
 
 def connect(tracking_uri: str) -> MlflowClient:

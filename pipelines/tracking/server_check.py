@@ -5,11 +5,10 @@ from __future__ import annotations
 import posixpath
 import threading
 from concurrent.futures import Future
-from pathlib import Path
 
 from charmnet.errors import in_words
 from pipelines.runtime.redaction import redact
-from pipelines.tracking.server import TrackingRefusedError, connect
+from pipelines.tracking.server import TrackingRefusedError, connect, database_file
 
 _ANSWER_SECONDS = 10.0
 
@@ -82,7 +81,5 @@ class ServerCheck:
 
 def _is_new_database(tracking_uri: str) -> bool:
     """Tell whether there is nothing in a database yet: two connections must not make its tables at once."""
-    if not tracking_uri.startswith("sqlite:"):
-        return False
-    file = Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0])
-    return not file.exists() or file.stat().st_size == 0
+    file = database_file(tracking_uri)
+    return file is not None and (not file.exists() or file.stat().st_size == 0)

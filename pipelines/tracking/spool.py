@@ -108,13 +108,13 @@ class Spool:
         path = self.folder / STATE_NAME
         try:
             return SpoolState.model_validate_json(path.read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            pass
+        except (FileNotFoundError, NotADirectoryError):  # a new spool, or one that cannot be created
+            return SpoolState()
         except ValidationError as error:
             logger.warning(
                 "%s is unreadable (%s): the whole spool is sent again.", path, first_problem(error)
             )
-        return SpoolState()
+            return SpoolState()
 
     def _save_state(self) -> None:
         sent = (self._sent.segment, self._sent.offset)

@@ -15,8 +15,8 @@ import ray
 
 from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
-from pipelines.tracking.nesting import PARENT_TAG
 from pipelines.tracking.server import connect
+from pipelines.tracking.study_runs import PARENT_TAG
 from tests.study_data import study_photographs, study_scenes
 
 ROWS = "real-only,charmnet"

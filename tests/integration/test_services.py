@@ -107,10 +107,11 @@ def test_an_environment_is_made_whole(
     services = Services(tmp_path)
     services.store = store
     services.start()
-    read = f"{shlex.quote(sys.executable)} -c {shlex.quote(f'{WRITE}; {READ}')}"
+    token = "import os; print(os.environ.get('MLFLOW_TRACKING_TOKEN'))"
+    read = f"{shlex.quote(sys.executable)} -c {shlex.quote(f'{WRITE}; {READ}; {token}')}"
     script = f". {shlex.quote(str(services.environment_file))} && {read}"
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "b'bytes'\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "b'bytes'\nNone\n"), done.stderr
     use = "from pipelines.services.local import ObjectStore, use_servers; from pathlib import Path; "
     use += f"use_servers(ObjectStore(Path({str(store.folder)!r})).environment()); "
     assert _in_child(f"{use}{READ}", {}) == "b'bytes'"

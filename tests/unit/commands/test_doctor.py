@@ -61,3 +61,9 @@ def test_what_is_wrong_is_named_with_its_remedy(
     assert "ray job submit" in findings["Ray"]["remedy"]
     assert "does not answer" in findings["MLflow"]["found"]
     assert f"{len(wrong)} wrong" in capsys.readouterr().out
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:9")
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert main(["doctor", "--store", "s3://bucket/x", "--tracking", "none", "--json", options[-1]]) == 1
+    findings = found(tmp_path / "found.json")
+    assert "AWS_ENDPOINT_URL is '127.0.0.1:9'" in findings["store"]["remedy"]
+    assert findings["Ray"]["found"] == "auto: not tried"

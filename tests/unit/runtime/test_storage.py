@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charmnet.errors import StorageError
-from pipelines.runtime.storage import Location
+from pipelines.runtime.storage import Location, RangeFile
 from pipelines.runtime.store_errors import MissingError
 
 
@@ -132,6 +132,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(StorageError, match="No space left"):
         path.write_bytes(b"new")
     assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["manifest.json"]
 
 
 def test_errors_name_the_place(tmp_path: Path) -> None:
@@ -192,6 +193,25 @@ def test_open_in_memory_filesystem() -> None:
         assert stream.read() == b"x"
     with location.random_access() as file:
         assert (file.size(), file.read_at(1, 0)) == (1, b"x")
+
+
+def test_the_rest_of_a_file_is_read_by_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    location = Location.of("memory://box/long")
+    location.write_bytes(bytes(100_000))
+    plain = Location.read_range
+    lengths: list[int] = []
+
+    def counting(self: Location, start: int, length: int) -> bytes:
+        lengths.append(length)
+        return plain(self, start, length)
+
+    monkeypatch.setattr(Location, "read_range", counting)
+    with location.open() as stream:
+        assert len(stream.read()) == 100_000
+    file = RangeFile(location)
+    file.seek(10)
+    assert len(file.read()) == 99_990
+    assert lengths == [100_000, 99_990]
 
 
 @pytest.mark.parametrize("reads", [0, 1])

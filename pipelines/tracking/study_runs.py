@@ -1,4 +1,4 @@
-"""Runs that belong to another: a study's training runs beneath the study's own run.
+"""Training runs of a study: putting them beneath the study's own run, and reading their metrics.
 
 This module imports MLflow, which takes more than a second: import it only where a server is used.
 """
