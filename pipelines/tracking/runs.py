@@ -52,7 +52,9 @@ def check_experiment(experiment: Experiment | None) -> None:
 
 
 def check_registered_model(client: MlflowClient, name: str) -> None:
-    """Ask the server for what registering a version of a model takes, without changing anything.
+    """Ask the server for what registering a version of a model takes.
+
+    Of a model that is there already the time of its last update changes, and nothing else.
 
     Raises:
         MlflowException: it refuses.

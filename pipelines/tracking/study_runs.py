@@ -32,10 +32,10 @@ def nest_runs(tracking_uri: str, experiment: str, parent_key: str, child_keys: I
     client = connect(tracking_uri)
     experiment_id = experiment_id_of(client, experiment)
     parents = find_runs(client, experiment_id, parent_key)
-    children = [find_runs(client, experiment_id, key) for key in child_keys]
     if not parents:
         return False
     parent = parents[0].info.run_id
+    children = [find_runs(client, experiment_id, key) for key in child_keys]
     for run in (runs[0] for runs in children if runs):
         if run.data.tags.get(PARENT_TAG) != parent:
             client.set_tag(run.info.run_id, PARENT_TAG, parent)
