@@ -25,6 +25,7 @@ from charmnet.augment import TRAINING_SIZE
 from charmnet.errors import StorageError
 from charmnet.methods import HarmonizationMethod
 from charmnet.metrics import Protocol
+from pipelines.commands.count_options import add_workers_option, check_counts
 from pipelines.commands.evaluation_tables import tables
 from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
 from pipelines.evaluation.evaluation import Evaluation
@@ -79,12 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--per-image", metavar="URI", help="write every image's figures to this file, as parquet"
     )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="number of models at work (default: one per GPU, else one per CPU)",
-    )
+    add_workers_option(parser)
     add_tracking_options(parser)
     parser.add_argument("--run-name", metavar="NAME", help="name of the MLflow run (default: evaluate MODEL)")
 
@@ -97,8 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         CharmNetError: data, model or a file to write are not usable.
     """
     Selection(arguments.select)  # refused here if it is none
-    if arguments.workers is not None and arguments.workers < 1:
-        raise ValueError(f"--workers {arguments.workers}: expected 1 or more")
+    check_counts(arguments, "workers")
     scoring = Scoring(
         Protocol(arguments.protocol),
         _SIZES[arguments.size],

@@ -23,6 +23,7 @@ from charmnet.errors import StorageError
 from charmnet.methods import HarmonizationMethod
 from charmnet.weights import weights_digest
 from pipelines.commands.cli import EXIT_FAILED
+from pipelines.commands.count_options import add_workers_option, check_counts
 from pipelines.harmonization.files import SUFFIXES, FileResult, find_pictures, harmonize_file
 from pipelines.harmonization.harmonizer import FEW_PICTURES, Harmonizer
 from pipelines.runs.models import load_harmonization_model
@@ -47,12 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="URI", help="folder or bucket of many pictures")
     parser.add_argument("--dest", metavar="URI", help="folder or bucket for their results")
     parser.add_argument("--background", action="store_true", help="change the background, too")
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="number of models at work (default: one per GPU, else one per CPU)",
-    )
+    add_workers_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -62,8 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: the options do not fit together.
         CharmNetError: a picture, the model, the source or the destination is not usable.
     """
-    if arguments.workers is not None and arguments.workers < 1:
-        raise ValueError(f"--workers {arguments.workers}: expected 1 or more")
+    check_counts(arguments, "workers")
     one = (arguments.composite, arguments.mask, arguments.out)
     many = (arguments.source, arguments.dest)
     if all(one) and not any(many):

@@ -13,18 +13,20 @@ checkpoint of each run; splits of validation give curves alone.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import rich.box
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.commands.count_options import check_counts
 from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
+from pipelines.config.train_config import TrainConfig
 from pipelines.evaluation.bootstrap import Interval
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.study.definition import load_study, study_names
-from pipelines.study.plan import BOTH_HEADS, PIXELS, RowPlan, StudySettings
+from pipelines.study.plan import BOTH_HEADS, PIXELS, PlannedRun, PlannedTranslation, RowPlan, StudySettings
 from pipelines.study.planner import Planner
 from pipelines.study.record import check_runs, claim
 from pipelines.study.report import FOLDER, PAGE_FILE, StudyReport
@@ -73,10 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     planner = _planner(arguments)
     plans = planner.plans()
-    if arguments.dry_run:
-        _print_plan(planner, plans)
-        return 0
     planner.real.check_apart()
+    if arguments.dry_run:
+        _print_plan(planner, plans, arguments.parallel)
+        return 0
     uri = tracking_uri(arguments)
     name = planner.settings.dest.name
     record = claim(planner.settings.dest, name, _settings(arguments, planner), arguments.experiment, uri)
@@ -84,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     from pipelines.study.processes import StoppedError
     from pipelines.study.runner import StudyRunner
 
-    runner = StudyRunner(planner, record, arguments.parallel)
+    runner = StudyRunner(planner, plans, record, arguments.parallel)
     tracker = record.open_tracker()
     try:
         outcomes = runner.run()
@@ -106,10 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _planner(arguments: argparse.Namespace) -> Planner:
-    for flag in ("seeds", "steps", "parallel"):
-        value = getattr(arguments, flag)
-        if value is not None and value < 1:
-            raise ValueError(f"--{flag} {value}: expected 1 or more")
+    check_counts(arguments, "seeds", "steps", "parallel")
     only = tuple(name.strip() for name in (arguments.only or "").split(",") if name.strip())
     study = load_study(arguments.study).only(only)
     settings = StudySettings(
@@ -137,7 +136,7 @@ def _settings(arguments: argparse.Namespace, planner: Planner) -> dict[str, obje
     }
 
 
-def _print_plan(planner: Planner, plans: Sequence[RowPlan]) -> None:
+def _print_plan(planner: Planner, plans: Sequence[RowPlan], parallel: int | None) -> None:
     """Print each run with its cost, and hours by a few timed updates of each configuration."""
     from pipelines.runtime.cluster import ClusterCapacity, connect
     from pipelines.study.processes import room
@@ -148,41 +147,50 @@ def _print_plan(planner: Planner, plans: Sequence[RowPlan]) -> None:
     runs = [run for plan in plans for run in plan.runs]
     distinct = {_cost_key(run.config): run.config for run in runs}
     timed = dict(zip(distinct, time_updates(list(distinct.values()), gpu=capacity.gpus > 0), strict=True))
-    table = _table("run", "method", "steps", "batch", "samples", "hours")
-    hours = 0.0
-    for run in runs:
-        update = timed[_cost_key(run.config)]
-        own = _hours(update, run.steps)
-        hours += own or 0.0
-        table.add_row(
-            run.name,
-            run.config.method.name,
-            f"{run.steps:,}",
-            str(run.config.batch_size),
-            f"{run.samples:,}",
-            update.problem if own is None else f"{own:.2f}",
-        )
+    updates = [timed[_cost_key(run.config)] for run in runs]
     output = Console(emoji=False)
-    output.print(table)
-    places = room(capacity, int(planner.settings.workers.partition(":")[0]))
+    output.print(_plan_table(plans, timed))
+    hours = sum(_hours(run, update) or 0.0 for run, update in zip(runs, updates, strict=True))
+    places = parallel or room(capacity, planner.settings.fewest_workers)
     total = sum(run.samples for run in runs)
+    failed = sum(update.seconds is None for update in updates)
     output.print(
         f"{len(runs)} runs, {total:,} samples; {hours:.1f} hours one after the other, about "
         f"{hours / places:.1f} with {places} at a time on this cluster "
-        f"({capacity.cpus} CPUs, {capacity.gpus} GPUs)",
+        f"({capacity.cpus} CPUs, {capacity.gpus} GPUs)"
+        + (f", without {failed} runs whose updates fail here" if failed else ""),
         highlight=False,
     )
 
 
-def _hours(update: TimedUpdate, steps: int) -> float | None:
-    return None if update.seconds is None else OVERHEAD * update.seconds * steps / 3600
+def _plan_table(plans: Sequence[RowPlan], timed: Mapping[str, TimedUpdate]) -> Table:
+    """Return a table of all steps of the rows; `timed` has an update by `_cost_key`."""
+    table = _table("run", "method", "steps", "batch", "samples", "hours")
+    for step in (step for plan in plans for step in plan.steps):
+        if isinstance(step, PlannedTranslation):
+            table.add_row(step.name, "(translates the scenes)")
+            continue
+        update = timed[_cost_key(step.config)]
+        hours = _hours(step, update)
+        table.add_row(
+            step.name,
+            step.config.method.name,
+            f"{step.steps:,}",
+            str(step.config.batch_size),
+            f"{step.samples:,}",
+            update.problem if hours is None else f"{hours:.2f}",
+        )
+    return table
 
 
-def _cost_key(config: object) -> str:
+def _hours(run: PlannedRun, update: TimedUpdate) -> float | None:
+    return None if update.seconds is None else OVERHEAD * update.seconds * run.steps / 3600
+
+
+def _cost_key(config: TrainConfig) -> str:
     """Return what the cost of an update depends on."""
-    method, batch, workers = (getattr(config, name) for name in ("method", "batch_size", "workers"))
-    options = {name: value for name, value in method.model_dump(mode="json").items() if name != "domain"}
-    return f"{options} {batch} {workers}"
+    options = config.method.model_dump(mode="json", exclude={"domain", "learning_rate"})
+    return f"{options} {config.batch_size} {config.workers}"
 
 
 def _table(*headings: str) -> Table:

@@ -37,6 +37,19 @@ _NAMED = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to its parser."""
+    add_run_arguments(parser)
+    parser.add_argument("--register", metavar="NAME", help="register the best model under this name")
+    parser.add_argument("--help-fields", action="store_true", help="list the fields and their values")
+    parser.add_argument("--print-config", action="store_true", help="print the configuration as TOML and end")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="refuse what would be refused, print what would be read, written and run where, and end",
+    )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a run: its data, its configuration, and where it is kept and recorded."""
     parser.add_argument(
         "--real",
         metavar="URI",
@@ -60,14 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audit", action="store_true", help="log what is delivered, for `charmnet audit`")
     parser.add_argument("--init", metavar="MODEL", help="start from the weights of another run or model")
     add_tracking_options(parser)
-    parser.add_argument("--register", metavar="NAME", help="register the best model under this name")
-    parser.add_argument("--help-fields", action="store_true", help="list the fields and their values")
-    parser.add_argument("--print-config", action="store_true", help="print the configuration as TOML and end")
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="refuse what would be refused, print what would be read, written and run where, and end",
-    )
     parser.add_argument("overrides", nargs="*", metavar="field=value", help="of the configuration")
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 
+from pipelines.commands.count_options import add_workers_option, check_counts
 from pipelines.conversion.report import show_finished, show_result
 from pipelines.runs.models import load_translation_model
 from pipelines.runtime.console import results
@@ -42,12 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--contact-sheet", metavar="FILE", help="write a picture of some scenes beside their originals"
     )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="number of models at work (default: one per GPU, else one per CPU)",
-    )
+    add_workers_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,8 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         DataError: the source holds no scenes, or the destination something else.
         CharmNetError: the model, the source or the destination is not usable.
     """
-    if arguments.workers is not None and arguments.workers < 1:
-        raise ValueError(f"--workers {arguments.workers}: expected 1 or more")
+    check_counts(arguments, "workers")
     if not 1 <= arguments.quality <= 100:
         raise ValueError(f"--quality is {arguments.quality}, expected 1-100")
     source = Dataset.open(arguments.source)

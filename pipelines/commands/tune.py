@@ -5,8 +5,9 @@ r"""Search for values of a few fields of a training configuration, with Ray Tune
       --search style_weight=0.05,0.2,1 steps=800 validate_splits=validation
 
 Trials are training runs NAME-000, NAME-001, ... side by side as the cluster has room; all else is as
-`charmnet train` has it. A trial that is worse than the median of the others is stopped early. Values are
-drawn from the seed and the trial's number: the same command goes on with the same runs.
+`charmnet train` has it, whose `--help-fields` lists the fields. A trial that is worse than the median of the
+others is stopped early. Values are drawn from the seed and the trial's number: the same command goes on with
+the same runs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.commands import train
+from pipelines.commands.count_options import check_counts
 from pipelines.commands.tracking_options import tracking_uri
 from pipelines.runtime.storage import Location
 from pipelines.study.search import SearchField, draw_assignments
@@ -27,8 +29,8 @@ _VALIDATIONS = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command: those of `charmnet train`, and its own."""
-    train.add_arguments(parser)
+    """Add the options of the command: those of a run, and its own."""
+    train.add_run_arguments(parser)
     parser.add_argument("--trials", type=int, default=8, metavar="N", help="how many runs (default: 8)")
     parser.add_argument(
         "--search",
@@ -48,14 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
     config, uris = train.configuration(arguments)
     if not (arguments.storage and arguments.name):
         raise ValueError("--storage and --name are needed: runs are STORAGE/NAME-000 and so on")
-    if arguments.trials < 1:
-        raise ValueError(f"--trials {arguments.trials}: expected 1 or more")
+    check_counts(arguments, "trials")
     fields = [SearchField.parse(text) for text in arguments.search]
     if not fields:
         raise ValueError("--search is missing: name a field to search, such as learning_rate=1e-4:1e-2")
     if config.steps is None or not config.validate_splits:
         raise ValueError("steps and validate_splits are needed: trials are compared while they are trained")
-    every = max(1, min(config.validate_every, config.steps // _VALIDATIONS)) if config.validate_every else 1
+    most = max(1, config.steps // _VALIDATIONS)
+    every = min(config.validate_every or most, most)
     config = config.replaced(validate_every=every, checkpoint_every=every)
     drawn = draw_assignments(fields, arguments.trials, config.seed)
     configs = [config.override(assignments) for assignments in drawn]

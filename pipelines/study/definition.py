@@ -162,8 +162,12 @@ def load_study(name: str) -> Study:
         raise ValueError(
             f"study {name}: expected one of {', '.join(study_names())}, or a file that ends in {_SUFFIX}"
         )
-    text = (resources.files(__package__) / "studies" / f"{name}{_SUFFIX}").read_text()
-    return parse_study(text, f"study {name}", name)
+    return parse_study(_shipped(name), f"study {name}", name)
+
+
+def _shipped(name: str) -> str:
+    """Return the text of a study that is shipped."""
+    return (resources.files(__package__) / "studies" / f"{name}{_SUFFIX}").read_text()
 
 
 def parse_study(text: str, source: str, name: str) -> Study:
@@ -197,8 +201,7 @@ def _with_base(values: dict[str, Any]) -> dict[str, Any]:
             continue
         if name not in study_names():
             raise ValueError(f"{field}={name}: expected one of {', '.join(study_names())}")
-        text = (resources.files(__package__) / "studies" / f"{name}{_SUFFIX}").read_text()
-        inherited = _with_base(tomllib.loads(text))
+        inherited = _with_base(tomllib.loads(_shipped(name)))
         values = _merged({key: inherited[key] for key in tables or inherited}, values)
     return values
 

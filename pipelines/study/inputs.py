@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from charmnet.methods import METHODS
 from pipelines.shards.reading import Dataset
 from pipelines.study.definition import RENDERED_STRATEGIES, Study
 from pipelines.study.plan import BOTH_HEADS, StudySettings
-from pipelines.study.selections import RealData, count_samples, rendered_selection
+from pipelines.study.selections import PARTS, RealData, count_samples, rendered_selection
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,18 @@ class StudyInputs:
 
     def real_samples(self, part: str) -> int:
         """Return the real samples of an epoch of a part's training split."""
-        return count_samples(self.real.dataset.manifest, self.real.select(part, "train"))
+        return self._real_samples[part]
 
     def rendered_samples(self) -> int:
         """Return the rendered samples of an epoch."""
+        return self._rendered_samples
+
+    @cached_property
+    def _real_samples(self) -> dict[str, int]:
+        manifest = self.real.dataset.manifest
+        return {part: count_samples(manifest, self.real.select(part, "train")) for part in PARTS}
+
+    @cached_property
+    def _rendered_samples(self) -> int:
         assert self.rendered is not None
         return count_samples(self.rendered.manifest, self.rendered_select)

@@ -116,6 +116,11 @@ class StudySettings:
     workers: str = "1"
 
     @property
+    def fewest_workers(self) -> int:
+        """Workers that a run cannot do without: MIN of MIN:MAX."""
+        return int(self.workers.partition(":")[0])
+
+    @property
     def storage(self) -> Location:
         """Folder of the runs."""
         return self.dest / "runs"

@@ -44,6 +44,11 @@ def room(capacity: ClusterCapacity, workers: int) -> int:
     return max(1, capacity.cpus // (workers + 1))
 
 
+def models_at_work(capacity: ClusterCapacity, workers: int) -> int:
+    """Return how many models may be at work in the room of a run of so many workers."""
+    return workers if capacity.gpus else workers + 1
+
+
 class Processes:
     """Runs commands, as many at a time as there is room for, and stops them when this process is asked to.
 
@@ -56,7 +61,7 @@ class Processes:
         self._variables = dict(variables)
         self._show = show
         self._running: dict[str, subprocess.Popen[str]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may interrupt the thread that holds it
         self._stop = False
 
     def run(self, name: str, command: Sequence[str]) -> None:
@@ -95,13 +100,14 @@ class Processes:
         if status == _STOPPED or (status and self._stop):
             raise StoppedError(f"{name}: stopped")
         if status:
-            raise CommandFailedError(_reason(last) or f"ended with status {status}")
+            raise CommandFailedError(_reason(last, status))
 
     def stop(self, *_: object) -> None:
         """Ask all running commands to stop, and begin no other."""
-        self._stop = True
-        for process in list(self._running.values()):
-            process.send_signal(signal.SIGTERM)
+        with self._lock:  # none is just being begun
+            self._stop = True
+            for process in self._running.values():
+                process.send_signal(signal.SIGTERM)
 
     @property
     def stopped(self) -> bool:
@@ -145,11 +151,14 @@ def side_by_side(
     return outcomes
 
 
-def _reason(lines: Sequence[str]) -> str:
-    """Return what a command said of its failure: its error, else its last line."""
+def _reason(lines: Sequence[str], status: int) -> str:
+    """Return why a command failed: its error, else how it ended and its last line."""
     errors = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
+    if errors:
+        return errors[-1]
+    ended = f"killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
     said = [line for line in lines if line.strip()]
-    return errors[-1] if errors else (said[-1] if said else "")
+    return f"{ended} after: {said[-1]}" if said else ended
 
 
 def _end_with_parent() -> None:

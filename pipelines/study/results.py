@@ -13,9 +13,6 @@ from pipelines.evaluation.bootstrap import Interval, interval_of_mean
 from pipelines.study.scores import ImageTable
 from pipelines.study.selections import TEST_SETS
 
-FIGURES = ("mse", "fmse", "psnr", "better")
-"""Figures of each test set, in the order of the tables' columns."""
-
 
 @dataclass(frozen=True)
 class Figure:

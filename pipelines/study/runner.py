@@ -19,7 +19,7 @@ from pipelines.study.pictures import ChosenPicture, choose_pictures, sheet
 from pipelines.study.plan import PlannedRun, PlannedTranslation, RowPlan, Step
 from pipelines.study.planner import Planner
 from pipelines.study.plots import Curve
-from pipelines.study.processes import Processes, StoppedError, room, side_by_side
+from pipelines.study.processes import Processes, StoppedError, models_at_work, room, side_by_side
 from pipelines.study.record import StudyRecord
 from pipelines.study.report import StudyReport
 from pipelines.study.results import RowResult, Scores, composite_figures, row_figures
@@ -50,21 +50,18 @@ class StudyRunner:
 
     Attributes:
         planner: rows and data.
+        plans: plans of all rows and seeds.
         record: identity and MLflow run.
         parallel: runs at a time at most; None is as many as the cluster has room for.
         show: called with every line of output.
     """
 
     planner: Planner
+    plans: Sequence[RowPlan]
     record: StudyRecord
     parallel: int | None = None
     _announced: set[str] = field(default_factory=set)
     _scoring: threading.Lock = field(default_factory=threading.Lock)
-
-    @cached_property
-    def plans(self) -> list[RowPlan]:
-        """Plans of all rows and seeds."""
-        return self.planner.plans()
 
     @cached_property
     def pictures(self) -> list[ChosenPicture]:
@@ -77,7 +74,7 @@ class StudyRunner:
 
     @property
     def _workers(self) -> int:
-        return int(self.planner.settings.workers.partition(":")[0])
+        return self.planner.settings.fewest_workers
 
     def run(self) -> list[Outcome]:
         """Make what is missing of every row and seed.
@@ -107,7 +104,7 @@ class StudyRunner:
         try:
             for step in plan.steps:
                 self._take(processes, step)
-            self._evaluate(plan)
+            self._evaluate(processes, plan)
         except StoppedError as error:
             return Outcome(plan, str(error))
         except Exception as error:  # noqa: BLE001 - it stands in the table, and the other rows go on
@@ -120,13 +117,19 @@ class StudyRunner:
     def _take(self, processes: Processes, step: Step) -> None:
         if isinstance(step, PlannedTranslation):
             if not (Location.of(step.dest) / MANIFEST_NAME).exists():
-                command = ["translate", "--model", step.model, "--source", step.source, "--dest", step.dest]
-                processes.run(step.name, command)
+                processes.run(step.name, self._translate_command(step))
             return
         newest = newest_metadata(self._storage / step.name)
         if newest is None or newest[1]["step"] < step.steps:
             processes.run(step.name, self._train_command(step))
         self.record.nest(self._storage, [step])
+
+    def _translate_command(self, step: PlannedTranslation) -> list[str]:
+        workers = models_at_work(ClusterCapacity.current(), self._workers)
+        return [
+            *("translate", "--model", step.model, "--source", step.source, "--dest", step.dest),
+            *("--workers", str(workers)),  # not all that the cluster has: others run beside it
+        ]
 
     def _train_command(self, run: PlannedRun) -> list[str]:
         file = self.planner.settings.dest / "plan" / f"{run.name}.toml"
@@ -137,12 +140,14 @@ class StudyRunner:
             *("--tracking", tracking, "--experiment", self.record.experiment),
         ]
 
-    def _evaluate(self, plan: RowPlan) -> None:
+    def _evaluate(self, processes: Processes, plan: RowPlan) -> None:
         model = str(self._storage / plan.last.last_checkpoint)
         scores = self._scores(plan)
         if not scores.exist(model):
-            self._show(plan.name, "evaluating")
             with self._scoring:  # one at a time: each takes what is free
+                if processes.stopped:
+                    raise StoppedError(f"{plan.name}: not evaluated, since the study was asked to stop")
+                self._show(plan.name, "evaluating")
                 scores.make(model, self.planner.real, self.pictures, self._workers)
 
     def _scores(self, plan: RowPlan) -> RunScores:

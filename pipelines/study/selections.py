@@ -19,6 +19,9 @@ BASE, NOVEL = "base", "novel"
 TEST_SETS = (NOVEL, BASE)
 """Test sets, in the order of the tables' columns."""
 
+PARTS = (BASE, NOVEL, "all")
+"""Parts of the categories that a row may be trained on."""
+
 _TRAIN, _VALIDATION, _TEST = "train", "validation", "test"
 _NAMED = 5
 

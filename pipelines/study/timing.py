@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import torch
 
 from charmnet.batch import HarmonizationBatch
+from charmnet.errors import in_words
 from charmnet.methods import Method, build_method
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.config.train_config import TrainConfig
 from pipelines.runtime.cluster import assigned_device, map_on_cluster
+from pipelines.runtime.console import progress
 
-_WARM_UP_STEPS = 1
 _TIMED_STEPS = 2
 OVERHEAD = 1.3
 """Time of a run in relation to its updates: samples, validation, checkpoints."""
@@ -35,8 +36,13 @@ class TimedUpdate:
 
 
 def time_updates(configs: Sequence[TrainConfig], *, gpu: bool) -> list[TimedUpdate]:
-    """Measure an update of each configuration on the cluster, each on one CPU or GPU."""
-    return list(map_on_cluster(_timed, configs, gpus_per_task=1 if gpu else 0))
+    """Measure an update of each configuration on the cluster, each on one CPU or GPU; show progress."""
+    measured = []
+    with progress("Timing updates", total=len(configs)) as advance:
+        for update in map_on_cluster(_timed, configs, gpus_per_task=1 if gpu else 0):
+            measured.append(update)
+            advance(1)
+    return measured
 
 
 def _timed(config: TrainConfig) -> TimedUpdate:
@@ -44,23 +50,32 @@ def _timed(config: TrainConfig) -> TimedUpdate:
     try:
         return TimedUpdate(seconds_per_update(config, assigned_device()))
     except Exception as error:  # noqa: BLE001 - such as too little memory: one row's failure hides no other's
-        return TimedUpdate(None, f"{type(error).__name__}: {error}")
+        return TimedUpdate(None, f"{type(error).__name__}: {in_words(error)}")
 
 
-def seconds_per_update(config: TrainConfig, device: torch.device | str = "cpu") -> float:
-    """Return the seconds of an update of a worker's part of the batch, on random pictures."""
+def seconds_per_update(
+    config: TrainConfig, device: torch.device | str = "cpu", steps: int = _TIMED_STEPS
+) -> float:
+    """Return the seconds of an update of a worker's part of the batch, on random pictures.
+
+    Args:
+        config: configuration of the run.
+        device: where it is computed; on a CPU on one thread.
+        steps: updates that the mean is over, after one that is slower.
+    """
     method = build_method(config.method.name, **config.method.model_dump(mode="json"))
     method.configure_updates(config.gradient_accumulation, config.max_gradient_norm)
     method.to(device)
     fewest, _ = config.worker_range
     batches = random_batches(method, max(1, config.batch_size // fewest), device)
     with _one_thread_on_cpu(device):
-        for step in range(_WARM_UP_STEPS + _TIMED_STEPS):
-            if step == _WARM_UP_STEPS:
-                started = time.perf_counter()
+        method.update(batches)
+        _wait_for(device)
+        started = time.perf_counter()
+        for _ in range(steps):
             method.update(batches)
-            _wait_for(device)
-        return (time.perf_counter() - started) / _TIMED_STEPS
+        _wait_for(device)
+        return (time.perf_counter() - started) / steps
 
 
 def random_batches(

@@ -18,6 +18,7 @@ from pipelines.evaluation.report import metric_name
 from pipelines.runs.checkpoints import newest_metadata
 from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.cluster import ClusterCapacity, connect
+from pipelines.runtime.retry import retry_storage
 from pipelines.study.processes import room
 from pipelines.training.driver import train
 
@@ -118,6 +119,7 @@ def _train_trial(params: Mapping[str, Any], job: TuningJob) -> None:
     """Train a trial's run, and report each of its validations once the checkpoint beside it is stored."""
     trial = int(params[_TRIAL])
     folder = RunFolder.of(job.storage, job.run_name(trial)).location
+    timeout = job.configs[trial].storage_timeout_seconds
     problems: list[BaseException] = []
     thread = threading.Thread(target=_train, args=(trial, job, problems), daemon=True, name="trial")
     thread.start()
@@ -125,7 +127,7 @@ def _train_trial(params: Mapping[str, Any], job: TuningJob) -> None:
     while True:
         thread.join(_POLL_SECONDS)
         ended = not thread.is_alive()
-        newest = newest_metadata(folder)
+        newest = retry_storage(lambda: newest_metadata(folder), timeout)
         if newest is not None and newest[1]["step"] > reported:
             reported = newest[1]["step"]
             value = newest[1].get("metrics", {}).get(job.metric(trial))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.config.train_config import TrainConfig
+from pipelines.config.train_config import TrainConfig, flat
 from pipelines.study.definition import load_study, parse_study, study_names
 
 TEXT = """
@@ -76,7 +76,9 @@ def test_settings_of_shipped_studies_are_fields_of_the_configuration(name: str) 
                 if tables is study.heads and not study.has_head(row):
                     continue
                 fields = {k: v for k, v in settings.of_method(row.method).items() if k not in lengths}
-                TrainConfig(method=row.method, **own.get(key, {}), **fields)
+                config = TrainConfig(method=row.method, **own.get(key, {}), **fields)
+                values = flat(config.to_json())
+                assert {field: values[field] for field in fields} == fields
 
 
 def test_an_unknown_study_is_refused() -> None:

@@ -2,11 +2,19 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from pipelines.runtime.cluster import ClusterCapacity
-from pipelines.study.processes import CommandFailedError, Processes, StoppedError, room, side_by_side
+from pipelines.study.processes import (
+    CommandFailedError,
+    Processes,
+    StoppedError,
+    models_at_work,
+    room,
+    side_by_side,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +26,11 @@ from pipelines.study.processes import CommandFailedError, Processes, StoppedErro
 )
 def test_room_leaves_a_cpu_to_the_data_of_each_run(cpus: int, gpus: int, workers: int, expected: int) -> None:
     assert room(ClusterCapacity(cpus, gpus), workers) == expected
+
+
+def test_a_translation_takes_the_room_of_a_run() -> None:
+    assert models_at_work(ClusterCapacity(16, 8), 2) == 2
+    assert models_at_work(ClusterCapacity(16, 0), 2) == 3
 
 
 def test_tasks_run_side_by_side_up_to_the_places_there_are() -> None:
@@ -60,6 +73,14 @@ def test_output_is_shown_with_its_name_and_a_failure_has_the_commands_reason() -
     assert [name for name, _ in shown] == ["version"]
     with pytest.raises(CommandFailedError, match="--storage is missing"):
         processes.run("train", ["train", "steps=3"])
+
+
+def test_a_command_that_was_killed_says_by_what(tmp_path: Path) -> None:
+    dies = "import os, signal\nprint('step 4', flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    (tmp_path / "sitecustomize.py").write_text(dies)  # which Python runs first
+    processes = Processes({"PYTHONPATH": str(tmp_path)}, lambda name, line: None)
+    with pytest.raises(CommandFailedError, match=r"^killed by SIGKILL after: step 4$"):
+        processes.run("version", ["--version"])
 
 
 def test_a_stop_ends_what_runs_and_begins_nothing() -> None:

@@ -12,7 +12,13 @@ from pipelines.shards.rows import Row
 from pipelines.shards.selection import Selection
 from pipelines.study.selections import BASE, NOVEL, RealData, count_samples, rendered_selection
 from tests.study_data import stratum, study_photographs, study_scenes
-from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
+from tests.synthetic_datasets import (
+    pair_rows,
+    photograph_rows,
+    scene_rows,
+    write_dataset,
+    write_photographs,
+)
 
 
 def listed(folder: Path, *rows: tuple[str, list[str]]) -> Dataset:
@@ -98,7 +104,11 @@ def test_lists_that_share_a_photograph_are_refused_by_name(tmp_path: Path) -> No
 
 
 def test_a_photograph_of_two_masks_is_one(tmp_path: Path) -> None:
-    RealData(study_photographs(tmp_path), "car").check_apart()
+    RealData(study_photographs(tmp_path / "apart"), "car").check_apart()
+    shared = [{**row, "splits": ["train", "test"]} for row in photograph_rows(2)]  # of one and of two masks
+    dataset = write_photographs(Location.of(tmp_path / "shared"), shared, rows_per_shard=2)
+    with pytest.raises(DataError, match=r"2 photographs are in a split of train .* P/p00, P/p01;"):
+        RealData(dataset, "car").check_apart()
 
 
 def test_rendered_scenes_need_the_novel_category(tmp_path: Path) -> None:
