@@ -32,6 +32,7 @@ from pipelines.study.record import check_runs, claim
 from pipelines.study.report import FOLDER, PAGE_FILE, StudyReport
 from pipelines.study.selections import RealData
 from pipelines.study.timing import OVERHEAD, TimedUpdate
+from pipelines.tracking.server_check import ServerCheck
 
 EXIT_FAILED, EXIT_STOPPED = 1, 143
 _TRACKING_SECONDS = 60.0
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ValueError: an option, the study or the data do not fit; before anything is trained.
-        CharmNetError: data or the destination are not usable.
+        CharmNetError: data, the destination or the MLflow server are not usable.
     """
     planner = _planner(arguments)
     plans = planner.plans()
@@ -80,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
         _print_plan(planner, plans, arguments.parallel)
         return 0
     uri = tracking_uri(arguments)
+    if uri is not None:
+        ServerCheck(uri, arguments.experiment).raise_refusal()
     name = planner.settings.dest.name
     record = claim(planner.settings.dest, name, _settings(arguments, planner), arguments.experiment, uri)
     check_runs(planner.settings.storage, [run for plan in plans for run in plan.runs])

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
-from charmnet.errors import CharmNetError
+from charmnet.errors import CharmNetError, in_words
 from pipelines.config.recipes import to_toml
 from pipelines.evaluation.report import metric_name
 from pipelines.runs.checkpoints import newest_metadata
@@ -109,7 +109,7 @@ class StudyRunner:
             return Outcome(plan, str(error))
         except Exception as error:  # noqa: BLE001 - it stands in the table, and the other rows go on
             known = isinstance(error, CharmNetError | ValueError)
-            failure = str(error) if known else f"{type(error).__name__}: {error}"
+            failure = in_words(error) if known else f"{type(error).__name__}: {in_words(error)}"
             self._show(plan.name, f"failed: {failure}")
             return Outcome(plan, failure)
         return Outcome(plan)

@@ -25,7 +25,10 @@ _COLUMNS = (
 )
 """Figure, heading and digits of each column of a test set."""
 
-_LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
+_LATEX = {
+    **{character: rf"\{character}" for character in "&%$#_{}"},
+    **{"^": r"\^{}", "~": r"\~{}", "±": r"$\pm$"},
+}
 NOTE = (
     "Mean over test images and seeds, [95 % interval over photographs], ± standard deviation over seeds. "
     "`better` is the share of images whose fMSE is below the composite's, `of composite` the fMSE as a share "
@@ -137,7 +140,7 @@ def to_latex(table: ResultTable) -> str:
 
 def _latex(text: str) -> str:
     text = text.replace("\\", "/")
-    return "".join(_LATEX.get(character, character) for character in text).replace("±", r"$\pm$")
+    return "".join(_LATEX.get(character, character) for character in text)
 
 
 def to_html(table: ResultTable) -> str:

@@ -149,6 +149,10 @@ def test_every_form_has_every_figure_and_the_reason_of_a_failure(results: list[R
     assert "±0.0" in markdown
 
 
+def test_every_character_may_stand_in_latex(results: list[RowResult]) -> None:
+    assert r"\caption{a\_b \^{} \~{} \$1 \{2\}}" in to_latex(result_table(2, "a_b ^ ~ $1 {2}", results))
+
+
 def test_the_csv_has_a_line_for_each_figure(results: list[RowResult]) -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(results))))
     (fmse,) = (row for row in rows if (row["row"], row["test_set"], row["figure"]) == ("a", "novel", "fmse"))
