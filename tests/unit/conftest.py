@@ -1,11 +1,15 @@
-"""Unit tests start no Ray and open no network socket; those marked `cluster` or `servers` may."""
+"""Unit tests start no Ray and open no network socket; those marked `cluster` or `servers` may.
+
+None writes a file into the repository's top folder, where a command writes that is given no path.
+"""
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
@@ -13,10 +17,11 @@ import urllib3  # noqa: F401 - which tries a socket when it is imported
 
 ALLOWED_BY = ("cluster", "servers")
 RAY_PROGRAMS = ("gcs_server", "raylet")
+REPOSITORY = Path(__file__).parents[2]
 
 
 class Guard:
-    """An audit hook that refuses network sockets and Ray's programs while a test forbids them.
+    """An audit hook that refuses network sockets, Ray's programs and files in the repository's top folder.
 
     Attributes:
         active: whether the running test forbids them.
@@ -35,12 +40,21 @@ class Guard:
         """
         if self.active and _forbidden(event, arguments):
             self.refused.append(event)
-            raise RuntimeError(f"{event} in a unit test; mark it with one of {', '.join(ALLOWED_BY)}")
+            remedy = (
+                f"{arguments[0]} is in the repository; give a path beneath tmp_path"
+                if event == "open"
+                else f"mark it with one of {', '.join(ALLOWED_BY)}"
+            )
+            raise RuntimeError(f"{event} in a unit test; {remedy}")
 
 
 def _forbidden(event: str, arguments: tuple[Any, ...]) -> bool:
     if event in ("socket.bind", "socket.connect"):
         return arguments[0].family in (socket.AF_INET, socket.AF_INET6)
+    if event == "open":
+        path, _, flags = arguments
+        writes = flags & (os.O_WRONLY | os.O_RDWR) and not isinstance(path, int)
+        return bool(writes) and Path(os.fsdecode(path)).absolute().parent == REPOSITORY
     return event == "subprocess.Popen" and PurePath(str(arguments[0])).name in RAY_PROGRAMS
 
 
@@ -50,7 +64,7 @@ sys.addaudithook(GUARD)
 
 @pytest.fixture(autouse=True)
 def _no_network_and_no_ray(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that opened a socket or started Ray without a mark that allows it."""
+    """Fail a test that opened a socket, started Ray or wrote into the repository; marks allow it."""
     GUARD.refused.clear()
     GUARD.active = not any(request.node.get_closest_marker(name) for name in ALLOWED_BY)
     yield

@@ -1,4 +1,4 @@
-"""The guard that keeps Ray and sockets out of unit tests."""
+"""The guard that keeps Ray, sockets and files in the repository out of unit tests."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.unit.conftest import GUARD
+from pipelines.runtime.storage import Location
+from tests.unit.conftest import GUARD, REPOSITORY
 
 
 def test_a_unit_test_opens_no_network_socket() -> None:
@@ -30,6 +32,21 @@ def test_a_unit_test_starts_no_program_of_ray() -> None:
         subprocess.Popen(["/usr/lib/ray/core/src/ray/raylet/raylet", "--help"])
     assert GUARD.refused == ["subprocess.Popen"]
     GUARD.refused.clear()
+
+
+def test_a_unit_test_leaves_no_file_in_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    with pytest.raises(RuntimeError, match="open in a unit test; .* give a path beneath tmp_path"):
+        Location.of("./made-contact-sheet.png").write_bytes(b"sheet")
+    with pytest.raises(RuntimeError, match="give a path beneath tmp_path"):
+        Path("sheet.png").write_bytes(b"sheet")
+    assert GUARD.refused == ["open", "open"]
+    GUARD.refused.clear()
+    Location.of(tmp_path / "sheet.png").write_bytes(b"sheet")
+    assert (REPOSITORY / "README.md").read_text()
+    assert not GUARD.refused
 
 
 def test_ray_does_not_start_under_the_guard() -> None:

@@ -58,7 +58,7 @@ def test_a_small_data_set_is_made_and_verified_in_this_process(
     lists = ["--list", "IHD_train.txt", "--list", "IHD_test.txt"]
     assert main(["shard", "iharmony4", "--source", str(tmp_path / "in"), *lists, "--dest", dest]) == 0
     assert "4 rows" in capsys.readouterr().out
-    assert main(["inspect", dest, "--verify"]) == 0
+    assert main(["inspect", dest, "--verify", "--contact-sheet", str(tmp_path / "sheet.png")]) == 0
 
 
 def test_large_work_and_a_named_cluster_go_to_ray(
