@@ -182,7 +182,7 @@ class Quickstart:
             return
         _command(
             "evaluate",
-            *("--model", self.model, "--data", self.real, "--select", _in_splits(data.test_splits)),
+            *("--model", self.model, "--data", self.real, "--select", _in_splits(data.evaluation_splits)),
             *("--per-image", str(self.folder / "per-image.parquet"), "--experiment", "quickstart"),
             *("--json", str(self.folder / "figures.json")),
         )
@@ -191,7 +191,7 @@ class Quickstart:
         """Harmonize ten composites of the test splits."""
         from pipelines.commands.quickstart_examples import write_examples  # torch
 
-        select = _in_splits(data.test_splits)
+        select = _in_splits(data.evaluation_splits)
         per_image = self.folder / "per-image.parquet"
         examples = write_examples(self.real, select, per_image, self.folder / "examples")
         if not examples.are_harmonized:

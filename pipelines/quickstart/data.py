@@ -52,7 +52,7 @@ class Pictures:
         return _names(self.train_lists) or (_TRAIN,)
 
     @property
-    def test_splits(self) -> tuple[str, ...]:
+    def evaluation_splits(self) -> tuple[str, ...]:
         """Splits that are reported on."""
         return _names(self.test_lists) or ("test",)
 
@@ -70,7 +70,7 @@ class Pictures:
         """
         lists = _names(self.validation_lists) or self.carved_splits
         wanted = lists if self.real_lists else ("validation",)
-        return next((name for name in wanted if name in available), self.test_splits[0])
+        return next((name for name in wanted if name in available), self.evaluation_splits[0])
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def test_splits_are_named_by_the_lists(tmp_path: Path) -> None:
 
 def test_photographs_have_the_splits_of_compose_real(tmp_path: Path) -> None:
     own = Pictures(tmp_path, None)
-    assert (own.train_splits, own.test_splits, own.carved_splits) == (("train",), ("test",), ())
+    assert (own.train_splits, own.evaluation_splits, own.carved_splits) == (("train",), ("test",), ())
     assert own.validation_split({"train", "validation", "test"}) == "validation"
 
 
