@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from charmnet.errors import DataError
-from pipelines.compositing.foregrounds import Folders, SplitFractions, find
+from pipelines.compositing.foregrounds import Folders, SplitFractions, find, is_photograph
 from pipelines.compositing.measuring import Request
 from pipelines.compositing.real_pairs import is_released, make_photographs, make_released, make_shards
-from pipelines.compositing.regions import check_installed, find_regions
+from pipelines.compositing.regions import FoundRegions, check_installed, find_regions
 from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, REJECTED_NAME, BuildResult, DatasetBuild
 from pipelines.conversion.lists import Categories, names_digest, read_categories
 from pipelines.conversion.report import show_finished, show_result
@@ -148,16 +148,9 @@ def run(args: argparse.Namespace) -> int:
         destination.parts.delete()
     without_region: list[Rejection] = []
     if masks is None:
-        destination.start()
         masks = destination.parts / "masks"
-        regions = find_regions(photos, names["photos"], masks)
+        regions = _find_regions(destination, photos, names["photos"], masks)
         names["masks"], without_region = regions.masks, regions.rejected
-        if not regions.masks:
-            destination.write_rejected(without_region)
-            raise DataError(
-                f"{photos}: no region found, in none of {len(without_region)} photographs; expected objects "
-                "that stand out by their colours, or --masks with a folder of masks"
-            )
     fractions = SplitFractions(validation=args.validation_fraction, test=args.test_fraction)
     foregrounds, rejected = find(
         names["photos"], names["masks"], categories, fractions, args.seed, views=args.views
@@ -169,6 +162,27 @@ def run(args: argparse.Namespace) -> int:
     folders = Folders(photos, masks, args.max_size, tuple(args.foreground_ratio), by_color, given)
     request = Request(folders, foregrounds, rejected, args.per_mask, args.seed, subset, args.shard_samples)
     return _make(args, destination, request)
+
+
+def _find_regions(
+    destination: DatasetBuild, photos: Location, names: Sequence[str], folder: Location
+) -> FoundRegions:
+    """Write the masks of regions into a folder of the destination; see `find_regions`.
+
+    Raises:
+        DataError: there are no photographs, or there is a region in none of them.
+    """
+    if not any(map(is_photograph, names)):
+        raise DataError(f"{photos}: no photograph there; expected JPEG, PNG, WebP or BMP files")
+    destination.start()
+    regions = find_regions(photos, names, folder)
+    if not regions.masks:
+        destination.write_rejected(regions.rejected)
+        raise DataError(
+            f"{photos}: no region found, in none of {len(regions.rejected)} photographs; expected objects "
+            "that stand out by their colours, or --masks with a folder of masks"
+        )
+    return regions
 
 
 def _make(args: argparse.Namespace, destination: DatasetBuild, request: Request) -> int:

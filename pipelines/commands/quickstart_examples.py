@@ -38,9 +38,8 @@ def write_examples(dataset_uri: str, select: str, per_image: Path, folder: Path)
     numbers: dict[str, int] = {
         ids[index]: number for number, index in enumerate(islice(hash_order(ids), EXAMPLES))
     }
-    samples = {
-        name for id_ in numbers for name in (id_, id_.rpartition(":")[0])
-    }  # a photograph's end in :1, :2
+    # Ids of what is evaluated of a photograph's mask are its sample's with :1, :2 and so on behind.
+    samples = {name for id_ in numbers for name in (id_, id_.rpartition(":")[0])}
     partial = Examples(folder.with_name(f"{folder.name}.partial"))
     shutil.rmtree(partial.folder, ignore_errors=True)
     for part in (partial.inputs, partial.ground_truths):

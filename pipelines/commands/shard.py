@@ -26,6 +26,7 @@ from pipelines.conversion.build import (
     EntriesTask,
     build_dataset,
     entries_in_shards,
+    samples_of_entry,
 )
 from pipelines.conversion.entries import LayoutEntry
 from pipelines.conversion.lists import read_categories, read_lists
@@ -33,9 +34,8 @@ from pipelines.conversion.report import show_finished, show_result
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
-from pipelines.shards.schema import RowKind
+from pipelines.shards.schema import FEW_SAMPLES, RowKind
 
-_FEW_SAMPLES = 256  # up to so many are read in this process sooner than a cluster starts
 _FEW_ARCHIVES, _SMALL_BYTES = 16, 64 << 20
 PROJECT_ORDER = ",".join(condition.name for condition in CaptureCondition)
 
@@ -223,8 +223,8 @@ def _shard_entries(
         EntriesTask(data.source, kind, domain, shard, args.max_size, keep_masks)
         for shard in entries_in_shards(entries, kind, args.shard_samples)
     ]
-    pictures = len(entries) * (10 if kind is RowKind.SCENE else 1)
-    plan = BuildPlan(tasks, rejected, _items(entries, rejected), small=pictures <= _FEW_SAMPLES)
+    small = len(entries) * samples_of_entry(kind) <= FEW_SAMPLES
+    plan = BuildPlan(tasks, rejected, _items(entries, rejected), small=small)
     return show_result(destination, build_dataset(destination, plan, args.max_rejected, args.retry_rejected))
 
 

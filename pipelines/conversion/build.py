@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from charmnet.errors import CharmNetError, DataError, StorageError
-from charmnet.vocabulary import Domain
+from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.conversion.entries import LayoutEntry, read_entry
 from pipelines.conversion.webdataset import explain_scattered, index_archive, rows_of_archive
 from pipelines.runtime.cluster import map_on_cluster
@@ -147,14 +147,21 @@ def entries_in_shards(
     """Divide entries into shards, each of one combination of splits, in an order that mixes neighbours.
 
     Args:
-        shard_samples: about how many samples a shard holds; a scene counts as ten.
+        entries: entries of one kind.
+        kind: their kind.
+        shard_samples: about how many samples a shard holds; see `samples_of_entry`.
     """
-    size = max(1, shard_samples // (10 if kind is RowKind.SCENE else 1))
+    size = max(1, shard_samples // samples_of_entry(kind))
     by_splits: dict[tuple[str, ...], list[LayoutEntry]] = {}
     for entry in entries:
         by_splits.setdefault(entry.stratum.splits, []).append(entry)
     ordered = [group[index] for group in by_splits.values() for index in hash_order([e.id for e in group])]
     return [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
+
+
+def samples_of_entry(kind: RowKind) -> int:
+    """Return how many samples an entry counts as: a scene has one for each condition."""
+    return NUM_CONDITIONS if kind is RowKind.SCENE else 1
 
 
 class DatasetBuild:

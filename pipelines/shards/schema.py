@@ -20,6 +20,7 @@ from charmnet.vocabulary import NUM_CONDITIONS
 SCHEMA_VERSION = 1
 ROW_GROUP_SAMPLES = 64
 ROW_GROUP_BYTES = 32 * 1024 * 1024
+FEW_SAMPLES = 256  # up to so many are read in one process sooner than a cluster starts
 PAIRS_PER_SCENE = NUM_CONDITIONS * (NUM_CONDITIONS - 1)  # ordered pairs of two different conditions
 
 

@@ -18,7 +18,7 @@ from pipelines.shards.foreground_colors import read_colors
 from pipelines.shards.manifest import COLORS_NAME, Container, Stratum
 from pipelines.shards.reading import Dataset, strata_of
 from pipelines.shards.rows import Row, check_pictures, row_kind
-from pipelines.shards.schema import RowKind
+from pipelines.shards.schema import FEW_SAMPLES, RowKind
 
 _CHUNK_BYTES = 1 << 22
 _RATIO_TOLERANCE = 1e-4
@@ -39,9 +39,6 @@ class Failure:
     row_group: int | None
     id: str | None
     reason: str
-
-
-_FEW_SAMPLES = 256  # up to so many are decoded in this process sooner than a cluster starts
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def checks_of(dataset: Dataset) -> list[Check]:
 
 def verify(dataset: Dataset, checks: Sequence[Check]) -> Iterator[list[Failure]]:
     """Run checks on the cluster, few in this process; yield the failures of each check, in their order."""
-    small = dataset.manifest.samples <= _FEW_SAMPLES
+    small = dataset.manifest.samples <= FEW_SAMPLES
     yield from map_on_cluster(lambda check: run_check(dataset, check), checks, small=small)
 
 
