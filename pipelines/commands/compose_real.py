@@ -34,6 +34,8 @@ _MAKERS = {"shards": make_shards, "photographs": make_photographs, "released": m
 AUTO = "auto"
 BY_COLOR = "color"
 LAYOUTS = tuple(_MAKERS)
+MAX_REJECTED = 0.1
+"""Share of the masks that may give no composite, unless another is asked for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,9 +117,9 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     add(
         "--max-rejected",
         type=float,
-        default=0.1,
         metavar="SHARE",
-        help="fail if more than this share of the masks gives no composite (default 0.1)",
+        help="fail if more than this share of the masks gives no composite "
+        f"(default {MAX_REJECTED}, or one of few masks)",
     )
 
 
@@ -186,11 +188,17 @@ def _find_regions(
 
 
 def _make(args: argparse.Namespace, destination: DatasetBuild, request: Request) -> int:
-    result, warnings = _MAKERS[args.layout](destination, request, args.max_rejected)
+    max_rejected = rejected_share(request.items) if args.max_rejected is None else args.max_rejected
+    result, warnings = _MAKERS[args.layout](destination, request, max_rejected)
     show = _show_released if args.layout == "released" else show_result
     show(destination, result)
     _show_warnings(warnings)
     return 0
+
+
+def rejected_share(masks: int) -> float:
+    """Return the share of masks that may give no composite by default: one of few may, not the only one."""
+    return MAX_REJECTED if masks < 2 else max(MAX_REJECTED, 1 / masks)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -205,7 +213,7 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError(f"{flag} is {getattr(args, name)}, expected 0 or above and below 1")
     if args.validation_fraction + args.test_fraction >= 1:
         raise ValueError("--validation-fraction and --test-fraction leave nothing to train on")
-    if not 0 <= args.max_rejected <= 1:
+    if args.max_rejected is not None and not 0 <= args.max_rejected <= 1:
         raise ValueError(f"--max-rejected is {args.max_rejected}, expected a share in 0..1")
     low, high = args.foreground_ratio
     if not 0 < low < high <= 1:

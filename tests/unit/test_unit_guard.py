@@ -38,7 +38,7 @@ def test_a_unit_test_leaves_no_file_in_the_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
-    with pytest.raises(RuntimeError, match="open in a unit test; .* give a path beneath tmp_path"):
+    with pytest.raises(RuntimeError, match=r"open in a unit test; .* give a path beneath tmp_path"):
         Location.of("./made-contact-sheet.png").write_bytes(b"sheet")
     with pytest.raises(RuntimeError, match="give a path beneath tmp_path"):
         Path("sheet.png").write_bytes(b"sheet")
