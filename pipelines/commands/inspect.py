@@ -11,7 +11,6 @@ charmnet inspect --store s3://bucket/runs
 from __future__ import annotations
 
 import argparse
-import io
 from collections import Counter
 from dataclasses import asdict
 from typing import Any
@@ -25,7 +24,7 @@ from pipelines.runtime.console import progress, results
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
 from pipelines.runtime.store_check import store_settings, try_store
-from pipelines.shards.contact_sheet import contact_sheet, sample_rows
+from pipelines.shards.contact_sheet import contact_sheet, sample_rows, write_picture
 from pipelines.shards.manifest import Container, Manifest
 from pipelines.shards.reading import STRATUM_COLUMNS, Dataset
 from pipelines.shards.selection import Selection
@@ -263,7 +262,5 @@ def _verified(dataset: Dataset) -> list[Failure]:
 def _write_sheet(dataset: Dataset, selection: Selection, args: argparse.Namespace) -> None:
     rows = sample_rows(dataset, selection, args.samples)
     file = Location.of(args.contact_sheet or f"./{dataset.location.name}-contact-sheet.png")
-    data = io.BytesIO()
-    contact_sheet(rows).save(data, "JPEG" if file.name.lower().endswith((".jpg", ".jpeg")) else "PNG")
-    file.write_bytes(data.getvalue())
+    write_picture(contact_sheet(rows), file)
     results.print(f"contact sheet: {file.local_path or file}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
 
 import cv2
 import numpy as np
@@ -13,7 +12,7 @@ from charmnet.arrays import UInt8Array
 from charmnet.codecs import decode_mask, decode_rgb
 from charmnet.vocabulary import CaptureCondition
 from pipelines.runtime.storage import Location
-from pipelines.shards.contact_sheet import ascii_text, sample_rows
+from pipelines.shards.contact_sheet import ascii_text, sample_rows, write_picture
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row
 from pipelines.shards.selection import EVERYTHING
@@ -26,7 +25,7 @@ FONT_SIZE = 14
 
 
 def write_sheet(datasets: Mapping[str, Dataset], file: Location, scenes: int = MOST_SCENES) -> None:
-    """Write the sheet of up to `scenes` scenes, spread over a data set, as PNG or (.jpg, .jpeg) JPEG.
+    """Write the sheet of up to `scenes` scenes, spread over a data set; see `write_picture`.
 
     Args:
         datasets: data sets of the same scenes in the same order, which stand beside each other, by what is
@@ -43,10 +42,7 @@ def write_sheet(datasets: Mapping[str, Dataset], file: Location, scenes: int = M
         for name, dataset in datasets.items()
         for row in sample_rows(dataset, EVERYTHING, scenes)
     ]
-    data = BytesIO()
-    image_format = "JPEG" if file.name.lower().endswith((".jpg", ".jpeg")) else "PNG"
-    condition_sheet(sorted(rows, key=lambda row: row["id"])).save(data, image_format)
-    file.write_bytes(data.getvalue())
+    write_picture(condition_sheet(sorted(rows, key=lambda row: row["id"])), file)
 
 
 def condition_sheet(scenes: Sequence[Row]) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import unicodedata
 from itertools import islice
 
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw
 from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.codecs import decode_mask, decode_rgb
 from charmnet.vocabulary import CaptureCondition
+from pipelines.runtime.storage import Location
 from pipelines.shards.foreground_colors import evaluated_composite, with_colors
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.rows import Row, row_kind
@@ -80,6 +82,17 @@ def contact_sheet(rows: list[Row]) -> Image.Image:
             left += width + _GAP
         top += height + _GAP
     return sheet
+
+
+def write_picture(picture: Image.Image, file: Location) -> None:
+    """Write a sheet as JPEG where its name ends in .jpg or .jpeg, else as PNG.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    data = io.BytesIO()
+    picture.save(data, "JPEG" if file.name.lower().endswith((".jpg", ".jpeg")) else "PNG")
+    file.write_bytes(data.getvalue())
 
 
 def ascii_text(text: str) -> str:
