@@ -144,8 +144,9 @@ class Quickstart:
         """Make the data sets of both domains."""
         if data.real_lists:
             lists = [f"--list={path}" for path in data.real_lists]
-            carving = ("--validation-fraction", VALIDATION_FRACTION) if data.carved_splits else ()
-            _command("shard", "iharmony4", "--source", str(data.real), *lists, *carving, "--dest", self.real)
+            if data.derived_validation_splits:
+                lists += ["--validation-fraction", VALIDATION_FRACTION]
+            _command("shard", "iharmony4", "--source", str(data.real), *lists, "--dest", self.real)
         else:
             _command("compose-real", "--photos", str(data.real), *COMPOSING, "--dest", self.real)
         if data.rendered:

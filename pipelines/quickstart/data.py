@@ -18,7 +18,7 @@ from pipelines.quickstart.photographs import write_photographs
 SHEET_ROWS = 5  # of the sheet; the others stand at their right
 CELL_PIXELS = (150, 200)  # height and width of a picture in the sheet
 GAP_PIXELS = 6
-_TRAIN = "train"  # ends the names of the lists that a validation split is carved from
+_TRAIN = "train"  # ends the names of lists whose photographs a validation split may be taken from
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Pictures:
         return _names(self.test_lists) or ("test",)
 
     @property
-    def carved_splits(self) -> tuple[str, ...]:
+    def derived_validation_splits(self) -> tuple[str, ...]:
         """Splits that `shard iharmony4 --validation-fraction` makes of training lists; none beside others."""
         names = () if self.validation_lists else _names(self.train_lists)
         return tuple(f"{name.removesuffix(_TRAIN)}validation" for name in names if name.endswith(_TRAIN))
@@ -66,9 +66,9 @@ class Pictures:
         """Return the split that chooses the best model, a test split where the data set has no other.
 
         Args:
-            available: the splits that have pictures: of few photographs none may have been carved.
+            available: the splits that have pictures: of few photographs none may have been taken.
         """
-        lists = _names(self.validation_lists) or self.carved_splits
+        lists = _names(self.validation_lists) or self.derived_validation_splits
         wanted = lists if self.real_lists else ("validation",)
         return next((name for name in wanted if name in available), self.evaluation_splits[0])
 

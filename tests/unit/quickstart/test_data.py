@@ -17,12 +17,12 @@ def test_splits_are_named_by_the_lists(tmp_path: Path) -> None:
         (tmp_path / f"{name}.txt").write_text("")
     found = pictures(tmp_path, str(tmp_path), None)
     assert found.train_splits == ("IHD_train",)
-    assert found.carved_splits == ("IHD_validation",)
+    assert found.derived_validation_splits == ("IHD_validation",)
     assert found.validation_split({"IHD_train", "IHD_validation", "IHD_test"}) == "IHD_validation"
     assert found.validation_split({"IHD_train", "IHD_test"}) == "IHD_test"  # there is no other
     (tmp_path / "IHD_validation.txt").write_text("")
     found = pictures(tmp_path, str(tmp_path), None)
-    assert found.carved_splits == ()
+    assert found.derived_validation_splits == ()
     assert found.validation_split({"IHD_train", "IHD_validation", "IHD_test"}) == "IHD_validation"
     assert [path.stem for path in found.real_lists] == ["IHD_train", "IHD_validation", "IHD_test"]
     (tmp_path / "IHD_test.txt").unlink()
@@ -32,7 +32,8 @@ def test_splits_are_named_by_the_lists(tmp_path: Path) -> None:
 
 def test_photographs_have_the_splits_of_compose_real(tmp_path: Path) -> None:
     own = Pictures(tmp_path, None)
-    assert (own.train_splits, own.evaluation_splits, own.carved_splits) == (("train",), ("test",), ())
+    assert (own.train_splits, own.evaluation_splits) == (("train",), ("test",))
+    assert own.derived_validation_splits == ()
     assert own.validation_split({"train", "validation", "test"}) == "validation"
 
 
