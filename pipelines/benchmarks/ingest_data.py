@@ -25,8 +25,8 @@ from pipelines.conversion.build import (
     DatasetBuild,
     EntriesTask,
     build_dataset,
-    entries_in_shards,
 )
+from pipelines.conversion.entries import entries_in_shards
 from pipelines.conversion.iharmony4 import IHarmony4
 from pipelines.conversion.lists import Categories, read_lists
 from pipelines.conversion.rdharmony import Layout, RdHarmony

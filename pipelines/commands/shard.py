@@ -25,10 +25,8 @@ from pipelines.conversion.build import (
     DatasetBuild,
     EntriesTask,
     build_dataset,
-    entries_in_shards,
-    samples_of_entry,
 )
-from pipelines.conversion.entries import LayoutEntry
+from pipelines.conversion.entries import LayoutEntry, entries_in_shards, samples_of_entry
 from pipelines.conversion.lists import read_categories, read_lists
 from pipelines.conversion.report import show_finished, show_result
 from pipelines.runtime.storage import Location

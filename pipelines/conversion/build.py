@@ -14,13 +14,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from charmnet.errors import CharmNetError, DataError, StorageError
-from charmnet.vocabulary import NUM_CONDITIONS, Domain
+from charmnet.vocabulary import Domain
 from pipelines.conversion.entries import LayoutEntry, read_entry
 from pipelines.conversion.webdataset import explain_scattered, index_archive, rows_of_archive
 from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
-from pipelines.runtime.randomness import hash_order
 from pipelines.runtime.storage import Location
 from pipelines.runtime.user_files import is_litter
 from pipelines.shards.manifest import MANIFEST_NAME, Manifest, Stratum
@@ -139,29 +138,6 @@ class BuildResult:
     manifest: Manifest
     rejected: Sequence[Rejection]
     remarks: Counter[str] = field(default_factory=Counter)
-
-
-def entries_in_shards(
-    entries: Sequence[LayoutEntry], kind: RowKind, shard_samples: int
-) -> list[tuple[LayoutEntry, ...]]:
-    """Divide entries into shards, each of one combination of splits, in an order that mixes neighbours.
-
-    Args:
-        entries: entries of one kind.
-        kind: their kind.
-        shard_samples: about how many samples a shard holds; see `samples_of_entry`.
-    """
-    size = max(1, shard_samples // samples_of_entry(kind))
-    by_splits: dict[tuple[str, ...], list[LayoutEntry]] = {}
-    for entry in entries:
-        by_splits.setdefault(entry.stratum.splits, []).append(entry)
-    ordered = [group[index] for group in by_splits.values() for index in hash_order([e.id for e in group])]
-    return [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
-
-
-def samples_of_entry(kind: RowKind) -> int:
-    """Return how many samples an entry counts as: a scene has one for each condition."""
-    return NUM_CONDITIONS if kind is RowKind.SCENE else 1
 
 
 class DatasetBuild:

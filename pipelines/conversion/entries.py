@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -10,13 +10,15 @@ from typing import Any
 
 from charmnet.codecs import decode_mask, encode_mask
 from charmnet.errors import DataError
+from charmnet.vocabulary import NUM_CONDITIONS
 from pipelines.conversion.remarks import picture_remarks
+from pipelines.runtime.randomness import hash_order
 from pipelines.runtime.storage import Location
 from pipelines.runtime.store_errors import MissingError
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import PictureError, Row, bytes_of, check_pictures, pair_row, scene_row, shrink
-from pipelines.shards.schema import ROW_GROUP_BYTES
+from pipelines.shards.schema import ROW_GROUP_BYTES, RowKind
 
 _SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG")
 
@@ -51,6 +53,29 @@ def reject_duplicates(entries: Iterable[LayoutEntry]) -> tuple[list[LayoutEntry]
             reason = f"duplicate id {entry.id}: {first_file} has it already"
             rejected.append(Rejection(entry.id, file, reason, entry.items))
     return list(kept.values()), rejected
+
+
+def entries_in_shards(
+    entries: Sequence[LayoutEntry], kind: RowKind, shard_samples: int
+) -> list[tuple[LayoutEntry, ...]]:
+    """Divide entries into shards, each of one combination of splits, in an order that mixes neighbours.
+
+    Args:
+        entries: entries of one kind.
+        kind: their kind.
+        shard_samples: about how many samples a shard holds; see `samples_of_entry`.
+    """
+    size = max(1, shard_samples // samples_of_entry(kind))
+    by_splits: dict[tuple[str, ...], list[LayoutEntry]] = {}
+    for entry in entries:
+        by_splits.setdefault(entry.stratum.splits, []).append(entry)
+    ordered = [group[index] for group in by_splits.values() for index in hash_order([e.id for e in group])]
+    return [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
+
+
+def samples_of_entry(kind: RowKind) -> int:
+    """Return how many samples an entry counts as: a scene has one for each condition."""
+    return NUM_CONDITIONS if kind is RowKind.SCENE else 1
 
 
 def read_entry(

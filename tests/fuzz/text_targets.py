@@ -88,7 +88,7 @@ def _read_uri(data: bytes) -> None:
     try:
         path = Location.of(text)
         inner = path / text
-        assert inner.uri.startswith(f"{path.uri.rstrip('/')}/")
+        assert inner == path or inner.uri.startswith(f"{path.uri.rstrip('/')}/")  # "." is the folder itself
         assert ".." not in inner.uri[len(path.uri) :].split("/")
     except (CharmNetError, ValueError) as error:
         # A text that begins so has a password in it, and no message may repeat that.

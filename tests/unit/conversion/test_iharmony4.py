@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from charmnet.codecs import decode_mask, encode_png
 from charmnet.errors import DataError, StorageError
 from charmnet.metrics import Protocol, scoring_mask
-from pipelines.conversion.build import entries_in_shards
-from pipelines.conversion.entries import LayoutEntry, read_entry
+from pipelines.conversion.entries import LayoutEntry, entries_in_shards, read_entry
 from pipelines.conversion.iharmony4 import IHarmony4
 from pipelines.conversion.lists import (
     Categories,
