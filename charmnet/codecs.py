@@ -25,6 +25,8 @@ from charmnet.arrays import MaskArray, UInt8Array
 from charmnet.errors import DataError
 from charmnet.image_limits import check_before_decoding, open_header
 from charmnet.jpeg import decode_jpeg, is_jpeg
+from charmnet.orientation import orientation
+from charmnet.orientation import upright as turned_upright
 from charmnet.png_bits import PNG_SIGNATURE, decode_bits
 from charmnet.png_metadata import png_profile, without_metadata
 
@@ -167,16 +169,30 @@ def transparent_pixels(data: bytes) -> int:
     Raises:
         DataError: no picture, broken, cut short or too large.
     """
+    alpha = alpha_channel(data)
+    return 0 if alpha is None else int(np.count_nonzero(alpha != 255))
+
+
+def alpha_channel(data: bytes) -> UInt8Array | None:
+    """Decode a picture's transparency, upright: [H,W], 255 = opaque (only what was exactly opaque).
+
+    Returns:
+        The transparency; None where the format or the file has none.
+
+    Raises:
+        DataError: no picture, broken, cut short or too large.
+    """
     if is_jpeg(data):
-        return 0
+        return None
     with open_header(data) as header:
         may_be = "A" in header.mode or "transparency" in header.info
     if not may_be:
-        return 0
+        return None
     stored = _decode(data, cv2.IMREAD_UNCHANGED, check_before_decoding(data))
     if stored.ndim < 3 or stored.shape[2] not in (2, 4):
-        return 0
-    return int(np.count_nonzero(stored[..., -1] != np.iinfo(stored.dtype).max))
+        return None
+    alpha = stored[..., -1] if stored.dtype == np.uint8 else (stored[..., -1] // 257).astype(np.uint8)
+    return turned_upright(alpha, orientation(data))
 
 
 def color_profile(data: bytes) -> bytes | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from charmnet.arrays import Float32Array, MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE, resize, resize_mask
+from charmnet.blending import Adjustment, blend, edge_weights, widened, with_strength
 from charmnet.color_transfer import apply_color_maps, transfer_color_change
 from charmnet.errors import DataError, WeightsError
 from charmnet.methods import HarmonizationMethod
@@ -19,6 +21,9 @@ def harmonize_full_size(
     foreground_mask: MaskArray,
     background: bool = False,
     device: torch.device | str = "cpu",
+    *,
+    strength: float = 1.0,
+    feather: float = 0.0,
 ) -> UInt8Array:
     """Harmonize a picture at its own size.
 
@@ -32,6 +37,9 @@ def harmonize_full_size(
         background: let the background change as the network changed it; otherwise its pixels stay, as they
             always do with colour maps.
         device: the device of the method's networks.
+        strength: share of the change, 0 to 1; `blending.with_strength` of the result at 1 gives the same.
+        feather: pixels on each side of the mask's edge over which the change fades out; beyond them the
+            background's pixels stay.
 
     Returns:
         [H,W,3] uint8 RGB.
@@ -39,7 +47,25 @@ def harmonize_full_size(
     Raises:
         DataError: sizes differ, or the foreground vanishes, see `foreground_vanishes`.
         WeightsError: the network's output holds NaN or infinite values.
+        ValueError: strength or feather is out of its range.
     """
+    Adjustment(background, strength, feather)
+    _require_foreground(method, composite, foreground_mask)
+    region = widened(foreground_mask, feather) if feather else foreground_mask
+    if (maps := _color_maps(method, composite, foreground_mask, device)) is not None:
+        changed, around = apply_color_maps(composite, region, maps), composite
+    else:
+        changed, around = _transferred(method, composite, foreground_mask, region, background, device)
+    if feather:
+        changed = blend(around, changed, edge_weights(foreground_mask, feather))
+    elif around is not composite:
+        changed = np.where(foreground_mask[..., None] != 0, changed, around)
+    return with_strength(composite, changed, strength)
+
+
+def _require_foreground(
+    method: HarmonizationMethod, composite: UInt8Array, foreground_mask: MaskArray
+) -> None:
     if composite.shape[:2] != foreground_mask.shape:
         raise DataError(
             f"(height, width) of the picture is {composite.shape[:2]}, of its mask {foreground_mask.shape}; "
@@ -53,16 +79,26 @@ def harmonize_full_size(
             f"a foreground of {int(foreground_mask.sum()):,} pixels, of which none is left at "
             f"{size}x{size}; crop the picture closer to its foreground"
         )
-    if (maps := _color_maps(method, composite, foreground_mask, device)) is not None:
-        return apply_color_maps(composite, foreground_mask, maps)
+
+
+def _transferred(
+    method: HarmonizationMethod,
+    composite: UInt8Array,
+    foreground_mask: MaskArray,
+    region: MaskArray,
+    background: bool,
+    device: torch.device | str,
+) -> tuple[UInt8Array, UInt8Array]:
+    """Return the picture changed as the foreground is, in a region, and changed as the background is."""
     small, small_mask = resize(composite), resize(foreground_mask)
     network_mask = resize_mask(foreground_mask, edges=method.requirements.mask_edges)
     small_harmonized = _network(method, small, network_mask, device)
-    harmonized = transfer_color_change(composite, foreground_mask, small, small_harmonized, small_mask)
-    if background and not small_mask.all():
-        outside, small_outside = 1 - foreground_mask, 1 - small_mask
-        harmonized = transfer_color_change(harmonized, outside, small, small_harmonized, small_outside)
-    return harmonized
+    changed = transfer_color_change(composite, region, small, small_harmonized, small_mask)
+    if not background or small_mask.all():
+        return changed, composite
+    outside = np.ones_like(region) if region is not foreground_mask else 1 - foreground_mask
+    around = transfer_color_change(composite, outside, small, small_harmonized, 1 - small_mask)
+    return changed, around
 
 
 def foreground_vanishes(method: HarmonizationMethod, foreground_mask: MaskArray) -> bool:

@@ -23,6 +23,7 @@ import torch
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from charmnet.blending import Adjustment
 from charmnet.methods import CharmNetMethod, HarmonizationMethod
 from charmnet.networks.charmnet import Head
 from charmnet.vocabulary import Domain
@@ -33,6 +34,7 @@ from pipelines.benchmarks.results import Comparison
 from pipelines.benchmarks.tensors import batches_in_memory
 from pipelines.evaluation.distributed import score_dataset
 from pipelines.harmonization.distributed import harmonize_pictures
+from pipelines.harmonization.files import Folders
 from pipelines.runtime.cluster import connect
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
@@ -117,7 +119,8 @@ def _open_pairs(uri: str) -> Dataset:
 def _harmonize(
     method: HarmonizationMethod, scratch: Location, pairs: Sequence[tuple[str, str]]
 ) -> Iterator[Any]:
-    for outcome in harmonize_pictures(method, scratch / "in", scratch / "out", list(pairs)):
+    folders = Folders(scratch / "in", scratch / "in", scratch / "out")
+    for outcome in harmonize_pictures(method, folders, list(pairs), Adjustment()):
         if outcome.problem:
             raise SystemExit(f"{outcome.path}: {outcome.problem}")
         yield outcome

@@ -2,11 +2,13 @@
 
   charmnet harmonize --model s3://bucket/runs/NAME --composite in.jpg --mask mask.png --out out.png
   charmnet harmonize --model s3://bucket/runs/NAME --source s3://bucket/in --dest s3://bucket/out
+  charmnet harmonize --model M --source in --masks masks --dest out --strength 0.7 --feather 4
 
 Pictures may have any size. The network's change of colour is applied to the full picture without blurring
 it, and the background stays as it is unless --background is given. In masks 128 and above is foreground. A
-source holds NAME.jpg (.jpeg, .png) with NAME.mask.png beside it, or iHarmony4's composite_images/ and
-masks/; each result has the path of its composite. Few pictures are done in this process, without a
+source holds NAME.jpg (.jpeg, .png, .webp, .tif, .avif, .heic) with NAME.mask.png beside it, or iHarmony4's
+composite_images/ and masks/; --masks takes masks of other names from a folder of their own, and --mask one
+for all pictures. Each result has the path of its composite. Few pictures are done in this process, without a
 cluster, where RAY_ADDRESS names none. Started again, the command makes only what is missing.
 Failures are listed with their reasons in the destination's failed.jsonl, and the exit code is 1.
 """
@@ -19,12 +21,22 @@ from pathlib import PurePosixPath
 
 import torch
 
+from charmnet.blending import Adjustment
 from charmnet.errors import StorageError
 from charmnet.methods import HarmonizationMethod
+from charmnet.picture_formats import SUFFIXES
 from charmnet.weights import weights_digest
 from pipelines.commands.cli import EXIT_FAILED
 from pipelines.commands.count_options import add_workers_option, check_counts
-from pipelines.harmonization.files import SUFFIXES, FileResult, find_pictures, harmonize_file
+from pipelines.harmonization.files import (
+    FileResult,
+    Folders,
+    PictureFiles,
+    find_pictures,
+    harmonize_file,
+    match_masks,
+    only_pictures,
+)
 from pipelines.harmonization.harmonizer import FEW_PICTURES, Harmonizer
 from pipelines.runs.models import load_harmonization_model
 from pipelines.runtime.cluster import works_in_process
@@ -43,10 +55,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--composite", metavar="FILE", help="one picture")
     parser.add_argument("--mask", metavar="FILE", help="mask of its foreground: 128 and above")
     parser.add_argument(
-        "--out", metavar="FILE", help="file for the result: .png (lossless) or .jpg (quality 95)"
+        "--out",
+        metavar="FILE",
+        help="file for the result: .png, .webp, .tif (lossless), .jpg, .avif or .heic",
     )
     parser.add_argument("--source", metavar="URI", help="folder or bucket of many pictures")
     parser.add_argument("--dest", metavar="URI", help="folder or bucket for their results")
+    parser.add_argument("--masks", metavar="URI", help="folder of masks whose names begin their pictures'")
+    parser.add_argument(
+        "--strength", metavar="S", type=float, default=1.0, help="share of the change, 0 to 1 (default: 1)"
+    )
+    parser.add_argument(
+        "--feather",
+        metavar="PIXELS",
+        type=float,
+        default=0.0,
+        help="let the change fade out over so many pixels on each side of the mask's edge (default: 0)",
+    )
     parser.add_argument("--background", action="store_true", help="change the background, too")
     add_workers_option(parser)
 
@@ -59,18 +84,20 @@ def run(arguments: argparse.Namespace) -> int:
         CharmNetError: a picture, the model, the source or the destination is not usable.
     """
     check_counts(arguments, "workers")
-    one = (arguments.composite, arguments.mask, arguments.out)
+    adjustment = Adjustment(arguments.background, arguments.strength, arguments.feather)
+    one = (arguments.composite, arguments.out)
     many = (arguments.source, arguments.dest)
-    if all(one) and not any(many):
-        return _run_one(arguments)
-    if all(many) and not any(one):
-        return _run_many(arguments)
+    if all((*one, arguments.mask)) and not any((*many, arguments.masks)):
+        return _run_one(arguments, adjustment)
+    if all(many) and not any(one) and not (arguments.mask and arguments.masks):
+        return _run_many(arguments, adjustment)
     raise ValueError(
-        "expected --composite, --mask and --out for one picture, or --source and --dest for many"
+        "expected --composite, --mask and --out for one picture, or --source and --dest for many, with "
+        "--masks or --mask where masks do not lie beside them"
     )
 
 
-def _run_one(arguments: argparse.Namespace) -> int:
+def _run_one(arguments: argparse.Namespace, adjustment: Adjustment) -> int:
     out = Location.of(arguments.out)
     if PurePosixPath(out.name).suffix.lower() not in SUFFIXES:
         raise ValueError(f"--out {arguments.out}: expected a name that ends in {', '.join(SUFFIXES)}")
@@ -78,32 +105,67 @@ def _run_one(arguments: argparse.Namespace) -> int:
     if out in (composite, mask):
         raise ValueError(f"--out {out} is also what is read; choose another name")
     method = _load_model(arguments)
-    warning = harmonize_file(method, composite, mask, out, background=arguments.background)
+    warning = harmonize_file(method, composite, mask, out, adjustment)
     if warning:
         console.print(f"warning: {warning}", markup=False)
     console.print(f"{out}", markup=False)
     return 0
 
 
-def _run_many(arguments: argparse.Namespace) -> int:
+def _run_many(arguments: argparse.Namespace, adjustment: Adjustment) -> int:
     source, dest = Location.of(arguments.source), Location.of(arguments.dest)
     if f"{dest}/".startswith(f"{source}/"):
         raise ValueError(f"--dest {dest} lies in --source {source}: results would be taken for composites")
-    pictures = find_pictures(walk_user_files(source))
+    masks, pictures = _find(arguments, source)
     if not pictures.pairs and not pictures.incomplete:
         raise StorageError(
             f"{source}: no picture there that could be harmonized; see `charmnet harmonize --help`"
         )
     method = _load_model(arguments)
-    _claim(dest, {"weights_sha256": weights_digest(method), "background": arguments.background})
+    _claim(dest, _record_of(method, arguments, adjustment))
     finished = set(dest.walk_files())
     pairs = [pair for pair in pictures.pairs if pair[0] not in finished]
     file_results = [FileResult(path, problem=reason) for path, reason in pictures.incomplete]
     with progress("Harmonizing", total=len(pairs)) as advance:
-        for result in _harmonize(method, source, dest, pairs, arguments):
+        for result in _harmonize(method, Folders(source, masks, dest), pairs, adjustment, arguments.workers):
             file_results.append(result)
             advance(1)
     return _report(dest, file_results, len(pictures.pairs) - len(pairs))
+
+
+def _find(arguments: argparse.Namespace, source: Location) -> tuple[Location, PictureFiles]:
+    """Return the folder that masks' paths are relative to, and the pictures with their masks."""
+    paths = list(walk_user_files(source))
+    if arguments.mask:
+        mask = Location.of(arguments.mask)
+        composites = [path for path in only_pictures(paths) if source / path != mask]
+        return mask.parent, PictureFiles([(path, mask.name) for path in sorted(composites)], [])
+    if arguments.masks:
+        masks = Location.of(arguments.masks)
+        composites = [path for path in paths if not f"{source / path}".startswith(f"{masks}/")]
+        if masks == source:
+            raise ValueError(
+                f"--masks {masks} is --source, too: which of its pictures are masks is not known"
+            )
+        return masks, match_masks(composites, walk_user_files(masks))
+    return source, find_pictures(paths)
+
+
+def _record_of(
+    method: HarmonizationMethod, arguments: argparse.Namespace, adjustment: Adjustment
+) -> dict[str, object]:
+    """Return what results depend on; what is as by default is left out, as in records of earlier versions."""
+    chosen = {
+        "strength": adjustment.strength if adjustment.strength != 1 else None,
+        "feather": adjustment.feather or None,
+        "masks": str(Location.of(arguments.masks)) if arguments.masks else None,
+        "mask": str(Location.of(arguments.mask)) if arguments.mask else None,
+    }
+    return {
+        "weights_sha256": weights_digest(method),
+        "background": adjustment.background,
+        **{name: value for name, value in chosen.items() if value is not None},
+    }
 
 
 def _load_model(arguments: argparse.Namespace) -> HarmonizationMethod:
@@ -123,23 +185,18 @@ def _load_model(arguments: argparse.Namespace) -> HarmonizationMethod:
 
 def _harmonize(
     method: HarmonizationMethod,
-    source: Location,
-    dest: Location,
+    folders: Folders,
     pairs: list[tuple[str, str]],
-    arguments: argparse.Namespace,
+    adjustment: Adjustment,
+    workers: int | None,
 ) -> Iterator[FileResult]:
     """Harmonize in this process where there are few pictures and no cluster to join, else on a cluster."""
-    few = len(pairs) <= FEW_PICTURES and arguments.workers is None
-    if works_in_process(few):
+    if works_in_process(len(pairs) <= FEW_PICTURES and workers is None):
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        return Harmonizer(method, source, dest, background=arguments.background, device=device).harmonize(
-            pairs
-        )
+        return Harmonizer(method, folders, adjustment, device=device).harmonize(pairs)
     from pipelines.harmonization.distributed import harmonize_pictures  # Ray
 
-    return harmonize_pictures(
-        method, source, dest, pairs, background=arguments.background, workers=arguments.workers
-    )
+    return harmonize_pictures(method, folders, pairs, adjustment, workers=workers)
 
 
 def _claim(dest: Location, record: dict[str, object]) -> None:
@@ -148,7 +205,7 @@ def _claim(dest: Location, record: dict[str, object]) -> None:
     if file.exists():
         if file.read_json() != record:
             raise StorageError(
-                f"{dest} holds results of other weights or with another --background; choose another --dest"
+                f"{dest} holds results of other weights, masks or options (see {file}); choose another --dest"
             )
     elif any(not is_litter(child.name) for child in dest.children()):
         raise StorageError(f"{dest} holds something else (there is no {RECORD_NAME}); choose another --dest")

@@ -10,12 +10,12 @@ import numpy as np
 import ray
 import ray.data
 
+from charmnet.blending import Adjustment
 from charmnet.methods import HarmonizationMethod
-from pipelines.harmonization.files import FileResult
+from pipelines.harmonization.files import FileResult, Folders
 from pipelines.harmonization.harmonizer import Harmonizer
 from pipelines.runtime.blocks import Block
 from pipelines.runtime.cluster import ClusterCapacity, assigned_device, connect
-from pipelines.runtime.storage import Location
 
 _PICTURES_PER_BLOCK = 8
 _MOST_BLOCKS = 1000  # each costs about a millisecond
@@ -26,11 +26,10 @@ _MOST_THREADS = 4
 
 def harmonize_pictures(
     method: HarmonizationMethod,
-    source: Location,
-    dest: Location,
+    folders: Folders,
     pairs: list[tuple[str, str]],
+    adjustment: Adjustment,
     *,
-    background: bool = False,
     workers: int | None = None,
 ) -> Iterator[FileResult]:
     """Harmonize pairs of pictures and masks; join Ray or start it.
@@ -39,10 +38,9 @@ def harmonize_pictures(
 
     Args:
         method: method that harmonizes.
-        source: folder of the pictures.
-        dest: folder to write to, each picture at the path that its composite has in `source`.
-        pairs: (composite, mask), paths relative to `source`.
-        background: let the background change as well; otherwise its pixels stay.
+        folders: where pictures are read and written.
+        pairs: (composite, mask), paths relative to their folders.
+        adjustment: what is chosen about the results.
         workers: number of actors with the model; by default one per GPU, or one per CPU without GPUs.
     """
     if not pairs:
@@ -55,8 +53,8 @@ def harmonize_pictures(
     items = [{"composite": composite, "mask": mask} for composite, mask in pairs]
     results = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
         _HarmonizeActor,
-        fn_constructor_args=(ray.put(method), source, dest),
-        fn_constructor_kwargs={"background": background, "threads": threads},
+        fn_constructor_args=(ray.put(method), folders, adjustment),
+        fn_constructor_kwargs={"threads": threads},
         batch_size=_PICTURES_PER_BLOCK,  # Ray Data wants a number where there are GPUs
         compute=ray.data.ActorPoolStrategy(size=actors),
         num_gpus=1 if capacity.gpus else None,
@@ -72,18 +70,16 @@ class _HarmonizeActor:
     def __init__(
         self,
         method_reference: ray.ObjectRef[HarmonizationMethod],
-        source: Location,
-        dest: Location,
+        folders: Folders,
+        adjustment: Adjustment,
         *,
-        background: bool,
         threads: int,
     ) -> None:
         cv2.setNumThreads(0)  # actors and their threads are the parallelism
         self._harmonizer = Harmonizer(
             ray.get(method_reference),
-            source,
-            dest,
-            background=background,
+            folders,
+            adjustment,
             device=assigned_device(),
             threads=threads,
         )

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import torch
 
-from charmnet.codecs import (
-    color_profile,
-    decode_rgb,
-    decode_user_mask,
-    encode_jpeg,
-    encode_png,
-    transparent_pixels,
-)
-from charmnet.errors import CharmNetError, DataError, WeightsError
-from charmnet.full_size import harmonize_full_size
+from charmnet.blending import Adjustment
+from charmnet.encoded_pictures import EncodedPicture, harmonize_encoded
+from charmnet.errors import CharmNetError
 from charmnet.methods import HarmonizationMethod
-from charmnet.orientation import check_mask_orientation
+from charmnet.picture_formats import SUFFIXES
 from pipelines.runtime.storage import Location
-
-_ENCODERS: dict[str, Callable[..., bytes]] = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
-SUFFIXES = tuple(_ENCODERS)
-"""File name suffixes of pictures: PNG without loss, JPEG of quality 95."""
 
 MASK_ENDING = ".mask.png"
 _COMPOSITES = "composite_images"
 _MASKS = "masks"
 _GROUND_TRUTHS = "real_images"
+# Words of file names that say what a picture is and not which.
+_KIND_WORDS = {
+    *("mask", "masks", "matte", "alpha", "seg", "segmentation", "fg", "foreground"),
+    *("composite", "comp", "image", "img", "picture", "photo"),
+}
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where pictures are read and written.
+
+    Attributes:
+        source: folder of the composites.
+        masks: folder that paths of masks are relative to.
+        dest: folder to write to, each picture at the path that its composite has in `source`.
+    """
+
+    source: Location
+    masks: Location
+    dest: Location
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ def find_pictures(paths: Iterable[str]) -> PictureFiles:
     beside it. Suffixes may be in capitals. Files of folders masks and real_images, and files of other kinds,
     are not composites.
     """
-    files = sorted(path for path in paths if PurePosixPath(path).suffix.lower() in SUFFIXES)
+    files = sorted(only_pictures(paths))
     by_name = {_with_lower_suffix(path): path for path in files}  # .png sorts after .PNG, and wins
     pairs, incomplete = [], []
     for path in files:
@@ -80,6 +89,64 @@ def find_pictures(paths: Iterable[str]) -> PictureFiles:
         else:
             pairs.append((path, mask))
     return PictureFiles(pairs, incomplete)
+
+
+def match_masks(composites: Iterable[str], masks: Iterable[str]) -> PictureFiles:
+    """Give each composite a mask of another folder, by the words and numbers in their names.
+
+    Words such as "mask" or "composite" do not count. The mask's words have to be the composite's, or the
+    first of them: `cat.png`, `cat_mask.png` and `mask-cat.tif` are masks of `cat.jpg` and of `cat_2.jpg`. The
+    mask that shares most words is taken. Masks in a folder of the same path come first.
+
+    Args:
+        composites: paths relative to their folder; files that are no pictures, and data sets' masks, are
+            passed over.
+        masks: paths relative to the masks' folder.
+    """
+    folders: dict[PurePosixPath, dict[tuple[str, ...], list[str]]] = {}
+    anywhere: dict[tuple[str, ...], list[str]] = {}
+    for mask in sorted(path for path in masks if _is_picture(path)):
+        words = _words(mask)
+        folders.setdefault(PurePosixPath(mask).parent, {}).setdefault(words, []).append(mask)
+        anywhere.setdefault(words, []).append(mask)
+    pairs, incomplete = [], []
+    for path in sorted(path for path in composites if _is_picture(path)):
+        if _with_lower_suffix(path).endswith(MASK_ENDING):
+            continue
+        beside = folders.get(PurePosixPath(path).parent, {})
+        found = _best_match(path, beside) or _best_match(path, anywhere)
+        if len(found) == 1:
+            pairs.append((path, found[0]))
+        elif found:
+            incomplete.append((path, f"several masks fit its name: {', '.join(found[:3])}; keep one of them"))
+        else:
+            incomplete.append((path, f"no mask fits its name; expected one such as {_stem(path)}_mask.png"))
+    return PictureFiles(pairs, incomplete)
+
+
+def only_pictures(paths: Iterable[str]) -> list[str]:
+    """Return the paths of pictures among those of files."""
+    return [path for path in paths if _is_picture(path)]
+
+
+def _best_match(composite: str, masks: dict[tuple[str, ...], list[str]]) -> list[str]:
+    """Return the masks that share most words with a composite's name, none if no mask's words are its own."""
+    words = _words(composite)
+    lengths = range(len(words), 0, -1)
+    return next((masks[words[:length]] for length in lengths if words[:length] in masks), [])
+
+
+def _words(path: str) -> tuple[str, ...]:
+    words = re.findall(r"[^\W_]+", _stem(path).lower())
+    return tuple(word for word in words if word not in _KIND_WORDS) or tuple(words)
+
+
+def _stem(path: str) -> str:
+    return PurePosixPath(path).stem
+
+
+def _is_picture(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() in SUFFIXES
 
 
 def _with_lower_suffix(path: str) -> str:
@@ -101,8 +168,8 @@ def harmonize_file(
     composite: Location,
     mask: Location,
     out: Location,
+    adjustment: Adjustment | None = None,
     *,
-    background: bool = False,
     device: torch.device | str = "cpu",
 ) -> str | None:
     """Harmonize one picture and write the result in the format of its suffix.
@@ -112,7 +179,7 @@ def harmonize_file(
         composite: picture to read.
         mask: mask of its foreground.
         out: picture to write.
-        background: let the background change as well; otherwise its pixels stay.
+        adjustment: what is chosen about the result.
         device: device of the method.
 
     Returns:
@@ -124,54 +191,35 @@ def harmonize_file(
         WeightsError: the network's output holds NaN or infinite values; names the file.
         StorageError: a file cannot be read or written.
     """
-    data, mask_data = composite.read_bytes(), mask.read_bytes()
-    with _naming(composite):
-        pixels, profile = decode_rgb(data, upright=True), color_profile(data)
-        transparent = transparent_pixels(data)
-    with _naming(mask):
-        foreground, remark = decode_user_mask(mask_data)
-    with _naming(f"{composite} with {mask}"):
-        check_mask_orientation(data, mask_data)
-        result = harmonize_full_size(method, pixels, foreground, background, device)
-    with _naming(f"{composite} as {out.name}"):
-        encoded = _ENCODERS[PurePosixPath(out.name).suffix.lower()](result, profile=profile)
-    out.write_bytes(encoded)
-    warnings = [f"{mask.name}: {remark}"] if remark else []
-    if transparent:
-        warnings.append(
-            f"{composite.name}: {transparent:,} of {foreground.size:,} pixels are transparent; this is "
-            "dropped, and their colours are taken as they are stored"
-        )
-    return "; ".join(warnings) or None
-
-
-@contextmanager
-def _naming(subject: Location | str) -> Iterator[None]:
-    """Put the file that an error is about before its message."""
-    try:
-        yield
-    except (DataError, WeightsError) as error:
-        raise type(error)(f"{subject}: {error}") from error
+    result = harmonize_encoded(
+        method,
+        EncodedPicture(composite.read_bytes(), str(composite)),
+        EncodedPicture(mask.read_bytes(), str(mask)),
+        out.name,
+        adjustment,
+        device,
+    )
+    out.write_bytes(result.data)
+    return "; ".join(result.warnings) or None
 
 
 def try_file(
     method: HarmonizationMethod,
-    source: Location,
-    dest: Location,
+    folders: Folders,
     pair: tuple[str, str],
+    adjustment: Adjustment | None = None,
     *,
-    background: bool,
-    device: torch.device | str,
+    device: torch.device | str = "cpu",
 ) -> FileResult:
-    """Harmonize a (composite, mask) of the source, and return a failure as a result; see `harmonize_file`."""
+    """Harmonize a (composite, mask), and return a failure as a result; see `harmonize_file`."""
     composite, mask = pair
     try:
         warning = harmonize_file(
             method,
-            source / composite,
-            source / mask,
-            dest / composite,
-            background=background,
+            folders.source / composite,
+            folders.masks / mask,
+            folders.dest / composite,
+            adjustment,
             device=device,
         )
     except CharmNetError as error:

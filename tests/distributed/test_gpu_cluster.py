@@ -14,11 +14,13 @@ from tests.factories import foreground, photograph
 
 SCRIPT = """
 import sys
+from charmnet.blending import Adjustment
 from charmnet.methods import CharmNetMethod
 from pipelines.runtime.cluster import prepare_environment, start_here
 prepare_environment()
 start_here(num_cpus=2, num_gpus=1)
 from pipelines.harmonization.distributed import harmonize_pictures
+from pipelines.harmonization.files import Folders
 from pipelines.evaluation.distributed import score_dataset
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import EVERYTHING
@@ -26,7 +28,8 @@ from pipelines.runtime.storage import Location
 source, dest, data = sys.argv[1:]
 method = CharmNetMethod(width=8, seed=0)
 pairs = [(f"{n}.jpg", f"{n}.mask.png") for n in range(3)]
-outcomes = harmonize_pictures(method, Location.of(source), Location.of(dest), pairs)
+folders = Folders(Location.of(source), Location.of(source), Location.of(dest))
+outcomes = harmonize_pictures(method, folders, pairs, Adjustment())
 assert [outcome.problem for outcome in outcomes] == [""] * 3
 print(len(list(score_dataset(method, Dataset.open(data), EVERYTHING))), "scored")
 """

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from charmnet.blending import Adjustment
 from charmnet.codecs import decode_rgb, encode_jpeg, encode_png
 from charmnet.errors import DataError, WeightsError
 from charmnet.methods import CharmNetMethod, IDIHMethod
 from charmnet.methods.harmonization import HarmonizationMethod
 from pipelines.commands.cli import main
-from pipelines.harmonization.files import find_pictures, harmonize_file, try_file
+from pipelines.harmonization.files import Folders, find_pictures, harmonize_file, try_file
 from pipelines.runtime.storage import Location
 from tests.factories import foreground, photograph
 
@@ -66,7 +67,7 @@ def test_the_background_changes_only_on_request(
     method: HarmonizationMethod, folder: Location, background: bool
 ) -> None:
     warning = harmonize_file(
-        method, folder / "in.jpg", folder / "mask.png", folder / "out.png", background=background
+        method, folder / "in.jpg", folder / "mask.png", folder / "out.png", Adjustment(background)
     )
     assert warning is not None  # 200 is neither 0 nor 255
     before, after = (decode_rgb((folder / name).read_bytes()) for name in ("in.jpg", "out.png"))
@@ -112,7 +113,7 @@ def test_a_picture_that_is_turned_without_its_mask_is_refused(
 def test_dropped_transparency_is_said(method: HarmonizationMethod, folder: Location) -> None:
     pixels = decode_rgb((folder / "in.jpg").read_bytes())
     Image.fromarray(np.dstack([pixels, pixels[..., 0]])).save(folder.local_path / "in.png")
-    warning = harmonize_file(method, folder / "in.png", folder / "mask.png", folder / "out.png")
+    warning = harmonize_file(method, folder / "in.png", folder / "mask.png", folder / "out.jpg")
     assert warning is not None
     assert "in.png: " in warning
     assert "transparent" in warning
@@ -147,7 +148,7 @@ def test_a_model_whose_output_is_not_finite_harmonizes_nothing(folder: Location)
     with pytest.raises(WeightsError, match=r"in\.jpg .*NaN"):
         harmonize_file(broken, folder / "in.jpg", folder / "mask.png", folder / "out.png")
     pair = ("in.jpg", "mask.png")
-    result = try_file(broken, folder, folder / "results", pair, background=False, device="cpu")
+    result = try_file(broken, Folders(folder, folder, folder / "results"), pair)
     assert "NaN" in result.problem
 
 
