@@ -13,28 +13,33 @@ from torch import Tensor
 from charmnet.errors import WeightsError
 from charmnet.methods import (
     CharmNetMethod,
+    CUTMethod,
+    CycleGANMethod,
     DoveNetMethod,
-    HarmonizationMethod,
     HarmonyTransformerMethod,
     IDIHMethod,
     IntrinsicMethod,
+    Method,
     RainNetMethod,
 )
 from charmnet.methods.charmnet_networks import RELEASED_NAMES, check_released
 from charmnet.methods.dovenet import RegionAdversarialMethod
+from charmnet.methods.translation import ReleasedTranslator
 
-_LAYOUTS: dict[str, Callable[..., HarmonizationMethod]] = {
+_LAYOUTS: dict[str, Callable[..., Method]] = {
     "decoder.to_rgb.weight": IDIHMethod.from_released,
     "model.model.0.weight": DoveNetMethod.from_released_generator,
     "model_layer0.weight": RainNetMethod.from_released_generator,
     "ifm.model.0.conv.weight": IntrinsicMethod.from_released,
     "light_generator.light_embed.weight": HarmonyTransformerMethod.from_released,
     "transformer_enc.encoder.layers.0.linear1.weight": HarmonyTransformerMethod.from_released,
+    "model.7.filt": CUTMethod.from_released_generator,
+    "model.10.conv_block.1.weight": CycleGANMethod.from_released_generator,
 }
 """Readers of the layouts that one network was released in, by an entry that no other layout has."""
 
 
-def method_of_one_network(state: Mapping[str, Tensor], source: str) -> HarmonizationMethod | None:
+def method_of_one_network(state: Mapping[str, Tensor], source: str) -> Method | None:
     """Return the method whose released network a state dict is of; None where its layout is of none.
 
     Args:
@@ -70,7 +75,9 @@ def load_released(source: Path | Mapping[str, Path], epoch: str = "latest") -> d
 
 
 def save_released(
-    method: CharmNetMethod | RegionAdversarialMethod, folder: Path, epoch: str = "latest"
+    method: CharmNetMethod | RegionAdversarialMethod | ReleasedTranslator,
+    folder: Path,
+    epoch: str = "latest",
 ) -> None:
     """Write each network as the released code does: `<epoch>_net_<G, D, ...>.pth`, bare state dicts."""
     states = method.released_state_dicts()

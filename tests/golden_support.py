@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.vocabulary import Domain
@@ -25,19 +25,22 @@ def released_keys(name: str) -> list[tuple[str, list[int]]]:
     return [(key, shape) for key, shape in _released_networks()[name]["keys"]]
 
 
-def released_parameters(name: str) -> int:
-    return _released_networks()[name]["params"]
+def assert_released_layout(network: nn.Module, name: str) -> None:
+    """Assert that a network, also one on the meta device, has the released names, shapes and size."""
+    layout = [(key, list(tensor.shape)) for key, tensor in network.state_dict().items()]
+    assert layout == released_keys(name)
+    assert_parameter_count(network, name)
+
+
+def assert_parameter_count(network: nn.Module, name: str) -> None:
+    released = _released_networks()[name]["params"]
+    assert sum(parameter.numel() for parameter in network.parameters()) == released
 
 
 @cache
 def _released_networks() -> dict:
     files = sorted(GOLDEN.glob("statedict_keys*.json"))
     return {name: network for file in files for name, network in json.loads(file.read_text()).items()}
-
-
-def parameter_count(name: str) -> int:
-    count: int = json.loads((GOLDEN / "statedict_keys.json").read_text())[name]["params"]
-    return count
 
 
 @cache
@@ -82,11 +85,22 @@ def draws_agree() -> bool:
     )
 
 
+def tolerance() -> float:
+    """Return the absolute tolerance of outputs in float64, and the relative one of losses."""
+    return 1e-9 if draws_agree() else 1e-4
+
+
 def ruled_mask() -> Tensor:
     mask = torch.zeros(2, 1, 256, 256)
     mask[0, :, 64:192, 80:200] = 1
     mask[1, :, 32:96, 32:160] = 1
     return mask
+
+
+def ruled_batch(dtype: torch.dtype = torch.float64) -> HarmonizationBatch:
+    """Return the pairs of the figures of networks that learn from one domain."""
+    composite, ground_truth = (draw(2, 3, 256, 256, seed=seed) for seed in (7, 8))
+    return HarmonizationBatch(composite, ground_truth, ruled_mask()).to(dtype=dtype)
 
 
 def ruled_batches(dtype: torch.dtype) -> dict[Domain, HarmonizationBatch]:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.errors import WeightsError
-from charmnet.methods.base import MethodOptions, Requirements, Wrap, mean_metrics
-from charmnet.methods.gradients import gradient_norm
+from charmnet.methods.base import MethodOptions, Requirements, Wrap
 from charmnet.methods.harmonization import HarmonizationMethod
+from charmnet.methods.optimization import optimize
 from charmnet.methods.translation import TranslationMethod
 from charmnet.vocabulary import Domain
 
@@ -87,17 +87,17 @@ class ToyHarmonizer(HarmonizationMethod):
     ) -> dict[str, Tensor]:
         """Step the critic on a pool of outputs, then the generator."""
         metrics = self._update_critic(batches[Domain.REAL], gradient_weight)
-        self.optimizers["generator"].zero_grad()
-        losses = []
-        for part, share in self.parts(batches, self._generate):
-            batch = part[Domain.REAL]
-            output = self._generate(torch.cat([batch.composite, batch.foreground_mask], 1))
-            loss = (output - batch.ground_truth).square().mean()
-            (gradient_weight * share * loss).backward()
-            losses.append(({"foreground_mse_real": loss.detach(), "total": loss.detach()}, share))
-        norm = gradient_norm(self.modules["generator"])
-        self.step("generator")
-        return metrics | mean_metrics(losses) | {"grad_norm_generator": norm}
+        return metrics | optimize(
+            self, ["generator"], self._generator_losses, batches, gradient_weight, self._generate
+        )
+
+    def _generator_losses(
+        self, batches: Mapping[Domain, HarmonizationBatch]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        batch = batches[Domain.REAL]
+        output = self._generate(torch.cat([batch.composite, batch.foreground_mask], 1))
+        loss = (output - batch.ground_truth).square().mean()
+        return loss, {"foreground_mse_real": loss, "total": loss}
 
     def _update_critic(self, batch: HarmonizationBatch, gradient_weight: float) -> dict[str, Tensor]:
         with torch.no_grad():

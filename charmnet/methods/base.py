@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from charmnet.augment import TRAINING_SIZE, AugmentationKind, MaskEdges
 from charmnet.batch import HarmonizationBatch, ValueRange
 from charmnet.errors import WeightsError
-from charmnet.methods.gradients import unsynchronized
+from charmnet.methods.gradients import parameters_of, unsynchronized
 from charmnet.methods.seeding import seeded
 from charmnet.networks.batch_norm import BatchNorm2d, statistics_names, synchronize
 from charmnet.networks.state import load_strictly
@@ -189,8 +189,7 @@ class Method(ABC):
         """Make an optimizer's step, with its gradients scaled down to `max_gradient_norm` if that is set."""
         optimizer = self.optimizers[name]
         if self.max_gradient_norm:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, self.max_gradient_norm)
+            nn.utils.clip_grad_norm_(parameters_of(optimizer), self.max_gradient_norm)
         optimizer.step()
 
     def warm_start(self, source: Method) -> None:
@@ -299,15 +298,6 @@ def evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
     finally:
         for module in training:
             module.train()
-
-
-def mean_metrics(parts: Sequence[tuple[Mapping[str, Tensor], float]]) -> dict[str, Tensor]:
-    """Return the metrics of an update from those of its parts and their shares."""
-    if len(parts) == 1:
-        return dict(parts[0][0])
-    return {
-        name: torch.stack([share * values[name] for values, share in parts]).sum() for name in parts[0][0]
-    }
 
 
 def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:

@@ -16,7 +16,7 @@ from charmnet.losses import (
     style_aggregation,
 )
 from charmnet.methods.accuracy import agreement, discriminator_accuracy
-from charmnet.methods.base import Method, Requirements, Wrap, mean_metrics, require_batches
+from charmnet.methods.base import Method, Requirements, Wrap, require_batches
 from charmnet.methods.charmnet_networks import (
     RELEASED_NAMES,
     Classify,
@@ -29,6 +29,7 @@ from charmnet.methods.charmnet_options import RECONSTRUCTION_LOSSES, STYLE_WEIGH
 from charmnet.methods.gradients import adam, at_least_float32, call_frozen, gradient_norm, unsynchronized
 from charmnet.methods.harmonization import GeneratorMethod
 from charmnet.methods.idih import IDIHMethod
+from charmnet.methods.optimization import mean_metrics, optimize
 from charmnet.networks.batch_norm import frozen_statistics
 from charmnet.networks.charmnet import BOTH_DOMAINS, released_shape
 from charmnet.networks.idih import idih_names, rename
@@ -207,31 +208,28 @@ class CharmNetMethod(GeneratorMethod):
         encoded: Encoded | None,
         gradient_weight: float,
     ) -> dict[str, Tensor]:
-        self.optimizers["discriminator"].zero_grad()
-        metrics = []
-        for part, share in self.parts(batches, self._discriminate):
-            features = encoded or self._encoded_again(part)
-            losses, values = self._discriminator_losses(features)
-            (gradient_weight * share * losses).backward()
-            metrics.append((values, share))
-        norm = gradient_norm(self.modules["discriminator"])
-        self.step("discriminator")
-        return mean_metrics(metrics) | {"grad_norm_discriminator": norm}
+        return optimize(
+            self,
+            ["discriminator"],
+            lambda part: self._discriminator_losses(encoded or self._encoded_again(part)),
+            batches,
+            gradient_weight,
+            self._discriminate,
+        )
 
     def _discriminator_losses(self, features: Encoded) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the discriminator's loss, and detached metrics."""
+        """Return the discriminator's loss, and metrics."""
         last = (features[domain][-1].detach() for domain in (Domain.RENDERED, Domain.REAL))
         with self.autocast():
             rendered_logits, real_logits = map(at_least_float32, self._discriminate(*last))
         rendered_loss, real_loss = discriminator_hinge(rendered_logits, real_logits)
         loss = rendered_loss + real_loss
-        metrics = {
+        return loss, {
             "discriminator_rendered": rendered_loss,
             "discriminator_real": real_loss,
             "discriminator": loss,
             **discriminator_accuracy(rendered=rendered_logits < 0, real=real_logits > 0),
         }
-        return loss, {name: value.detach() for name, value in metrics.items()}
 
     def _update_jointly(
         self,
@@ -262,7 +260,7 @@ class CharmNetMethod(GeneratorMethod):
             metrics.append(({name: value.detach() for name, value in both.items()}, share))
         classifiers = ("style_classifier_before", "style_classifier_after")
         trained = ("generator", *(classifiers if self.options.style_weight else ()))
-        norms = {f"grad_norm_{name}": gradient_norm(self.modules[name]) for name in trained}
+        norms = {f"grad_norm_{name}": gradient_norm(self.modules[name].parameters()) for name in trained}
         self.step("joint")
         means = mean_metrics(metrics)
         if self.options.style_weight:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.methods.accuracy import discriminator_accuracy
-from charmnet.methods.base import Wrap, mean_metrics
-from charmnet.methods.gradients import adam, at_least_float32, call_frozen, gradient_norm
+from charmnet.methods.base import Wrap
+from charmnet.methods.gradients import adam, at_least_float32, call_frozen
+from charmnet.methods.optimization import Batches, optimize
 from charmnet.methods.translation import (
     ADAM_BETAS,
-    TranslationMethod,
+    ReleasedTranslator,
     TranslatorOptions,
     least_squares,
     nearer_to_one,
@@ -42,12 +43,15 @@ class CUTOptions(TranslatorOptions):
     """Weight of the mean of both contrastive losses of patches (released: 1)."""
 
 
-class CUTMethod(TranslationMethod):
+class CUTMethod(ReleasedTranslator):
     """A generator, its discriminator and the projection of patches; see `CUTOptions`."""
 
     name = "cut"
     Options = CUTOptions
     options: CUTOptions
+    released_networks: ClassVar = {"G": "generator", "D": "discriminator", "F": "projection"}
+    released_translator = ("G",)
+    released_sizes = ("model.1.bias", r"model\.(\d+)\.conv_block\.")
 
     def build(self) -> dict[str, nn.Module]:
         """Return generator, discriminator and projection."""
@@ -108,21 +112,17 @@ class CUTMethod(TranslationMethod):
         outputs: tuple[Tensor, list[Tensor]] | None,
         gradient_weight: float,
     ) -> dict[str, Tensor]:
-        self.optimizers["discriminator"].zero_grad()
-        metrics = []
-        for part, share in self.parts(batches, self._discriminate):
+        def losses(part: Batches) -> tuple[Tensor, dict[str, Tensor]]:
             pictures = self._joined(part)
             translated = (outputs or self._outputs_again(pictures))[0].chunk(2)[0]
             with self.autocast():
                 made = at_least_float32(self._discriminate(translated.detach()))
                 own = at_least_float32(self._discriminate(pictures.chunk(2)[1]))
             loss = (least_squares(own, 1.0) + least_squares(made, 0.0)) / 2
-            (gradient_weight * share * loss).backward()
             right = discriminator_accuracy(translated=~nearer_to_one(made), real=nearer_to_one(own))
-            metrics.append(({"discriminator": loss.detach(), **right}, share))
-        norm = gradient_norm(self.modules["discriminator"])
-        self.step("discriminator")
-        return mean_metrics(metrics) | {"grad_norm_discriminator": norm}
+            return loss, {"discriminator": loss, **right}
+
+        return optimize(self, ["discriminator"], losses, batches, gradient_weight, self._discriminate)
 
     def _update_generator(
         self,
@@ -130,19 +130,19 @@ class CUTMethod(TranslationMethod):
         outputs: tuple[Tensor, list[Tensor]] | None,
         gradient_weight: float,
     ) -> dict[str, Tensor]:
-        for name in ("generator", "projection"):
-            self.optimizers[name].zero_grad()
-        metrics = []
-        for part, share in self.parts(batches, self._generate, self._project):
-            losses = self._generator_losses(*(outputs or self._outputs(self._joined(part))))
-            (gradient_weight * share * losses["total"]).backward()
-            metrics.append(({name: value.detach() for name, value in losses.items()}, share))
-        norms = {
-            f"grad_norm_{name}": gradient_norm(self.modules[name]) for name in ("generator", "projection")
-        }
-        for name in ("generator", "projection"):
-            self.step(name)
-        return mean_metrics(metrics) | norms
+        def losses(part: Batches) -> tuple[Tensor, dict[str, Tensor]]:
+            found = self._generator_losses(*(outputs or self._outputs(self._joined(part))))
+            return found["total"], found
+
+        return optimize(
+            self,
+            ["generator", "projection"],
+            losses,
+            batches,
+            gradient_weight,
+            self._generate,
+            self._project,
+        )
 
     def _generator_losses(self, outputs: Tensor, features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the losses of [2B,3,H,W] outputs and the features of what they were made of."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,20 +12,19 @@ from torch import Tensor, nn
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.errors import WeightsError
-from charmnet.methods.accuracy import discriminator_accuracy
-from charmnet.methods.base import Wrap, mean_metrics
-from charmnet.methods.gradients import adam, at_least_float32, call_frozen, gradient_norm
+from charmnet.methods.base import Wrap
+from charmnet.methods.gradients import at_least_float32, call_frozen
 from charmnet.methods.image_pool import ImagePool
+from charmnet.methods.optimization import Batches, optimize
 from charmnet.methods.translation import (
-    ADAM_BETAS,
     DOMAINS,
     OTHER,
     Pictures,
-    TranslationMethod,
     TranslatorOptions,
     least_squares,
     nearer_to_one,
 )
+from charmnet.methods.two_way import TwoWayTranslation, judgement
 from charmnet.networks.cyclegan import PatchDiscriminator, ResidualGenerator
 from charmnet.vocabulary import Domain
 
@@ -41,12 +40,20 @@ class CycleGANOptions(TranslatorOptions):
     """Weight of the L1 distance of a domain's pictures to their translation into it (released: 5)."""
 
 
-class CycleGANMethod(TranslationMethod):
+class CycleGANMethod(TwoWayTranslation):
     """Two generators, two discriminators and their pools of earlier outputs; see `CycleGANOptions`."""
 
     name = "cyclegan"
     Options = CycleGANOptions
     options: CycleGANOptions
+    released_networks: ClassVar = {  # G_A translates the domain A, here rendered; D_A judges what it makes
+        "G_A": "generator_real",
+        "G_B": "generator_rendered",
+        "D_A": "discriminator_real",
+        "D_B": "discriminator_rendered",
+    }
+    released_translator = ("G_A",)
+    released_sizes = ("model.1.bias", r"model\.(\d+)\.conv_block\.")
 
     def build(self) -> dict[str, nn.Module]:
         """Return for each domain the generator that makes its pictures, and its discriminator."""
@@ -57,25 +64,14 @@ class CycleGANMethod(TranslationMethod):
         critics = {f"discriminator_{OTHER[domain]}": PatchDiscriminator(width) for domain in DOMAINS}
         return {**generators, **critics}
 
-    def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Return the optimizer of both generators, and that of both discriminators."""
-        return {
-            f"{kind}s": adam(
-                [{"params": self._network(kind, OTHER[domain]).parameters()} for domain in DOMAINS],
-                self.options.learning_rate,
-                ADAM_BETAS,
-            )
-            for kind in ("generator", "discriminator")
-        }
-
     def distribute(self, wrap: Wrap) -> None:
         """Wrap each network."""
-        self._generate = {domain: wrap(self._network("generator", domain)) for domain in DOMAINS}
-        self._discriminate = {domain: wrap(self._network("discriminator", domain)) for domain in DOMAINS}
+        self._generate = {domain: wrap(self.network("generator", domain)) for domain in DOMAINS}
+        super().distribute(wrap)
 
     def infer(self, image: Tensor) -> Tensor:
         """Return rendered pictures as real ones."""
-        output: Tensor = self._network("generator", Domain.REAL)(image)
+        output: Tensor = self.network("generator", Domain.REAL)(image)
         return output
 
     def extra_state(self) -> dict[str, Tensor]:
@@ -87,7 +83,7 @@ class CycleGANMethod(TranslationMethod):
         expected = {f"pool_{domain}" for domain in DOMAINS}
         if set(state) != expected:
             raise WeightsError(f"{self.name}'s extra state is {sorted(state)}, expected {sorted(expected)}")
-        device = next(self._network("generator", Domain.REAL).parameters()).device
+        device = next(self.network("generator", Domain.REAL).parameters()).device
         for domain, pool in self.pools.items():
             pool.load_state(state[f"pool_{domain}"], device)
 
@@ -99,29 +95,22 @@ class CycleGANMethod(TranslationMethod):
         Losses are not weighted, `total` is the generators' weighted sum. Each is named after the domain of
         the pictures that it is about.
         """
-        metrics, translated = self._update_generators(batches, gradient_weight)
-        return metrics | self._update_discriminators(batches, translated, gradient_weight)
+        outputs: list[Pictures] = []  # of each part
 
-    def _network(self, kind: str, domain: Domain) -> nn.Module:
-        return self.modules[f"{kind}_{domain}"]
-
-    def _update_generators(
-        self, batches: Mapping[Domain, HarmonizationBatch], gradient_weight: float
-    ) -> tuple[dict[str, Tensor], Pictures]:
-        """Step the generators; return metrics and detached translations by the domain they are made to be."""
-        self.optimizers["generators"].zero_grad()
-        metrics, outputs = [], []
-        for part, share in self.parts(batches, *self._generate.values()):
+        def generator_losses(part: Batches) -> tuple[Tensor, dict[str, Tensor]]:
             losses, translated = self._generator_losses(self.pictures(part))
-            total = self._weighted_sum(losses)
-            (gradient_weight * share * total).backward()
             outputs.append({domain: image.detach() for domain, image in translated.items()})
-            values = {name: value.detach() for name, value in {**losses, "total": total}.items()}
-            metrics.append((values, share))
-        norm = gradient_norm(*(self._network("generator", domain) for domain in DOMAINS))
-        self.step("generators")
-        joined = {domain: torch.cat([output[domain] for output in outputs]) for domain in DOMAINS}
-        return mean_metrics(metrics) | {"grad_norm_generators": norm}, joined
+            return self.with_total(losses)
+
+        metrics = optimize(
+            self, ["generators"], generator_losses, batches, gradient_weight, *self._generate.values()
+        )
+        shown = iter(
+            [{domain: self.pools[domain].query(part[domain]) for domain in DOMAINS} for part in outputs]
+        )
+        return metrics | self.step_discriminators(
+            batches, gradient_weight, lambda part: self._discriminator_losses(part, next(shown))
+        )
 
     def _generator_losses(self, pictures: Pictures) -> tuple[dict[str, Tensor], Pictures]:
         with self.autocast():
@@ -129,7 +118,7 @@ class CycleGANMethod(TranslationMethod):
             returned = {domain: self._generate[domain](translated[OTHER[domain]]) for domain in DOMAINS}
             kept = {domain: self._generate[domain](pictures[domain]) for domain in DOMAINS}
             scores = {
-                domain: call_frozen(self._network("discriminator", domain), translated[domain])
+                domain: call_frozen(self.network("discriminator", domain), translated[domain])
                 for domain in DOMAINS
             }
         losses = {
@@ -141,36 +130,6 @@ class CycleGANMethod(TranslationMethod):
                 losses[f"{name}_{domain}"] = F.l1_loss(at_least_float32(outputs[domain]), pictures[domain])
         return losses, {domain: at_least_float32(image) for domain, image in translated.items()}
 
-    def _weighted_sum(self, losses: Mapping[str, Tensor]) -> Tensor:
-        options = self.options
-        weights = {
-            "adversarial": options.adversarial_weight,
-            "cycle": options.cycle_weight,
-            "identity": options.identity_weight,
-        }
-        return torch.stack([weights[name.partition("_")[0]] * loss for name, loss in losses.items()]).sum()
-
-    def _update_discriminators(
-        self,
-        batches: Mapping[Domain, HarmonizationBatch],
-        translated: Pictures,
-        gradient_weight: float,
-    ) -> dict[str, Tensor]:
-        self.optimizers["discriminators"].zero_grad()
-        shown = {domain: self.pools[domain].query(translated[domain]) for domain in DOMAINS}
-        metrics, start = [], 0
-        for part, share in self.parts(batches, *self._discriminate.values()):
-            pictures = self.pictures(part)
-            stop = start + len(pictures[Domain.REAL])
-            judged = {domain: images[start:stop] for domain, images in shown.items()}
-            loss, values = self._discriminator_losses(pictures, judged)
-            (gradient_weight * share * loss).backward()
-            metrics.append((values, share))
-            start = stop
-        norm = gradient_norm(*(self._network("discriminator", domain) for domain in DOMAINS))
-        self.step("discriminators")
-        return mean_metrics(metrics) | {"grad_norm_discriminators": norm}
-
     def _discriminator_losses(
         self, pictures: Pictures, translated: Pictures
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -179,9 +138,6 @@ class CycleGANMethod(TranslationMethod):
             with self.autocast():
                 own = at_least_float32(discriminate(pictures[domain]))
                 made = at_least_float32(discriminate(translated[domain]))
-            losses[f"discriminator_{domain}"] = (least_squares(own, 1.0) + least_squares(made, 0.0)) / 2
+            losses[domain] = (least_squares(own, 1.0) + least_squares(made, 0.0)) / 2
             right[domain] = torch.cat([nearer_to_one(own), ~nearer_to_one(made)])
-        loss = torch.stack(list(losses.values())).sum()
-        accuracies = discriminator_accuracy(rendered=right[Domain.RENDERED], real=right[Domain.REAL])
-        values = {**losses, "discriminator": loss, **accuracies}
-        return loss, {name: value.detach() for name, value in values.items()}
+        return judgement(losses, right)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.methods.base import Requirements
-from charmnet.methods.one_domain import OneDomainMethod, OneDomainOptions
-from charmnet.methods.released import count_of, size_of
+from charmnet.methods.one_domain import OneDomainOptions
+from charmnet.methods.released import NamedAsReleased, count_of, size_of
 from charmnet.networks.dht import DisentangledHarmonyTransformer, HarmonyTransformer
 from charmnet.networks.intrinsic_blocks import Intrinsics
-from charmnet.networks.state import cpu_copy, load_strictly, precision_of
 from charmnet.options import Flag
 
 
@@ -48,7 +46,7 @@ class HarmonyTransformerOptions(OneDomainOptions):
         return self
 
 
-class HarmonyTransformerMethod(OneDomainMethod):
+class HarmonyTransformerMethod(NamedAsReleased):
     """D-HT, or HT, and its one loss; see `HarmonyTransformerOptions`."""
 
     name = "dht"
@@ -74,30 +72,14 @@ class HarmonyTransformerMethod(OneDomainMethod):
         return _harmonized(self.modules["generator"](composite, foreground_mask)), None
 
     @classmethod
-    def from_released(
-        cls,
-        state: Mapping[str, Tensor],
-        dtype: torch.dtype = torch.float32,
-        source: str = "released weights",
-    ) -> HarmonyTransformerMethod:
-        """Return a method with weights of D-HT or HT in the released layout; it has the released two heads.
-
-        Raises:
-            WeightsError: they do not fit; names the `source`.
-        """
+    def released_options(cls, state: Mapping[str, Tensor], source: str) -> dict[str, Any]:
+        """Return the sizes that a released state dict tells, and whether it is D-HT's; it has two heads."""
         prefix = "" if "enc.model.0.conv.bias" in state else "reflectance_"
-        method = cls(
-            width=size_of(state, f"{prefix}enc.model.0.conv.bias", source),
-            layers=max(1, count_of(state, rf"{prefix}transformer_enc\.encoder\.layers\.(\d+)\.")),
-            disentangled=bool(prefix),
-            precision=precision_of(dtype),
-        )
-        load_strictly(method.modules["generator"], state, source)
-        return method
-
-    def released_state_dict(self) -> dict[str, Tensor]:
-        """Return a copy of the weights on the CPU in the released layout."""
-        return cpu_copy(self.modules["generator"].state_dict())
+        return {
+            "width": size_of(state, f"{prefix}enc.model.0.conv.bias", source),
+            "layers": count_of(state, rf"{prefix}transformer_enc\.encoder\.layers\.(\d+)\."),
+            "disentangled": bool(prefix),
+        }
 
 
 def _harmonized(output: Tensor | tuple[Intrinsics, Tensor]) -> Tensor:

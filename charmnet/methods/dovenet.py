@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +12,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from charmnet.batch import HarmonizationBatch
-from charmnet.errors import WeightsError
 from charmnet.losses import discriminator_hinge
 from charmnet.methods.accuracy import discriminator_accuracy
-from charmnet.methods.base import MethodOptions, Requirements, Wrap, mean_metrics, require_batches
-from charmnet.methods.gradients import adam, at_least_float32, call_frozen, gradient_norm, gradient_penalty
+from charmnet.methods.base import MethodOptions, Requirements, Wrap, require_batches
+from charmnet.methods.gradients import adam, at_least_float32, call_frozen, gradient_penalty
 from charmnet.methods.harmonization import HarmonizationMethod
+from charmnet.methods.optimization import Batches, optimize
+from charmnet.methods.released import build_with
 from charmnet.networks.batch_norm import frozen_statistics
 from charmnet.networks.dovenet import (
     DoveNet,
@@ -27,12 +28,9 @@ from charmnet.networks.dovenet import (
     generator_names,
 )
 from charmnet.networks.idih import rename
-from charmnet.networks.state import check_state, cpu_copy, load_strictly, precision_of
+from charmnet.networks.state import cpu_copy, precision_of
 from charmnet.options import Flag
 from charmnet.vocabulary import Domain
-
-RELEASED_NAMES = {"G": "generator", "D": "discriminator"}
-"""The released code's names of the networks, and this project's."""
 
 _BETAS = (0.5, 0.999)
 
@@ -73,6 +71,8 @@ class RegionAdversarialMethod(HarmonizationMethod):
     """A generator and a `RegionDiscriminator` in turns, the discriminator first."""
 
     options: RegionAdversarialOptions
+    released_networks: ClassVar[Mapping[str, str]] = {"G": "generator", "D": "discriminator"}
+    """The released code's names of the networks, and this project's."""
     verifies_again = False
     """Whether the generator's step ends with a call of the discriminator on ground truths."""
 
@@ -140,23 +140,17 @@ class RegionAdversarialMethod(HarmonizationMethod):
     def _update_discriminator(
         self, batches: Mapping[Domain, HarmonizationBatch], output: Tensor | None, gradient_weight: float
     ) -> dict[str, Tensor]:
-        self.optimizers["discriminator"].zero_grad()
-        metrics = []
-        for part, share in self.parts(batches, self._discriminate):
+        def losses(part: Batches) -> tuple[Tensor, dict[str, Tensor]]:
             batch = self._batch(part)
-            loss, values = self._discriminator_losses(
-                batch, self._output_again(batch) if output is None else output.detach()
-            )
-            (gradient_weight * share * loss).backward()
-            metrics.append((values, share))
-        norm = gradient_norm(self.modules["discriminator"])
-        self.step("discriminator")
-        return mean_metrics(metrics) | {"grad_norm_discriminator": norm}
+            made = self._output_again(batch) if output is None else output.detach()
+            return self._discriminator_losses(batch, made)
+
+        return optimize(self, ["discriminator"], losses, batches, gradient_weight, self._discriminate)
 
     def _discriminator_losses(
         self, batch: HarmonizationBatch, output: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the discriminator's loss, and detached metrics."""
+        """Return the discriminator's loss, and metrics."""
         mask = batch.foreground_mask
         scores, agreements = zip(
             self._discriminate(output, mask), self._discriminate(batch.ground_truth, mask), strict=True
@@ -169,7 +163,7 @@ class RegionAdversarialMethod(HarmonizationMethod):
         }
         losses["gradient_penalty"] = self.options.penalty_weight * self._penalty(batch, output)
         loss = torch.stack(list(losses.values())).sum()
-        metrics = {
+        return loss, {
             **losses,
             "discriminator": loss,
             **discriminator_accuracy(harmonized=scores[0] < 0, ground_truth=scores[1] > 0),
@@ -179,7 +173,6 @@ class RegionAdversarialMethod(HarmonizationMethod):
                 ground_truth=agreements[1] > 0,
             ),
         }
-        return loss, {name: value.detach() for name, value in metrics.items()}
 
     def _penalty(self, batch: HarmonizationBatch, output: Tensor) -> Tensor:
         """Return the penalty of the mean score's gradient at pictures between ground truths and outputs."""
@@ -191,21 +184,16 @@ class RegionAdversarialMethod(HarmonizationMethod):
     def _update_generator(
         self, batches: Mapping[Domain, HarmonizationBatch], output: Tensor | None, gradient_weight: float
     ) -> dict[str, Tensor]:
-        self.optimizers["generator"].zero_grad()
-        metrics = []
-        for part, share in self.parts(batches, self._generate):
+        def losses(part: Batches) -> tuple[Tensor, dict[str, Tensor]]:
             batch = self._batch(part)
-            loss, values = self._generator_losses(batch, self._output(batch) if output is None else output)
-            (gradient_weight * share * loss).backward()
-            metrics.append((values, share))
-        norm = gradient_norm(self.modules["generator"])
-        self.step("generator")
-        return mean_metrics(metrics) | {"grad_norm_generator": norm}
+            return self._generator_losses(batch, self._output(batch) if output is None else output)
+
+        return optimize(self, ["generator"], losses, batches, gradient_weight, self._generate)
 
     def _generator_losses(
         self, batch: HarmonizationBatch, output: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the generator's loss under the updated discriminator, and detached metrics."""
+        """Return the generator's loss under the updated discriminator, and metrics."""
         discriminator, options = self.modules["discriminator"], self.options
         score, agreement = call_frozen(discriminator, output, batch.foreground_mask)
         if self.verifies_again:
@@ -217,11 +205,11 @@ class RegionAdversarialMethod(HarmonizationMethod):
             "l1": options.reconstruction_weight * F.l1_loss(output, batch.ground_truth),
         }
         loss = torch.stack(list(losses.values())).sum()
-        return loss, {name: value.detach() for name, value in (losses | {"total": loss}).items()}
+        return loss, losses | {"total": loss}
 
     @classmethod
     def released_names(cls) -> dict[str, dict[str, str]]:
-        """Return, by `RELEASED_NAMES`, a network's module names as released, each with this project's."""
+        """Return each network's module names as released, with this project's, by `released_networks`."""
         raise NotImplementedError
 
     @classmethod
@@ -253,17 +241,13 @@ class RegionAdversarialMethod(HarmonizationMethod):
         sources = {released: f"released {released} of {cls.name}" for released in states} | dict(
             sources or {}
         )
-        try:
-            with torch.device("meta"):  # which takes no memory, whatever the file says
-                expected = cls(**options)
-        except ValueError as error:
-            raise WeightsError(f"{sources['G']}: {error}") from error
-        for released, state in renamed.items():
-            check_state(state, expected.modules[RELEASED_NAMES[released]], sources[released])
-        method = cls(**options)
-        for released, state in renamed.items():
-            load_strictly(method.modules[RELEASED_NAMES[released]], state, sources[released])
-        return method
+        given = {name: own for name, own in cls.released_networks.items() if name in states}
+        return build_with(
+            cls,
+            options,
+            {own: renamed[name] for name, own in given.items()},
+            {own: sources[name] for name, own in given.items()},
+        )
 
     @classmethod
     def from_released_generator(cls, state: Mapping[str, Tensor], source: str) -> Self:
@@ -275,7 +259,7 @@ class RegionAdversarialMethod(HarmonizationMethod):
         return {
             released: cpu_copy(
                 rename(
-                    self.modules[RELEASED_NAMES[released]].state_dict(),
+                    self.modules[self.released_networks[released]].state_dict(),
                     {own: name for name, own in names.items()},
                 )
             )
@@ -302,7 +286,7 @@ class DoveNetMethod(RegionAdversarialMethod):
 
     @classmethod
     def released_names(cls) -> dict[str, dict[str, str]]:
-        """Return, by `RELEASED_NAMES`, a network's module names as released, each with this project's."""
+        """Return each network's module names as released, with this project's, by `released_networks`."""
         return {"G": generator_names(), "D": discriminator_names()}
 
     @classmethod

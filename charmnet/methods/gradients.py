@@ -53,9 +53,14 @@ def gradient_penalty(scores: Tensor, inputs: Tensor) -> Tensor:
     return penalty
 
 
-def gradient_norm(*modules: nn.Module) -> Tensor:
-    """Return the L2 norm over all gradients of the modules, a scalar tensor."""
-    gradients: Iterable[Tensor] = (p.grad for m in modules for p in m.parameters() if p.grad is not None)
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """Return the parameters that an optimizer steps."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Return the L2 norm over all gradients of the parameters, a scalar tensor."""
+    gradients = (parameter.grad for parameter in parameters if parameter.grad is not None)
     return torch.nn.utils.get_total_norm(gradients)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
@@ -17,10 +16,9 @@ from charmnet.intrinsic_losses import (
     second_order_smoothness,
 )
 from charmnet.methods.base import Requirements
-from charmnet.methods.one_domain import OneDomainMethod, OneDomainOptions
-from charmnet.methods.released import count_of, size_of
+from charmnet.methods.one_domain import OneDomainOptions
+from charmnet.methods.released import NamedAsReleased, count_of, size_of
 from charmnet.networks.iih import IntrinsicHarmonization, IntrinsicHarmonizer
-from charmnet.networks.state import cpu_copy, load_strictly, precision_of
 
 
 class IntrinsicOptions(OneDomainOptions):
@@ -51,7 +49,7 @@ class IntrinsicOptions(OneDomainOptions):
     """Weight of the dissimilarity of the attention's features to the ground truth (released: 100)."""
 
 
-class IntrinsicMethod(OneDomainMethod):
+class IntrinsicMethod(NamedAsReleased):
     """The network and its five losses; see `IntrinsicOptions`."""
 
     name = "iih"
@@ -93,27 +91,11 @@ class IntrinsicMethod(OneDomainMethod):
         return self.modules["generator"](composite, foreground_mask).pictures.harmonized, None
 
     @classmethod
-    def from_released(
-        cls,
-        state: Mapping[str, Tensor],
-        dtype: torch.dtype = torch.float32,
-        source: str = "released weights",
-    ) -> IntrinsicMethod:
-        """Return a method with weights of the released layout, whose names and shapes tell its size.
-
-        Raises:
-            WeightsError: they do not fit; names the `source`.
-        """
-        method = cls(
-            width=size_of(state, "reflectance_enc.model.0.conv.bias", source),
-            blocks=count_of(state, r"reflectance_enc\.model\.3\.model\.(\d+)\."),
-            attention_blocks=count_of(state, r"ifm\.model\.4\.model\.(\d+)\."),
-            lighting_blocks=count_of(state, r"lightingRes\.resblocks\.(\d+)\."),
-            precision=precision_of(dtype),
-        )
-        load_strictly(method.modules["generator"], state, source)
-        return method
-
-    def released_state_dict(self) -> dict[str, Tensor]:
-        """Return a copy of the weights on the CPU in the released layout."""
-        return cpu_copy(self.modules["generator"].state_dict())
+    def released_options(cls, state: Mapping[str, Tensor], source: str) -> dict[str, Any]:
+        """Return the sizes that a released state dict tells."""
+        return {
+            "width": size_of(state, "reflectance_enc.model.0.conv.bias", source),
+            "blocks": count_of(state, r"reflectance_enc\.model\.3\.model\.(\d+)\."),
+            "attention_blocks": count_of(state, r"ifm\.model\.4\.model\.(\d+)\."),
+            "lighting_blocks": count_of(state, r"lightingRes\.resblocks\.(\d+)\."),
+        }

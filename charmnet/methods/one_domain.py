@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from charmnet.batch import HarmonizationBatch
-from charmnet.methods.base import MethodOptions, Wrap, mean_metrics, require_batches
-from charmnet.methods.gradients import adam, gradient_norm
+from charmnet.methods.base import MethodOptions, Wrap, require_batches
+from charmnet.methods.gradients import adam
 from charmnet.methods.harmonization import HarmonizationMethod
+from charmnet.methods.optimization import optimize
 from charmnet.vocabulary import Domain
 
 
@@ -56,21 +57,13 @@ class OneDomainMethod(HarmonizationMethod):
         self, batches: Mapping[Domain, HarmonizationBatch], gradient_weight: float = 1.0
     ) -> dict[str, Tensor]:
         """Make one step; losses come weighted, as they are added up to `total`."""
-        self.optimizers["generator"].zero_grad()
-        metrics = []
-        for part, share in self.parts(batches, self._generate):
-            losses = self._part_losses(part)
-            total = torch.stack([*losses.values()]).sum()
-            (gradient_weight * share * total).backward()
-            losses["total"] = total
-            metrics.append(({name: value.detach() for name, value in losses.items()}, share))
-        norm = gradient_norm(self.modules["generator"])
-        self.step("generator")
-        return mean_metrics(metrics) | {"grad_norm_generator": norm}
+        return optimize(self, ["generator"], self._part_losses, batches, gradient_weight, self._generate)
 
-    def _part_losses(self, batches: Mapping[Domain, HarmonizationBatch]) -> dict[str, Tensor]:
+    def _part_losses(self, batches: Mapping[Domain, HarmonizationBatch]) -> tuple[Tensor, dict[str, Tensor]]:
         required = require_batches(batches, self.domains, self.requirements.smallest_batch)
         batch = required[self.options.domain]
         with self.autocast():
             output = self._generate(batch.composite, batch.foreground_mask)
-        return self.losses(output, batch)
+        losses = self.losses(output, batch)
+        total = torch.stack([*losses.values()]).sum()
+        return total, {**losses, "total": total}

@@ -47,5 +47,5 @@ class RainNetMethod(RegionAdversarialMethod):
 
     @classmethod
     def released_names(cls) -> dict[str, dict[str, str]]:
-        """Return, by `RELEASED_NAMES`, a network's module names as released, each with this project's."""
+        """Return each network's module names as released, with this project's, by `released_networks`."""
         return {"G": generator_names(), "D": discriminator_names()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,24 +11,20 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from charmnet.batch import HarmonizationBatch
-from charmnet.methods.accuracy import discriminator_accuracy
-from charmnet.methods.base import Wrap, mean_metrics
-from charmnet.methods.gradients import adam, at_least_float32, call_frozen, gradient_norm
+from charmnet.methods.base import Wrap
+from charmnet.methods.gradients import at_least_float32, call_frozen
+from charmnet.methods.optimization import optimize
 from charmnet.methods.translation import (
-    ADAM_BETAS,
     DOMAINS,
     OTHER,
     Pictures,
-    TranslationMethod,
     TranslatorOptions,
     least_squares,
     nearer_to_one,
 )
+from charmnet.methods.two_way import TwoWayTranslation, judgement
 from charmnet.networks.unit import BLOCKS, Autoencoder, ScaledDiscriminator
 from charmnet.vocabulary import Domain
-
-WEIGHT_DECAY = 1e-4
-"""Adam's weight decay as released."""
 
 
 class UNITOptions(TranslatorOptions):
@@ -50,12 +46,21 @@ class UNITOptions(TranslatorOptions):
     """Weight of the same of translations' codes (released: 0.01)."""
 
 
-class UNITMethod(TranslationMethod):
+class UNITMethod(TwoWayTranslation):
     """An autoencoder and a discriminator of each domain; see `UNITOptions`."""
 
     name = "unit"
     Options = UNITOptions
     options: UNITOptions
+    weight_decay = 1e-4
+    released_networks: ClassVar = {  # "a" and "b" of the released gen_*.pt and dis_*.pt
+        "gen_a": "generator_rendered",
+        "gen_b": "generator_real",
+        "dis_a": "discriminator_rendered",
+        "dis_b": "discriminator_real",
+    }
+    released_translator = ("gen_a", "gen_b")
+    released_sizes = ("enc.model.0.conv.bias", r"enc\.model\.3\.model\.(\d+)\.")
 
     def build(self) -> dict[str, nn.Module]:
         """Return both domains' autoencoders and discriminators."""
@@ -64,24 +69,12 @@ class UNITMethod(TranslationMethod):
         critics = {f"discriminator_{domain}": ScaledDiscriminator(width) for domain in DOMAINS}
         return {**generators, **critics}
 
-    def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Return the optimizer of both autoencoders, and that of both discriminators."""
-        return {
-            f"{kind}s": adam(
-                [{"params": self.modules[f"{kind}_{domain}"].parameters()} for domain in DOMAINS],
-                self.options.learning_rate,
-                ADAM_BETAS,
-                WEIGHT_DECAY,
-            )
-            for kind in ("generator", "discriminator")
-        }
-
     def distribute(self, wrap: Wrap) -> None:
         """Wrap encoders, decoders and discriminators."""
         generators = {domain: self._generator(domain) for domain in DOMAINS}
         self._encode = {domain: wrap(generator.enc) for domain, generator in generators.items()}
         self._decode = {domain: wrap(generator.dec) for domain, generator in generators.items()}
-        self._discriminate = {domain: wrap(self.modules[f"discriminator_{domain}"]) for domain in DOMAINS}
+        super().distribute(wrap)
 
     def infer(self, image: Tensor) -> Tensor:
         """Return rendered pictures as real ones, decoded without noise."""
@@ -97,11 +90,21 @@ class UNITMethod(TranslationMethod):
         Losses are not weighted, `total` is the autoencoders' weighted sum. Each is named after the domain of
         the pictures that it is about.
         """
-        metrics = self._update_discriminators(batches, gradient_weight)
-        return metrics | self._update_generators(batches, gradient_weight)
+        metrics = self.step_discriminators(
+            batches, gradient_weight, lambda part: self._discriminator_losses(part, self._translated(part))
+        )
+        return metrics | optimize(
+            self,
+            ["generators"],
+            lambda part: self.with_total(self._generator_losses(self.pictures(part))),
+            batches,
+            gradient_weight,
+            *self._encode.values(),
+            *self._decode.values(),
+        )
 
     def _generator(self, domain: Domain) -> Autoencoder:
-        generator = self.modules[f"generator_{domain}"]
+        generator = self.network("generator", domain)
         assert isinstance(generator, Autoencoder)
         return generator
 
@@ -110,20 +113,6 @@ class UNITMethod(TranslationMethod):
 
     def _noisy(self, code: Tensor) -> Tensor:
         return code + self._draw_noise(code)
-
-    def _update_discriminators(
-        self, batches: Mapping[Domain, HarmonizationBatch], gradient_weight: float
-    ) -> dict[str, Tensor]:
-        self.optimizers["discriminators"].zero_grad()
-        metrics = []
-        for part, share in self.parts(batches, *self._discriminate.values()):
-            pictures = self.pictures(part)
-            loss, values = self._discriminator_losses(pictures, self._translated(pictures))
-            (gradient_weight * share * loss).backward()
-            metrics.append((values, share))
-        norm = gradient_norm(*(self.modules[f"discriminator_{domain}"] for domain in DOMAINS))
-        self.step("discriminators")
-        return mean_metrics(metrics) | {"grad_norm_discriminators": norm}
 
     @torch.no_grad()
     def _translated(self, pictures: Pictures) -> Pictures:
@@ -139,31 +128,14 @@ class UNITMethod(TranslationMethod):
         for domain, discriminate in self._discriminate.items():
             with self.autocast():
                 made, own = discriminate(translated[domain]), discriminate(pictures[domain])
-            losses[f"discriminator_{domain}"] = _over_scales(made, 0.0) + _over_scales(own, 1.0)
+            losses[domain] = _over_scales(made, 0.0) + _over_scales(own, 1.0)
             right[domain] = torch.cat(
                 [
                     *(~nearer_to_one(scores).flatten() for scores in made),
                     *(nearer_to_one(scores).flatten() for scores in own),
                 ]
             )
-        loss = torch.stack(list(losses.values())).sum()
-        accuracies = discriminator_accuracy(rendered=right[Domain.RENDERED], real=right[Domain.REAL])
-        values = {**losses, "discriminator": loss, **accuracies}
-        return loss, {name: value.detach() for name, value in values.items()}
-
-    def _update_generators(
-        self, batches: Mapping[Domain, HarmonizationBatch], gradient_weight: float
-    ) -> dict[str, Tensor]:
-        self.optimizers["generators"].zero_grad()
-        metrics = []
-        for part, share in self.parts(batches, *self._encode.values(), *self._decode.values()):
-            losses = self._generator_losses(self.pictures(part))
-            losses["total"] = self._weighted_sum(losses)
-            (gradient_weight * share * losses["total"]).backward()
-            metrics.append(({name: value.detach() for name, value in losses.items()}, share))
-        norm = gradient_norm(*(self._generator(domain) for domain in DOMAINS))
-        self.step("generators")
-        return mean_metrics(metrics) | {"grad_norm_generators": norm}
+        return judgement(losses, right)
 
     def _generator_losses(self, pictures: Pictures) -> dict[str, Tensor]:
         with self.autocast():
@@ -176,7 +148,7 @@ class UNITMethod(TranslationMethod):
             noisy_again = {domain: self._noisy(again[domain]) for domain in DOMAINS}
             returned = {domain: self._decode[domain](noisy_again[OTHER[domain]]) for domain in DOMAINS}
             scores = {
-                domain: call_frozen(self.modules[f"discriminator_{domain}"], translated[domain])
+                domain: call_frozen(self.network("discriminator", domain), translated[domain])
                 for domain in DOMAINS
             }
         losses: dict[str, Tensor] = {}
@@ -190,12 +162,6 @@ class UNITMethod(TranslationMethod):
                 f"cycle_kl_{domain}": mean_square(again[OTHER[domain]]),
             }
         return losses
-
-    def _weighted_sum(self, losses: Mapping[str, Tensor]) -> Tensor:
-        weights = self.options.model_dump()
-        return torch.stack(
-            [weights[f"{name.rpartition('_')[0]}_weight"] * loss for name, loss in losses.items()]
-        ).sum()
 
 
 def _over_scales(scores: Sequence[Tensor], value: float) -> Tensor:

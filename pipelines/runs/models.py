@@ -6,7 +6,14 @@ import tempfile
 from pathlib import Path
 
 from charmnet.errors import StorageError, WeightsError
-from charmnet.methods import METHODS, CharmNetMethod, HarmonizationMethod, Method, TranslationMethod
+from charmnet.methods import (
+    METHODS,
+    CharmNetMethod,
+    CUTMethod,
+    HarmonizationMethod,
+    Method,
+    TranslationMethod,
+)
 from charmnet.methods.charmnet_networks import RELEASED_NAMES
 from charmnet.methods.dovenet import RegionAdversarialMethod
 from charmnet.pretrained import load_pretrained
@@ -172,7 +179,7 @@ def _released_prefix(path: Location) -> Location | None:
     return path / ("latest" if "latest" in epochs else epochs[0])
 
 
-def _released_network(path: Location, folder: Path) -> HarmonizationMethod:
+def _released_network(path: Location, folder: Path) -> Method:
     state = read_pth(_fetched(path, folder))
     method = method_of_one_network(state, str(path))
     if method is None:
@@ -183,21 +190,27 @@ def _released_network(path: Location, folder: Path) -> HarmonizationMethod:
     return method
 
 
-def _released_method(prefix: Location, folder: Path, inference_only: bool) -> HarmonizationMethod:
-    """Return CharmNet of its files, or the method whose only network G is."""
-    paths = {name: Location(f"{prefix.uri}_net_{name}{_PTH_SUFFIX}") for name in RELEASED_NAMES}
-    state = read_pth(_fetched(paths["G"], folder))
-    if (method := method_of_one_network(state, str(paths["G"]))) is not None:
-        if isinstance(method, RegionAdversarialMethod) and not inference_only and paths["D"].exists():
-            states = {"G": state, "D": read_pth(_fetched(paths["D"], folder))}
-            sources = {name: str(path) for name, path in paths.items()}
-            return type(method).from_released(states, sources=sources)
+def _released_method(prefix: Location, folder: Path, inference_only: bool) -> Method:
+    """Return CharmNet of its files, or the method that G is of, with the networks that lie beside G."""
+
+    def path_of(name: str) -> Location:
+        return Location(f"{prefix.uri}_net_{name}{_PTH_SUFFIX}")
+
+    source = str(path_of("G"))
+    state = read_pth(_fetched(path_of("G"), folder))
+    method = method_of_one_network(state, source)
+    if method is None and inference_only:
+        return CharmNetMethod.from_released_generator(state, source)
+    if method is None:
+        paths = {name: _fetched(path_of(name), folder) for name in RELEASED_NAMES}
+        return CharmNetMethod.from_released(load_released(paths))
+    if inference_only or not isinstance(method, RegionAdversarialMethod | CUTMethod):
         return method
-    if inference_only:
-        return CharmNetMethod.from_released_generator(state, str(paths["G"]))
-    return CharmNetMethod.from_released(
-        load_released({name: _fetched(path, folder) for name, path in paths.items()})
-    )
+    beside = {name: path_of(name) for name in method.released_networks if name != "G"}
+    present = {name: path for name, path in beside.items() if path.exists()}
+    states = {"G": state} | {name: read_pth(_fetched(path, folder)) for name, path in present.items()}
+    sources = {"G": source} | {name: str(path) for name, path in present.items()}
+    return type(method).from_released(states, sources=sources)
 
 
 def _fetched(path: Location, folder: Path) -> Path:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from charmnet.batch import HarmonizationBatch
 from charmnet.methods import CharmNetMethod, IDIHMethod
 from charmnet.vocabulary import Domain
-from tests.golden_support import assert_figures, draw, draws_agree, figures, ruled_mask, ruled_weights
+from tests.golden_support import (
+    assert_figures,
+    draw,
+    draws_agree,
+    figures,
+    ruled_batch,
+    ruled_mask,
+    ruled_weights,
+)
 
 
 @pytest.mark.parametrize("kind", [pytest.param("fp64", marks=pytest.mark.slow), "fp32"])
@@ -17,8 +24,7 @@ def test_idih_gives_the_released_outputs_loss_and_gradient(kind: str) -> None:
     exact = kind == "fp64" and draws_agree()
     dtype = torch.float64 if kind == "fp64" else torch.float32
     method = IDIHMethod.from_released(ruled_weights("iDIH"), dtype=dtype)
-    composite, ground_truth = (draw(2, 3, 256, 256, seed=seed) for seed in (7, 8))
-    batch = HarmonizationBatch(composite, ground_truth, ruled_mask()).to(dtype=dtype)
+    batch = ruled_batch(dtype)
     atol = 1e-9 if exact else 1e-4
     assert_figures(
         golden, f"{kind}_eval_output", method.harmonize(batch.composite, batch.foreground_mask), atol

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from charmnet.batch import HarmonizationBatch
 from charmnet.methods import HarmonyTransformerMethod, IntrinsicMethod
 from charmnet.networks.dht import DisentangledHarmonyTransformer, HarmonyTransformer
 from charmnet.networks.iih import IntrinsicHarmonizer
@@ -17,12 +16,10 @@ from charmnet.networks.transformer import position_encoding
 from charmnet.vocabulary import Domain
 from tests.golden_support import (
     assert_figures,
-    draw,
+    assert_released_layout,
     draws_agree,
     figures,
-    released_keys,
-    released_parameters,
-    ruled_mask,
+    ruled_batch,
     ruled_weights,
 )
 
@@ -38,8 +35,7 @@ NETWORKS = {
 def test_networks_have_the_released_layout(name: str) -> None:
     with torch.device("meta"):
         network: nn.Module = NETWORKS[name]()
-    assert [(key, list(t.shape)) for key, t in network.state_dict().items()] == released_keys(name)
-    assert sum(p.numel() for p in network.parameters()) == released_parameters(name)
+    assert_released_layout(network, name)
 
 
 def test_positions_are_encoded_as_released() -> None:
@@ -48,11 +44,6 @@ def test_positions_are_encoded_as_released() -> None:
         encoding = position_encoding(side, side, torch.empty(256)).T.unflatten(1, (side, side))
         sample = encoding[::16, ::step, ::step].numpy()
         np.testing.assert_allclose(sample, golden[f"{name}_sample"], rtol=0, atol=1e-6)
-
-
-def ruled_batch(dtype: torch.dtype) -> HarmonizationBatch:
-    composite, ground_truth = (draw(2, 3, 256, 256, seed=seed) for seed in (7, 8))
-    return HarmonizationBatch(composite, ground_truth, ruled_mask()).to(dtype=dtype)
 
 
 def recorded(network: nn.Module) -> list[Any]:

@@ -20,6 +20,7 @@ from charmnet.methods import METHODS, CUTMethod, CycleGANMethod, TranslationMeth
 from charmnet.methods.cut import patch_nce
 from charmnet.methods.image_pool import ImagePool
 from charmnet.methods.seeding import seed_update
+from charmnet.methods.translation import ReleasedTranslator
 from charmnet.methods.unit import mean_square
 from charmnet.vocabulary import Domain
 from charmnet.weights import load_into, snapshot
@@ -209,6 +210,32 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(
     for key, tensor in weights(parts).items():
         if not key.endswith("bias"):
             torch.testing.assert_close(tensor, weights(whole)[key], rtol=1e-7, atol=1e-9, msg=key)
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_released_weights_tell_the_sizes_and_come_back(name: str) -> None:
+    method, kind = small(name), METHODS[name]
+    assert isinstance(method, ReleasedTranslator)
+    assert issubclass(kind, ReleasedTranslator)
+    states = method.released_state_dicts()
+    again = kind.from_released(states, torch.float64)
+    assert again.options == method.options
+    assert all(torch.equal(weights(again)[key], tensor) for key, tensor in weights(method).items())
+    translator = {key: states[key] for key in kind.released_translator}
+    alone = kind.from_released(translator, torch.float64)
+    picture = draw(1, 3, 32, 32, seed=1).double()
+    assert torch.equal(alone.translate(picture), method.translate(picture))
+    first = kind.released_translator[0]
+    with pytest.raises(WeightsError, match=f"got weights of nothing, expected {first}"):
+        kind.from_released({})
+    with pytest.raises(WeightsError, match=f"got weights of .*, X, expected {first}"):
+        kind.from_released({**states, "X": {}})
+    with pytest.raises(WeightsError, match=r"^a\.pth: not the released layout"):
+        kind.from_released({**states, first: {}}, sources={first: "a.pth"})
+    for key in states:
+        torn = dict(list(states[key].items())[:-1])
+        with pytest.raises(WeightsError, match=f"^released {key} of {name} does not fit .*: missing: "):
+            kind.from_released({**states, key: torn})
 
 
 @pytest.mark.parametrize("name", TRANSLATORS)

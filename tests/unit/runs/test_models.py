@@ -8,6 +8,8 @@ from charmnet import pretrained
 from charmnet.errors import StorageError, WeightsError
 from charmnet.methods import (
     CharmNetMethod,
+    CUTMethod,
+    CycleGANMethod,
     DoveNetMethod,
     HarmonyTransformerMethod,
     IDIHMethod,
@@ -15,9 +17,17 @@ from charmnet.methods import (
     RainNetMethod,
 )
 from charmnet.methods.dovenet import RegionAdversarialMethod
+from charmnet.methods.translation import ReleasedTranslator
 from charmnet.released_weights import save_released
-from charmnet.weights import save_checkpoint
-from pipelines.runs.models import absolute_uri, checkpoint_of, load_model, model_name
+from charmnet.weights import save_checkpoint, weights_digest
+from pipelines.runs.models import (
+    absolute_uri,
+    checkpoint_of,
+    load_harmonization_model,
+    load_model,
+    load_translation_model,
+    model_name,
+)
 from pipelines.runtime.storage import Location
 from tests.fixtures.pretrained import make_pretrained
 
@@ -158,6 +168,29 @@ def test_released_files_tell_whose_they_are(tmp_path: Path, method: RegionAdvers
     torch.save(dict(list(state.items())[:-1]), tmp_path / "cut.pth")
     with pytest.raises(WeightsError, match=r"cut\.pth does not fit .*missing: to_image.bias"):
         load_model(str(tmp_path / "cut.pth"))
+
+
+@pytest.mark.parametrize("method", [CUTMethod(width=2, blocks=1), CycleGANMethod(width=2, blocks=1)])
+def test_released_translators_are_told_by_their_names(tmp_path: Path, method: ReleasedTranslator) -> None:
+    save_released(method, tmp_path)
+    (name,) = method.released_translator
+    translator = method.released_networks[name]
+    loaded = load_translation_model(str(tmp_path / f"latest_net_{name}.pth"))
+    assert loaded.options == method.options
+    expected, got = method.modules[translator].state_dict(), loaded.modules[translator].state_dict()
+    assert all(torch.equal(got[key], expected[key]) for key in expected)
+    with pytest.raises(ValueError, match=f"a model of {method.name}, which does not harmonize"):
+        load_harmonization_model(str(tmp_path / f"latest_net_{name}.pth"))
+
+
+def test_networks_beside_a_released_translator_are_read_to_train_on(tmp_path: Path) -> None:
+    method = CUTMethod(width=2, blocks=1)
+    save_released(method, tmp_path)
+    assert weights_digest(load_model(str(tmp_path))) == weights_digest(method)
+    assert weights_digest(load_model(str(tmp_path), inference_only=True)) != weights_digest(method)
+    torch.save({}, tmp_path / "latest_net_F.pth")
+    with pytest.raises(WeightsError, match=r"latest_net_F\.pth does not fit PatchProjection"):
+        load_model(str(tmp_path))
 
 
 @pytest.mark.parametrize(
