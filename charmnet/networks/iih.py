@@ -14,21 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from charmnet.networks.intrinsic_blocks import (
-    SLOPE,
-    ConvUnit,
     Intrinsics,
-    Stack,
     check_pictures,
     content_encoder,
     downsampling,
     initialize_normal,
-    leaky,
     network_input,
     picture_decoder,
     recomposed,
-    residual_blocks,
 )
 from charmnet.networks.layer_norm import SampleLayerNorm
+from charmnet.networks.reflected_blocks import SLOPE, ConvUnit, Stack, leaky, residual_blocks
 
 LIGHT_CHANNELS = 8
 """Length of a light code."""

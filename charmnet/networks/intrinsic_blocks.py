@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from charmnet.networks.instance_norm import InstanceNorm2d
-from charmnet.networks.layer_norm import SampleLayerNorm
-
-SLOPE = 0.2
-"""Slope of the leaky ReLUs below zero."""
+from charmnet.networks.reflected_blocks import ConvUnit, Norm, Stack, leaky, residual_blocks
 
 SMALLEST_MULTIPLE = 8
 """Height and width of a picture have to be multiples of it."""
-
-Norm = Literal["instance", "layer", "group", "none"]
-"""Norms: of a channel, of the sample (`SampleLayerNorm`), of each third of the channels, or none."""
 
 
 class Intrinsics(NamedTuple):
@@ -34,49 +25,6 @@ class Intrinsics(NamedTuple):
     harmonized: Tensor
     reflectance: Tensor
     illumination: Tensor
-
-
-_NORMS: dict[Norm, Callable[[int], nn.Module]] = {
-    "instance": InstanceNorm2d,
-    "layer": SampleLayerNorm,
-    "group": partial(nn.GroupNorm, 3),
-    "none": nn.Identity,
-}
-
-
-class ConvUnit(nn.Module):
-    """Convolution of features padded by reflection, norm, activation; named as in the released layout.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        kernel: height and width of the kernel.
-        stride: stride.
-        padding: rows and columns that are reflected at each side.
-        norm: see `Norm`.
-        activation: module that follows; None leaves the features as they are.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel: int,
-        *,
-        stride: int = 1,
-        padding: int,
-        norm: Norm = "none",
-        activation: nn.Module | None = None,
-    ) -> None:
-        super().__init__()
-        self.norm = _NORMS[norm](out_channels)
-        self.activation = activation or nn.Identity()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, padding_mode="reflect")
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map [B,C,H,W] to [B,C',H',W']."""
-        output: Tensor = self.activation(self.norm(self.conv(features)))
-        return output
 
 
 class PictureUnit(ConvUnit):
@@ -94,40 +42,6 @@ class PictureUnit(ConvUnit):
             return super().forward(features.to(self.conv.weight.dtype))
 
 
-class ResidualBlock(nn.Module):
-    """Two convolutions with layer norms, added to their input."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.model = nn.Sequential(
-            ConvUnit(channels, channels, 3, padding=1, norm="layer", activation=leaky()),
-            ConvUnit(channels, channels, 3, padding=1, norm="layer"),
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map [B,C,H,W] to the same shape."""
-        output: Tensor = self.model(features) + features
-        return output
-
-
-class Stack(nn.Module):
-    """Modules one after the other, as `model` in the released layout."""
-
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.model = nn.Sequential(*modules)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Apply all of them."""
-        output: Tensor = self.model(features)
-        return output
-
-
-def leaky() -> nn.Module:
-    """Return the leaky ReLU."""
-    return nn.LeakyReLU(SLOPE, inplace=True)
-
-
 def downsampling(width: int, norm: Norm) -> list[nn.Module]:
     """Return the layers that map [B,4,H,W] to [B,4*width,H/4,W/4]."""
     return [
@@ -135,11 +49,6 @@ def downsampling(width: int, norm: Norm) -> list[nn.Module]:
         ConvUnit(width, 2 * width, 4, stride=2, padding=1, norm=norm, activation=leaky()),
         ConvUnit(2 * width, 4 * width, 4, stride=2, padding=1, norm=norm, activation=leaky()),
     ]
-
-
-def residual_blocks(channels: int, count: int) -> nn.Module:
-    """Return a stage of `count` residual blocks; without any it is empty, and a module nevertheless."""
-    return Stack([ResidualBlock(channels) for _ in range(count)])
 
 
 def content_encoder(width: int, blocks: int = 0) -> nn.Module:

@@ -2,94 +2,50 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from charmnet.networks.blocks import initialize_kaiming, initialize_normal
 from charmnet.networks.cyclegan import WIDTH
-from charmnet.networks.instance_norm import InstanceNorm2d
-from charmnet.networks.layer_norm import SampleLayerNorm
+from charmnet.networks.reflected_blocks import ConvUnit, Stack, leaky, residual_blocks
 
 BLOCKS = 4
 """Residual blocks of an encoder, and of a decoder, as released."""
 
 SCALES = 3
-"""Sizes of a picture that a discriminator critics: whole, half and quarter."""
+"""Sizes of a picture that a discriminator judges: whole, half and quarter."""
 
 
-class PaddedConvolution(nn.Module):
-    """A convolution of a picture that is mirrored at its edges, with norm and activation."""
-
-    def __init__(self, convolution: nn.Conv2d, padding: int, norm: nn.Module, activation: nn.Module) -> None:
-        super().__init__()
-        self.pad = nn.ReflectionPad2d(padding)
-        self.norm = norm
-        self.activation = activation
-        self.conv = convolution  # after the norm, as in released files
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map [B,C,H,W] to the convolution's channels and size."""
-        output: Tensor = self.activation(self.norm(self.conv(self.pad(features))))
-        return output
-
-
-class _ResidualBlock(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.model = nn.Sequential(_same(channels, nn.ReLU(inplace=True)), _same(channels, nn.Identity()))
-
-    def forward(self, features: Tensor) -> Tensor:
-        output: Tensor = features + self.model(features)
-        return output
-
-
-class _ResidualBlocks(nn.Module):
-    def __init__(self, channels: int, blocks: int) -> None:
-        super().__init__()
-        self.model = nn.Sequential(*(_ResidualBlock(channels) for _ in range(blocks)))
-
-    def forward(self, features: Tensor) -> Tensor:
-        output: Tensor = self.model(features)
-        return output
-
-
-class Encoder(nn.Module):
-    """Encoder of pictures of one domain into a code of a quarter of their size."""
+class Encoder(Stack):
+    """Encoder of pictures [B,3,H,W] in -1..1 into the mean [B,4*width,H/4,W/4] of a code of variance 1."""
 
     def __init__(self, width: int, blocks: int) -> None:
-        super().__init__()
-        self.model = nn.Sequential(
-            _down(nn.Conv2d(3, width, 7), 3),
-            _down(nn.Conv2d(width, 2 * width, 4, stride=2), 1),
-            _down(nn.Conv2d(2 * width, 4 * width, 4, stride=2), 1),
-            _ResidualBlocks(4 * width, blocks),
+        super().__init__(
+            [
+                ConvUnit(3, width, 7, padding=3, norm="instance", activation=_relu()),
+                _down(width),
+                _down(2 * width),
+                _residual_blocks(4 * width, blocks),
+            ]
         )
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Map [B,3,H,W] in -1..1 to the code's mean [B,4*width,H/4,W/4]; its variance is 1."""
-        code: Tensor = self.model(image)
-        return code
 
-
-class Decoder(nn.Module):
-    """Decoder of codes into pictures of one domain."""
+class Decoder(Stack):
+    """Decoder of codes [B,4*width,H/4,W/4] into pictures [B,3,H,W] in -1..1."""
 
     def __init__(self, width: int, blocks: int) -> None:
-        super().__init__()
-        last = PaddedConvolution(nn.Conv2d(width, 3, 7), 3, nn.Identity(), nn.Tanh())
-        self.model = nn.Sequential(
-            _ResidualBlocks(4 * width, blocks),
-            nn.Upsample(scale_factor=2),
-            _up(4 * width, 2 * width),
-            nn.Upsample(scale_factor=2),
-            _up(2 * width, width),
-            last,
+        super().__init__(
+            [
+                _residual_blocks(4 * width, blocks),
+                nn.Upsample(scale_factor=2),
+                _up(4 * width),
+                nn.Upsample(scale_factor=2),
+                _up(2 * width),
+                ConvUnit(width, 3, 7, padding=3, activation=nn.Tanh()),
+            ]
         )
-
-    def forward(self, code: Tensor) -> Tensor:
-        """Map a code [B,4*width,H/4,W/4] to [B,3,H,W] in -1..1."""
-        image: Tensor = self.model(code)
-        return image
 
 
 class Autoencoder(nn.Module):
@@ -133,26 +89,25 @@ class ScaledDiscriminator(nn.Module):
         return scores
 
 
-def _down(convolution: nn.Conv2d, padding: int) -> PaddedConvolution:
-    norm = InstanceNorm2d(convolution.out_channels)
-    return PaddedConvolution(convolution, padding, norm, nn.ReLU(inplace=True))
+def _relu() -> nn.Module:
+    return nn.ReLU(inplace=True)
 
 
-def _same(channels: int, activation: nn.Module) -> PaddedConvolution:
-    norm = InstanceNorm2d(channels)
-    return PaddedConvolution(nn.Conv2d(channels, channels, 3), 1, norm, activation)
+def _residual_blocks(channels: int, count: int) -> nn.Module:
+    return residual_blocks(channels, count, "instance", _relu)
 
 
-def _up(channels: int, out_channels: int) -> PaddedConvolution:
-    convolution = nn.Conv2d(channels, out_channels, 5)
-    return PaddedConvolution(convolution, 2, SampleLayerNorm(out_channels), nn.ReLU(inplace=True))
+def _down(channels: int) -> nn.Module:
+    return ConvUnit(channels, 2 * channels, 4, stride=2, padding=1, norm="instance", activation=_relu())
+
+
+def _up(channels: int) -> nn.Module:
+    return ConvUnit(channels, channels // 2, 5, padding=2, norm="layer", activation=_relu())
 
 
 def _critic(width: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    channels = 3
-    for out_channels in (width, 2 * width, 4 * width, 8 * width):
-        convolution = nn.Conv2d(channels, out_channels, 4, stride=2)
-        layers.append(PaddedConvolution(convolution, 1, nn.Identity(), nn.LeakyReLU(0.2, inplace=True)))
-        channels = out_channels
-    return nn.Sequential(*layers, nn.Conv2d(channels, 1, 1))
+    layers = [
+        ConvUnit(channels, out, 4, stride=2, padding=1, activation=leaky())
+        for channels, out in pairwise([3, width, 2 * width, 4 * width, 8 * width])
+    ]
+    return nn.Sequential(*layers, nn.Conv2d(8 * width, 1, 1))
