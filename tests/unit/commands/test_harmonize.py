@@ -70,3 +70,45 @@ def test_networks_that_paste_cannot_change_the_background(
     assert main(["harmonize", "--model", str(tmp_path / "model"), *options, "--background"]) == 2
     assert "leave out --background" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_strength_and_feather_are_those_of_the_library(tmp_path: Path) -> None:
+    picture, mask, options = write_picture(tmp_path)
+    method = CharmNetMethod(width=8, seed=0)
+    save_model(tmp_path / "model", method, {"step": 1})
+    command = ["harmonize", "--model", str(tmp_path / "model"), *options]
+    assert main([*command, "--strength", "0.4", "--feather", "5"]) == 0
+    result = decode_rgb((tmp_path / "new/out.png").read_bytes())
+    assert np.array_equal(result, harmonize_full_size(method, picture, mask, strength=0.4, feather=5))
+    assert not np.array_equal(result, harmonize_full_size(method, picture, mask, strength=0.4))
+    assert main([*command, "--strength", "40"]) == 2
+
+
+def test_many_pictures_share_a_mask_or_have_theirs_in_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, mask, _ = write_picture(tmp_path)
+    method = CharmNetMethod(width=8, seed=0)
+    save_model(tmp_path / "model", method, {"step": 1})
+    source, masks = tmp_path / "in", tmp_path / "in/masks"
+    masks.mkdir(parents=True)
+    for name in ("frame_1.png", "frame_2.png"):
+        (source / name).write_bytes(encode_png(picture))
+    (masks / "mask_frame.png").write_bytes(encode_png(mask * np.uint8(255)))
+    expected = harmonize_full_size(method, picture, mask, strength=0.5)
+    command = ["harmonize", "--model", str(tmp_path / "model"), "--source", str(source), "--strength", "0.5"]
+    for number, chosen in enumerate((["--masks", str(masks)], ["--mask", str(tmp_path / "mask.png")])):
+        dest = tmp_path / f"out{number}"
+        if number:
+            (masks / "mask_frame.png").unlink()
+        assert main([*command, *chosen, "--dest", str(dest)]) == 0
+        for name in ("frame_1.png", "frame_2.png"):
+            assert np.array_equal(decode_rgb((dest / name).read_bytes()), expected)
+    capsys.readouterr()
+    again = [*command, "--mask", str(tmp_path / "mask.png"), "--dest", str(dest)]
+    assert main(again) == 0
+    assert "2 were there" in capsys.readouterr().err
+    assert main([*again, "--feather", "2"]) == 1
+    assert "results of other weights, masks or options" in capsys.readouterr().err
+    assert main([*again, "--masks", str(masks)]) == 2
+    assert main([*command, "--masks", str(source), "--dest", str(dest)]) == 2

@@ -10,7 +10,7 @@ from charmnet.errors import DataError, WeightsError
 from charmnet.methods import CharmNetMethod, IDIHMethod
 from charmnet.methods.harmonization import HarmonizationMethod
 from pipelines.commands.cli import main
-from pipelines.harmonization.files import Folders, find_pictures, harmonize_file, try_file
+from pipelines.harmonization.files import Folders, find_pictures, harmonize_file, match_masks, try_file
 from pipelines.runtime.storage import Location
 from tests.factories import foreground, photograph
 
@@ -159,3 +159,37 @@ def test_a_picture_is_not_written_over_itself(folder: Location) -> None:
     assert main([*command, "--out", path]) == 2
     assert main([*command, "--out", f"{folder}/out.png", "--workers", "0"]) == 2
     assert (folder / "in.jpg").read_bytes() == before
+
+
+def test_masks_of_another_folder_are_found_by_the_words_of_their_names() -> None:
+    masks = ["cat_mask.png", "mask-0012.TIF", "dog.png", "dog_big.png", "sub/cat.png", "notes.txt"]
+    pictures = match_masks(
+        [
+            "cat.jpg",
+            "cat_2.jpg",
+            "IMG_0012.heic",
+            "dog_big_03.png",
+            "dog_small.webp",
+            "sub/cat-9.jpg",
+            "list.csv",
+        ],
+        masks,
+    )
+    assert dict(pictures.pairs) == {
+        "cat.jpg": "cat_mask.png",
+        "cat_2.jpg": "cat_mask.png",
+        "IMG_0012.heic": "mask-0012.TIF",
+        "dog_big_03.png": "dog_big.png",
+        "dog_small.webp": "dog.png",
+        "sub/cat-9.jpg": "sub/cat.png",
+    }
+    assert pictures.incomplete == []
+
+
+def test_a_mask_that_is_missing_or_not_the_only_one_is_said() -> None:
+    pictures = match_masks(["cat.jpg", "dog.jpg", "catalogue.jpg"], ["a/cat.png", "b/cat_mask.png"])
+    assert pictures.pairs == []
+    reasons = dict(pictures.incomplete)
+    assert reasons["cat.jpg"].startswith("several masks fit its name: a/cat.png, b/cat_mask.png")
+    assert reasons["dog.jpg"] == "no mask fits its name; expected one such as dog_mask.png"
+    assert "no mask fits" in reasons["catalogue.jpg"]
