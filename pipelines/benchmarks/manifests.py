@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import psutil
 from rich.table import Table
@@ -27,6 +28,7 @@ _GROUP_BYTES = 600_000
 _PAIRS = 4  # of a worker's step
 _MOST_OBJECT_SHARDS = 10_000  # more would take a gigabyte, and half a minute
 _LANES = (256, 512, 1024)
+_COLUMNS_FOLDER = "columns"  # beneath the folder with the manifest in JSON
 
 
 def measure_manifest(shards: int) -> dict[str, float]:
@@ -34,12 +36,13 @@ def measure_manifest(shards: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         write_manifest(Location.of(folder), shards)
         loaded = run_module(_MODULE, "manifest", folder)
+        loaded |= run_module(_MODULE, "columns", Path(folder) / _COLUMNS_FOLDER)
         objects = run_module(_MODULE, "objects", folder) if shards <= _MOST_OBJECT_SHARDS else {}
         return {"shards": shards, **loaded, **run_module(_MODULE, "unpickle", folder), **objects}
 
 
 def write_manifest(folder: Location, shards: int) -> None:
-    """Write a manifest of shards that do not exist, as text: as objects a large one fits in no memory."""
+    """Write a manifest that lists shards, none of which exist, as text: as objects many fit in no memory."""
     stratum = Stratum(Domain.REAL, "HCOCO", None, ("train",))
     group = {
         "rows": _ROWS_PER_GROUP,
@@ -71,6 +74,7 @@ def manifest_figures(folder: str) -> dict[str, float]:
     planned = time.process_time()
     pickled = pickle.dumps(manifest)
     (location / "pickled").write_bytes(pickled)
+    manifest.save(location / _COLUMNS_FOLDER)
     if len(manifest.shards) <= _MOST_OBJECT_SHARDS:
         (location / "objects").write_bytes(pickle.dumps(tuple(manifest.shards)))
     return {
@@ -82,6 +86,25 @@ def manifest_figures(folder: str) -> dict[str, float]:
         "peak_bytes": peak_bytes() - before,
         "pickled_bytes": len(pickled),
         **{f"window_seconds_{lanes}": _window_seconds(plan, lanes * _PAIRS) for lanes in _LANES},
+    }
+
+
+def column_figures(folder: str) -> dict[str, float]:
+    """Return seconds and bytes of loading the same manifest as it is stored today."""
+    location = Location.of(folder)
+    sizes = [(location / name).size_bytes() for name in location.walk_files()]
+    before = _resident_bytes()
+    started, cpu_started = time.perf_counter(), time.process_time()
+    manifest = Manifest.load(location)
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+    loaded_peak = peak_bytes() - before
+    EpochPlan(SampleTable([manifest]), manifest.domain)
+    return {
+        "columns_file_bytes": sum(sizes),
+        "columns_load_seconds": cpu_seconds,
+        "columns_load_wall_seconds": seconds,
+        "columns_peak_bytes": loaded_peak,
+        "columns_planned_peak_bytes": peak_bytes() - before,
     }
 
 
@@ -130,7 +153,8 @@ def _resident_bytes() -> int:
 def manifest_table(manifests: Sequence[dict[str, float]]) -> Table:
     """Return a row for each number of shards."""
     columns = (
-        *("rows", "file, MB", "load, CPU s", "peak, MB", "held, MB", "plan, CPU s", "pickled, MB"),
+        *("rows", "as stored, MB", "load, CPU s", "peak, MB"),
+        *("as JSON, MB", "load, CPU s", "peak, MB", "held, MB", "plan, CPU s", "pickled, MB"),
         *("a process: unpickle and plan, CPU s", "held, MB", "as objects, CPU s", "held, MB"),
         *(f"window of {lanes} workers, CPU ms" for lanes in _LANES),
     )
@@ -144,6 +168,9 @@ def manifest_table(manifests: Sequence[dict[str, float]]) -> Table:
         table.add_row(
             f"{figures['shards']:,}",
             f"{figures['rows']:,}",
+            megabytes["columns_file_bytes"],
+            f"{figures['columns_load_seconds']:.2f}",
+            megabytes["columns_peak_bytes"],
             megabytes["file_bytes"],
             f"{figures['load_seconds']:.2f}",
             megabytes["peak_bytes"],
@@ -159,7 +186,12 @@ def manifest_table(manifests: Sequence[dict[str, float]]) -> Table:
     return table
 
 
-_PARTS = {"manifest": manifest_figures, "unpickle": unpickle_figures, "objects": object_figures}
+_PARTS = {
+    "manifest": manifest_figures,
+    "columns": column_figures,
+    "unpickle": unpickle_figures,
+    "objects": object_figures,
+}
 
 if __name__ == "__main__":
     part_name, manifest_folder = sys.argv[1:]

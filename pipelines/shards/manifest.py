@@ -1,5 +1,8 @@
 """The manifest of a data set: its shards, row groups and strata, stored in `manifest.json`.
 
+Where there are more than a thousand shards, `manifest.json` names a parquet file that lists them
+(`shard_columns`). It stays the file by which a data set is found, and is written last.
+
 A *stratum* is one combination of domain, subset, category and splits. The manifest gives the number of rows
 and samples of each stratum in each row group. A selection such as ``split == 'IHD_nonhuman_train'`` is
 therefore counted, and an epoch planned, without opening a shard.
@@ -21,11 +24,17 @@ from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
 from pipelines.runtime.storage import Location
 from pipelines.shards.schema import SCHEMA_VERSION, RowKind
+from pipelines.shards.shard_columns import read_columns, write_columns
 from pipelines.shards.shard_table import MAX_COUNT, RowGroup, Shard, ShardTable, shard_json
 
 MANIFEST_NAME = "manifest.json"
 COLORS_NAME = "colors.parquet"
 MAX_MANIFEST_BYTES = 1 << 29  # twice what a hundred million rows need
+MAX_LISTED_SHARDS = 1000  # of a manifest.json; more are in a parquet file beside it
+
+
+ManifestFiles = dict[str, bytes]
+"""Content of the files that a manifest is stored as, by name."""
 
 
 class Container(StrEnum):
@@ -187,10 +196,13 @@ class Manifest:
         return "; ".join(f"{field} {names}" for field, names in named.items())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of `manifest.json`."""
+        """Return the content of a `manifest.json` that lists all shards."""
+        return self._json([shard_json(shard) for shard in self.shards])
+
+    def _json(self, shards: list[Any] | dict[str, Any]) -> dict[str, Any]:
         return {
             **asdict(replace(self, shards=())),
-            "shards": [shard_json(shard) for shard in self.shards],
+            "shards": shards,
             "rows": self.rows,
             "samples": self.samples,
             "digest": self.digest,
@@ -198,15 +210,17 @@ class Manifest:
         }
 
     @classmethod
-    def from_json(cls, value: Any, path: str = MANIFEST_NAME) -> Manifest:
+    def from_json(cls, value: Any, path: str = MANIFEST_NAME, folder: Location | None = None) -> Manifest:
         """Check and return the manifest that `to_json` described.
 
         Args:
             value: the parsed JSON; it is not trusted.
             path: the file's path, for messages.
+            folder: the data set's folder, where the shards may be in a parquet file.
 
         Raises:
             DataError: the value is no manifest, has another schema version, or its counts do not add up.
+            StorageError: the parquet file cannot be read.
         """
         try:
             _check_version(value["schema_version"], path)
@@ -215,7 +229,7 @@ class Manifest:
                 container=Container(value["container"]),
                 domain=Domain(value["domain"]),
                 strata=tuple(_stratum(entry) for entry in value["strata"]),
-                shards=ShardTable(value["shards"]).check_names(),
+                shards=_shard_table(value["shards"], folder).check_names(),
                 conditions={int(k): _count(v) for k, v in value["conditions"].items()},
                 source=dict(value["source"]),
                 tar_defaults=None if value["tar_defaults"] is None else _stratum(value["tar_defaults"]),
@@ -228,9 +242,17 @@ class Manifest:
             ) from error
         return manifest
 
+    def files(self) -> ManifestFiles:
+        """Return the files that the manifest is stored as, by name, in the order that they are written in."""
+        if len(self.shards) <= MAX_LISTED_SHARDS:
+            return {MANIFEST_NAME: _json_bytes(self.to_json())}
+        entry, data = write_columns(self.table)
+        return {entry["path"]: data, MANIFEST_NAME: _json_bytes(self._json(entry))}
+
     def save(self, folder: Location) -> None:
-        """Write `manifest.json` into the data set's folder."""
-        (folder / MANIFEST_NAME).write_bytes(json.dumps(self.to_json(), separators=(",", ":")).encode())
+        """Write the manifest into the data set's folder, `manifest.json` last."""
+        for name, data in self.files().items():
+            (folder / name).write_bytes(data)
 
     @classmethod
     def load(cls, folder: Location) -> Manifest:
@@ -245,7 +267,15 @@ class Manifest:
             raise DataError(
                 f"{folder}: no {MANIFEST_NAME} there; expected a data set made by `charmnet shard`"
             )
-        return cls.from_json(location.read_json(MAX_MANIFEST_BYTES), str(location))
+        return cls.from_json(location.read_json(MAX_MANIFEST_BYTES), str(location), folder)
+
+
+def _shard_table(shards: Any, folder: Location | None) -> ShardTable:
+    return read_columns(shards, folder) if isinstance(shards, dict) else ShardTable(shards)
+
+
+def _json_bytes(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _check_version(version: Any, path: str) -> None:

@@ -17,6 +17,11 @@ MAX_COUNT = 2**53  # larger counts and sizes are invalid and would overflow else
 
 Column = NDArray[np.unsignedinteger[Any]]
 
+_COLUMNS = (
+    *("bytes", "rows", "samples", "group_bytes", "offsets"),
+    *("stratum", "stratum_rows", "stratum_samples"),
+)  # of numbers, beside those that say where parts begin
+
 
 @dataclass(frozen=True)
 class RowGroup:
@@ -118,8 +123,31 @@ class ShardTable(Sequence[Shard]):
         self.stratum_rows = _counts([rows for _, (rows, _) in strata])
         self.stratum_samples = _counts([samples for _, (_, samples) in strata])
         for whole, parts in ((self.rows, self.stratum_rows), (self.samples, self.stratum_samples)):
-            if (self._sums(parts) != whole).any():
-                raise ValueError("a row group's strata do not add up to its rows")
+            _check_sums(self.stratum_starts, whole, parts)
+
+    @classmethod
+    def of_columns(cls, parts: Sequence[Mapping[str, Any]]) -> ShardTable:
+        """Return the table of consecutive parts, of which each has the columns of some shards by name.
+
+        Args:
+            parts: the attributes' columns; `groups_of_shard` and `strata_of_group` are lengths in place of
+                `group_starts` and `stratum_starts`.
+
+        Raises:
+            ValueError: a count is invalid, or a row group's strata do not add up.
+        """
+        for part in parts:  # a part at a time: sums of millions of row groups take a hundred megabytes
+            starts = _starts(part["strata_of_group"])
+            for name in ("rows", "samples"):
+                _check_sums(starts, part[name], part[f"stratum_{name}"])
+        table = cls.__new__(cls)
+        table.paths = [path for part in parts for path in part["paths"]]
+        table.sha256 = [digest for part in parts for digest in part["sha256"]]
+        for name in _COLUMNS:
+            setattr(table, name, _joined([part[name] for part in parts]))
+        table.group_starts = _starts(_joined([part["groups_of_shard"] for part in parts]))
+        table.stratum_starts = _starts(_joined([part["strata_of_group"] for part in parts]))
+        return table
 
     @classmethod
     def of(cls, shards: Iterable[Shard]) -> ShardTable:
@@ -177,18 +205,13 @@ class ShardTable(Sequence[Shard]):
             offset=offset - 1 if offset else None,
         )
 
-    def _sums(self, values: Column) -> NDArray[np.int64]:
-        """Return [G] sums of the values [K] of each row group's entries."""
-        cumulative = _starts(values)
-        return cumulative[self.stratum_starts[1:]] - cumulative[self.stratum_starts[:-1]]
-
     def selected_samples(self, selected: Sequence[bool]) -> NDArray[np.int64]:
         """Return [G] samples of each row group whose stratum is selected.
 
         Args:
             selected: whether each stratum of the manifest is selected.
         """
-        return self._sums(self.stratum_samples * np.array(selected, dtype=bool)[self.stratum])
+        return _sums(self.stratum_starts, self.stratum_samples * np.array(selected, dtype=bool)[self.stratum])
 
     def group_indices(self) -> NDArray[np.int32]:
         """Return [G,2] (shard index, row group index in the shard) of every row group, in file order."""
@@ -222,6 +245,33 @@ def shard_json(shard: Shard) -> dict[str, Any]:
         for group in shard.row_groups
     ]
     return {"path": shard.path, "bytes": shard.bytes, "sha256": shard.sha256, "row_groups": groups}
+
+
+def _sums(starts: NDArray[np.int64], values: Column) -> NDArray[np.int64]:
+    """Return [G] sums of consecutive values [K], of which those of G begin at `starts` [G+1]."""
+    cumulative = _starts(values)
+    return cumulative[starts[1:]] - cumulative[starts[:-1]]
+
+
+def _check_sums(starts: NDArray[np.int64], whole: Column, parts: Column) -> None:
+    if (_sums(starts, parts) != whole).any():
+        raise ValueError("a row group's strata do not add up to its rows")
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> Column:
+    """Return parts of a column as one, in the smallest integer type that holds its largest value."""
+    return np.concatenate([np.zeros(0, np.uint8), *map(smallest, parts)])
+
+
+def smallest(values: NDArray[Any]) -> Column:
+    """Return counts in the smallest integer type that holds the largest of them.
+
+    Raises:
+        ValueError: one of them is negative or too large.
+    """
+    if len(values) and not 0 <= values.min() <= values.max() <= MAX_COUNT:
+        raise ValueError(f"expected counts, got {values.min()} to {values.max()}")
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
 
 def _counts(values: list[int]) -> Column:

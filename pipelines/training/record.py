@@ -22,6 +22,7 @@ from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
+from pipelines.shards.manifest import MANIFEST_NAME, Manifest
 from pipelines.tracking import Tracker, close_orphans, send_unsent
 from pipelines.training.job import RunTracking, TrainingJob
 
@@ -63,13 +64,25 @@ def record_run(tracker: Tracker, job: TrainingJob) -> None:
     for domain, union in job.datasets.items():
         for number, dataset in enumerate(union.members, start=1):
             name = f"{domain}" if len(union.members) == 1 else f"{domain}-{number}"
-            manifest = json.dumps(dataset.manifest.to_json())
-            tracker.log_text(manifest, artifact_path=f"data/{name}-manifest.json")
+            record_manifest(tracker, dataset.manifest, name)
             tracker.log_dataset(
                 str(dataset.location), name=name, digest=dataset.manifest.digest, context="training"
             )
         tags[f"data_sha256_{domain}"] = union.digest
     tracker.set_tags({name: value for name, value in tags.items() if value})
+
+
+def record_manifest(tracker: Tracker, manifest: Manifest, name: str) -> None:
+    """Record a manifest's files; of many shards, the list of them is a file of its own."""
+    for file, data in manifest.files().items():
+        artifact_path = f"data/{name}-{file}"
+        if file == MANIFEST_NAME:
+            tracker.log_text(data.decode(), artifact_path=artifact_path)
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / file
+            path.write_bytes(data)
+            tracker.log_file(path, artifact_path=artifact_path)
 
 
 def environment() -> dict[str, Any]:
