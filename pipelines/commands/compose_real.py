@@ -18,14 +18,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from charmnet.errors import DataError
+from pipelines.commands.dry_run import add_dry_run_option, show_rehearsal
 from pipelines.compositing.foregrounds import Folders, SplitFractions, find, is_photograph
 from pipelines.compositing.measuring import Request
 from pipelines.compositing.real_pairs import is_released, make_photographs, make_released, make_shards
-from pipelines.compositing.regions import FoundRegions, check_installed, find_regions
+from pipelines.compositing.regions import FEW_PHOTOGRAPHS, FoundRegions, check_installed, find_regions
 from pipelines.conversion.build import DEFAULT_SHARD_SAMPLES, REJECTED_NAME, BuildResult, DatasetBuild
 from pipelines.conversion.lists import Categories, names_digest, read_categories
+from pipelines.conversion.rehearsal import rehearse_build
 from pipelines.conversion.report import show_finished, show_result
-from pipelines.runtime.console import console, results
+from pipelines.runtime.console import console, counted, results
+from pipelines.runtime.rehearsal import place_of_work
 from pipelines.runtime.storage import Location
 from pipelines.runtime.user_files import walk_user_files
 from pipelines.shards.rejection import Rejection
@@ -79,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"fraction of the photographs in the split `{split}` (default {fraction})",
         )
     _add_limits(parser)
+    add_dry_run_option(parser)
     add(
         "--subset", metavar="NAME", help="subset of the composites (default: name of the photographs' folder)"
     )
@@ -145,8 +149,10 @@ def run(args: argparse.Namespace) -> int:
         results.print(f"{destination.location} is finished")
         return 0
     if (manifest := destination.manifest()) is not None:
-        return show_finished(destination, manifest)
-    if args.retry_rejected:
+        return show_finished(destination, manifest, clean=not args.dry_run)
+    if args.dry_run and masks is None:
+        return _rehearse_regions(destination, photos, names["photos"])
+    if args.retry_rejected and not args.dry_run:
         destination.parts.delete()
     without_region: list[Rejection] = []
     if masks is None:
@@ -166,6 +172,20 @@ def run(args: argparse.Namespace) -> int:
     return _make(args, destination, request)
 
 
+def _rehearse_regions(destination: DatasetBuild, photos: Location, names: Sequence[str]) -> int:
+    """Print what would be done where masks are yet to be found."""
+    _require_photographs(photos, names)
+    pictures = sum(map(is_photograph, names))
+    reads = f"{photos}: {counted(pictures, 'photograph')}, whose regions are found first"
+    runs = f"finding regions {place_of_work(pictures <= FEW_PHOTOGRAPHS)}, then composing"
+    return show_rehearsal(rehearse_build(destination, reads, "composites of the regions", runs))
+
+
+def _require_photographs(photos: Location, names: Sequence[str]) -> None:
+    if not any(map(is_photograph, names)):
+        raise DataError(f"{photos}: no photograph there; expected JPEG, PNG, WebP or BMP files")
+
+
 def _find_regions(
     destination: DatasetBuild, photos: Location, names: Sequence[str], folder: Location
 ) -> FoundRegions:
@@ -174,8 +194,7 @@ def _find_regions(
     Raises:
         DataError: there are no photographs, or there is a region in none of them.
     """
-    if not any(map(is_photograph, names)):
-        raise DataError(f"{photos}: no photograph there; expected JPEG, PNG, WebP or BMP files")
+    _require_photographs(photos, names)
     destination.start()
     regions = find_regions(photos, names, folder)
     if not regions.masks:
@@ -189,6 +208,12 @@ def _find_regions(
 
 def _make(args: argparse.Namespace, destination: DatasetBuild, request: Request) -> int:
     max_rejected = rejected_share(request.items) if args.max_rejected is None else args.max_rejected
+    if args.dry_run:
+        request.check_names(max_rejected)
+        reads = f"{request.folders.photos} and {request.folders.masks}: {counted(request.items, 'mask')}"
+        made = f"at most {counted(len(request.foregrounds) * request.per_mask, 'composite')}"
+        runs = f"measuring and composing {place_of_work(request.is_small)}"
+        return show_rehearsal(rehearse_build(destination, reads, made, runs, request.lost))
     result, warnings = _MAKERS[args.layout](destination, request, max_rejected)
     show = _show_released if args.layout == "released" else show_result
     show(destination, result)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,16 +27,19 @@ from charmnet.errors import StorageError
 from charmnet.methods import HarmonizationMethod
 from charmnet.metrics import Protocol
 from pipelines.commands.count_options import add_workers_option, check_counts
+from pipelines.commands.dry_run import add_dry_run_option, show_rehearsal
 from pipelines.commands.evaluation_tables import tables
 from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
 from pipelines.evaluation.evaluation import Evaluation
+from pipelines.evaluation.images import selected_groups
 from pipelines.evaluation.per_image import per_image_parquet
 from pipelines.evaluation.report import ImageResult
 from pipelines.evaluation.scoring import Scoring
 from pipelines.runs.models import load_with_provenance, model_name
-from pipelines.runtime.console import console, progress
+from pipelines.runtime.console import console, counted, progress
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.redaction import redact
+from pipelines.runtime.rehearsal import Rehearsal, place_of_work
 from pipelines.runtime.storage import Location
 from pipelines.shards.foreground_colors import per_mask
 from pipelines.shards.reading import Dataset, selected_counts
@@ -81,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--per-image", metavar="URI", help="write every image's figures to this file, as parquet"
     )
     add_workers_option(parser)
+    add_dry_run_option(parser)
     add_tracking_options(parser)
     parser.add_argument("--run-name", metavar="NAME", help="name of the MLflow run (default: evaluate MODEL)")
 
@@ -103,13 +108,12 @@ def run(arguments: argparse.Namespace) -> int:
     for flag, uri in (("--json", arguments.json), ("--per-image", arguments.per_image)):
         if uri:
             _check_writable(flag, Location.of(uri))
-    tracking = tracking_uri(arguments)
-    if tracking:
-        ServerCheck(tracking, arguments.experiment).raise_refusal()
-        _send_unsent(tracking)
+    tracking = _checked_tracking(arguments)
     dataset = Dataset.open(arguments.data)
     models = [arguments.model] if arguments.compare is None else [arguments.model, arguments.compare]
     loaded = [load_with_provenance(model, tracking) for model in models]
+    if arguments.dry_run:
+        return _rehearse(arguments, dataset, scoring, [method for method, _ in loaded], tracking)
     rules = [scoring, replace(scoring, ssim=False, tricks=False)]
     results, *others = (
         _score(method, dataset, rule, arguments) for (method, _), rule in zip(loaded, rules, strict=False)
@@ -140,6 +144,39 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _checked_tracking(arguments: argparse.Namespace) -> str | None:
+    """Return where the figures are recorded, once it is known to take them, and send what waits for it."""
+    tracking = tracking_uri(arguments, create=not arguments.dry_run)
+    if tracking:
+        ServerCheck(tracking, arguments.experiment).raise_refusal()
+        if not arguments.dry_run:
+            _send_unsent(tracking)
+    return tracking
+
+
+def _rehearse(
+    arguments: argparse.Namespace,
+    dataset: Dataset,
+    scoring: Scoring,
+    methods: Sequence[HarmonizationMethod],
+    tracking: str | None,
+) -> int:
+    """Print what would be done, once the rules and the selection are known to fit; return 0."""
+    for method in methods:
+        scoring.check(method)
+    selection = Selection(arguments.select)
+    groups = selected_groups(dataset, selection)
+    images = _image_count(dataset, selection)
+    held = counted(len(groups), "row group") if images is None else counted(images, "image")
+    models = filter(None, (arguments.model, arguments.compare))
+    reads = [f"{dataset.location}: {held}", *(f"the model {model}" for model in models)]
+    files = {"figures": arguments.json, "figures of every image": arguments.per_image}
+    writes = {Location.of(uri): text for text, uri in files.items() if uri}
+    show_rehearsal(Rehearsal(reads, writes, f"evaluating {place_of_work()}"))
+    print(f"records in MLflow at {redact(tracking)}" if tracking else "records nothing")
+    return 0
+
+
 def _score(
     method: HarmonizationMethod, dataset: Dataset, scoring: Scoring, arguments: argparse.Namespace
 ) -> list[ImageResult]:
@@ -167,13 +204,11 @@ def _about(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
 
 
 def _check_writable(flag: str, file: Location) -> None:
-    """Check before the work that its result can be written, by writing a small file beside it."""
-    probe = file.parent / f".{file.name}.{uuid.uuid4().hex}"
+    """Check before the work that its result can be written."""
     try:
         if file.children():
             raise ValueError(f"{flag} {file} is a folder, expected a file's name in it")
-        probe.write_bytes(b"")
-        probe.discard()
+        file.check_writable()
     except StorageError as error:
         raise StorageError(f"{flag} {file} cannot be written: {error}") from error
 

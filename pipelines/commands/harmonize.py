@@ -28,19 +28,22 @@ from charmnet.picture_formats import SUFFIXES
 from charmnet.weights import weights_digest
 from pipelines.commands.cli import EXIT_FAILED
 from pipelines.commands.count_options import add_workers_option, check_counts
+from pipelines.commands.dry_run import add_dry_run_option, show_rehearsal
 from pipelines.harmonization.files import (
     FileResult,
     Folders,
     PictureFiles,
     find_pictures,
     harmonize_file,
+    harmonized_pair,
     match_masks,
     only_pictures,
 )
 from pipelines.harmonization.harmonizer import FEW_PICTURES, Harmonizer
 from pipelines.runs.models import load_harmonization_model
 from pipelines.runtime.cluster import works_in_process
-from pipelines.runtime.console import console, progress
+from pipelines.runtime.console import console, counted, progress
+from pipelines.runtime.rehearsal import Rehearsal, place_of_work
 from pipelines.runtime.storage import Location
 from pipelines.runtime.user_files import is_litter, walk_user_files
 
@@ -74,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--background", action="store_true", help="change the background, too")
     add_workers_option(parser)
+    add_dry_run_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -105,6 +109,10 @@ def _run_one(arguments: argparse.Namespace, adjustment: Adjustment) -> int:
     if out in (composite, mask):
         raise ValueError(f"--out {out} is also what is read; choose another name")
     method = _load_model(arguments)
+    if arguments.dry_run:  # as much work as reading it, and all that would be refused is
+        harmonized_pair(method, composite, mask, out.name, adjustment)
+        reads = [f"{composite}, with the mask {mask}", f"the model {arguments.model}"]
+        return show_rehearsal(Rehearsal(reads, {}, "harmonizing in this process", {out: "the result"}))
     warning = harmonize_file(method, composite, mask, out, adjustment)
     if warning:
         console.print(f"warning: {warning}", markup=False)
@@ -122,9 +130,14 @@ def _run_many(arguments: argparse.Namespace, adjustment: Adjustment) -> int:
             f"{source}: no picture there that could be harmonized; see `charmnet harmonize --help`"
         )
     method = _load_model(arguments)
-    _claim(dest, _record_of(method, arguments, adjustment))
+    record = _record_of(method, arguments, adjustment)
+    claimed = _check_claim(dest, record)
     finished = set(dest.walk_files())
     pairs = [pair for pair in pictures.pairs if pair[0] not in finished]
+    if arguments.dry_run:
+        return _rehearse_many(source, dest, pictures, pairs, arguments)
+    if not claimed:
+        (dest / RECORD_NAME).write_json(record)
     file_results = [FileResult(path, problem=reason) for path, reason in pictures.incomplete]
     with progress("Harmonizing", total=len(pairs)) as advance:
         for result in _harmonize(method, Folders(source, masks, dest), pairs, adjustment, arguments.workers):
@@ -168,6 +181,24 @@ def _record_of(
     }
 
 
+def _rehearse_many(
+    source: Location,
+    dest: Location,
+    pictures: PictureFiles,
+    pairs: list[tuple[str, str]],
+    arguments: argparse.Namespace,
+) -> int:
+    """Print what would be done with a folder's pictures; return 1 where some have no mask."""
+    for path, reason in pictures.incomplete[:_SHOWN]:
+        console.print(f"failed: {path}: {reason}", markup=False)
+    failed = f", {len(pictures.incomplete):,} without a mask" if pictures.incomplete else ""
+    reads = [f"{source}: {counted(len(pictures.pairs), 'picture')}{failed}", f"the model {arguments.model}"]
+    written = f"{counted(len(pairs), 'result')}, {len(pictures.pairs) - len(pairs):,} are there"
+    runs = f"harmonizing {place_of_work(_are_few(pairs, arguments.workers))}"
+    status = show_rehearsal(Rehearsal(reads, {dest: written}, runs))
+    return EXIT_FAILED if pictures.incomplete else status
+
+
 def _load_model(arguments: argparse.Namespace) -> HarmonizationMethod:
     """Return the model.
 
@@ -191,7 +222,7 @@ def _harmonize(
     workers: int | None,
 ) -> Iterator[FileResult]:
     """Harmonize in this process where there are few pictures and no cluster to join, else on a cluster."""
-    if works_in_process(len(pairs) <= FEW_PICTURES and workers is None):
+    if works_in_process(_are_few(pairs, workers)):
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return Harmonizer(method, folders, adjustment, device=device).harmonize(pairs)
     from pipelines.harmonization.distributed import harmonize_pictures  # Ray
@@ -199,18 +230,27 @@ def _harmonize(
     return harmonize_pictures(method, folders, pairs, adjustment, workers=workers)
 
 
-def _claim(dest: Location, record: dict[str, object]) -> None:
-    """Record what the results depend on, so that a destination never mixes two models."""
+def _are_few(pairs: list[tuple[str, str]], workers: int | None) -> bool:
+    """Tell whether pictures are done sooner in this process than a cluster starts."""
+    return len(pairs) <= FEW_PICTURES and workers is None
+
+
+def _check_claim(dest: Location, record: dict[str, object]) -> bool:
+    """Return whether a destination has the record of what its results depend on; it never mixes two models.
+
+    Raises:
+        StorageError: it holds results that depend on something else, or other files.
+    """
     file = dest / RECORD_NAME
     if file.exists():
         if file.read_json() != record:
             raise StorageError(
                 f"{dest} holds results of other weights, masks or options (see {file}); choose another --dest"
             )
-    elif any(not is_litter(child.name) for child in dest.children()):
+        return True
+    if any(not is_litter(child.name) for child in dest.children()):
         raise StorageError(f"{dest} holds something else (there is no {RECORD_NAME}); choose another --dest")
-    else:
-        file.write_json(record)
+    return False
 
 
 def _report(dest: Location, file_results: Sequence[FileResult], already: int) -> int:

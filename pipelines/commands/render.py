@@ -17,9 +17,11 @@ import importlib.util
 
 from charmnet.errors import CharmNetError
 from charmnet.vocabulary import RDHARMONY_CATEGORIES
+from pipelines.commands.dry_run import add_dry_run_option, show_rehearsal
 from pipelines.conversion.build import DatasetBuild
+from pipelines.conversion.rehearsal import rehearse_plan
 from pipelines.conversion.report import show_finished, show_result
-from pipelines.runtime.console import results
+from pipelines.runtime.console import counted, results
 from pipelines.runtime.storage import Location
 from pipelines.shards.condition_sheet import write_sheet
 from pipelines.shards.reading import Dataset
@@ -57,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="fail if more than this share of the views has no suitable foreground (default 0.1)",
     )
+    add_dry_run_option(parser)
     parser.add_argument(
         "--contact-sheet",
         metavar="FILE",
@@ -108,6 +111,12 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.contact_sheet:
         file = Location.of(args.contact_sheet)
+        if args.dry_run:
+            if args.scenes is None:
+                Dataset.open(args.dest)
+            file.check_writable()
+            results.print(f"writes {file.local_path or file}: the contact sheet")
+            return 0
         write_sheet({"": Dataset.open(args.dest)}, file)
         results.print(f"contact sheet: {file.local_path or file}")
     return 0
@@ -129,13 +138,20 @@ def require_extra() -> None:
 def _render(args: argparse.Namespace) -> None:
     require_extra()
     from pipelines.commands.render_request import RenderRequest
-    from pipelines.rendering.job import render, views_of
+    from pipelines.rendering.job import render, rendering_plan, views_of
 
     request = RenderRequest.of(args)
     destination = DatasetBuild(Location.of(args.dest), request.identity)
     if (manifest := destination.manifest()) is not None:
-        show_finished(destination, manifest)
+        show_finished(destination, manifest, clean=not args.dry_run)
+        return
+    views = views_of(request.kinds, args.scenes, args.views, args.seed)
+    if args.dry_run:
+        request.check_variant(alone=True)
+        plan = rendering_plan(views, request.settings)
+        categories = f"the kinds of scenes of {', '.join(request.kinds)}"
+        made = f"{counted(len(views), 'view')} under ten conditions"
+        show_rehearsal(rehearse_plan(destination, plan, args.max_rejected, categories, made))
         return
     request.check_variant()
-    views = views_of(request.kinds, args.scenes, args.views, args.seed)
     show_result(destination, render(destination, views, request.settings, args.max_rejected))

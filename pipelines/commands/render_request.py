@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import mitsuba
+import torch
 
 from charmnet.errors import CharmNetError, ClusterError
 from charmnet.vocabulary import RDHARMONY_CATEGORIES
@@ -22,7 +24,7 @@ from pipelines.rendering.conditions import Conditions
 from pipelines.rendering.job import SCENES_PER_SEED, RenderSettings
 from pipelines.rendering.mitsuba_renderer import SAMPLES_PER_PIXEL, VARIANT
 from pipelines.rendering.scenes import KINDS, kinds_for
-from pipelines.runtime.cluster import ClusterCapacity, connect
+from pipelines.runtime.cluster import ADDRESS_VARIABLE, ClusterCapacity, connect
 
 _SIDES = range(16, 8193)  # pixels
 _LIMITS: dict[str, tuple[int, int | None]] = {
@@ -62,8 +64,11 @@ class RenderRequest:
         settings = _settings(args, list(kinds))
         return cls(kinds, settings, _identity(args, kinds, settings))
 
-    def check_variant(self) -> None:
+    def check_variant(self, *, alone: bool = False) -> None:
         """Check that the variant of Mitsuba can run.
+
+        Args:
+            alone: start no Ray and join no cluster: look at this machine alone, where the work would be here.
 
         Raises:
             ClusterError: the variant is for GPUs and the cluster has none: its tasks would wait for ever.
@@ -71,7 +76,7 @@ class RenderRequest:
         """
         variant = self.settings.variant
         if self.settings.gpus_per_task:
-            _check_gpus(variant)
+            _check_gpus(variant, alone=alone)
         if variant.startswith("llvm"):
             _check_llvm(variant)
 
@@ -141,9 +146,12 @@ def _settings(args: argparse.Namespace, categories: list[str]) -> RenderSettings
     )
 
 
-def _check_gpus(variant: str) -> None:
-    connect()
-    if not ClusterCapacity.current().gpus:
+def _check_gpus(variant: str, *, alone: bool) -> None:
+    if alone and os.environ.get(ADDRESS_VARIABLE):
+        return
+    if not alone:
+        connect()
+    if not (torch.cuda.device_count() if alone else ClusterCapacity.current().gpus):
         raise ClusterError(
             f"--variant {variant} is for GPUs and the cluster has none now: start its GPU nodes, or "
             "use scalar_rgb or llvm_ad_rgb"

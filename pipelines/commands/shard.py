@@ -17,6 +17,7 @@ from types import ModuleType
 
 from charmnet.errors import StorageError
 from charmnet.vocabulary import CaptureCondition, Domain
+from pipelines.commands.dry_run import add_dry_run_option, show_rehearsal
 from pipelines.conversion import iharmony4, rdharmony, webdataset
 from pipelines.conversion.build import (
     DEFAULT_SHARD_SAMPLES,
@@ -28,7 +29,9 @@ from pipelines.conversion.build import (
 )
 from pipelines.conversion.entries import LayoutEntry, entries_in_shards, samples_of_entry
 from pipelines.conversion.lists import read_categories, read_lists
+from pipelines.conversion.rehearsal import rehearse_plan
 from pipelines.conversion.report import show_finished, show_result
+from pipelines.runtime.console import counted
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
@@ -154,6 +157,7 @@ def _add_common(parser: argparse.ArgumentParser, dest_required: bool = True) -> 
     parser.add_argument(
         "--retry-rejected", action="store_true", help="look again at files that an earlier run rejected"
     )
+    add_dry_run_option(parser)
 
 
 def _add_lists(parser: argparse.ArgumentParser, required: bool) -> None:
@@ -214,7 +218,7 @@ def _shard_entries(
     identity = {**data.identity(), "max_size": args.max_size, "shard_samples": args.shard_samples, **kept}
     destination = DatasetBuild(Location.of(args.dest), identity)
     if (manifest := destination.manifest()) is not None:
-        return show_finished(destination, manifest)
+        return show_finished(destination, manifest, clean=not args.dry_run)
     _require_folder(data.source)
     entries, rejected = data.entries()
     tasks = [
@@ -223,6 +227,13 @@ def _shard_entries(
     ]
     small = len(entries) * samples_of_entry(kind) <= FEW_SAMPLES
     plan = BuildPlan(tasks, rejected, _items(entries, rejected), small=small)
+    return _build(args, destination, plan, f"{data.source}: {counted(len(entries), kind.value)} of the lists")
+
+
+def _build(args: argparse.Namespace, destination: DatasetBuild, plan: BuildPlan, source: str) -> int:
+    if args.dry_run:
+        made = counted(len(plan.tasks), "shard")
+        return show_rehearsal(rehearse_plan(destination, plan, args.max_rejected, source, made))
     return show_result(destination, build_dataset(destination, plan, args.max_rejected, args.retry_rejected))
 
 
@@ -251,12 +262,12 @@ def _shard_webdataset(args: argparse.Namespace) -> int:
     identity = {**data.identity(), "in_place": args.in_place, "max_size": args.max_size}
     destination = DatasetBuild(Location.of(args.dest or args.source), identity, among_files=args.in_place)
     if (manifest := destination.manifest()) is not None:
-        return show_finished(destination, manifest)
+        return show_finished(destination, manifest, clean=not args.dry_run)
     tasks = [
         ArchiveTask(source, archive, data.defaults, args.max_size, args.in_place) for archive in data.archives
     ]
     plan = BuildPlan(tasks, small=_are_small(source, data.archives))
-    return show_result(destination, build_dataset(destination, plan, args.max_rejected, args.retry_rejected))
+    return _build(args, destination, plan, f"{source}: {counted(len(tasks), 'archive')}")
 
 
 def _are_small(source: Location, archives: list[str]) -> bool:

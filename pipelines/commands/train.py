@@ -19,6 +19,7 @@ from pathlib import Path
 
 from charmnet.methods import METHODS
 from charmnet.vocabulary import Domain
+from pipelines.commands.dry_run import add_dry_run_option, show_rehearsal
 from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
 from pipelines.config.recipes import parse_toml, recipe, recipe_names, to_toml
 from pipelines.config.train_config import TrainConfig
@@ -41,11 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--register", metavar="NAME", help="register the best model under this name")
     parser.add_argument("--help-fields", action="store_true", help="list the fields and their values")
     parser.add_argument("--print-config", action="store_true", help="print the configuration as TOML and end")
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="refuse what would be refused, print what would be read, written and run where, and end",
-    )
+    add_dry_run_option(parser)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -160,8 +157,8 @@ def _rehearse(
     from pipelines.training.preparation import prepare, rehearse  # needs torch and pyarrow
 
     check = ServerCheck(tracking, arguments.experiment, arguments.register) if tracking else None
-    for line in rehearse(prepare(config, uris, tracking), arguments.storage, name, arguments.experiment):
-        print(line)
+    ready = prepare(config, uris, tracking)
+    show_rehearsal(rehearse(ready, arguments.storage, name, arguments.experiment))
     outage = check.raise_refusal() if check else None
     registered = f", registers {arguments.register}" if arguments.register else ""
     print(f"records in MLflow at {tracking}{registered}" if tracking else "records nothing")

@@ -19,7 +19,10 @@ from pipelines.compositing.foregrounds import Folders, Foreground, MeasuredForeg
 from pipelines.conversion.build import DatasetBuild
 from pipelines.runtime.recorded import run_recorded
 from pipelines.runtime.storage import Location
-from pipelines.shards.rejection import Rejection
+from pipelines.shards.rejection import Rejection, count_items, too_many_rejected
+
+FEW_COMPOSITES = 64
+"""Up to so many composites are made sooner in one process than a cluster starts."""
 
 FOREGROUNDS_PER_MEASUREMENT = 128
 MAX_COLORS_BYTES = 1 << 31
@@ -56,7 +59,26 @@ class Request:
     @property
     def lost(self) -> int:
         """The number of masks that are rejected before any is read."""
-        return sum(entry.items for entry in self.rejected)
+        return count_items(self.rejected)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether all of it is done sooner in one process than a cluster starts."""
+        return len(self.foregrounds) * self.per_mask <= FEW_COMPOSITES
+
+    def check_names(self, max_rejected: float, record: Location | None = None) -> None:
+        """Check that enough masks have a photograph.
+
+        Args:
+            max_rejected: share of the masks that may have none.
+            record: file that names those that are rejected, for the message.
+
+        Raises:
+            DataError: too few have.
+        """
+        if not self.foregrounds or self.lost > max_rejected * self.items:
+            remedy = "name masks after their photographs and run again"
+            raise too_many_rejected(self.rejected, self.items, max_rejected, remedy, record)
 
 
 @dataclass(frozen=True)
@@ -124,7 +146,9 @@ def measure_all(destination: DatasetBuild, request: Request) -> MeasuredColors:
         destination.parts / f"colors-{start:07d}.json": request.foregrounds[start : start + step]
         for start in range(0, len(request.foregrounds), step)
     }
-    values = run_recorded("Measuring colours", partial(_measure, request.folders), jobs)
+    values = run_recorded(
+        "Measuring colours", partial(_measure, request.folders), jobs, small=request.is_small
+    )
     results = list(map(MeasuredColors.from_json, values))
     return MeasuredColors(
         measured=[entry for colors in results for entry in colors.measured],

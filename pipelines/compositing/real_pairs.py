@@ -14,14 +14,14 @@ from itertools import chain
 
 import cv2
 
-from charmnet.errors import CharmNetError
+from charmnet.errors import CharmNetError, DataError
 from charmnet.vocabulary import Domain
 from pipelines.compositing.composer import Composer
 from pipelines.compositing.foregrounds import SPLITS, MeasuredForeground
 from pipelines.compositing.measuring import MeasuredColors, MeasuredSource, Request, measure_all
 from pipelines.compositing.photographs import PhotographsTask, photograph_id, rows_in_shards, write_colors
 from pipelines.compositing.released_layout import ListedComposite, write_lists, write_pairs
-from pipelines.conversion.build import BuildPlan, BuildResult, DatasetBuild, build_dataset
+from pipelines.conversion.build import REJECTED_NAME, BuildPlan, BuildResult, DatasetBuild, build_dataset
 from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
@@ -95,7 +95,7 @@ def make_released(
     jobs = [(dataset, index, destination.location) for index in range(len(made.manifest.shards))]
     listed: list[ListedComposite] = []
     with progress("Writing files", total=len(jobs)) as advance:
-        for paths, error in map_on_cluster(_write_files, jobs):
+        for paths, error in map_on_cluster(_write_files, jobs, small=request.is_small):
             raise_if(error)
             listed += paths
             advance(1)
@@ -119,17 +119,25 @@ def _make(
     *,
     photographs: bool = False,
 ) -> tuple[BuildResult, Sequence[str]]:
-    if not request.foregrounds or request.lost > max_rejected * request.items:
-        remedy = "name masks after their photographs and run again"
-        plan = BuildPlan((), request.rejected, request.items, plan_remedy=remedy)
-        build_dataset(destination, plan, max_rejected)  # raises the error that names the rejected masks
+    try:
+        request.check_names(max_rejected, destination.location / REJECTED_NAME)
+    except DataError:
+        destination.write_rejected(request.rejected)
+        raise
     destination.start()
     colors_file = destination.parts / "colors.json"
     if not colors_file.exists():
         measure_all(destination, request).write(colors_file)
     colors = MeasuredColors.read(colors_file)
     rejected = [*request.rejected, *colors.rejected]
-    plan = BuildPlan((), rejected, request.items, title="Composing", plan_remedy=BuildPlan.remedy)
+    plan = BuildPlan(
+        (),
+        rejected,
+        request.items,
+        title="Composing",
+        small=request.is_small,
+        plan_remedy=BuildPlan.remedy,
+    )
     source = MeasuredSource(request.folders, colors_file, request.seed, request.subset)
     if photographs:
         shards_of_rows = rows_in_shards(colors.measured, request.shard_samples, partial(photograph_id, ""))

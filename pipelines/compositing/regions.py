@@ -32,6 +32,8 @@ FOREGROUND_RATIO = (0.03, 0.40)  # least and most of the picture that a region c
 SEGMENTED_SIDE = 320
 """Pixels of the longer side of the copy that is segmented; a mask is enlarged from it."""
 
+FEW_PHOTOGRAPHS = 8
+"""Up to so many photographs are segmented sooner in one process than a cluster starts."""
 _PHOTOGRAPHS_PER_TASK = 32
 _PARTS = "regions"  # in the folder of masks, a record for each finished task
 
@@ -74,7 +76,8 @@ def find_regions(photos: Location, names: Sequence[str], folder: Location) -> Fo
         for start in range(0, len(pictures), _PHOTOGRAPHS_PER_TASK)
     }
     stems = frozenset(map(_stem, names))
-    results = run_recorded("Finding regions", partial(_find, photos, folder, stems), jobs)
+    small = len(pictures) <= FEW_PHOTOGRAPHS
+    results = run_recorded("Finding regions", partial(_find, photos, folder, stems), jobs, small=small)
     return FoundRegions(
         masks=[mask for result in results for mask in result["masks"]],
         rejected=[Rejection(**entry) for result in results for entry in result["rejected"]],

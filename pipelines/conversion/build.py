@@ -23,7 +23,7 @@ from pipelines.runtime.console import progress
 from pipelines.runtime.storage import Location
 from pipelines.runtime.user_files import is_litter
 from pipelines.shards.manifest import MANIFEST_NAME, Manifest, Stratum
-from pipelines.shards.rejection import Rejection
+from pipelines.shards.rejection import Rejection, count_items, too_many_rejected
 from pipelines.shards.schema import RowKind
 from pipelines.shards.tar import HashingReader
 from pipelines.shards.writer import WrittenShard, write_parquet
@@ -130,6 +130,11 @@ class BuildPlan:
     plan_remedy: str = "correct the lists and run again"
     complete: Callable[[Manifest], Manifest] = lambda manifest: manifest
 
+    def rejects_too_much(self, max_rejected: float) -> bool:
+        """Return whether nothing is left to do, or more than a share is lost, before any task runs."""
+        lost = count_items(self.rejected)
+        return not self.tasks or bool(self.items and lost > max_rejected * self.items)
+
 
 @dataclass(frozen=True)
 class BuildResult:
@@ -174,6 +179,11 @@ class DatasetBuild:
         if others:
             names = ", ".join(others[:3])
             raise DataError(f"{location} holds {names} and no data set; expected an empty or new folder")
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the folder holds an unfinished data set of this request."""
+        return self._plan.exists()
 
     def start(self) -> None:
         """Record the request in the folder; delete parts that a build without a recorded request left."""
@@ -282,9 +292,10 @@ def build_dataset(
     if not rows and not rejected:
         build.clean()
         raise DataError(f"{len(plan.tasks)} archives without samples; expected NAME.composite.jpg, ...")
-    requested = rows + _num_items(rejected) if plan.items is None else plan.items
-    if rows == 0 or _num_items(rejected) > max_rejected * requested:
-        raise _too_many_rejected(build, rejected, requested, max_rejected, plan.remedy)
+    requested = rows + count_items(rejected) if plan.items is None else plan.items
+    if rows == 0 or count_items(rejected) > max_rejected * requested:
+        record = build.location / REJECTED_NAME
+        raise too_many_rejected(rejected, requested, max_rejected, plan.remedy, record)
     manifest = plan.complete(Manifest.merged([shard.manifest for shard in shards], build.identity))
     manifest.save(build.location)
     build.clean()
@@ -312,22 +323,7 @@ def _run_task(job: tuple[DatasetBuild, int, Task]) -> tuple[int, str]:
 
 def _check_planned(build: DatasetBuild, plan: BuildPlan, max_rejected: float) -> None:
     """Refuse lists with too many bad lines before anything is built, so that they can still be changed."""
-    if not plan.tasks or (plan.items and _num_items(plan.rejected) > max_rejected * plan.items):
+    if plan.rejects_too_much(max_rejected):
         build.write_rejected(plan.rejected)
-        raise _too_many_rejected(build, plan.rejected, plan.items or 0, max_rejected, plan.plan_remedy)
-
-
-def _num_items(rejected: Sequence[Rejection]) -> int:
-    return sum(rejection.items for rejection in rejected)
-
-
-def _too_many_rejected(
-    build: DatasetBuild, rejected: Sequence[Rejection], requested: int, max_rejected: float, remedy: str
-) -> DataError:
-    lost = _num_items(rejected)
-    examples = "".join(f"\n  {rejection.file}: {rejection.reason}" for rejection in rejected[:3])
-    return DataError(
-        f"{lost} of {requested} rejected ({lost / max(requested, 1):.2%}), --max-rejected allows "
-        f"{max_rejected:.2%}; all are listed in {build.location / REJECTED_NAME}, such as:{examples}\n"
-        f"{remedy}, or allow more with --max-rejected"
-    )
+        record = build.location / REJECTED_NAME
+        raise too_many_rejected(plan.rejected, plan.items or 0, max_rejected, plan.plan_remedy, record)

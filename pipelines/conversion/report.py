@@ -8,7 +8,7 @@ from collections import Counter
 from rich.table import Table
 
 from pipelines.conversion.build import REJECTED_NAME, BuildResult, DatasetBuild
-from pipelines.runtime.console import results
+from pipelines.runtime.console import counted, results
 from pipelines.shards.manifest import Manifest
 
 _SHOWN_REJECTIONS = 10
@@ -16,9 +16,10 @@ _SHOWN_KINDS = 8
 _DETAILS = r"\([^)]*\)|\[[^\]]*\]|'[^']*'|\S*/\S*|-?\d+(\.\d+)?"
 
 
-def show_finished(build: DatasetBuild, manifest: Manifest) -> int:
+def show_finished(build: DatasetBuild, manifest: Manifest, *, clean: bool = True) -> int:
     """Print that the data set was complete already, remove leftovers of its build and return exit code 0."""
-    build.clean()
+    if clean:
+        build.clean()
     results.print(f"{build.location} is finished: {manifest.rows:,} rows in {_shards(manifest)}")
     return 0
 
@@ -44,8 +45,7 @@ def show_result(build: DatasetBuild, result: BuildResult) -> int:
 
 
 def _shards(manifest: Manifest) -> str:
-    count = len(manifest.shards)
-    return f"{count} shard{'' if count == 1 else 's'}"
+    return counted(len(manifest.shards), "shard")
 
 
 def _show_rejections(build: DatasetBuild, result: BuildResult) -> None:

@@ -25,18 +25,22 @@ from charmnet.errors import CharmNetError, DataError, WeightsError
 from charmnet.methods import HarmonizationMethod
 from charmnet.metrics import ImageErrors
 from charmnet.vocabulary import Domain
-from pipelines.evaluation.images import EvaluationImage, image_count, row_images, selected_rows
+from pipelines.evaluation.images import (
+    EvaluationImage,
+    RowGroupKey,
+    image_count,
+    row_images,
+    selected_groups,
+    selected_rows,
+)
 from pipelines.evaluation.report import ImageResult
 from pipelines.evaluation.scoring import DEFAULT_SCORING, Scoring, evaluate_images
 from pipelines.evaluation.tricks import TRICKS
 from pipelines.runtime.blocks import Block, pack_block, unpack_block
 from pipelines.runtime.cluster import ClusterCapacity, assigned_device, connect
 from pipelines.shards.manifest import Stratum
-from pipelines.shards.reading import Dataset, selected_counts
+from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
-
-RowGroupKey = tuple[int, int]
-"""Index of a shard, and of a row group in it."""
 
 _BATCH_SIZE = 8  # images that the network harmonizes at once
 _BLOCK_BATCHES = 4  # a block costs Ray Data about ten milliseconds, whatever its size
@@ -80,16 +84,7 @@ def score_dataset(
         DataError: rows cannot be read (names the first ones), or images were lost or counted twice.
     """
     scoring.check(method)
-    groups = [
-        (shard, index)
-        for shard, index, group in dataset.manifest.groups()
-        if selected_counts(dataset.manifest, group, selection)[0]
-    ]
-    if not groups:
-        raise ValueError(
-            f"--select {selection.expression!r} picks no image of {dataset.location}; it has "
-            f"{dataset.manifest.selectable_names()}"
-        )
+    groups = selected_groups(dataset, selection)
     expected: dict[RowGroupKey, int] = {}
     seen: Counter[RowGroupKey] = Counter()
     problems: dict[str, None] = {}  # in order, each once: images of one batch may have the same

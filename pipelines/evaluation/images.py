@@ -23,10 +23,13 @@ from charmnet.vocabulary import NUM_CONDITIONS
 from pipelines.evaluation.photographs import photograph_of
 from pipelines.shards.foreground_colors import evaluated_composite, with_colors
 from pipelines.shards.manifest import Stratum
-from pipelines.shards.reading import Dataset
+from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.rows import Row, row_kind, stratum_of
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
+
+RowGroupKey = tuple[int, int]
+"""Index of a shard, and of a row group in it."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,25 @@ class EvaluationImage:
 
     foreground_ratio: float
     """Share of the stored picture's area that is foreground, 0 to 1."""
+
+
+def selected_groups(dataset: Dataset, selection: Selection) -> list[RowGroupKey]:
+    """List the row groups that hold images which a selection picks.
+
+    Raises:
+        ValueError: it picks none.
+    """
+    groups = [
+        (shard, index)
+        for shard, index, group in dataset.manifest.groups()
+        if selected_counts(dataset.manifest, group, selection)[0]
+    ]
+    if not groups:
+        raise ValueError(
+            f"--select {selection.expression!r} picks no image of {dataset.location}; it has "
+            f"{dataset.manifest.selectable_names()}"
+        )
+    return groups
 
 
 def selected_rows(

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import torch
 
 from charmnet.blending import Adjustment
-from charmnet.encoded_pictures import EncodedPicture, harmonize_encoded
+from charmnet.encoded_pictures import EncodedPicture, EncodedResult, harmonize_encoded
 from charmnet.errors import CharmNetError
 from charmnet.methods import HarmonizationMethod
 from charmnet.picture_formats import SUFFIXES
@@ -191,16 +191,28 @@ def harmonize_file(
         WeightsError: the network's output holds NaN or infinite values; names the file.
         StorageError: a file cannot be read or written.
     """
-    result = harmonize_encoded(
+    result = harmonized_pair(method, composite, mask, out.name, adjustment, device)
+    out.write_bytes(result.data)
+    return "; ".join(result.warnings) or None
+
+
+def harmonized_pair(
+    method: HarmonizationMethod,
+    composite: Location,
+    mask: Location,
+    out_name: str,
+    adjustment: Adjustment | None = None,
+    device: torch.device | str = "cpu",
+) -> EncodedResult:
+    """Return the result that `harmonize_file` writes; raises as it does."""
+    return harmonize_encoded(
         method,
         EncodedPicture(composite.read_bytes(), str(composite)),
         EncodedPicture(mask.read_bytes(), str(mask)),
-        out.name,
+        out_name,
         adjustment,
         device,
     )
-    out.write_bytes(result.data)
-    return "; ".join(result.warnings) or None
 
 
 def try_file(

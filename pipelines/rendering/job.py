@@ -187,15 +187,19 @@ def render(
         DataError: the share of views without an accepted foreground exceeds `max_rejected`.
         StorageError: the store cannot be reached; finished views stay.
     """
+    return build_in_pieces(destination, rendering_plan(views, settings), max_rejected, _shards)
+
+
+def rendering_plan(views: list[View], settings: RenderSettings) -> BuildPlan:
+    """Return the work of rendering views."""
     tasks = [RenderTask(view, settings) for view in views]
-    plan = BuildPlan(
+    return BuildPlan(
         tasks,
         items=len(tasks),
         title="Rendering",
         remedy="ask for another --seed or other --kinds",
         gpus_per_task=settings.gpus_per_task,
     )
-    return build_in_pieces(destination, plan, max_rejected, _shards)
 
 
 def _shards(rendered: Manifest) -> Iterator[list[int]]:

@@ -20,6 +20,11 @@ results = Console(soft_wrap=True, markup=False, emoji=False)
 """Standard output, for what a command was asked for; text is shown as it is, without markup or emoji."""
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with a noun, which gets an s where there is not just one."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 @contextmanager
 def progress(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """Show a progress bar with counts and times on standard error; yield a function that advances it.

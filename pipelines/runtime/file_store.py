@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import posixpath
 import uuid
 from collections.abc import Iterator
@@ -59,6 +61,21 @@ class FileStore:
             temporary.unlink(missing_ok=True)
             raise
 
+    def check_writable(self, path: str) -> None:
+        """Check the rights of a local path, or of the folder that it would be made in; ask no other store.
+
+        Raises:
+            PermissionError, FileExistsError: nothing can be written there.
+        """
+        if not self._is_local:
+            return
+        existing = next(place for place in (Path(path), *Path(path).parents) if place.exists())
+        if existing != Path(path) and not existing.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(existing))
+        rights = os.W_OK | (os.X_OK if existing.is_dir() else 0)
+        if not os.access(existing, rights):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(existing))
+
     @contextmanager
     def create(self, path: str) -> Iterator[IO[bytes]]:
         """Open a file to be written from its beginning to its end."""
@@ -69,7 +86,7 @@ class FileStore:
         """Return the names directly beneath; none for a missing folder."""
         try:
             found = self._files.ls(path, detail=False)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         folder = path.strip("/")
         names = {posixpath.basename(p.rstrip("/")) for p in found if p.strip("/") != folder}

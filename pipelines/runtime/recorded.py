@@ -15,13 +15,16 @@ from pipelines.runtime.storage import Location
 T = TypeVar("T")
 
 
-def run_recorded(title: str, function: Callable[[T], Any], jobs: Mapping[Location, T]) -> list[Any]:
+def run_recorded(
+    title: str, function: Callable[[T], Any], jobs: Mapping[Location, T], *, small: bool = False
+) -> list[Any]:
     """Call a function for each job, each in a Ray task, and record its result; skip jobs that are recorded.
 
     Args:
         title: title of the progress bar.
         function: returns a JSON value; it and the jobs are pickled.
         jobs: arguments of the function by the file that its result is written to.
+        small: all calls together need no cluster; see `map_on_cluster`.
 
     Returns:
         The results in the order of the jobs.
@@ -33,7 +36,7 @@ def run_recorded(title: str, function: Callable[[T], Any], jobs: Mapping[Locatio
     missing = [job for job, is_recorded in zip(jobs.items(), recorded, strict=True) if not is_recorded]
     with progress(title, total=len(jobs)) as advance:
         advance(len(jobs) - len(missing))
-        for error in map_on_cluster(partial(_record, function), missing) if missing else ():
+        for error in map_on_cluster(partial(_record, function), missing, small=small) if missing else ():
             raise_if(error)
             advance(1)
     return list(read_ahead(Location.read_json, jobs))

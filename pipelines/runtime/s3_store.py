@@ -6,6 +6,7 @@ store's answer by an error of the operating system, which says less.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from pipelines.runtime.store_errors import code_of, status_of
 PART_BYTES = 16 << 20
 """Size of each part of an upload but the last: some stores demand that all are equal, S3 at least 5 MiB."""
 
+_NEVER_WRITTEN = ".charmnet-dry-run"
 _MOST_DELETED = 1000
 _READ_ATTEMPTS = 3
 _BROKEN_BODY = (IncompleteReadError, HTTPClientError, TimeoutError)
@@ -76,6 +78,14 @@ class S3Store:
             return
         with self.create(path) as writer:
             writer.write(data)
+
+    def check_writable(self, path: str) -> None:
+        """Begin an upload in parts and give it up: it asks for the right to write, and no object appears."""
+        bucket, _, key = path.partition("/")
+        place = {"Bucket": bucket, "Key": f"{key}/{_NEVER_WRITTEN}" if key else _NEVER_WRITTEN}
+        upload = self._call("create_multipart_upload", **place)["UploadId"]
+        with contextlib.suppress(ClientError):  # nothing was sent, hence nothing is kept
+            self._call("abort_multipart_upload", **place, UploadId=upload)
 
     @contextmanager
     def create(self, path: str) -> Iterator[PartWriter]:

@@ -1,8 +1,7 @@
 """Files and folders by URI: s3://, file://, plain paths, and the other schemes that fsspec knows.
 
-Keys, endpoints and regions come from the environment and the files of Amazon's tools alone
-(`pipelines.runtime.s3_settings`); a `Location` holds a URI and nothing else, so it can be pickled, logged and
-stored.
+Keys, endpoints and regions come from the environment and the files of Amazon's tools (`s3_settings`); a
+`Location` holds a URI and nothing else, so it can be pickled, logged and stored.
 """
 
 from __future__ import annotations
@@ -190,6 +189,11 @@ class Location:
         """Write the whole file or nothing: readers never see a part of it."""
         with named(self.uri):
             self._store().write(self._path, data)
+
+    def check_writable(self) -> None:
+        """Check that files may be written beneath, or this one, as far as that shows without writing one."""
+        with named(self.uri):
+            self._store().check_writable(self._path)
 
     def read_json(self, limit_bytes: int = MAX_JSON_BYTES) -> Any:
         """Return the value that a JSON file holds.

@@ -84,6 +84,13 @@ def _failed(uri: str, error: Exception) -> StorageError:
     number = error.errno if isinstance(error, OSError) else None
     if number in _CANNOT_EXIST:
         return MissingError(f"{uri}: no such file or folder ({errno.errorcode[number]})")
+    if uri.startswith("file:") and isinstance(error, FileExistsError):
+        return StorageError(f"{uri}: {error.filename} is a file; expected a folder there")
+    if uri.startswith("file:") and number in _REFUSED_LOCALLY:
+        return RefusedError(
+            f"{uri}: access refused ({in_words(error)}); expected a place that this user may use: see the "
+            "rights of it and of the folders above, and whether its disk is mounted to be read alone"
+        )
     if number in _REFUSED_LOCALLY or isinstance(error, PermissionError):
         return RefusedError(f"{uri}: access refused ({error}); {_KEYS_EXPECTED}")
     return StorageError(f"{uri}: {in_words(error)}")

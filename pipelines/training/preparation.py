@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from charmnet.errors import StorageError
 from charmnet.methods import Method
 from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
@@ -18,13 +17,11 @@ from pipelines.runs.checkpoints import newest_metadata
 from pipelines.runs.models import absolute_uri, load_model
 from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.cluster import ADDRESS_VARIABLE
-from pipelines.runtime.ray_processes import check_reachable
+from pipelines.runtime.rehearsal import Rehearsal, place_of_work
 from pipelines.training.build import TrainingPlan, configured_method, resolve, smallest_batch, stream_specs
 from pipelines.training.placement import place
 from pipelines.training.start_warnings import start_warnings
 from pipelines.training.validation import check_validation
-
-_REACH_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -71,52 +68,37 @@ def prepare(
     return Preparation(method, config, datasets, specs, plan)
 
 
-def rehearse(ready: Preparation, storage: str, name: str, experiment: str) -> Iterator[str]:
-    """Yield what a run would read, write and run where, without starting or writing anything.
+def rehearse(ready: Preparation, storage: str, name: str, experiment: str) -> Rehearsal:
+    """Return what a run would read, write and run where, without starting or writing anything.
 
     Raises:
         ValueError: the run does not fit the machine, or the run of that name that it would go on with.
-        StorageError: the destination holds something else, or cannot be written.
-        ClusterError, OSError: no cluster answers at RAY_ADDRESS.
+        StorageError: the destination holds something else.
+        ClusterError: no cluster answers at RAY_ADDRESS.
     """
     config = ready.plan.config
+    reads = []
     for domain, union in ready.datasets.items():
         samples = sum(manifest.samples for manifest in union.manifests)
         used = "" if domain.value in ready.specs else " (validation alone)"
-        yield f"reads {domain}: {', '.join(union.uris)}: {samples:,} samples{used}"
+        reads.append(f"{domain}: {', '.join(union.uris)}: {samples:,} samples{used}")
     folder = RunFolder.of(storage, name)
-    _check_writable(folder)
     record = folder.check(config, ready.digests, experiment)
     newest = None if record is None else newest_metadata(folder.location)
     begun = "a new run" if newest is None else f"the run goes on after step {newest[1]['step']:,}"
-    yield f"writes {folder.location}: {begun}"
-    where = _where(ready)
-    yield f"runs {ready.method.name}: {ready.plan.steps:,} steps of {config.batch_size} pairs, workers " + (
-        f"{config.workers}, {where}"
-    )
+    steps = f"{ready.plan.steps:,} steps of {config.batch_size} pairs"
+    runs = f"{ready.method.name}: {steps}, workers {config.workers}, {_where(ready)}"
+    return Rehearsal(reads, {folder.location: begun}, runs)
 
 
 def _where(ready: Preparation) -> str:
     """Return where a run would train, once it is known to fit there."""
-    if address := os.environ.get(ADDRESS_VARIABLE):
-        check_reachable(address, _REACH_SECONDS)
-        return f"on the cluster at {address}, where it is placed when it begins"
+    if os.environ.get(ADDRESS_VARIABLE):
+        return f"{place_of_work()}, where it is placed when it begins"
     cpus, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
     smallest = smallest_batch(ready.config, ready.method)
     placement = place(ready.plan.config, len(ready.specs), float(cpus), float(gpus), smallest)
     return f"on this machine ({cpus} CPUs, {gpus} GPUs), on {'GPUs' if placement.use_gpu else 'CPUs'}"
-
-
-def _check_writable(folder: RunFolder) -> None:
-    """Refuse a local folder that cannot be written; a store tells only who writes to it."""
-    path = folder.location.local_path
-    if path is None:
-        return
-    existing = next(parent for parent in (path, *path.parents) if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise StorageError(
-            f"{folder.location} cannot be written: {existing} is no folder that may be written to"
-        )
 
 
 def _checked_init(config: TrainConfig, method: Method, tracking_uri: str | None) -> str | None:

@@ -19,13 +19,13 @@ import sys
 from charmnet.errors import StorageError
 from pipelines.runtime.storage import Location
 for act in sys.argv[1:]:
-    verb, path = act.split()
+    verb, path = act.split(" ")
     place = Location.of(f"s3://charmnet/{path}")
     calls = {"read": place.read_bytes, "write": lambda: place.write_bytes(b"x"), "delete": place.delete}
-    calls |= {"exists": place.exists}
+    calls |= {"exists": place.exists, "check": place.check_writable, "list": place.walk_files}
     try:
-        calls[verb]()
-        print(act, "done")
+        result = calls[verb]()
+        print(act, "done" if verb != "list" else f"done {result}")
     except StorageError as error:
         print(act, "refused" if "access refused" in str(error) else error)
 """
@@ -74,10 +74,20 @@ def test_who_trains_reads_shards_and_writes_runs_alone(act: Callable[..., dict[s
         "read runs/a",
         "delete runs/a",
         "exists runs/none",
+        "check runs/new",
     ]
-    refused = ["write data/b", "delete data/a", "read released/a", "read other", "write other"]
+    refused = [
+        "write data/b",
+        "delete data/a",
+        "read released/a",
+        "read other",
+        "write other",
+        "check data/new",
+    ]
     done = act("trainer", *allowed, *refused)
     assert done == {**dict.fromkeys(allowed, "done"), **dict.fromkeys(refused, "refused")}
+    listed = act("administrator", "list ")["list "]
+    assert listed == "done ['.ready', 'data/a', 'other', 'released/a']"  # the check wrote nothing
 
 
 def test_who_shards_reads_released_files_and_writes_shards_alone(

@@ -1,0 +1,65 @@
+"""What a command would do, checked and said in place of being done: `--dry-run`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from charmnet.errors import ClusterError
+from pipelines.runtime.cluster import ADDRESS_VARIABLE, works_in_process
+from pipelines.runtime.ray_processes import check_reachable
+from pipelines.runtime.storage import Location
+
+_REACH_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Plan of a command whose options and inputs are checked.
+
+    Attributes:
+        reads: what is read, and how much of it.
+        writes: what is written, by the file or folder that it goes to.
+        runs: what is done, and where.
+    """
+
+    reads: Sequence[str]
+    writes: Mapping[Location, str]
+    runs: str
+
+    def lines(self) -> Iterator[str]:
+        """Check that the destinations can be written, and yield the plan's lines; nothing is written.
+
+        Raises:
+            StorageError: a destination refuses.
+        """
+        for location in self.writes:
+            location.check_writable()
+        yield from (f"reads {text}" for text in self.reads)
+        yield from (f"writes {location}: {text}" for location, text in self.writes.items())
+        yield f"runs {self.runs}"
+
+
+def place_of_work(small: bool = False) -> str:
+    """Return where a command would do its work; asks a cluster that is named whether it answers.
+
+    Args:
+        small: whether the work needs no cluster; see `works_in_process`.
+
+    Raises:
+        ClusterError: no cluster answers at `RAY_ADDRESS`.
+    """
+    if works_in_process(small):
+        return "in this process"
+    address = os.environ.get(ADDRESS_VARIABLE)
+    if not address:
+        return f"by Ray on this machine ({len(os.sched_getaffinity(0))} CPUs)"
+    try:
+        check_reachable(address, _REACH_SECONDS)
+    except OSError as error:
+        raise ClusterError(
+            f"{ADDRESS_VARIABLE}={address}: no Ray cluster to join ({error}); see that its head runs and can "
+            f"be reached; without {ADDRESS_VARIABLE} this machine is used"
+        ) from error
+    return f"on the cluster at {address}"
