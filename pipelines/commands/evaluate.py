@@ -170,9 +170,9 @@ def _rehearse(
     held = counted(len(groups), "row group") if images is None else counted(images, "image")
     models = filter(None, (arguments.model, arguments.compare))
     reads = [f"{dataset.location}: {held}", *(f"the model {model}" for model in models)]
-    files = {"figures": arguments.json, "figures of every image": arguments.per_image}
-    writes = {Location.of(uri): text for text, uri in files.items() if uri}
-    show_rehearsal(Rehearsal(reads, writes, f"evaluating {place_of_work()}"))
+    named = {"figures": arguments.json, "figures of every image": arguments.per_image}
+    files = {Location.of(uri): text for text, uri in named.items() if uri}
+    show_rehearsal(Rehearsal(reads, {}, f"evaluating {place_of_work()}", files))
     print(f"records in MLflow at {redact(tracking)}" if tracking else "records nothing")
     return 0
 
@@ -208,7 +208,7 @@ def _check_writable(flag: str, file: Location) -> None:
     try:
         if file.children():
             raise ValueError(f"{flag} {file} is a folder, expected a file's name in it")
-        file.check_writable()
+        file.parent.check_writable()
     except StorageError as error:
         raise StorageError(f"{flag} {file} cannot be written: {error}") from error
 

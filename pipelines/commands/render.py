@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         if args.dry_run:
             if args.scenes is None:
                 Dataset.open(args.dest)
-            file.check_writable()
+            file.parent.check_writable()
             results.print(f"writes {file.local_path or file}: the contact sheet")
             return 0
         write_sheet({"": Dataset.open(args.dest)}, file)

@@ -62,7 +62,7 @@ class FileStore:
             raise
 
     def check_writable(self, path: str) -> None:
-        """Check the rights of a local path, or of the folder that it would be made in; ask no other store.
+        """Check the rights of a local folder, or of that which it would be made in; ask no other store.
 
         Raises:
             PermissionError, FileExistsError: nothing can be written there.
@@ -70,10 +70,9 @@ class FileStore:
         if not self._is_local:
             return
         existing = next(place for place in (Path(path), *Path(path).parents) if place.exists())
-        if existing != Path(path) and not existing.is_dir():
+        if not existing.is_dir():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(existing))
-        rights = os.W_OK | (os.X_OK if existing.is_dir() else 0)
-        if not os.access(existing, rights):
+        if not os.access(existing, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(existing))
 
     @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from charmnet.errors import ClusterError
 from pipelines.runtime.cluster import ADDRESS_VARIABLE, works_in_process
@@ -20,13 +20,15 @@ class Rehearsal:
 
     Attributes:
         reads: what is read, and how much of it.
-        writes: what is written, by the file or folder that it goes to.
+        writes: what is written, by the folder that it goes to.
         runs: what is done, and where.
+        files: single files that are written, by where they go.
     """
 
     reads: Sequence[str]
     writes: Mapping[Location, str]
     runs: str
+    files: Mapping[Location, str] = field(default_factory=dict)
 
     def lines(self) -> Iterator[str]:
         """Check that the destinations can be written, and yield the plan's lines; nothing is written.
@@ -34,10 +36,11 @@ class Rehearsal:
         Raises:
             StorageError: a destination refuses.
         """
-        for location in self.writes:
+        for location in (*self.writes, *(file.parent for file in self.files)):
             location.check_writable()
         yield from (f"reads {text}" for text in self.reads)
-        yield from (f"writes {location}: {text}" for location, text in self.writes.items())
+        written = {**self.writes, **self.files}
+        yield from (f"writes {location}: {text}" for location, text in written.items())
         yield f"runs {self.runs}"
 
 

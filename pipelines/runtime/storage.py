@@ -191,7 +191,7 @@ class Location:
             self._store().write(self._path, data)
 
     def check_writable(self) -> None:
-        """Check that files may be written beneath, or this one, as far as that shows without writing one."""
+        """Check that files may be written beneath, as far as that shows without writing one."""
         with named(self.uri):
             self._store().check_writable(self._path)
 

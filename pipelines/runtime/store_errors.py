@@ -85,7 +85,7 @@ def _failed(uri: str, error: Exception) -> StorageError:
     if number in _CANNOT_EXIST:
         return MissingError(f"{uri}: no such file or folder ({errno.errorcode[number]})")
     if uri.startswith("file:") and isinstance(error, FileExistsError):
-        return StorageError(f"{uri}: {error.filename} is a file; expected a folder there")
+        return StorageError(f"{uri} cannot be written: {error.filename} is a file; expected a folder there")
     if uri.startswith("file:") and number in _REFUSED_LOCALLY:
         return RefusedError(
             f"{uri}: access refused ({in_words(error)}); expected a place that this user may use: see the "
