@@ -14,6 +14,8 @@ continues when it is started again; a finished one does nothing. The same seed g
 from __future__ import annotations
 
 import argparse
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +39,7 @@ _MAKERS = {"shards": make_shards, "photographs": make_photographs, "released": m
 AUTO = "auto"
 BY_COLOR = "color"
 LAYOUTS = tuple(_MAKERS)
+_LEAST_TRAINED = 3
 MAX_REJECTED = 0.1
 """Share of the masks that may give no composite, unless another is asked for."""
 
@@ -123,7 +126,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="SHARE",
         help="fail if more than this share of the masks gives no composite "
-        f"(default {MAX_REJECTED}, or one of few masks)",
+        f"(default {MAX_REJECTED}, or those of one of few photographs)",
     )
 
 
@@ -159,7 +162,9 @@ def run(args: argparse.Namespace) -> int:
         masks = destination.parts / "masks"
         regions = _find_regions(destination, photos, names["photos"], masks)
         names["masks"], without_region = regions.masks, regions.rejected
-    fractions = SplitFractions(validation=args.validation_fraction, test=args.test_fraction)
+    # Photographs that are trained on take their colours from one another alone, and one may be unfit.
+    least_trained = _LEAST_TRAINED if args.layout == "photographs" else 1
+    fractions = SplitFractions(args.validation_fraction, args.test_fraction, least_trained)
     foregrounds, rejected = find(
         names["photos"], names["masks"], categories, fractions, args.seed, views=args.views
     )
@@ -207,7 +212,10 @@ def _find_regions(
 
 
 def _make(args: argparse.Namespace, destination: DatasetBuild, request: Request) -> int:
-    max_rejected = rejected_share(request.items) if args.max_rejected is None else args.max_rejected
+    max_rejected = args.max_rejected
+    if max_rejected is None:
+        masks_of = Counter(foreground.photograph for foreground in request.foregrounds)
+        max_rejected = rejected_share(request.items, max(masks_of.values(), default=1))
     if args.dry_run:
         request.check_names(max_rejected)
         reads = f"{request.folders.photos} and {request.folders.masks}: {counted(request.items, 'mask')}"
@@ -221,9 +229,15 @@ def _make(args: argparse.Namespace, destination: DatasetBuild, request: Request)
     return 0
 
 
-def rejected_share(masks: int) -> float:
-    """Return the share of masks that may give no composite by default: one of few may, not the only one."""
-    return MAX_REJECTED if masks < 2 else max(MAX_REJECTED, 1 / masks)
+def rejected_share(masks: int, of_one: int = 1) -> float:
+    """Return the share of masks that may give no composite by default: those of one of few photographs may.
+
+    Args:
+        masks: number of masks.
+        of_one: most masks that a photograph has.
+    """
+    few = math.nextafter(of_one / masks, 1) if masks else 0.0  # as a share times `masks` is compared
+    return MAX_REJECTED if masks <= of_one else max(MAX_REJECTED, few)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -79,10 +79,12 @@ class SplitFractions:
     Attributes:
         validation: share of the split that chooses among models.
         test: share of the split that is reported on.
+        least_trained: photographs that stay for training however few there are.
     """
 
     validation: float
     test: float
+    least_trained: int = 1
 
 
 @dataclass(frozen=True)
@@ -317,7 +319,7 @@ def _matching(mask: str, by_name: dict[str, str]) -> tuple[str, str]:
 
 
 def _held_out(photographs: set[str], fractions: SplitFractions, seed: int) -> dict[str, str]:
-    """Draw the photographs of validation and test: of each at least one if its share is above 0, never all.
+    """Draw the photographs of validation and test: of each one or more if its share is above 0, never all.
 
     They are the first ones in an order by the seed, test before validation, so that the share of validation
     does not change which photographs test has.
@@ -326,4 +328,4 @@ def _held_out(photographs: set[str], fractions: SplitFractions, seed: int) -> di
     splits: list[str] = []
     for split, fraction in ((TEST, fractions.test), (VALIDATION, fractions.validation)):
         splits += [split] * max(round(fraction * len(drawn)), 1 if fraction else 0)
-    return dict(zip(drawn[:-1], splits, strict=False))
+    return dict(zip(drawn[: -fractions.least_trained], splits, strict=False))
