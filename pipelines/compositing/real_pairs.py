@@ -27,6 +27,7 @@ from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
 from pipelines.runtime.recorded import raise_if
 from pipelines.runtime.storage import Location
+from pipelines.runtime.store_errors import with_remedy
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row
@@ -166,7 +167,7 @@ def _write_files(job: tuple[Dataset, int, Location]) -> tuple[list[ListedComposi
     try:
         return write_pairs(folder, rows), ""
     except CharmNetError as error:
-        return [], str(error)
+        return [], with_remedy(error)
 
 
 def _flattened(results: Iterator[list[Row] | Rejection]) -> Iterator[Row | Rejection]:

@@ -21,6 +21,7 @@ from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
 from pipelines.runtime.storage import Location
+from pipelines.runtime.store_errors import with_remedy
 from pipelines.runtime.user_files import is_litter
 from pipelines.shards.manifest import MANIFEST_NAME, Manifest, Stratum
 from pipelines.shards.rejection import Rejection, count_items, too_many_rejected
@@ -307,7 +308,7 @@ def _run_tasks(build: DatasetBuild, plan: BuildPlan, indices: Sequence[int]) -> 
     jobs = [(build, index, plan.tasks[index]) for index in indices]
     for index, error in map_on_cluster(_run_task, jobs, gpus_per_task=plan.gpus_per_task, small=plan.small):
         if error:
-            raise StorageError(f"{error}; run the same command again to continue")
+            raise StorageError(error)
         yield index
 
 
@@ -317,7 +318,7 @@ def _run_task(job: tuple[DatasetBuild, int, Task]) -> tuple[int, str]:
     try:
         build.write_part(index, task)
     except CharmNetError as error:
-        return index, str(error)
+        return index, with_remedy(error)
     return index, ""
 
 

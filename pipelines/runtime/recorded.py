@@ -11,6 +11,7 @@ from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.console import progress
 from pipelines.runtime.storage import Location
+from pipelines.runtime.store_errors import with_remedy
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ def run_recorded(
 def raise_if(error: str) -> None:
     """Raise a task's error, if it has a text."""
     if error:
-        raise StorageError(f"{error}; run the same command again to go on")
+        raise StorageError(error)
 
 
 def _record(function: Callable[[T], Any], job: tuple[Location, T]) -> str:
@@ -54,5 +55,5 @@ def _record(function: Callable[[T], Any], job: tuple[Location, T]) -> str:
     try:
         file.write_json(function(argument))
     except CharmNetError as error:
-        return str(error)
+        return with_remedy(error)
     return ""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from botocore import exceptions as boto
 
-from charmnet.errors import StorageError, in_words
+from charmnet.errors import CharmNetError, StorageError, in_words
 from pipelines.runtime.redaction import redact
 
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
@@ -50,6 +50,12 @@ class MissingError(StorageError):
 
 class RefusedError(StorageError):
     """A store refuses for good: keys, rights, a certificate, a host or a region; waiting changes nothing."""
+
+
+def with_remedy(error: CharmNetError) -> str:
+    """Return the error of a task whose command can be run again, which mends alone what is no refusal."""
+    then = "then run" if isinstance(error, RefusedError) else "run"
+    return f"{error}; {then} the same command again to continue"
 
 
 @contextmanager

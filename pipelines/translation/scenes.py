@@ -23,6 +23,7 @@ from pipelines.runtime.blocks import Block
 from pipelines.runtime.cluster import ClusterCapacity, assigned_device, connect
 from pipelines.runtime.console import progress
 from pipelines.runtime.storage import Location
+from pipelines.runtime.store_errors import with_remedy
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row
 from pipelines.shards.schema import RowKind
@@ -165,7 +166,7 @@ class SceneTranslation:
             advance(len(places) - len(items))
             for block in results.iter_batches(batch_size=None):
                 for error in filter(None, block["error"].tolist()):
-                    raise StorageError(f"{error}; run the same command again to continue")
+                    raise StorageError(error)
                 advance(len(block["error"]))
 
 
@@ -188,7 +189,7 @@ class _TranslateActor:
         try:
             self.pieces.write_part(number, self.translation.task(shard, group, self.device))
         except CharmNetError as error:
-            return str(error)
+            return with_remedy(error)
         return ""
 
 
