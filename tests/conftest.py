@@ -21,6 +21,7 @@ settings.load_profile("shared")
 pytest_plugins = [  # each after those that it imports
     "tests.fixtures.object_store",
     "tests.fixtures.cluster",
+    "tests.fixtures.browser",
     "tests.fixtures.datasets",
     "tests.fixtures.mlflow",
     "tests.fixtures.authenticated_mlflow",
