@@ -26,6 +26,7 @@ import torch.distributed as dist
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from charmnet.errors import CharmNetError
 from pipelines.benchmarks.manifests import manifest_table, measure_manifest
 from pipelines.benchmarks.measurement import Measurement
 from pipelines.benchmarks.predictions import COUNTS, prediction_table, predictions
@@ -43,7 +44,7 @@ MEGABYTE = 1 << 20
 _MODULE = "pipelines.benchmarks.scaling"
 _ROWS = 512
 _SIDE = 32  # pixels: blocks are counted, not looked at
-_PAIRS = 2  # of a rank's step
+_FLOOR_RANKS = 64  # of the fewest ranks that the floor is asked of
 _FEWEST_STEPS = 8
 _WARM_SHARE = 0.1  # of the blocks, before they count
 _REDUCED_BYTES = (MEGABYTE, 64 * MEGABYTE)
@@ -59,6 +60,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ranks", type=_numbers, default=[2, 16, 64, 256], metavar="N,...", help="who take blocks"
     )
     parser.add_argument("--workers", metavar="FILE", help="of `charmnet bench workers --json`: predict, too")
+    parser.add_argument(
+        "--batch", type=int, default=2, metavar="N", help="pairs of a rank's step (default: 2)"
+    )
+    parser.add_argument(
+        "--floor",
+        type=float,
+        metavar="PAIRS",
+        help=f"fail where a coordinator allows fewer pairs a second, from {_FLOOR_RANKS} ranks on",
+    )
     parser.add_argument("--blocks", type=int, default=4096, help="that they take together (default: 4096)")
 
 
@@ -67,9 +77,16 @@ def _numbers(text: str) -> list[int]:
 
 
 def measure(arguments: argparse.Namespace) -> Measurement:
-    """Measure manifests, coordinators and the link; predict where the figures of workers are given."""
+    """Measure manifests, coordinators and the link; predict where the figures of workers are given.
+
+    Raises:
+        FloorError: a coordinator allows fewer pairs a second than `--floor` asks for.
+    """
     manifests = [measure_manifest(shards) for shards in arguments.shards]
-    coordinators = coordinator_figures(arguments.ranks, arguments.blocks) if arguments.ranks else []
+    coordinators = (
+        coordinator_figures(arguments.ranks, arguments.blocks, arguments.batch) if arguments.ranks else []
+    )
+    check_floor(coordinators, arguments.floor)
     link = _all_reduce_figures()
     figures: dict[str, Any] = {"manifests": manifests, "coordinators": coordinators, "all_reduce": link}
     tables = [manifest_table(manifests), _coordinator_table(coordinators), _link_table(link)]
@@ -79,24 +96,39 @@ def measure(arguments: argparse.Namespace) -> Measurement:
     return Measurement(figures, tables, _comparisons(coordinators))
 
 
+class FloorError(CharmNetError):
+    """A figure is below the floor that was asked for."""
+
+
+def check_floor(coordinators: Sequence[dict[str, float]], floor: float | None) -> None:
+    """Raise FloorError where a coordinator of many ranks allows fewer pairs a second than the floor."""
+    for figures in coordinators:
+        if floor and figures["ranks"] >= _FLOOR_RANKS and figures["pairs_per_second"] < floor:
+            raise FloorError(
+                f"one domain's coordinator allows {figures['pairs_per_second']:,.0f} pairs/s at "
+                f"{figures['ranks']} ranks ({1000 * figures['cpu_seconds_per_block']:.2f} CPU ms a block), "
+                f"below --floor {floor:,.0f}"
+            )
+
+
 # -- the coordinator
 
 
-def coordinator_figures(ranks: Sequence[int], blocks: int) -> list[dict[str, float]]:
+def coordinator_figures(ranks: Sequence[int], blocks: int, pairs: int) -> list[dict[str, float]]:
     """Return the figures of a coordinator for each number of ranks, which take blocks as Ray's do."""
     connect()
     with tempfile.TemporaryDirectory() as folder:
         dataset = Dataset.open(write_pairs(Path(folder), _ROWS, _SIDE))
-        figures = [_measure_coordinator(dataset, count, blocks) for count in ranks]
+        figures = [_measure_coordinator(dataset, count, blocks, pairs) for count in ranks]
     ray.shutdown()
     return figures
 
 
-def _measure_coordinator(dataset: Dataset, ranks: int, blocks: int) -> dict[str, float]:
+def _measure_coordinator(dataset: Dataset, ranks: int, blocks: int, pairs: int) -> dict[str, float]:
     """Return rates and the coordinator's CPU seconds a block, from a tenth of the blocks on."""
     steps = max(_FEWEST_STEPS, blocks // ranks)
-    spec = StreamSpec(dataset, batch_size=_PAIRS * ranks, size=_SIDE)
-    execution = stream_dataset(spec, 0, steps, _PAIRS, TaskResources())
+    spec = StreamSpec(dataset, batch_size=pairs * ranks, size=_SIDE)
+    execution = stream_dataset(spec, 0, steps, pairs, TaskResources())
     splits = execution.streaming_split(ranks, equal=False)
     blocks_per_rank = steps // steps_per_block(spec.batch_size)
     consumer = _BlockConsumer(ranks * (int(_WARM_SHARE * blocks_per_rank) + 1))
@@ -114,6 +146,7 @@ def _measure_coordinator(dataset: Dataset, ranks: int, blocks: int) -> dict[str,
         "steps": steps,
         "blocks_per_second": counted / seconds,
         "cpu_seconds_per_block": cpu_seconds / counted,
+        "pairs_per_second": counted * pairs * steps_per_block(spec.batch_size) / cpu_seconds,
         "coordinator_busy": cpu_seconds / seconds,
     }
 
@@ -210,7 +243,7 @@ def _comparisons(coordinators: Sequence[dict[str, float]]) -> list[Comparison]:
 
 
 def _coordinator_table(coordinators: Sequence[dict[str, float]]) -> Table:
-    columns = ("blocks/s", "its CPU ms a block", "its cores")
+    columns = ("blocks/s", "its CPU ms a block", "its cores", "pairs/s that it allows")
     table = Table("ranks", *columns, title="one domain's coordinator")
     for figures in coordinators:
         table.add_row(
@@ -218,6 +251,7 @@ def _coordinator_table(coordinators: Sequence[dict[str, float]]) -> Table:
             f"{figures['blocks_per_second']:,.0f}",
             f"{1000 * figures['cpu_seconds_per_block']:.2f}",
             f"{figures['coordinator_busy']:.2f}",
+            f"{figures['pairs_per_second']:,.0f}",
         )
     return table
 
