@@ -29,6 +29,7 @@ MAY_CHANGE = frozenset(
         "compile",
         "cpus_per_worker",
         "data_cpus_per_task",
+        "data_resources",
         "max_failures",
         "max_quarantined",
         "storage_timeout_seconds",
@@ -148,6 +149,9 @@ class TrainConfig(Options):
     """CPUs that Ray sets aside for a worker; 0 is a number that suits the cluster."""
     data_cpus_per_task: float = Field(0.0, ge=0)
     """CPUs that Ray sets aside for a data task; 0 is a number that suits the cluster."""
+    data_resources: str = ""
+    """Nodes that data tasks run on: NAME=NUMBER takes so much of a node's resource for each task, NAME=TEXT
+    asks for a node's label; several with commas. Empty is any node."""
     max_failures: int = Field(3, ge=0)
     """Restarts of a broken worker group before the run fails."""
     max_quarantined: float = Field(0.01, ge=0)
@@ -183,6 +187,12 @@ class TrainConfig(Options):
     @classmethod
     def _check_workers(cls, value: str) -> str:
         _worker_range(value)
+        return value
+
+    @field_validator("data_resources")
+    @classmethod
+    def _check_data_resources(cls, value: str) -> str:
+        data_requirements(value)
         return value
 
     @property
@@ -282,3 +292,27 @@ def _worker_range(text: str) -> tuple[int, int]:
     if len(numbers) not in (1, 2) or numbers[0] < 1 or numbers[-1] < numbers[0]:
         raise ValueError("expected a number such as 2, or MIN:MAX such as 1:4")
     return numbers[0], numbers[-1]
+
+
+def data_requirements(text: str) -> tuple[dict[str, float], dict[str, str]]:
+    """Return (amounts of resources, labels) that `data_resources` asks of a node for each data task.
+
+    Raises:
+        ValueError: it is not of that form.
+    """
+    amounts: dict[str, float] = {}
+    labels: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        name, separator, value = (word.strip() for word in part.partition("="))
+        if not (separator and name and value) or name in ("CPU", "GPU") or not re.match(r"[\w.-]", value):
+            raise ValueError(
+                "expected NAME=NUMBER of a custom resource or NAME=TEXT of a label, such as decode=0.01 or "
+                "pool=decode; CPUs are data_cpus_per_task"
+            )
+        if re.fullmatch(r"\d*\.?\d+", value):
+            amounts[name] = float(value)
+        else:
+            labels[name] = value
+    if not all(amount > 0 for amount in amounts.values()):
+        raise ValueError("expected amounts above 0")
+    return amounts, labels

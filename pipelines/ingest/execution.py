@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -42,10 +42,14 @@ class TaskResources:
         max_cpus: CPUs for all tasks together, or their number where tasks set none aside; None is no bound.
             A finished block waits until it is taken, and its task keeps its CPUs: without a bound one domain
             could take them all, and workers would wait for the other domain for ever.
+        amounts: of other resources of its node that a task takes, by their names.
+        labels: of the nodes that tasks may run on.
     """
 
     num_cpus: float = 1.0
     max_cpus: float | None = None
+    amounts: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def tasks_at_once(self) -> int:
         """Return how many tasks fit at the moment into a cluster that may grow."""
@@ -103,7 +107,14 @@ def stream_dataset(
     listed = ray.data.from_items(items, override_num_blocks=len(items))
     tasks = resources.tasks_at_once()
     pool = TaskPoolStrategy(None if resources.num_cpus else tasks)
-    dataset = listed.map_batches(read, batch_size=None, num_cpus=resources.num_cpus, compute=pool)
+    dataset = listed.map_batches(
+        read,
+        batch_size=None,
+        num_cpus=resources.num_cpus,
+        compute=pool,
+        resources=dict(resources.amounts) or None,
+        label_selector=dict(resources.labels) or None,
+    )
     _configure_context(dataset.context, blocks_in_flight(spec, block_rows))
     dataset.context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(
         cpu=resources.max_cpus if resources.num_cpus else None,

@@ -23,7 +23,7 @@ from pipelines.tracking.server_check import ServerCheck
 from pipelines.training.build import smallest_batch
 from pipelines.training.fit import StopRequest, build_trainer, fit, stopping_on_signals
 from pipelines.training.job import RunTracking, TrainingJob
-from pipelines.training.placement import Placement, place
+from pipelines.training.placement import Placement, data_nodes, place
 from pipelines.training.preparation import prepare
 from pipelines.training.record import reconcile_previous_runs, record_models, record_run
 from pipelines.training.startup_timer import StartupTimer
@@ -169,7 +169,8 @@ def _place(config: TrainConfig, method: Method, num_domains: int) -> Placement:
 
     resources = ray.cluster_resources()
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
-    placement = place(config, num_domains, cpus, gpus, smallest_batch(config, method))
+    nodes = data_nodes(config, ray.nodes())
+    placement = place(config, num_domains, cpus, gpus, smallest_batch(config, method), nodes)
     fewest, _ = config.worker_range
     if placement.use_gpu and gpus < fewest:
         print(

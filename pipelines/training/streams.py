@@ -15,6 +15,7 @@ import torch
 from charmnet.batch import HarmonizationBatch
 from charmnet.methods import Requirements
 from charmnet.vocabulary import Domain
+from pipelines.config.train_config import data_requirements
 from pipelines.ingest.execution import TaskResources
 from pipelines.ingest.lanes import LaneShard
 from pipelines.runtime.blocks import Block
@@ -27,12 +28,16 @@ def open_streams(
 ) -> dict[Domain, Iterator[Block]]:
     """Open the streams from a step to the run's last, by domain; all workers of the group call it at once."""
     streams = {}
+    amounts, labels = data_requirements(job.config.data_resources)
+    resources = TaskResources(
+        job.placement.cpus_per_task, job.placement.cpus_per_domain, amounts=amounts, labels=labels
+    )
     for domain in sorted(domains):
         shard = LaneShard(
             job.specs[domain.value],
             rank,
             num_workers,
-            resources=TaskResources(job.placement.cpus_per_task, job.placement.cpus_per_domain),
+            resources=resources,
             quarantine=job.coordinator,
             broadcast=partial(_broadcast, job.coordinator, rank, num_workers, domain.value),
         )

@@ -8,7 +8,7 @@ from charmnet.methods import METHODS
 from charmnet.methods.charmnet_options import CharmNetOptions
 from charmnet.methods.idih import IDIHOptions
 from pipelines.config.recipes import parse_toml, recipe, recipe_names, to_toml
-from pipelines.config.train_config import TrainConfig
+from pipelines.config.train_config import TrainConfig, data_requirements
 from tests.toy_methods import ToyHarmonizer, ToyOptions
 
 
@@ -40,6 +40,10 @@ def test_overrides_are_typed() -> None:
         ("learning_rate=inf", "learning_rate=inf: expected a number above 0"),
         ("attention_bias=nan", "attention_bias=nan: expected a number"),
         ("data_cpus_per_task=-1", "data_cpus_per_task=-1: expected at least 0"),
+        ("data_resources=decode", "data_resources=decode: expected NAME=NUMBER of a custom resource or"),
+        ("data_resources=CPU=2", "CPUs are data_cpus_per_task"),
+        ("data_resources=decode=0", "expected amounts above 0"),
+        ("data_resources=pool=!a", "expected NAME=NUMBER"),
         ("color_jitter=3", "color_jitter=3: expected at most 2"),
         ("color_jitter=-0.1", "color_jitter=-0.1: expected at least 0"),
         ("precision=fp8", "precision=fp8: expected one of float32, bf16"),
@@ -150,3 +154,13 @@ def test_options_belong_to_the_method(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_file_is_named_with_what_is_wrong(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_toml(text, "run.toml")
+
+
+def test_data_resources_are_amounts_and_labels() -> None:
+    config = TrainConfig().override(["data_resources=decode=0.5, ray.io/pool=cpu-2,fast=2"])
+    assert data_requirements(config.data_resources) == (
+        {"decode": 0.5, "fast": 2.0},
+        {"ray.io/pool": "cpu-2"},
+    )
+    assert data_requirements("") == ({}, {})
+    assert not config.differences(TrainConfig().to_json())  # a resumed run may change it

@@ -1,9 +1,11 @@
 """CPUs and GPUs of training workers and data tasks."""
 
+import math
+
 import pytest
 
 from pipelines.config.train_config import TrainConfig
-from pipelines.training.placement import place
+from pipelines.training.placement import DataNodes, data_nodes, place
 
 
 @pytest.mark.parametrize(("cpus", "workers"), [(1, 1), (2, 1), (2, 2), (3, 2), (4, 2), (16, 4)])
@@ -35,3 +37,43 @@ def test_gpus_are_taken_where_there_are_enough() -> None:
     assert place(TrainConfig(workers="2", accelerator="gpu"), 2, 16, 2).cpus_per_domain == 7
     with pytest.raises(ValueError, match="the cluster has 1 GPUs"):
         place(TrainConfig(workers="2"), 2, 16, 1)
+
+
+def node(cpus: float, *, gpus: float = 0, alive: bool = True, pool: str = "", **resources: float) -> dict:
+    return {"Alive": alive, "Resources": {"CPU": cpus, "GPU": gpus, **resources}, "Labels": {"pool": pool}}
+
+
+def test_data_nodes_are_those_that_have_what_is_asked_for() -> None:
+    nodes = [
+        node(2),
+        node(8, decode=4),
+        node(8, decode=0.5),
+        node(8, alive=False, decode=9),
+        node(4, pool="a"),
+    ]
+    assert data_nodes(TrainConfig(), nodes) is None
+    assert data_nodes(TrainConfig(data_resources="decode=1"), nodes) == DataNodes(8, 0, 4)
+    assert data_nodes(TrainConfig(data_resources="decode=0.25"), nodes) == DataNodes(16, 0, 18)
+    assert data_nodes(TrainConfig(data_resources="pool=a"), nodes) == DataNodes(4, 0, math.inf)
+    missing = TrainConfig(data_resources="decode=1, pool=a")
+    with pytest.raises(ValueError, match=r"data_resources=decode=1, pool=a: no node of the cluster has that"):
+        data_nodes(missing, nodes)
+    assert data_nodes(missing.replaced(accelerator="gpu"), nodes) == DataNodes(0, 0, 0)  # one may come
+
+
+def test_data_tasks_never_ask_for_more_than_their_nodes_have() -> None:
+    gpus = TrainConfig(workers="2", data_resources="decode=1")
+    assert place(gpus, 2, 40, 2, nodes=DataNodes(32, 0, math.inf)).cpus_per_domain == 16
+    assert place(gpus, 2, 40, 2, nodes=DataNodes(32, 2, math.inf)).cpus_per_domain == 15
+    assert place(gpus, 2, 40, 2, nodes=DataNodes(32, 0, 6)).cpus_per_domain == 3
+    cpus = TrainConfig(workers="2", data_resources="decode=1")
+    assert place(cpus, 2, 12, 0, nodes=DataNodes(8, 0, math.inf)).cpus_per_domain == 3
+    elastic = TrainConfig(workers="1:4", data_resources="decode=1")
+    assert place(elastic, 2, 12, 0, nodes=DataNodes(8, 0, 4)).cpus_per_domain == 2
+
+
+@pytest.mark.parametrize("nodes", [DataNodes(2, 0, 1), DataNodes(2, 2, 8)])
+def test_data_nodes_on_which_a_domain_would_starve_are_refused(nodes: DataNodes) -> None:
+    config = TrainConfig(workers="2", data_resources="decode=1")
+    with pytest.raises(ValueError, match="or more data_resources"):
+        place(config, 2, 40, 2, nodes=nodes)
