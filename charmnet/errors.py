@@ -14,6 +14,7 @@ CharmNetError                  (exit code 1 of `charmnet`)
 ├── TrackingRefusedError       pipelines.tracking.server: a server that will not take the records
 ├── NonFiniteLossError         a loss or gradient
 ├── WaitTimeoutError           pipelines.runtime.retry: a condition that did not hold in time
+├── RunHeldError               pipelines.runs.driver_lease: a run that another process drives
 ├── TrainingFailedError        pipelines.training.fit: workers that broke down too often
 ├── CommandFailedError         pipelines.study.processes: a command of a study
 ├── StoppedError               pipelines.study.processes: a study that was asked to stop

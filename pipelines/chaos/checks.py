@@ -57,11 +57,13 @@ class ScenarioRun:
         run: the run.
         times: how often the fault was injected.
         expected: how it has to end.
+        problems: what the scenario itself saw that is not as it should be.
     """
 
     run: SubmittedRun
     times: int
     expected: Expected = Expected()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,8 @@ def _problems(
         < expected.resumed_from,
     }
     unnamed = {f"the log does not name {text}": text not in log for text in expected.log_texts}
-    return [problem for problem, holds in (checks | unnamed).items() if holds]
+    found = [problem for problem, holds in (checks | unnamed).items() if holds]
+    return [*scenario_run.problems, *found]
 
 
 def _weights(checkpoint: Location) -> dict[str, torch.Tensor]:

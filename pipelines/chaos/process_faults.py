@@ -50,6 +50,24 @@ def driver_killed(environment: Environment) -> ScenarioRun:
     return ScenarioRun(run, int(any(killed)))
 
 
+def two_drivers(environment: Environment) -> ScenarioRun:
+    """Submit the command of a run that is under way, which must be refused; kill the first; submit again."""
+    run = environment.start("two-drivers")
+    run.wait_for_step(environment.options.steps // 4)
+    rival = run.rival()
+    rival.submit()
+    rival.wait_for_end()
+    holders = [process.pid for process in environment.cluster.processes(DRIVER)]
+    refused = any(f"is held by process {pid} on " in rival.error for pid in holders)
+    for process in environment.cluster.processes(DRIVER):
+        kill(process)
+    run.wait_for_end()
+    run.submit()
+    run.wait_for_end()
+    problem = f"the second driver was not refused with the first one's process: {rival.ended} {rival.error}"
+    return ScenarioRun(run, 1, problems=() if refused else (problem,))
+
+
 def data_task_killed(environment: Environment) -> ScenarioRun:
     """Kill data tasks, which Ray starts again."""
     run = environment.start("data-task-killed")

@@ -9,7 +9,7 @@ from pipelines.chaos.checks import ScenarioRun
 from pipelines.chaos.data_faults import bytes_flipped, picture_poisonous, row_truncated, shard_deleted
 from pipelines.chaos.environment import Environment
 from pipelines.chaos.node_faults import node_added, node_drained, node_lost, node_returns
-from pipelines.chaos.process_faults import data_task_killed, driver_killed, worker_killed
+from pipelines.chaos.process_faults import data_task_killed, driver_killed, two_drivers, worker_killed
 from pipelines.chaos.service_faults import (
     disk_full,
     mlflow_absent,
@@ -36,6 +36,7 @@ class Scenario:
 SCENARIOS: dict[str, Scenario] = {
     "worker-killed": Scenario("SIGKILL of a worker, at random moments", worker_killed),
     "driver-killed": Scenario("SIGKILL of the driver, job submitted again", driver_killed),
+    "two-drivers": Scenario("a second driver of a run; then SIGKILL of the first", two_drivers),
     "data-task-killed": Scenario("SIGKILL of a data task", data_task_killed),
     "node-lost": Scenario("the node that trains is lost, another takes over", node_lost),
     "node-returns": Scenario("the only node is lost, back after 10 s", node_returns),

@@ -54,6 +54,11 @@ class SubmittedRun:
         self._started = time.monotonic()
         self.seconds = 0.0
 
+    def rival(self) -> SubmittedRun:
+        """Return another driver of the same run, which is not submitted yet."""
+        name = f"{self.name}-rival"
+        return SubmittedRun(self._client, name, self._command, self._logs, self._variables)
+
     def submit(self) -> None:
         """Start the driver: for the first time, or again after the one before has ended."""
         job = f"{self.name}-{len(self._jobs) + 1}"

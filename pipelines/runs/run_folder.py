@@ -3,6 +3,7 @@
 ```text
 STORAGE/NAME/
   run.json                                identity and configuration, written once
+  driver.json                             process that drives the run, while it lives
   config.toml                             the configuration as `charmnet train --config` takes it
   attempts/000002.json                    a start of the workers: from which step, with how many
   checkpoint-000000400/                   the last few, registered by the file that is written last
@@ -33,6 +34,7 @@ from pipelines.runtime.storage import Location
 from pipelines.runtime.user_files import is_litter
 
 RUN_FILE = "run.json"
+DRIVER_FILE = "driver.json"
 CONFIG_FILE = "config.toml"
 BEST_FILE = "best.json"
 BEST_FOLDER = "best"
@@ -116,7 +118,8 @@ class RunFolder:
         """
         path = self.location / RUN_FILE
         if not path.exists():
-            if any(not is_litter(child.name) for child in self.location.children()):
+            names = {child.name for child in self.location.children()} - {DRIVER_FILE}
+            if not all(map(is_litter, names)):
                 raise StorageError(f"{self.location} holds something that is no run; choose another --name")
             return None
         record = _record(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from pipelines.ingest.quarantine import Quarantined, quarantine_limit
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.union import DatasetUnion
 from pipelines.runs.delivery_log import read_quarantine
+from pipelines.runs.driver_lease import DriverLease
 from pipelines.runs.run_folder import CONFIG_FILE, RunFolder
 from pipelines.runtime.cluster import connect
 from pipelines.tracking import RunStatus, Tracker
@@ -89,6 +91,7 @@ def train(  # noqa: PLR0913 - where a run is kept and recorded
     Raises:
         ValueError: the configuration does not fit the data, the cluster or the run that is to go on.
         TrainingFailedError: the run broke down; what was saved stands.
+        RunHeldError: another process drives the run.
         TrackingRefusedError: the MLflow server will not take the run's records.
         DataError, StorageError: a data set or the storage cannot be used.
     """
@@ -99,21 +102,31 @@ def train(  # noqa: PLR0913 - where a run is kept and recorded
     check = ServerCheck(tracking_uri, experiment, registered_name) if tracking_uri else None
     ready = prepare(config, uris, tracking_uri)
     config, datasets, specs, plan = ready.config, ready.datasets, ready.specs, ready.plan
+    folder = RunFolder.of(storage, name)
+    folder.check(plan.config, ready.digests, experiment)
     timer.mark("data sets")
-    _connect(check)
-    timer.mark("cluster")
-    with stopping_on_signals() as stop:  # after Ray, which takes SIGTERM for itself when it starts
+    with ExitStack() as stack:
+        lease = DriverLease.acquire(folder.location, config.storage_timeout_seconds, _say)
+        stack.callback(lease.release)
+        _connect(check)
+        timer.mark("cluster")
+        stop = stack.enter_context(stopping_on_signals())  # after Ray, which takes SIGTERM when it starts
         placement = _place(config, ready.method, len(specs))
-        folder = RunFolder.of(storage, name)
+        lease.confirm()
         record = folder.claim(name, plan.config, ready.digests, experiment)
         _write_configuration(folder, plan.config, datasets)
         tracking = RunTracking(tracking_uri, experiment, record.run_key, name) if tracking_uri else None
         timer.mark("record")
         coordinator = _start_coordinator(config, specs, folder, timer)
+        lease.keep(coordinator.fail)
         job = TrainingJob(
             plan, folder.location, record.run_key, datasets, specs, placement, tracking, coordinator
         )
         return _tracked_run(job, name, registered_name, stop)
+
+
+def _say(message: str) -> None:
+    print(message, flush=True)
 
 
 def _connect(check: ServerCheck | None) -> None:

@@ -14,6 +14,7 @@ from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.union import DatasetUnion
 from pipelines.runs.checkpoints import newest_metadata
+from pipelines.runs.driver_lease import check_not_held
 from pipelines.runs.models import absolute_uri, load_model
 from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.cluster import ADDRESS_VARIABLE
@@ -74,6 +75,7 @@ def rehearse(ready: Preparation, storage: str, name: str, experiment: str) -> Re
     Raises:
         ValueError: the run does not fit the machine, or the run of that name that it would go on with.
         StorageError: the destination holds something else.
+        RunHeldError: another process of this machine drives that run.
         ClusterError: no cluster answers at RAY_ADDRESS.
     """
     config = ready.plan.config
@@ -83,6 +85,7 @@ def rehearse(ready: Preparation, storage: str, name: str, experiment: str) -> Re
         used = "" if domain.value in ready.specs else " (validation alone)"
         reads.append(f"{domain}: {', '.join(union.uris)}: {samples:,} samples{used}")
     folder = RunFolder.of(storage, name)
+    check_not_held(folder.location)
     record = folder.check(config, ready.digests, experiment)
     newest = None if record is None else newest_metadata(folder.location)
     begun = "a new run" if newest is None else f"the run goes on after step {newest[1]['step']:,}"
