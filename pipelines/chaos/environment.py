@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from pipelines.chaos.nodes import NodeCluster, clean_environment
 from pipelines.chaos.ray_head import submission_client
 from pipelines.chaos.store_proxy import Behaviour, StoreProxy
 from pipelines.chaos.submitted_run import SubmittedRun
+from pipelines.chaos.worker_faults import FAULTY_DRIVER, WorkerFault
 from pipelines.config.recipes import recipe
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.samples import Reference
@@ -104,6 +106,7 @@ class Environment:
         *fields: str,
         real: Dataset | None = None,
         variables: Mapping[str, str] | None = None,
+        fault: WorkerFault | None = None,
     ) -> SubmittedRun:
         """Submit the run of a scenario.
 
@@ -112,18 +115,25 @@ class Environment:
             fields: FIELD=VALUE, where its configuration differs from the undisturbed run's.
             real: damaged data of the real domain.
             variables: environment variables of its processes.
+            fault: fault of one of its workers.
         """
         overrides = self.config.override(fields).assignments(TrainConfig())
+        driver = FAULTY_DRIVER if fault else DRIVER
+        variables = {**(variables or {}), **(fault.variables if fault else {})}
         command = [
-            *(sys.executable, *DRIVER.split(), "--storage", str(self.storage / "runs"), "--name", name),
+            *(sys.executable, *driver.split(), "--storage", str(self.storage / "runs"), "--name", name),
             *("--real", str((real or self.data[Domain.REAL]).location)),
             *("--rendered", str(self.data[Domain.RENDERED].location)),
             *("--tracking", self.tracking.url, "--experiment", self.experiment, *overrides),
         ]
         client = submission_client(self.cluster.dashboard)
-        self.last_run = SubmittedRun(client, name, command, self.cluster.driver_logs, variables or {})
+        self.last_run = SubmittedRun(client, name, command, self.cluster.driver_logs, variables)
         self.last_run.submit()
         return self.last_run
+
+    def marker(self, name: str) -> str:
+        """Return the path of the file that a worker's fault makes when it happens."""
+        return str(self.folder / f"{name}.happened")
 
     def recover(self) -> None:
         """Bring everything back to its first state after a scenario that broke down."""
@@ -185,13 +195,15 @@ def open_environment(state: Path, options: Options) -> Iterator[Environment]:
             _point_this_process_at(store.environment())
             tracking = TrackingServer(state / "mlflow", store)
             stack.callback(tracking.stop, grace_seconds=1)
-            tracking.start()
             proxy = StoreProxy(store.url, options.seed)
             stack.callback(proxy.stop)
             proxy.start()
             cluster = NodeCluster(folder, _node_environment(store, proxy), options.workers + _SPARE_CPUS)
             stack.callback(cluster.stop)
-            cluster.start()
+            with ThreadPoolExecutor(1) as beside:  # each takes several seconds to load
+                started = beside.submit(tracking.start)
+                cluster.start()
+                started.result()
         storage = Location.of(store.uri) / folder.name
         environment = Environment(options, folder, store, tracking, proxy, cluster, storage)
         for domain, dataset in staged.items():

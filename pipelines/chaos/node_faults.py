@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 from pipelines.chaos.checks import Expected, ScenarioRun
@@ -14,6 +15,7 @@ from pipelines.runtime.retry import wait_until
 _AWAY_SECONDS = 10.0
 _NOTICE_SECONDS = 60.0
 _CHECKPOINT_EVERY = 51  # a checkpoint that is saved on notice is of another step
+_SIZES = (1, 3, 2, 1, 3)
 _ELASTIC = ("workers=1:3", "batch_size=6", "steps=1000000", f"checkpoint_every={_CHECKPOINT_EVERY}")
 
 
@@ -64,6 +66,30 @@ def node_added(environment: Environment) -> ScenarioRun:
     run.stop()
     environment.cluster.replace_nodes()
     return ScenarioRun(run, 1, Expected(ended="STOPPED", workers=(1, 2)))
+
+
+def sizes_change(environment: Environment) -> ScenarioRun:
+    """Let an elastic run have 1, 3, 2, 1 and 3 workers, by nodes that come and are lost without notice."""
+    cluster = environment.cluster
+    cluster.replace_nodes(1, cpus=1)
+    run = environment.start("sizes-change", *_ELASTIC)
+    rng = random.Random(environment.options.seed)  # noqa: S311 - nodes that can be chosen again
+    for size in _SIZES:
+        while len(cluster.nodes) < size:
+            cluster.add_node(cpus=1)
+        while len(cluster.nodes) > size:
+            cluster.lose(rng.choice(cluster.nodes))
+        run.wait(lambda size=size: _groups(environment, run)[-1:] == (size,) and _has_saved(environment, run))  # type: ignore[misc]
+    run.stop()
+    groups = iter(_groups(environment, run))
+    missing = [size for size in _SIZES if size not in groups]  # in this order, others in between
+    cluster.replace_nodes()
+    problems = (f"the group never had {missing[0]} workers in its turn",) if missing else ()
+    return ScenarioRun(run, len(_SIZES) - 1, Expected(ended="STOPPED"), problems)
+
+
+def _has_saved(environment: Environment, run: SubmittedRun) -> bool:
+    return bool(_saved_steps(environment, run)) and _has_saved_since_start(environment, run)
 
 
 def _lose_training_node(environment: Environment) -> None:

@@ -15,7 +15,8 @@ from pipelines.chaos.submitted_run import SubmittedRun
 _SOON_SECONDS = 10.0
 _WITHIN_SECONDS = 0.3  # of a step's end: where steps are quick, a run of few is soon over
 _TASK_KILLS = 3
-_TASK_TITLE = "(read_"  # Ray Data names a task's process after its function
+TASK_TITLE = "(read_"
+"""Part of the title of a data task's process: Ray Data names it after its function."""
 
 
 def worker_killed(environment: Environment) -> ScenarioRun:
@@ -77,7 +78,7 @@ def data_task_killed(environment: Environment) -> ScenarioRun:
         tasks: list[psutil.Process] = []
 
         def at_work(tasks: list[psutil.Process] = tasks) -> bool:
-            tasks[:] = environment.cluster.processes(_TASK_TITLE)
+            tasks[:] = environment.cluster.processes(TASK_TITLE)
             return bool(tasks)
 
         if not run.wait(at_work):

@@ -12,10 +12,12 @@ from pipelines.chaos.environment import Environment
 from pipelines.chaos.store_proxy import Behaviour
 from pipelines.chaos.submitted_run import SubmittedRun
 from pipelines.tracking import send_unsent
+from pipelines.tracking.server import connect
 
 _DOWN_SECONDS = 30.0
 _SLOW_SECONDS = 0.2
 _ERROR_RATE = 0.05
+_REFUSED = "Tracking is refused by the server"
 _DISK_BYTES = 4096  # a file may not grow past it while the disk counts as full
 
 
@@ -72,6 +74,23 @@ def mlflow_away(environment: Environment) -> ScenarioRun:
         worker.resume()
     run.wait_for_end()
     return ScenarioRun(run, 1)
+
+
+def experiment_deleted(environment: Environment) -> ScenarioRun:
+    """Delete the experiment in MLflow, which must be said at once; restore it after the run's end."""
+    run = environment.start("experiment-deleted")
+    run.wait_for_step(environment.options.steps // 4)
+    client = connect(environment.tracking.url)
+    experiment = client.get_experiment_by_name(environment.experiment)
+    assert experiment is not None, "the undisturbed run was recorded in it"
+    client.delete_experiment(experiment.experiment_id)
+    said = run.wait(lambda: _REFUSED in run.log())
+    problems = () if said else ("the log does not say before the end that the server refuses",)
+    run.wait_for_end()
+    client.restore_experiment(experiment.experiment_id)
+    for node in environment.cluster.all_nodes():
+        send_unsent(node.state, environment.tracking.url)
+    return ScenarioRun(run, 1, problems=problems)
 
 
 def disk_full(environment: Environment) -> ScenarioRun:

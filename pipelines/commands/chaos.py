@@ -15,12 +15,14 @@ import argparse
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from charmnet.errors import CharmNetError
 from pipelines.chaos.checks import Reference, ScenarioRun, check, collect_artifacts
 from pipelines.chaos.environment import Environment, Options, open_environment
 from pipelines.chaos.report import Outcome, markdown, print_table, write_json
 from pipelines.chaos.scenarios import SCENARIOS, Scenario
+from pipelines.chaos.soak import seconds_of, soak
 from pipelines.commands.cli import EXIT_FAILED
 from pipelines.runtime.console import results
 from pipelines.runtime.paths import state_folder
@@ -46,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the runs and of the times of faults (default 0)"
     )
+    parser.add_argument(
+        "--soak", metavar="DURATION", help="in place of scenarios: train so long under random faults, as 60m"
+    )
+    parser.add_argument(
+        "--mtbf", metavar="DURATION", default="60s", help="mean time between faults of --soak (default 60s)"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the table to this file, too")
     parser.add_argument("--markdown", metavar="FILE", help="write the table to this file as Markdown, too")
 
@@ -61,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     options = Options(**{name: getattr(arguments, name) for name in names})
     if min(options.steps // 4, options.workers, options.times) < 1:
         raise ValueError("expected --steps of at least 4, and --workers and --times of at least 1")
+    if arguments.soak:
+        return _soak(arguments, options)
     outcomes: list[Outcome] = []
     signal.signal(signal.SIGTERM, _interrupt)
     scenarios = {name: SCENARIOS[name] for name in arguments.scenario or SCENARIOS}
@@ -72,6 +82,21 @@ def run(arguments: argparse.Namespace) -> int:
             _write(arguments, outcomes, options)  # so that nothing is lost where this is stopped
     print_table(outcomes, f"{options.steps} steps with {options.workers} workers")
     return EXIT_FAILED if any(outcome.problems for outcome in outcomes) else 0
+
+
+def _soak(arguments: argparse.Namespace, options: Options) -> int:
+    """Run the soak, print its goodput and return the exit code."""
+    seconds, mtbf_seconds = seconds_of(arguments.soak), seconds_of(arguments.mtbf)
+    if arguments.scenario or arguments.markdown:
+        raise ValueError("--soak runs no scenarios: leave out --scenario and --markdown")
+    signal.signal(signal.SIGTERM, _interrupt)
+    with open_environment(state_folder() / "chaos", options) as environment:
+        result = soak(environment, seconds, mtbf_seconds)
+    for line in result.lines():
+        results.print(line)
+    if arguments.json:
+        Location.of(arguments.json).write_json({**asdict(result), "goodput": result.goodput})
+    return EXIT_FAILED if result.problems else 0
 
 
 def _write(arguments: argparse.Namespace, outcomes: list[Outcome], options: Options) -> None:

@@ -31,6 +31,7 @@ SILENT_SECONDS = 45.0
 
 _SETTLE_SECONDS = 1.0
 """Two drivers that start at the same moment both write the file; so much later each reads who was last."""
+_DYING_SECONDS = 2.0  # a process that was killed is there for a moment
 _POLL_SECONDS = 2.0
 
 
@@ -183,7 +184,9 @@ def check_not_held(run_folder: Location) -> None:
 
 def _is_gone(path: Location, other: Holder, notify: Callable[[str], object]) -> bool:
     """Tell whether a holder is dead: by its process on this machine, else by its heartbeats."""
-    gone = other.process.is_gone()
+    deadline = time.monotonic() + _DYING_SECONDS
+    while (gone := other.process.is_gone()) is False and time.monotonic() < deadline:
+        time.sleep(min(0.1, _DYING_SECONDS))
     if gone is not None:
         return gone
     notify(

@@ -55,7 +55,10 @@ class DriverProcess:
         if self.boot_id != here.boot_id:
             return True
         try:
-            started: float = psutil.Process(self.pid).create_time()
+            process = psutil.Process(self.pid)
+            started: float = process.create_time()
+            if process.status() == psutil.STATUS_ZOMBIE:  # ended, and nobody asked for its exit status
+                return True
         except psutil.NoSuchProcess:
             return True
         return abs(started - self.started_seconds) > _START_TOLERANCE_SECONDS

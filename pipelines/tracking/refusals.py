@@ -5,21 +5,30 @@ This module imports MLflow, which takes more than a second: import it only where
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import requests
+from mlflow import __version__ as VERSION
 from mlflow.exceptions import ERROR_CODE_TO_HTTP_STATUS, MlflowException
 
 from pipelines.tracking.server import TrackingRefusedError
 
 _OF_ACCESS = (401, 403)
+_OF_VERSION = (405, 426, 501, 505)  # the server does not know, or does not take, what this client asks
 _OF_LOAD = (408, 429, 499)
 _MOST_CHARACTERS = 300
+_UNKNOWN_STATUS = re.compile(r"failed with error code (\d{3}) != ")  # what MLflow's client says of the rest
 _REMEDIES = {
     401: "see that MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD are those of an account there",
     403: "ask for the account's permission; where the server refuses the address that it is called by, it "
     "has to allow that host (mlflow server --allowed-hosts)",
     404: "see that the address is that of an MLflow server, with the path that it is served under",
+    **dict.fromkeys(
+        _OF_VERSION,
+        f"the server and this client (mlflow {VERSION}) are of versions that do not fit: install the "
+        "server's version of mlflow here, or update the server",
+    ),
 }
 
 
@@ -30,7 +39,7 @@ def is_transient(error: Exception) -> bool:
         # requests.RequestException is an OSError too; a spooled file that is gone will not come back.
         expected = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
         return expected or isinstance(error, TrackingRefusedError)
-    return status >= 500 or status in (*_OF_ACCESS, *_OF_LOAD)
+    return status >= 500 or status in (*_OF_ACCESS, *_OF_VERSION, *_OF_LOAD)
 
 
 def refusal_of(error: Exception) -> str | None:
@@ -40,7 +49,7 @@ def refusal_of(error: Exception) -> str | None:
     if any(isinstance(cause, requests.exceptions.SSLError) for cause in _causes(error)):
         return f"{_line(error)}; set MLFLOW_TRACKING_SERVER_CERT_PATH to the certificate of its authority"
     status = _status(error)
-    if status is None or status >= 500 or status in _OF_LOAD:
+    if status is None or status in _OF_LOAD or (status >= 500 and status not in _OF_VERSION):
         return None
     remedy = _REMEDIES.get(status)
     return f"{_line(error)}; {remedy}" if remedy else _line(error)
@@ -49,6 +58,8 @@ def refusal_of(error: Exception) -> str | None:
 def _status(error: Exception) -> int | None:
     """Return the HTTP status that an error stands for, if it stands for one."""
     if isinstance(error, MlflowException):
+        if unknown := _UNKNOWN_STATUS.search(str(error)):
+            return int(unknown[1])
         return ERROR_CODE_TO_HTTP_STATUS.get(error.error_code, 500)
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return int(error.response.status_code)

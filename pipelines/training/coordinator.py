@@ -11,6 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines.ingest.quarantine import Quarantined, QuarantineRegistry, WindowLease
 from pipelines.ingest.quarantine_client import QuarantineClient
+from pipelines.training.hangs import Beat, Hang, HangWatch
 from pipelines.training.startup_timer import FIRST_STEP, StartupTimer
 
 
@@ -23,12 +24,14 @@ class RunProgress:
         status: rank 0's report of that step for a person: loss and speed.
         messages: texts for the terminal that are new.
         failure: reason why the run cannot go on, if there is one.
+        hang: workers that hang, if any do.
     """
 
     step: int
     status: str
     messages: list[str]
     failure: str | None
+    hang: Hang | None
 
 
 class RunCoordinator:
@@ -51,6 +54,7 @@ class RunCoordinator:
         self._failure = self._registry.problem()
         self._messages: list[str] = []
         self._announced: set[str] = set()
+        self._hangs = HangWatch()
         self._mailbox: dict[str, list[ray.ObjectRef[Any]]] = {}
 
     def request_stop(self) -> None:
@@ -78,13 +82,21 @@ class RunCoordinator:
         """Return the progress; each message is handed out once."""
         messages = self._messages
         self._messages = []
-        return RunProgress(self._step, self._status, messages, self._failure)
+        return RunProgress(self._step, self._status, messages, self._failure, self._hangs.look())
 
     def notify(self, message: str) -> None:
         """Keep a message for the terminal; the same text is shown once."""
         if message not in self._announced:
             self._announced.add(message)
             self._messages.append(message)
+
+    def beat(self, beat: Beat) -> None:
+        """See `HangWatch.beat`."""
+        self._hangs.beat(beat)
+
+    def forget(self, beats: Iterable[Beat]) -> None:
+        """See `HangWatch.forget`."""
+        self._hangs.forget(beats)
 
     def mark_phase(self, phase: str) -> None:
         """Record that a phase of the start is over; the first step's end announces all of them."""
@@ -163,6 +175,14 @@ class RunCoordinatorClient(QuarantineClient):
         """Return the progress since the last call."""
         progress: RunProgress = ray.get(self._actor.progress.remote())
         return progress
+
+    def beat(self, beat: Beat) -> None:
+        """Give a sign of life of a worker, without waiting."""
+        self._actor.beat.remote(beat)
+
+    def forget(self, beats: Iterable[Beat]) -> None:
+        """Report that workers have ended, without waiting."""
+        self._actor.forget.remote(list(beats))
 
     def mark_phase(self, phase: str) -> None:
         """Report the end of a phase of the start, without waiting."""

@@ -147,7 +147,7 @@ def _tracked_run(job: TrainingJob, name: str, registered_name: str | None, stop:
             )
         status: RunStatus = "FAILED"
         try:
-            fitted = fit(trainer, job, stop, while_starting=partial(record_run, tracker, job))
+            fitted = fit(trainer, job, stop, tracker, while_starting=partial(record_run, tracker, job))
             status = "FINISHED" if fitted.step >= job.steps else "KILLED"
             if status == "FINISHED" and job.tracking:
                 record_models(tracker, RunFolder(job.run_folder), fitted.checkpoint, registered_name)

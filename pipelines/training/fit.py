@@ -17,6 +17,8 @@ from charmnet.errors import CharmNetError, in_words
 from pipelines.runs.checkpoints import newest_metadata
 from pipelines.runtime.console import progress
 from pipelines.runtime.retry import retry_storage
+from pipelines.tracking import Tracker
+from pipelines.training.hangs import Hang
 from pipelines.training.job import TrainingJob
 
 _POLL_SECONDS = 0.5
@@ -77,13 +79,16 @@ class FitResult:
     checkpoint: str | None
 
 
-def fit(trainer: Any, job: TrainingJob, stop: StopRequest, while_starting: Callable[[], None]) -> FitResult:
+def fit(
+    trainer: Any, job: TrainingJob, stop: StopRequest, tracker: Tracker, while_starting: Callable[[], None]
+) -> FitResult:
     """Run the workers to the last step, or to where they are asked to stop.
 
     Args:
         trainer: see `build_trainer`.
         job: job of the run.
         stop: request that is passed on to the workers.
+        tracker: tracker of the run, for workers that hang.
         while_starting: called while the workers start.
 
     Raises:
@@ -92,7 +97,7 @@ def fit(trainer: Any, job: TrainingJob, stop: StopRequest, while_starting: Calla
     try:
         outcome = _in_thread(trainer.fit)
         while_starting()
-        _watch(outcome, job, stop)
+        _watch(outcome, job, stop, tracker)
     except CharmNetError:
         raise
     except Exception as error:
@@ -155,8 +160,8 @@ def _in_thread(call: Any) -> Future[Any]:
     return outcome
 
 
-def _watch(outcome: Future[Any], job: TrainingJob, stop: StopRequest) -> None:
-    """Show rank 0's progress and pass a stop request on, until the run ends or has to be given up."""
+def _watch(outcome: Future[Any], job: TrainingJob, stop: StopRequest, tracker: Tracker) -> None:
+    """Show progress, end workers that hang and pass a stop request on, until the run ends or is given up."""
     passed_on = False
     with progress("Training", total=job.steps) as advance:
         shown = 0
@@ -172,6 +177,8 @@ def _watch(outcome: Future[Any], job: TrainingJob, stop: StopRequest) -> None:
             if ended:
                 outcome.result()
                 return
+            if now.hang:
+                _end(now.hang, job, tracker)
             if now.failure:
                 stop.make()
             if stop.made_at and not passed_on:
@@ -179,6 +186,21 @@ def _watch(outcome: Future[Any], job: TrainingJob, stop: StopRequest) -> None:
                 passed_on = True
             if stop.grace_is_over:
                 return
+
+
+def _end(hang: Hang, job: TrainingJob, tracker: Tracker) -> None:
+    """End workers that hang and say so, with their stacks; Ray starts the group again."""
+    from pipelines.training.hung_workers import describe, end_hung
+
+    findings = end_hung(hang)
+    job.coordinator.forget(hang.group)  # those that live say so again
+    ended = {finding.beat for finding in findings if finding.status is not None}
+    if ended.isdisjoint(hang.workers):
+        return  # they were gone already, which Ray knows
+    line, text = describe(hang, findings)
+    print(text, flush=True)
+    tracker.set_tags({"charmnet.hang": line})
+    tracker.log_text(text, artifact_path=f"hangs/step-{hang.workers[0].step:09d}.txt")
 
 
 def _wait(outcome: Future[Any]) -> bool:

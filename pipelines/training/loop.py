@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -25,13 +24,19 @@ from pipelines.runtime.retry import retry_storage
 from pipelines.tracking import SystemSampler, Tracker
 from pipelines.training.build import configured_method, make_validation
 from pipelines.training.checkpoint_writer import BestModel, CheckpointWriter
+from pipelines.training.gauges import WorkerGauges
+from pipelines.training.hangs import DATA, OTHER, UPDATE, PhaseClock
+from pipelines.training.heartbeat import heartbeat
 from pipelines.training.job import TrainingJob
 from pipelines.training.metric_window import MetricWindow
 from pipelines.training.parallel import make_update, wrap_module
+from pipelines.training.replicas import ReplicaCheck, ReplicasDifferError
 from pipelines.training.start import begin
 from pipelines.training.startup_timer import FIRST_STEP
+from pipelines.training.stragglers import RankTimings, StragglerWatch
 from pipelines.training.streams import open_streams, to_batch
 from pipelines.training.validation import Validation
+from pipelines.training.work_time import WorkTime
 from pipelines.training.worker import Worker
 
 # How often the workers ask each other whether to stop, which waits for the device and for two actors.
@@ -48,7 +53,11 @@ def train_worker(loop_config: dict[str, Any]) -> None:
     torch.set_num_threads(worker.num_threads)
     job.coordinator.mark_phase("workers")
     if job.coordinator.failure() is None:  # else the group before this one found it out
-        build_loop(job, worker).run()
+        phases = PhaseClock()
+        with heartbeat(worker.rank, phases, job.coordinator):
+            loop = build_loop(job, worker)
+            loop.phases = phases
+            loop.run()
 
 
 def build_loop(job: TrainingJob, worker: Worker) -> TrainingLoop:
@@ -61,8 +70,10 @@ def build_loop(job: TrainingJob, worker: Worker) -> TrainingLoop:
     # The streams start while everything else gets ready.
     streams = open_streams(job, method.domains, worker.rank, worker.num_workers, start.step)
     method.create_optimizers()
-    if worker.num_workers > 1 or config.compile:
-        method.distribute(partial(wrap_module, config.compile, worker.num_workers))
+    work_time = WorkTime(worker.device) if worker.num_workers > 1 else None
+    if work_time or config.compile:
+        watch = work_time.watch if work_time else lambda module: module
+        method.distribute(lambda module: watch(wrap_module(config.compile, worker.num_workers, module)))
     if worker.num_workers > 1 and config.sync_batch_norm:
         method.normalize_over_workers()
     node_tracker: Tracker = Tracker()
@@ -96,6 +107,7 @@ def build_loop(job: TrainingJob, worker: Worker) -> TrainingLoop:
         tracker=tracker,
         node_tracker=node_tracker,
         step=start.step,
+        work_time=work_time,
     )
 
 
@@ -115,6 +127,8 @@ class TrainingLoop:
         tracker: tracker of the run on the first worker, else one that records nothing.
         node_tracker: tracker of the node on its first worker, else one that records nothing.
         step: number of finished steps.
+        work_time: measures this worker's own time; None where it is alone.
+        phases: what the worker is doing.
     """
 
     job: TrainingJob
@@ -128,13 +142,21 @@ class TrainingLoop:
     tracker: Tracker
     node_tracker: Tracker
     step: int
+    work_time: WorkTime | None = None
+    phases: PhaseClock = field(default_factory=PhaseClock)
     window: MetricWindow = field(init=False)
+    replicas: ReplicaCheck = field(init=False)
+    stragglers: StragglerWatch = field(init=False)
+    gauges: WorkerGauges = field(init=False)
     starting: bool = True
     stop_check_steps: int = _FIRST_STOP_CHECK_STEPS  # the same on all workers, who meet for it
     leaving_nodes: frozenset[str] = frozenset()  # for which a checkpoint was saved
 
     def __post_init__(self) -> None:
-        self.window = MetricWindow(self.job.config.batch_size)
+        self.window = MetricWindow(self.job.config.batch_size, self.work_time)
+        self.stragglers = StragglerWatch()
+        self.gauges = WorkerGauges(self.job.run_folder.name, self.worker.rank)
+        self.replicas = ReplicaCheck(self.worker, self.method)
 
     @property
     def method(self) -> Method:
@@ -150,6 +172,10 @@ class TrainingLoop:
                 except NonFiniteLossError as error:
                     # Known to all workers at once, and starting again would end the same way.
                     self.job.coordinator.fail(str(error))
+                except ReplicasDifferError as error:
+                    self.job.coordinator.notify(str(error))
+                    self.tracker.set_tags({"charmnet.replicas_differ": error})
+                    raise
                 finally:
                     self.checkpoints.wait()
         finally:
@@ -180,10 +206,12 @@ class TrainingLoop:
         return bool(self.job.config.validate_splits and self.job.config.validate_every)
 
     def _make_step(self) -> None:
+        self.phases.enter(DATA, self.step)
         started = time.perf_counter()
         blocks = {domain: next(stream) for domain, stream in self.streams.items()}
         self._mark_phase("first batch")
         waited_seconds = time.perf_counter() - started
+        self.phases.enter(UPDATE, self.step)
         batches = {
             domain: to_batch(block, self.worker.device, self.method.requirements)
             for domain, block in blocks.items()
@@ -217,7 +245,10 @@ class TrainingLoop:
         leaving = checking and self._node_is_leaving()
         saving = stopping or leaving or last or self._due(config.checkpoint_every)
         if validating or saving or self._due(config.log_every):
-            self._log_window()
+            checking_replicas = self.replicas.due(self._log_window())
+            if checking_replicas or saving:
+                self.replicas.check(self.step)
+        self.phases.enter(OTHER, self.step)
         if validating or saving:
             self.method.synchronize_statistics()
             if self.state.average is not None:
@@ -242,7 +273,9 @@ class TrainingLoop:
         self.leaving_nodes = nodes
         return bool(new)
 
-    def _log_window(self) -> None:
+    def _log_window(self) -> float:
+        """Log the window that ends with this step; return how many seconds it took."""
+        steps = self.window.steps
         means = self.window.close(self.step)
         throughput = {name: means.pop(name) for name in ("pairs_per_second", "data_wait_fraction") if means}
         if throughput:
@@ -254,6 +287,8 @@ class TrainingLoop:
         if self.worker.is_first:
             quarantined = self.job.coordinator.quarantined_counts()
             metrics |= {f"data/quarantined/{domain}": float(count) for domain, count in quarantined.items()}
+        if self.window.timings is not None and throughput:
+            metrics |= self._take_timings(self.window.timings)
         self.tracker.log_metrics(metrics, self.step)
         if self.worker.is_first and throughput:
             status = (
@@ -261,6 +296,15 @@ class TrainingLoop:
                 f"data wait {throughput['data_wait_fraction']:.0%}"
             )
             self.job.coordinator.report_step(self.step, status)
+        return steps / steps_per_second if throughput else 0.0
+
+    def _take_timings(self, timings: RankTimings) -> dict[str, float]:
+        """Show the workers' times and name one that the others wait for; return the metrics."""
+        self.gauges.show(timings)
+        if (message := self.stragglers.add(timings)) and self.worker.is_first:
+            self.job.coordinator.notify(f"step {self.step}: {message}")
+            self.tracker.set_tags({"charmnet.straggler": f"step {self.step}: {message}"})
+        return timings.metrics()
 
     def _validate(self) -> dict[str, float]:
         """Return the scores of the model that is saved and applied: the average where there is one."""

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from charmnet.errors import NonFiniteLossError
 from charmnet.losses import mean_over_workers
+from pipelines.training.stragglers import RankTimings
+from pipelines.training.work_time import WorkTime
 
 
 @dataclass
@@ -22,9 +24,13 @@ class MetricWindow:
 
     Attributes:
         batch_size: pairs of a global step.
+        work_time: measures this worker's own time; None where it is alone.
+        timings: times by rank of the window that was closed last, where there is more than one worker.
     """
 
     batch_size: int
+    work_time: WorkTime | None = None
+    timings: RankTimings | None = None
     _values: list[Tensor] = field(default_factory=list)
     _names: list[str] = field(default_factory=list)
     _sample_ids: list[list[str]] = field(default_factory=list)
@@ -39,6 +45,13 @@ class MetricWindow:
         self._values.append(share * torch.stack([metrics[name].float() for name in self._names]))
         self._sample_ids.append(sample_ids)
         self._waited_seconds += waited_seconds
+        if self.work_time is not None:
+            self.work_time.end_step()
+
+    @property
+    def steps(self) -> int:
+        """Number of steps so far."""
+        return len(self._values)
 
     def close(self, step: int) -> dict[str, float]:
         """Return means by metric, throughput and this worker's data wait; begin a new window.
@@ -55,9 +68,8 @@ class MetricWindow:
         means = dict(zip(self._names, mean_over_workers(values.mean(0)).tolist(), strict=True))
         if not all(map(math.isfinite, means.values())):
             raise NonFiniteLossError(self._blame(values.cpu(), step))
-        passed = torch.tensor(time.perf_counter() - self._started, device=values.device)
-        seconds = mean_over_workers(passed).item()  # the same on each
         steps = len(self._values)
+        seconds = self._exchange_times(time.perf_counter() - self._started, steps, values.device)
         result = {
             **means,
             "pairs_per_second": steps * self.batch_size / seconds,
@@ -70,6 +82,20 @@ class MetricWindow:
         """Begin a new window now: time between two windows is no training."""
         self._values, self._sample_ids, self._waited_seconds = [], [], 0.0
         self._started = time.perf_counter()
+        if self.work_time is not None:
+            self.work_time.begin()
+
+    def _exchange_times(self, passed: float, steps: int, device: torch.device) -> float:
+        """Return how long the window took, the same on all workers, and keep the times of each."""
+        if self.work_time is None:
+            return mean_over_workers(torch.tensor(passed, device=device)).item()
+        own = torch.tensor([passed, self.work_time.close(), self._waited_seconds / steps], device=device)
+        everyone = own.new_empty(dist.get_world_size() * len(own))  # flat, as gloo takes it
+        dist.all_gather_single(everyone, own)
+        passes, works, waits = everyone.view(-1, len(own)).T.tolist()
+        seconds: float = sum(passes) / len(passes)
+        self.timings = RankTimings(steps, seconds / steps, tuple(works), tuple(waits))
+        return seconds
 
     def _blame(self, values: Tensor, step: int) -> str:
         """Return the message of all workers: the first broken step of the worker where it began.

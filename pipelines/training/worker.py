@@ -72,12 +72,14 @@ class Worker:
 
     def gather(self, state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         """Return the states of all workers by rank, on the CPU; all of them call it at once."""
-        own = {name: tensor.detach().cpu() for name, tensor in state.items()}
-        if self.num_workers == 1:
-            return [own]
-        states: list[Any] = [None] * self.num_workers
-        dist.all_gather_object(states, own)
-        return states
+        return self.gather_objects({name: tensor.detach().cpu() for name, tensor in state.items()})
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """Return the values of all workers by rank; all of them call it at once."""
+        values: list[Any] = [value] * self.num_workers
+        if self.num_workers > 1:
+            dist.all_gather_object(values, value)
+        return values
 
     def broadcast(self, value: Any) -> Any:
         """Return the first worker's value, under a kilobyte of plain data; all of them call it at once."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import mlflow
@@ -51,6 +53,41 @@ def test_a_refusal_in_the_middle_is_said_at_once_and_not_waited_for(
     assert send_unsent(tmp_path, mlflow_server).sent == [tmp_path]
     (run,) = client.search_runs([client.get_experiment_by_name(deleted).experiment_id])
     assert run.info.status == "FINISHED"
+
+
+class _OtherVersion(BaseHTTPRequestHandler):
+    """A server, or a gateway before one, that takes other versions of the client."""
+
+    def do_GET(self) -> None:
+        self.send_response(426)
+        self.end_headers()
+        self.wfile.write(b"client version not supported, expected 9.x")
+
+    do_POST = do_GET  # noqa: N815 - as http.server calls it
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_that_refuses_the_version_is_no_outage(
+    key: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _OtherVersion) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        said = rf"expected 9\.x.*this client \(mlflow {mlflow.__version__}\) are of versions that do not fit"
+        with pytest.raises(TrackingRefusedError, match=said):
+            ServerCheck(url, "new").raise_refusal()
+        tracker = open_tracker(url, RunIdentity(experiment="new", run_key=key, run_name="run"), tmp_path)
+        log_steps(tracker, 1, 3)
+        started = time.monotonic()
+        assert not tracker.close("FINISHED", timeout_seconds=60)
+        assert time.monotonic() - started < 14  # an outage is waited for 15 s
+        server.shutdown()
+        thread.join()
+    assert [r.message for r in caplog.records if "refused by the server" in r.message]
+    assert not any("dropped" in r.message for r in caplog.records), "the records wait"
 
 
 def test_a_run_whose_records_are_on_their_way_is_not_closed(

@@ -30,6 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver_lease, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(driver_lease, "SILENT_SECONDS", 0.2)
     monkeypatch.setattr(driver_lease, "_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(driver_lease, "_DYING_SECONDS", 0.2)
     monkeypatch.setattr(driver_lease, "_SETTLE_SECONDS", 0.0)
 
 
@@ -107,7 +108,12 @@ def test_of_two_that_start_at_once_one_is_refused(folder: Location, monkeypatch:
 def test_a_driver_learns_that_another_took_its_run(folder: Location) -> None:
     lease, lost = acquire(folder), threading.Event()
     reasons: list[str] = []
-    lease.keep(lambda reason: (reasons.append(reason), lost.set()))
+
+    def on_lost(reason: str) -> None:
+        reasons.append(reason)
+        lost.set()
+
+    lease.keep(on_lost)
     assert not lost.wait(0.1)
     assert Holder.read(folder / DRIVER_FILE).heartbeats > 0
     while not lost.wait(0.01):  # a heartbeat that was on its way may come after

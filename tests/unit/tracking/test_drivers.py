@@ -25,6 +25,10 @@ def test_a_driver_is_gone_when_its_process_is() -> None:
     assert not driver_is_gone({})
     child = subprocess.Popen([sys.executable, "-c", ""])
     started = psutil.Process(child.pid).create_time()
+    gone = dataclasses.replace(here, pid=child.pid, started_seconds=started)
+    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert driver_is_gone(tags_of(gone)), "nobody asked for its exit status yet"
     child.wait()
     assert driver_is_gone(tags_of(dataclasses.replace(here, pid=child.pid, started_seconds=started)))
     assert driver_is_gone(tags_of(dataclasses.replace(here, started_seconds=here.started_seconds - 60)))
