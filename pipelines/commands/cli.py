@@ -13,6 +13,7 @@ import charmnet
 from charmnet.errors import CharmNetError
 from pipelines.runtime.cluster import prepare_environment
 from pipelines.runtime.redaction import redact
+from pipelines.runtime.signals import exiting_on_sigterm
 
 COMMANDS = {
     "shard": "convert a released data set, or image archives, into parquet shards with a manifest",
@@ -54,7 +55,7 @@ def _add_command(parser: argparse.ArgumentParser, name: str) -> None:
     parser.set_defaults(run=module.run)
 
 
-def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     _keep_warnings()
     parsed, rest = parser.parse_known_args(arguments)
     # argparse takes positional arguments only when they are adjacent; field=value may be among the options.
@@ -83,9 +84,16 @@ def _keep_warnings() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `charmnet COMMAND ...`; return 0 on success, 1 when the work failed, 2 for wrong options."""
+    """Run `charmnet COMMAND ...`; return 0 on success, 1 when the work failed, 2 for wrong options.
+
+    SIGTERM raises `SystemExit` with 143.
+    """
+    with exiting_on_sigterm():
+        return _main(sys.argv[1:] if arguments is None else list(arguments))
+
+
+def _main(arguments: list[str]) -> int:
     prepare_environment()  # before a command imports Ray or torch
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(
         prog="charmnet", description="Image harmonization across the real and the rendered domain."
     )

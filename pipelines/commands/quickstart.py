@@ -29,6 +29,7 @@ from pipelines.commands import cli
 from pipelines.quickstart.data import Examples, Pictures, pictures
 from pipelines.runtime.cluster import ADDRESS_VARIABLE
 from pipelines.runtime.console import console, results
+from pipelines.runtime.signals import EXIT_STOPPED
 from pipelines.services.local import Services, use_servers
 from pipelines.shards.reading import Dataset
 from pipelines.tracking.server import connect, experiment_link
@@ -256,7 +257,10 @@ def _command(*arguments: str) -> None:
         QuickstartError: the command failed.
     """
     _say(f"\n$ charmnet {shlex.join(arguments)}")
-    if cli.main(arguments) != 0:
+    status = cli.main(arguments)
+    if status == EXIT_STOPPED:
+        raise SystemExit(status)
+    if status != 0:
         raise QuickstartError(f"`charmnet {arguments[0]}` failed; what was done so far is kept")
 
 

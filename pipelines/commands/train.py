@@ -25,12 +25,10 @@ from pipelines.config.recipes import parse_toml, recipe, recipe_names, to_toml
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined
 from pipelines.runtime.redaction import redact
+from pipelines.runtime.signals import EXIT_STOPPED
 from pipelines.runtime.storage import Location
 from pipelines.tracking.server_check import ServerCheck, check_registered_name
 from pipelines.training.startup_timer import StartupTimer
-
-EXIT_STOPPED = 143
-"""The run was asked to stop and saved a checkpoint."""
 
 _DEFAULT_RECIPE = "released"
 _NAMED = 20
