@@ -108,8 +108,8 @@ def _break(fault: WorkerFault, loop: Any, batches: Any) -> None:
     if fault.kind == "nan":
         next(iter(batches.values())).composite.fill_(float("nan"))
     elif fault.kind == "flip":
-        weight = next(next(iter(loop.method.modules.values())).parameters()).detach().view(-1)[:1]
-        weight.view(torch.int32).bitwise_xor_(1 << _FLIPPED_BIT)
+        weight = next(next(iter(loop.method.modules.values())).parameters()).detach()
+        weight[(0,) * weight.dim()].view(torch.int32).bitwise_xor_(1 << _FLIPPED_BIT)
     elif fault.kind == "stuck":
         threading.Event().wait()
     else:

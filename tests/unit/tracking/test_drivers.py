@@ -38,4 +38,6 @@ def test_a_driver_is_gone_when_its_process_is() -> None:
 def test_a_driver_elsewhere_is_gone_when_it_was_silent_for_long() -> None:
     elsewhere = dataclasses.replace(DriverProcess.current(), host="another-machine")
     assert not driver_is_gone(tags_of(elsewhere, silent_seconds=300))
-    assert driver_is_gone(tags_of(elsewhere, silent_seconds=900))
+    assert not driver_is_gone(tags_of(elsewhere, silent_seconds=300 + 600)), "its clock is ten minutes behind"
+    assert not driver_is_gone(tags_of(elsewhere, silent_seconds=-600)), "or ahead"
+    assert driver_is_gone(tags_of(elsewhere, silent_seconds=2400))
