@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
 
 _NAME = re.compile(r"manifest-[0-9a-f]{16}\.parquet")
 _SHARDS_PER_PART = 2048  # that are decoded at a time
+_MAX_BYTES = 1 << 29  # many times those of a hundred million rows
 _MAX_VALUES = 1 << 28  # of the whole file: many times those of a hundred million rows
 
 
@@ -65,8 +66,8 @@ def read_columns(entry: dict[str, Any], folder: Location | None) -> ShardTable:
     name, size_bytes, sha256 = entry["path"], entry["bytes"], entry["sha256"]
     if folder is None or not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(f"shards: path is {name!r}, expected manifest-*.parquet beside the manifest")
-    if not isinstance(size_bytes, int) or isinstance(size_bytes, bool) or size_bytes < 0:
-        raise ValueError(f"shards: {size_bytes!r} bytes")
+    if not isinstance(size_bytes, int) or isinstance(size_bytes, bool) or not 0 <= size_bytes <= _MAX_BYTES:
+        raise ValueError(f"shards: {size_bytes!r} bytes, expected 0 to {_MAX_BYTES:,}")
     data = (folder / name).read_range(0, size_bytes + 1)
     if len(data) != size_bytes or hashlib.sha256(data).hexdigest() != sha256:
         raise DataError(

@@ -98,7 +98,9 @@ def test_another_file_is_refused(tmp_path: Path, change: Any) -> None:
         Manifest.load(folder)
 
 
-@pytest.mark.parametrize("entry", [{"path": "../x"}, {"path": "a.parquet"}, {"bytes": True}, {"bytes": -1}])
+@pytest.mark.parametrize(
+    "entry", [{"path": "../x"}, {"path": "a.parquet"}, {"bytes": True}, {"bytes": -1}, {"bytes": 2**70}]
+)
 def test_an_entry_that_is_none_of_ours_is_refused(tmp_path: Path, entry: dict[str, Any]) -> None:
     folder = Location.of(tmp_path)
     manifest_of([[4, 2]]).save(folder)
