@@ -1,6 +1,7 @@
 """Unit tests start no Ray and open no network socket; those marked `cluster` or `servers` may.
 
-None writes a file into the repository's top folder, where a command writes that is given no path.
+None writes a file into the repository's top folder, where a command writes that is given no path. What
+another test of the process has started is hidden from them: no result depends on which test ran before.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 import urllib3  # noqa: F401 - which tries a socket when it is imported
+
+from pipelines.services.local import without_other_servers
 
 ALLOWED_BY = ("cluster", "servers")
 RAY_PROGRAMS = ("gcs_server", "raylet")
@@ -60,6 +63,20 @@ def _forbidden(event: str, arguments: tuple[Any, ...]) -> bool:
 
 GUARD = Guard()
 sys.addaudithook(GUARD)
+
+
+@pytest.fixture(autouse=True)
+def _servers_of_other_tests_are_hidden(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hide an object store, a tracking server and a Ray that a fixture of the whole session has started."""
+    if request.node.get_closest_marker("cluster") is None:
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        if "ray" in sys.modules:
+            monkeypatch.setattr("ray.is_initialized", lambda: False)
+    if not any(request.node.get_closest_marker(name) for name in ALLOWED_BY):
+        for name in set(os.environ) - set(without_other_servers(os.environ)):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)

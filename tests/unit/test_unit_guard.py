@@ -7,10 +7,12 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pipelines.runtime.cluster import works_in_process
 from pipelines.runtime.storage import Location
 from tests.unit.conftest import GUARD, REPOSITORY
 
@@ -56,13 +58,39 @@ import contextlib, ray
 from tests.unit.conftest import GUARD
 GUARD.active = True
 with contextlib.suppress(Exception):
-    ray.init(num_cpus=1, include_dashboard=False)
+    ray.init("local", num_cpus=1, include_dashboard=False)  # not whatever Ray the machine runs already
 assert not ray.is_initialized()
 assert GUARD.refused
 """
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert finished.returncode == 0, finished.stderr
+
+
+@pytest.fixture(scope="module")
+def left_by_another_test() -> Iterator[None]:
+    """Leave what fixtures of a whole session leave: a store's address, and a Ray that runs."""
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        patch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+        patch.setattr(ray, "is_initialized", lambda: True)
+        yield
+
+
+@pytest.mark.usefixtures("left_by_another_test")
+def test_a_unit_test_sees_no_server_of_another() -> None:
+    assert not {"AWS_ENDPOINT_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"} & set(os.environ)
+    assert works_in_process(True)
+
+
+@pytest.mark.cluster
+@pytest.mark.usefixtures("left_by_another_test")
+def test_a_marked_test_uses_what_the_session_has() -> None:
+    assert {"AWS_ENDPOINT_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"} <= set(os.environ)
+    assert not works_in_process(True)
 
 
 def test_what_is_caught_is_still_known() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +15,6 @@ from pipelines.harmonization.files import harmonize_file
 from pipelines.runtime.cluster import works_in_process
 from pipelines.runtime.storage import Location
 from tests.factories import foreground, make_iharmony4, photograph
-
-
-@pytest.fixture(autouse=True)
-def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
 def test_few_pictures_are_harmonized_in_this_process(
@@ -65,8 +59,6 @@ def test_a_small_data_set_is_made_and_verified_in_this_process(
 def test_large_work_and_a_named_cluster_go_to_ray(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.delitem(sys.modules, "ray", raising=False)  # another test's cluster may live in this process
     assert works_in_process(True)
     assert not works_in_process(False)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
