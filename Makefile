@@ -12,7 +12,7 @@ help:
 	@echo "make fix       mend what ruff can mend, and format"
 	@echo "make check     ruff, mypy and the contract of imports"
 	@echo "make test      the fast tests: no Ray, no server, at most a minute on two cores"
-	@echo "make test-all  check, then all tests but those of test-full"
+	@echo "make test-all  check, and all tests but those of test-full"
 	@echo "make test-full published networks at full size against released figures: half an hour of a core"
 	@echo "make coverage  which lines the fast tests reach"
 

@@ -44,7 +44,8 @@ OF_ANOTHER_ACCOUNT = {
 def services(tmp_path: Path) -> Iterator[Services]:
     services = Services(tmp_path / "state")
     yield services
-    services.stop()
+    services.tracking.stop(grace_seconds=1)
+    services.store.stop(grace_seconds=1)
 
 
 @pytest.fixture
