@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,15 @@ pytest_plugins = [  # each after those that it imports
     "tests.fixtures.mlflow",
     "tests.fixtures.authenticated_mlflow",
 ]
+
+
+@pytest.fixture(autouse=True)
+def _questions_end_with_their_test() -> Iterator[None]:
+    """Wait for a thread that asks a tracking server: it may be loading MLflow when the next test begins."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "tracking-check":
+            thread.join(60)
 
 
 MARK_OF_FOLDER = {"distributed": "cluster", "gpu": "gpu", "integration": "servers"}
