@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import threading
 from pathlib import Path
 
 import torch
 
 from charmnet.errors import CharmNetError
 from pipelines.commands.model_options import add_model_option, chosen_model
-from pipelines.commands.waiting import end_on_sigterm, wait_for_interrupt
 from pipelines.demo.server import PORT, serve_page
 from pipelines.runs.models import load_harmonization_model
 from pipelines.runtime.console import console, results
@@ -41,7 +41,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.port is not None and not 0 < arguments.port < 1 << 16:
         raise ValueError(f"--port {arguments.port}: expected 1 to 65535")
     uri = chosen_model(arguments)
-    end_on_sigterm()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     method = load_harmonization_model(uri).to(device)
     with tempfile.TemporaryDirectory(prefix="charmnet-demo-") as folder:
@@ -51,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
                 console.print(
                     f"{uri} on {device}; open the address in a browser, end with Ctrl-C", markup=False
                 )
-                wait_for_interrupt()
+                threading.Event().wait()
         except ImportError as error:
             raise CharmNetError(f"the page needs Gradio ({error}): pip install 'charmnet[demo]'") from error
         except OSError as error:

@@ -69,7 +69,7 @@ def address(model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
         assert process.poll() is None, log.read_text()
         yield log.read_text().splitlines()[0]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 130
+        assert process.wait(60) == 143
         assert "Traceback" not in log.read_text()
         assert not list(temporary.glob("charmnet-demo-*"))
     finally:
