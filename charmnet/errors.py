@@ -13,11 +13,13 @@ CharmNetError                  (exit code 1 of `charmnet`)
 ├── ClusterError               a Ray cluster
 ├── TrackingRefusedError       pipelines.tracking.server: a server that will not take the records
 ├── NonFiniteLossError         a loss or gradient
+├── ReplicasDifferError        pipelines.training.replicas: weights that are not the same on all workers
 ├── WaitTimeoutError           pipelines.runtime.retry: a condition that did not hold in time
 ├── RunHeldError               pipelines.runs.driver_lease: a run that another process drives
 ├── TrainingFailedError        pipelines.training.fit: workers that broke down too often
 ├── CommandFailedError         pipelines.study.processes: a command of a study
 ├── StoppedError               pipelines.study.processes: a study that was asked to stop
+├── FloorError                 pipelines.benchmarks.scaling: a figure below what was asked for
 ├── NoViewError                pipelines.rendering.scenes: a scene that no view shows whole
 └── QuickstartError            pipelines.commands.quickstart: a command of the quickstart
 

@@ -10,6 +10,7 @@ from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
 from pipelines.evaluation.photographs import photograph_of
 from pipelines.ingest.samples import id_columns, sample_ids
+from pipelines.shards.foreground_colors import colors_of
 from pipelines.shards.manifest import Manifest
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.schema import RowKind
@@ -125,8 +126,10 @@ class RealData:
                 )
 
     def _photographs(self, split: str) -> set[str]:
-        selection = Selection(_in(self._splits(split)))
-        return {photograph_of(identity, Domain.REAL) for identity in _ids(self.dataset, selection)}
+        identities = _ids(self.dataset, Selection(_in(self._splits(split))))
+        if self.dataset.manifest.kind is RowKind.PHOTOGRAPH:
+            return set(map(colors_of(self.dataset).photograph, identities))
+        return {photograph_of(identity, Domain.REAL) for identity in identities}
 
 
 def rendered_selection(dataset: Dataset, novel: str) -> str:
@@ -163,9 +166,7 @@ def _in(splits: Iterable[str]) -> str:
 def _ids(dataset: Dataset, selection: Selection) -> Iterable[str]:
     """Yield the names of all samples that a selection picks; no picture is read."""
     kind = dataset.manifest.kind
-    ending = ":1" if kind is RowKind.PHOTOGRAPH else ""  # as the first of a mask's composites is called
     for shard, index, group in dataset.manifest.groups():
         if selected_counts(dataset.manifest, group, selection)[0]:
             table = dataset.read_row_group(shard, index, id_columns(kind))
-            for identity in sample_ids(table, kind, dataset.selected_rows(table, selection)):
-                yield f"{identity}{ending}"
+            yield from sample_ids(table, kind, dataset.selected_rows(table, selection))

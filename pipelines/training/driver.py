@@ -106,12 +106,12 @@ def train(  # noqa: PLR0913 - where a run is kept and recorded
     folder.check(plan.config, ready.digests, experiment)
     timer.mark("data sets")
     with ExitStack() as stack:
-        lease = DriverLease.acquire(folder.location, config.storage_timeout_seconds, _say)
-        stack.callback(lease.release)
         _connect(check)
         timer.mark("cluster")
         stop = stack.enter_context(stopping_on_signals())  # after Ray, which takes SIGTERM when it starts
         placement = _place(config, ready.method, len(specs))
+        lease = DriverLease.acquire(folder.location, config.storage_timeout_seconds, _say)
+        stack.callback(lease.release)
         lease.confirm()
         record = folder.claim(name, plan.config, ready.digests, experiment)
         _write_configuration(folder, plan.config, datasets)

@@ -51,14 +51,17 @@ def test_a_command_ends_by_a_signal_in_the_middle_of_its_reading(tmp_path: Path,
     held: list[int] = []
 
     def reads() -> bool:
+        process.send_signal(signal.SIGSTOP)  # or it would go on before the signal is sent
         try:
             held.append(os.open(tmp_path / "list.txt", os.O_WRONLY | os.O_NONBLOCK))
         except OSError:  # nobody reads it yet
+            process.send_signal(signal.SIGCONT)
             return process.poll() is not None
         return True
 
     wait_until(reads, 120, "the list was not read")
     process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
     _, said = process.communicate(timeout=60)
     os.close(held[0])
     assert process.returncode == 128 + number, said
