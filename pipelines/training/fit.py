@@ -200,7 +200,7 @@ def _end(hang: Hang, job: TrainingJob, tracker: Tracker) -> None:
     line, text = describe(hang, findings)
     print(text, flush=True)
     tracker.set_tags({"charmnet.hang": line})
-    tracker.log_text(text, artifact_path=f"hangs/step-{hang.workers[0].step:09d}.txt")
+    tracker.log_text(text, artifact_path=f"hangs/step-{hang.step:09d}.txt")
 
 
 def _wait(outcome: Future[Any]) -> bool:

@@ -69,6 +69,11 @@ class Hang:
     group: tuple[Beat, ...]
     reason: str
 
+    @property
+    def step(self) -> int:
+        """Number of finished steps; of a silent worker alone it would be that of its last sign of life."""
+        return max(beat.step for beat in self.group)
+
 
 class PhaseClock:
     """What a worker is doing, and since when; made in the thread that trains.

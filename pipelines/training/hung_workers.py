@@ -87,11 +87,10 @@ def examine(beats: Sequence[Beat], hanging: Sequence[tuple[str, int, float]]) ->
 
 def describe(hang: Hang, findings: Sequence[Finding]) -> tuple[str, str]:
     """Return a hang in one line, and at length with the stacks."""
-    (first, *_) = hang.workers
     stopped = [f for f in findings if f.status == psutil.STATUS_STOPPED]
     why = "".join(f"; rank {f.beat.rank} is stopped by a signal" for f in stopped)
     line = (
-        f"hang: {hang.reason} after step {first.step}{why}; their processes are ended and the workers start "
+        f"hang: {hang.reason} after step {hang.step}{why}; their processes are ended and the workers start "
         "again from the last checkpoint"
     )
     parts = [line]

@@ -143,11 +143,14 @@ def test_a_hang_is_described_in_a_line_and_with_stacks() -> None:
     group.pass_time(40, {0: UPDATE})
     group.now += 2
     hang = group.watch.look()
+    assert hang is not None
+    running, silent = hang.group
+    hang = dataclasses.replace(hang, group=(dataclasses.replace(running, step=9), silent))
     findings = [
         Finding(beat(0, UPDATE), "sleeping", "in backward"),
         Finding(beat(1, UPDATE), "stopped", "in read"),
     ]
     line, text = describe(hang, findings)
-    assert line.startswith("hang: rank 1 gave no sign of life for 42 s after step 7; rank 1 is stopped by a")
+    assert line.startswith("hang: rank 1 gave no sign of life for 42 s after step 9; rank 1 is stopped by a")
     assert "rank 0, process 100 on node node (sleeping, update after step 7):\nin backward" in text
     assert "\nin read" in text
