@@ -23,8 +23,7 @@ from charmnet.methods import (
     RainNetMethod,
 )
 from charmnet.methods.charmnet_networks import RELEASED_NAMES, check_released
-from charmnet.methods.dovenet import RegionAdversarialMethod
-from charmnet.methods.translation import ReleasedTranslator
+from charmnet.methods.released import ReleasedNetworks
 
 _LAYOUTS: dict[str, Callable[..., Method]] = {
     "decoder.to_rgb.weight": IDIHMethod.from_released,
@@ -74,11 +73,7 @@ def load_released(source: Path | Mapping[str, Path], epoch: str = "latest") -> d
     return states
 
 
-def save_released(
-    method: CharmNetMethod | RegionAdversarialMethod | ReleasedTranslator,
-    folder: Path,
-    epoch: str = "latest",
-) -> None:
+def save_released(method: CharmNetMethod | ReleasedNetworks, folder: Path, epoch: str = "latest") -> None:
     """Write each network as the released code does: `<epoch>_net_<G, D, ...>.pth`, bare state dicts."""
     states = method.released_state_dicts()
     folder.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,7 @@ class CUTMethod(ReleasedTranslator):
     Options = CUTOptions
     options: CUTOptions
     released_networks: ClassVar = {"G": "generator", "D": "discriminator", "F": "projection"}
-    released_translator = ("G",)
+    released_inference = ("G",)
     released_sizes = ("model.1.bias", r"model\.(\d+)\.conv_block\.")
 
     def build(self) -> dict[str, nn.Module]:

@@ -52,7 +52,7 @@ class CycleGANMethod(TwoWayTranslation):
         "D_A": "discriminator_real",
         "D_B": "discriminator_rendered",
     }
-    released_translator = ("G_A",)
+    released_inference = ("G_A",)
     released_sizes = ("model.1.bias", r"model\.(\d+)\.conv_block\.")
 
     def build(self) -> dict[str, nn.Module]:

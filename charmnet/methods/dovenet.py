@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from charmnet.methods.base import MethodOptions, Requirements, Wrap, require_bat
 from charmnet.methods.gradients import adam, at_least_float32, call_frozen, gradient_penalty
 from charmnet.methods.harmonization import HarmonizationMethod
 from charmnet.methods.optimization import Batches, optimize
-from charmnet.methods.released import build_with
+from charmnet.methods.released import ReleasedNetworks
 from charmnet.networks.batch_norm import frozen_statistics
 from charmnet.networks.dovenet import (
     DoveNet,
@@ -27,8 +27,6 @@ from charmnet.networks.dovenet import (
     discriminator_names,
     generator_names,
 )
-from charmnet.networks.idih import rename
-from charmnet.networks.state import cpu_copy, precision_of
 from charmnet.options import Flag
 from charmnet.vocabulary import Domain
 
@@ -67,12 +65,12 @@ class DoveNetOptions(RegionAdversarialOptions):
     """Norms of both networks: batch as in the released weights, instance as in the released script."""
 
 
-class RegionAdversarialMethod(HarmonizationMethod):
+class RegionAdversarialMethod(ReleasedNetworks, HarmonizationMethod):
     """A generator and a `RegionDiscriminator` in turns, the discriminator first."""
 
     options: RegionAdversarialOptions
-    released_networks: ClassVar[Mapping[str, str]] = {"G": "generator", "D": "discriminator"}
-    """The released code's names of the networks, and this project's."""
+    released_networks: ClassVar = {"G": "generator", "D": "discriminator"}
+    released_inference = ("G",)
     verifies_again = False
     """Whether the generator's step ends with a call of the discriminator on ground truths."""
 
@@ -208,63 +206,14 @@ class RegionAdversarialMethod(HarmonizationMethod):
         return loss, losses | {"total": loss}
 
     @classmethod
-    def released_names(cls) -> dict[str, dict[str, str]]:
-        """Return each network's module names as released, with this project's, by `released_networks`."""
-        raise NotImplementedError
-
-    @classmethod
-    def released_options(cls, generator: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Return the options that a generator's state dict tells, by this project's names."""
-        first = generator.get("down.0.weight")
-        return {} if first is None or first.ndim == 0 else {"width": len(first)}
-
-    @classmethod
-    def from_released(
+    def released_options(
         cls,
         states: Mapping[str, Mapping[str, Tensor]],
-        dtype: torch.dtype = torch.float32,
-        sources: Mapping[str, str] | None = None,
-    ) -> Self:
-        """Return a method with weights of the released layout.
-
-        Args:
-            states: state dicts of G, and of D, which without one starts anew.
-            dtype: of the networks.
-            sources: file that each was read from, for messages.
-
-        Raises:
-            WeightsError: they do not fit; names the source.
-        """
-        names = cls.released_names()
-        renamed = {released: rename(state, names[released]) for released, state in states.items()}
-        options = cls.released_options(renamed["G"]) | {"precision": precision_of(dtype)}
-        sources = {released: f"released {released} of {cls.name}" for released in states} | dict(
-            sources or {}
-        )
-        given = {name: own for name, own in cls.released_networks.items() if name in states}
-        return build_with(
-            cls,
-            options,
-            {own: renamed[name] for name, own in given.items()},
-            {own: sources[name] for name, own in given.items()},
-        )
-
-    @classmethod
-    def from_released_generator(cls, state: Mapping[str, Tensor], source: str) -> Self:
-        """Return a method with the released weights of G alone; `source` is its file, for messages."""
-        return cls.from_released({"G": state}, sources={"G": source})
-
-    def released_state_dicts(self) -> dict[str, dict[str, Tensor]]:
-        """Return copies of the weights of G and D on the CPU in the released layout."""
-        return {
-            released: cpu_copy(
-                rename(
-                    self.modules[self.released_networks[released]].state_dict(),
-                    {own: name for name, own in names.items()},
-                )
-            )
-            for released, names in self.released_names().items()
-        }
+        sources: Mapping[str, str],  # noqa: ARG003
+    ) -> dict[str, Any]:
+        """Return the options that the generator's state dict tells."""
+        first = states["G"].get("down.0.weight")
+        return {} if first is None or first.ndim == 0 else {"width": len(first)}
 
 
 class DoveNetMethod(RegionAdversarialMethod):
@@ -286,11 +235,13 @@ class DoveNetMethod(RegionAdversarialMethod):
 
     @classmethod
     def released_names(cls) -> dict[str, dict[str, str]]:
-        """Return each network's module names as released, with this project's, by `released_networks`."""
+        """Return both networks' module names as released, with this project's."""
         return {"G": generator_names(), "D": discriminator_names()}
 
     @classmethod
-    def released_options(cls, generator: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Return the options that a generator's state dict tells, by this project's names."""
-        norm: NormKind = "instance" if "down.0.bias" in generator else "batch"
-        return {**super().released_options(generator), "norm": norm}
+    def released_options(
+        cls, states: Mapping[str, Mapping[str, Tensor]], sources: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Return the options that the generator's state dict tells."""
+        norm: NormKind = "instance" if "down.0.bias" in states["G"] else "batch"
+        return {**super().released_options(states, sources), "norm": norm}

@@ -47,5 +47,5 @@ class RainNetMethod(RegionAdversarialMethod):
 
     @classmethod
     def released_names(cls) -> dict[str, dict[str, str]]:
-        """Return each network's module names as released, with this project's, by `released_networks`."""
+        """Return both networks' module names as released, with this project's."""
         return {"G": generator_names(), "D": discriminator_names()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from charmnet.errors import WeightsError
 from charmnet.methods.base import Method
 from charmnet.methods.one_domain import OneDomainMethod
+from charmnet.networks.idih import rename
 from charmnet.networks.state import check_state, cpu_copy, load_strictly, precision_of
 
 AnyMethod = TypeVar("AnyMethod", bound=Method)
@@ -109,3 +110,86 @@ class NamedAsReleased(OneDomainMethod):
     def released_state_dict(self) -> dict[str, Tensor]:
         """Return a copy of the weights on the CPU in the released layout."""
         return cpu_copy(self.modules["generator"].state_dict())
+
+
+class ReleasedNetworks(Method):
+    """A method whose networks were released one by one."""
+
+    released_networks: ClassVar[Mapping[str, str]]
+    """The released code's names of the networks, and this project's."""
+    released_inference: ClassVar[tuple[str, ...]]
+    """Those of the networks that applying the method needs."""
+
+    @classmethod
+    @abstractmethod
+    def released_options(
+        cls, states: Mapping[str, Mapping[str, Tensor]], sources: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Return the options that state dicts tell.
+
+        Args:
+            states: by their keys in `released_networks`; entries have this project's names.
+            sources: file of each, for messages.
+
+        Raises:
+            WeightsError: one is of another layout; names its source.
+        """
+
+    @classmethod
+    def released_names(cls) -> Mapping[str, Mapping[str, str]]:
+        """Return each network's module names as released, with this project's, where these differ."""
+        return {}
+
+    @classmethod
+    def from_released(
+        cls,
+        states: Mapping[str, Mapping[str, Tensor]],
+        dtype: torch.dtype = torch.float32,
+        sources: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Return a method with weights of the released layout, whose names and shapes tell its options.
+
+        Args:
+            states: state dicts by their keys in `released_networks`; networks without one start anew.
+            dtype: of the networks.
+            sources: file that each was read from, for messages.
+
+        Raises:
+            WeightsError: they do not fit, or one that applying the method needs is missing; names the source.
+        """
+        networks, needed = cls.released_networks, cls.released_inference
+        if not set(needed) <= set(states) <= set(networks):
+            raise WeightsError(
+                f"got weights of {', '.join(states) or 'nothing'}, expected {' and '.join(needed)} of "
+                f"{cls.name}, and any other of {', '.join(networks)}"
+            )
+        names = cls.released_names()
+        renamed = {name: rename(state, names.get(name, {})) for name, state in states.items()}
+        sources = {name: f"released {name} of {cls.name}" for name in states} | dict(sources or {})
+        options = cls.released_options(renamed, sources) | {"precision": precision_of(dtype)}
+        given = {name: own for name, own in networks.items() if name in states}
+        return build_with(
+            cls,
+            options,
+            {own: renamed[name] for name, own in given.items()},
+            {own: sources[name] for name, own in given.items()},
+        )
+
+    @classmethod
+    def from_released_generator(cls, state: Mapping[str, Tensor], source: str) -> Self:
+        """Return a method with the released weights of the one network that is applied, of file `source`."""
+        (name,) = cls.released_inference
+        return cls.from_released({name: state}, sources={name: source})
+
+    def released_state_dicts(self) -> dict[str, dict[str, Tensor]]:
+        """Return copies of all weights on the CPU in the released layout, by `released_networks`."""
+        names = self.released_names()
+        return {
+            name: cpu_copy(
+                rename(
+                    self.modules[own].state_dict(),
+                    {new: released for released, new in names.get(name, {}).items()},
+                )
+            )
+            for name, own in self.released_networks.items()
+        }

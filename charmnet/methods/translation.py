@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from charmnet.batch import HarmonizationBatch, denormalize, image_from_uint8
-from charmnet.errors import WeightsError
 from charmnet.methods.base import Method, MethodOptions, Requirements, evaluating, require_batches
-from charmnet.methods.released import build_with, count_of, size_of
-from charmnet.networks.state import cpu_copy, precision_of
+from charmnet.methods.released import ReleasedNetworks, count_of, size_of
 from charmnet.vocabulary import Domain
 
 DOMAINS = (Domain.RENDERED, Domain.REAL)
@@ -94,64 +92,22 @@ class TranslationMethod(Method):
         return denormalize(image.float(), self.requirements.value_range)
 
 
-class ReleasedTranslator(TranslationMethod):
+class ReleasedTranslator(ReleasedNetworks, TranslationMethod):
     """A translator with a released layout of its networks, whose entries are named alike here."""
 
-    released_networks: ClassVar[Mapping[str, str]]
-    """The released code's names of the networks, and this project's."""
-    released_translator: ClassVar[tuple[str, ...]]
-    """Those of the networks that `infer` uses."""
     released_sizes: ClassVar[tuple[str, str]]
-    """Entry of the first of these whose size is the width, and pattern of its residual blocks' entries."""
+    """Entry of the first network of `released_inference` whose size is the width, and pattern of its
+    residual blocks' entries."""
 
     @classmethod
-    def from_released(
-        cls,
-        states: Mapping[str, Mapping[str, Tensor]],
-        dtype: torch.dtype = torch.float32,
-        sources: Mapping[str, str] | None = None,
-    ) -> Self:
-        """Return a method with weights of the released layout, whose names and shapes tell its sizes.
-
-        Args:
-            states: state dicts by their keys in `released_networks`; networks without one start anew.
-            dtype: of the networks.
-            sources: file that each was read from, for messages.
-
-        Raises:
-            WeightsError: they do not fit, or what translates is missing; names the source.
-        """
-        names, needed = cls.released_networks, cls.released_translator
-        if not set(needed) <= set(states) <= set(names):
-            raise WeightsError(
-                f"got weights of {', '.join(states) or 'nothing'}, expected {' and '.join(needed)} of "
-                f"{cls.name}, and any other of {', '.join(names)}"
-            )
-        given = {name: own for name, own in names.items() if name in states}
-        sources = {name: f"released {name} of {cls.name}" for name in given} | dict(sources or {})
-        first, (width, blocks) = needed[0], cls.released_sizes
-        options = {
-            "width": size_of(states[first], width, sources[first]),
-            "blocks": count_of(states[first], blocks),
-            "precision": precision_of(dtype),
-        }
-        return build_with(
-            cls,
-            options,
-            {own: states[name] for name, own in given.items()},
-            {own: sources[name] for name, own in given.items()},
-        )
-
-    @classmethod
-    def from_released_generator(cls, state: Mapping[str, Tensor], source: str) -> Self:
-        """Return a method with released weights of the network that translates, from the file `source`."""
-        (name,) = cls.released_translator
-        return cls.from_released({name: state}, sources={name: source})
-
-    def released_state_dicts(self) -> dict[str, dict[str, Tensor]]:
-        """Return copies of all weights on the CPU in the released layout, by `released_networks`."""
+    def released_options(
+        cls, states: Mapping[str, Mapping[str, Tensor]], sources: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Return the sizes that the state dict of the first network that is applied tells."""
+        name, (width, blocks) = cls.released_inference[0], cls.released_sizes
         return {
-            name: cpu_copy(self.modules[own].state_dict()) for name, own in self.released_networks.items()
+            "width": size_of(states[name], width, sources[name]),
+            "blocks": count_of(states[name], blocks),
         }
 
 

@@ -59,7 +59,7 @@ class UNITMethod(TwoWayTranslation):
         "dis_a": "discriminator_rendered",
         "dis_b": "discriminator_real",
     }
-    released_translator = ("gen_a", "gen_b")
+    released_inference = ("gen_a", "gen_b")
     released_sizes = ("enc.model.0.conv.bias", r"enc\.model\.3\.model\.(\d+)\.")
 
     def build(self) -> dict[str, nn.Module]:

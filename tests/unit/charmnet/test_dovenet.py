@@ -209,6 +209,8 @@ def test_released_weights_of_another_width_or_kind_are_refused() -> None:
     assert RainNetMethod.from_released(states).options.width == 2
     with pytest.raises(WeightsError, match=r"released D of rainnet does not fit RegionDiscriminator"):
         RainNetMethod.from_released({**states, "D": RainNetMethod(width=3).released_state_dicts()["D"]})
+    with pytest.raises(WeightsError, match="got weights of D, expected G of rainnet"):
+        RainNetMethod.from_released({"D": states["D"]})
     with pytest.raises(WeightsError, match=r"width=1: expected at least 2"):
         RainNetMethod.from_released({"G": {**states["G"], "model_layer0.weight": torch.zeros(1, 3, 4, 4)}})
 

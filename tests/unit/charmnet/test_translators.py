@@ -221,11 +221,11 @@ def test_released_weights_tell_the_sizes_and_come_back(name: str) -> None:
     again = kind.from_released(states, torch.float64)
     assert again.options == method.options
     assert all(torch.equal(weights(again)[key], tensor) for key, tensor in weights(method).items())
-    translator = {key: states[key] for key in kind.released_translator}
+    translator = {key: states[key] for key in kind.released_inference}
     alone = kind.from_released(translator, torch.float64)
     picture = draw(1, 3, 32, 32, seed=1).double()
     assert torch.equal(alone.translate(picture), method.translate(picture))
-    first = kind.released_translator[0]
+    first = kind.released_inference[0]
     with pytest.raises(WeightsError, match=f"got weights of nothing, expected {first}"):
         kind.from_released({})
     with pytest.raises(WeightsError, match=f"got weights of .*, X, expected {first}"):

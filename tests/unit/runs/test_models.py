@@ -171,9 +171,9 @@ def test_released_files_tell_whose_they_are(tmp_path: Path, method: RegionAdvers
 
 
 @pytest.mark.parametrize("method", [CUTMethod(width=2, blocks=1), CycleGANMethod(width=2, blocks=1)])
-def test_released_translators_are_told_by_their_names(tmp_path: Path, method: ReleasedTranslator) -> None:
+def test_released_inferences_are_told_by_their_names(tmp_path: Path, method: ReleasedTranslator) -> None:
     save_released(method, tmp_path)
-    (name,) = method.released_translator
+    (name,) = method.released_inference
     translator = method.released_networks[name]
     loaded = load_translation_model(str(tmp_path / f"latest_net_{name}.pth"))
     assert loaded.options == method.options
@@ -183,7 +183,7 @@ def test_released_translators_are_told_by_their_names(tmp_path: Path, method: Re
         load_harmonization_model(str(tmp_path / f"latest_net_{name}.pth"))
 
 
-def test_networks_beside_a_released_translator_are_read_to_train_on(tmp_path: Path) -> None:
+def test_networks_beside_a_released_inference_are_read_to_train_on(tmp_path: Path) -> None:
     method = CUTMethod(width=2, blocks=1)
     save_released(method, tmp_path)
     assert weights_digest(load_model(str(tmp_path))) == weights_digest(method)
