@@ -53,6 +53,4 @@ def run(arguments: argparse.Namespace) -> int:
                 threading.Event().wait()
         except ImportError as error:
             raise CharmNetError(f"the page needs Gradio ({error}): pip install 'charmnet[demo]'") from error
-        except OSError as error:
-            raise CharmNetError(f"--port {arguments.port}: not free ({error}); choose another") from error
     return 0

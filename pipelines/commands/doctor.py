@@ -27,7 +27,7 @@ from rich.table import Table
 from charmnet.errors import CharmNetError, in_words
 from pipelines.commands.cli import EXIT_FAILED
 from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
-from pipelines.runtime.cluster import ADDRESS_VARIABLE, LOCAL
+from pipelines.runtime.cluster import ADDRESS_VARIABLE, LOCAL, cluster_address
 from pipelines.runtime.console import results
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.ray_processes import check_reachable, room_beneath, temporary_folder
@@ -153,7 +153,7 @@ def _tracking(arguments: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _ray() -> Iterator[Finding]:
-    address = os.environ.get(ADDRESS_VARIABLE) or LOCAL
+    address = cluster_address()
     if address == LOCAL:
         yield Finding("Ray", f"each command starts its own on this machine ({ADDRESS_VARIABLE} names none)")
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.metadata
-import os
 import re
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from pipelines.rendering.conditions import Conditions
 from pipelines.rendering.job import SCENES_PER_SEED, RenderSettings
 from pipelines.rendering.mitsuba_renderer import SAMPLES_PER_PIXEL, VARIANT
 from pipelines.rendering.scenes import KINDS, kinds_for
-from pipelines.runtime.cluster import ADDRESS_VARIABLE, ClusterCapacity, connect
+from pipelines.runtime.cluster import LOCAL, ClusterCapacity, cluster_address, connect
 
 _SIDES = range(16, 8193)  # pixels
 _LIMITS: dict[str, tuple[int, int | None]] = {
@@ -147,7 +146,7 @@ def _settings(args: argparse.Namespace, categories: list[str]) -> RenderSettings
 
 
 def _check_gpus(variant: str, *, alone: bool) -> None:
-    if alone and os.environ.get(ADDRESS_VARIABLE):
+    if alone and cluster_address() != LOCAL:
         return
     if not alone:
         connect()

@@ -19,10 +19,12 @@ import rich.box
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.commands.cli import EXIT_FAILED
 from pipelines.commands.count_options import check_counts
 from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
 from pipelines.config.train_config import TrainConfig
 from pipelines.evaluation.bootstrap import Interval
+from pipelines.runtime.signals import EXIT_STOPPED
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.study.definition import load_study, study_names
@@ -34,7 +36,6 @@ from pipelines.study.selections import RealData
 from pipelines.study.timing import OVERHEAD, TimedUpdate
 from pipelines.tracking.server_check import ServerCheck
 
-EXIT_FAILED, EXIT_STOPPED = 1, 143
 _TRACKING_SECONDS = 60.0
 
 

@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.commands import train
+from pipelines.commands.cli import EXIT_FAILED
 from pipelines.commands.count_options import check_counts
 from pipelines.commands.tracking_options import tracking_uri
 from pipelines.runtime.storage import Location
 from pipelines.study.search import SearchField, draw_assignments
 
-EXIT_FAILED = 1
 _VALIDATIONS = 8
 
 

@@ -93,17 +93,17 @@ def pair_by_name(
     Returns:
         (picture, mask) of those that have one, and (picture, reason) of the others.
     """
+    if len(masks) == 1:
+        return [(picture, masks[0]) for picture in pictures], []
     paths = {PurePath(mask).name: mask for mask in masks}
-    names = [PurePath(mask).name for mask in masks]
+    found = match_masks({PurePath(picture).name for picture in pictures}, (PurePath(m).name for m in masks))
+    mask_of, reason_of = dict(found.pairs), dict(found.incomplete)
+    no_picture = f"expected a name that ends in {', '.join(SUFFIXES)}, and not in .mask.png"
     pairs, missing = [], []
     for picture in pictures:
-        found = match_masks([PurePath(picture).name], names)
-        if len(masks) == 1:
-            pairs.append((picture, masks[0]))
-        elif found.pairs:
-            pairs.append((picture, paths[found.pairs[0][1]]))
+        name = PurePath(picture).name
+        if name in mask_of:
+            pairs.append((picture, paths[mask_of[name]]))
         else:
-            reasons = [reason for _, reason in found.incomplete]
-            reasons.append(f"expected a name that ends in {', '.join(SUFFIXES)}, and not in .mask.png")
-            missing.append((picture, reasons[0]))
+            missing.append((picture, reason_of.get(name, no_picture)))
     return pairs, missing

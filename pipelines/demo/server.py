@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from charmnet.errors import CharmNetError
 from charmnet.methods import HarmonizationMethod
 from pipelines.demo.examples import write_examples
 from pipelines.demo.work import PageWork
@@ -42,6 +43,19 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
 )
 
+_LAUNCH: dict[str, Any] = {
+    "share": False,
+    "inbrowser": False,
+    "quiet": True,
+    "prevent_thread_lock": True,
+    "footer_links": [],
+    "run_history": False,
+    "enable_monitoring": False,
+    "ssr_mode": False,
+    "pwa": False,
+    "mcp_server": False,
+}
+
 
 class OnlyFromHere:
     """Middleware that has browsers load nothing from elsewhere."""
@@ -74,7 +88,7 @@ def serve_page(
 
     Raises:
         ImportError: the extra `demo` is not installed.
-        OSError: the port is taken.
+        CharmNetError: the port is taken.
     """
     os.environ.update(_SETTINGS, GRADIO_TEMP_DIR=str(folder / "uploads"))
     from starlette.middleware import Middleware
@@ -85,36 +99,26 @@ def serve_page(
     for name in ("uploads", "results", "examples"):
         (folder / name).mkdir()
     for module in method.modules.values():
-        module.eval()
+        module.eval()  # else a thread would put it back to training while another uses it
     page = build_page(PageWork(method, device, folder / "results"), write_examples(folder / "examples"))
     middleware = [
         Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"]),
         Middleware(OnlyFromHere),
     ]
-    _, address, _ = page.launch(
-        server_name=HOST,
-        server_port=port or free_ports([PORT], HOST)[0],
-        app_kwargs={"middleware": middleware, "docs_url": None, "redoc_url": None, "openapi_url": None},
-        max_file_size=MAX_FILE_BYTES,
-        allowed_paths=[str(folder / "results"), str(folder / "examples")],
-        **_LAUNCH,
-        **style(),
-    )
+    chosen = port or free_ports([PORT], HOST)[0]
+    try:
+        _, address, _ = page.launch(
+            server_name=HOST,
+            server_port=chosen,
+            app_kwargs={"middleware": middleware, "docs_url": None, "redoc_url": None, "openapi_url": None},
+            max_file_size=MAX_FILE_BYTES,
+            allowed_paths=[str(folder / "results"), str(folder / "examples")],
+            **_LAUNCH,
+            **style(),
+        )
+    except OSError as error:
+        raise CharmNetError(f"--port {chosen}: not free ({error}); choose another") from error
     try:
         yield address
     finally:
         page.close(verbose=False)
-
-
-_LAUNCH: dict[str, Any] = {
-    "share": False,
-    "inbrowser": False,
-    "quiet": True,
-    "prevent_thread_lock": True,
-    "footer_links": [],
-    "run_history": False,
-    "enable_monitoring": False,
-    "ssr_mode": False,
-    "pwa": False,
-    "mcp_server": False,
-}

@@ -59,7 +59,7 @@ def prepare_environment() -> None:
         return
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    if _address() == LOCAL and "RAY_AUTH_MODE" not in os.environ:
+    if cluster_address() == LOCAL and "RAY_AUTH_MODE" not in os.environ:
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
         if ray is not None:
             from ray._raylet import Config  # type: ignore[attr-defined]  # compiled
@@ -84,25 +84,41 @@ def connect() -> bool:
     import ray.data
     from ray.exceptions import RayError
 
-    starting = not ray.is_initialized() and _address() == LOCAL
+    starting = not ray.is_initialized() and cluster_address() == LOCAL
     if starting:
         start_here()
     elif not ray.is_initialized():
         # Workers' lines stay in Ray's own logs: what a person needs to know comes by progress and exceptions.
         try:
-            check_reachable(_address(), _REACH_SECONDS)
-            ray.init(address=_address(), logging_level=logging.WARNING, log_to_driver=False)
+            check_reachable(cluster_address(), _REACH_SECONDS)
+            ray.init(address=cluster_address(), logging_level=logging.WARNING, log_to_driver=False)
         except (OSError, RuntimeError, RayError) as error:  # ConnectionError is an OSError
-            raise ClusterError(
-                f"{ADDRESS_VARIABLE}={_address()}: no Ray cluster to join ({in_words(error)}); "
-                f"see that its head runs and can be reached; without {ADDRESS_VARIABLE} this machine is used"
-            ) from error
+            raise _no_cluster(error) from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     for name, level in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
     return starting
+
+
+def check_cluster() -> None:
+    """Check that the cluster that `RAY_ADDRESS` names answers; join none.
+
+    Raises:
+        ClusterError: no cluster answers there.
+    """
+    try:
+        check_reachable(cluster_address(), _REACH_SECONDS)
+    except OSError as error:
+        raise _no_cluster(error) from error
+
+
+def _no_cluster(error: Exception) -> ClusterError:
+    return ClusterError(
+        f"{ADDRESS_VARIABLE}={cluster_address()}: no Ray cluster to join ({in_words(error)}); "
+        f"see that its head runs and can be reached; without {ADDRESS_VARIABLE} this machine is used"
+    )
 
 
 def start_here(**options: Any) -> None:
@@ -184,7 +200,7 @@ class ClusterCapacity:
 def works_in_process(small: bool) -> bool:
     """Tell whether small work is done in this process: where it is on no cluster, and none is named."""
     ray = sys.modules.get("ray")
-    return small and _address() == LOCAL and not (ray is not None and ray.is_initialized())
+    return small and cluster_address() == LOCAL and not (ray is not None and ray.is_initialized())
 
 
 def map_on_cluster(
@@ -246,5 +262,6 @@ def assigned_device() -> torch.device:
     return torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
 
 
-def _address() -> str:
+def cluster_address() -> str:
+    """Return the address of the cluster to join, `LOCAL` where a Ray is started on this machine."""
     return os.environ.get(ADDRESS_VARIABLE) or LOCAL

@@ -6,12 +6,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from charmnet.errors import ClusterError
-from pipelines.runtime.cluster import ADDRESS_VARIABLE, works_in_process
-from pipelines.runtime.ray_processes import check_reachable
+from pipelines.runtime.cluster import LOCAL, check_cluster, cluster_address, works_in_process
 from pipelines.runtime.storage import Location
-
-_REACH_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -55,14 +51,7 @@ def place_of_work(small: bool = False) -> str:
     """
     if works_in_process(small):
         return "in this process"
-    address = os.environ.get(ADDRESS_VARIABLE)
-    if not address:
+    if cluster_address() == LOCAL:
         return f"by Ray on this machine ({len(os.sched_getaffinity(0))} CPUs)"
-    try:
-        check_reachable(address, _REACH_SECONDS)
-    except OSError as error:
-        raise ClusterError(
-            f"{ADDRESS_VARIABLE}={address}: no Ray cluster to join ({error}); see that its head runs and can "
-            f"be reached; without {ADDRESS_VARIABLE} this machine is used"
-        ) from error
-    return f"on the cluster at {address}"
+    check_cluster()
+    return f"on the cluster at {cluster_address()}"

@@ -6,10 +6,9 @@ store's answer by an error of the operating system, which says less.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
@@ -84,7 +83,7 @@ class S3Store:
         bucket, _, key = path.partition("/")
         place = {"Bucket": bucket, "Key": f"{key}/{_NEVER_WRITTEN}" if key else _NEVER_WRITTEN}
         upload = self._call("create_multipart_upload", **place)["UploadId"]
-        with contextlib.suppress(ClientError):  # nothing was sent, hence nothing is kept
+        with suppress(ClientError):  # nothing was sent, hence nothing is kept
             self._call("abort_multipart_upload", **place, UploadId=upload)
 
     @contextmanager

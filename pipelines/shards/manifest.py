@@ -32,7 +32,6 @@ COLORS_NAME = "colors.parquet"
 MAX_MANIFEST_BYTES = 1 << 29  # twice what a hundred million rows need
 MAX_LISTED_SHARDS = 1000  # of a manifest.json; more are in a parquet file beside it
 
-
 ManifestFiles = dict[str, bytes]
 """Content of the files that a manifest is stored as, by name."""
 

@@ -15,10 +15,10 @@ from typing import TypeVar
 
 from charmnet.errors import CharmNetError
 from pipelines.runtime.cluster import ClusterCapacity
+from pipelines.runtime.signals import EXIT_STOPPED
 
 T = TypeVar("T")
 
-_STOPPED = 143  # exit status of `charmnet train` that was asked to stop
 _PR_SET_PDEATHSIG = 1
 _LAST_LINES = 20
 _ERROR = "charmnet: error: "
@@ -97,7 +97,7 @@ class Processes:
         finally:
             with self._lock:
                 del self._running[name]
-        if status == _STOPPED or (status and self._stop):
+        if status == EXIT_STOPPED or (status and self._stop):
             raise StoppedError(f"{name}: stopped")
         if status:
             raise CommandFailedError(_reason(last, status))

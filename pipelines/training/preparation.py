@@ -17,7 +17,7 @@ from pipelines.runs.checkpoints import newest_metadata
 from pipelines.runs.driver_lease import check_not_held
 from pipelines.runs.models import absolute_uri, load_model
 from pipelines.runs.run_folder import RunFolder
-from pipelines.runtime.cluster import ADDRESS_VARIABLE
+from pipelines.runtime.cluster import LOCAL, cluster_address
 from pipelines.runtime.rehearsal import Rehearsal, place_of_work
 from pipelines.training.build import TrainingPlan, configured_method, resolve, smallest_batch, stream_specs
 from pipelines.training.placement import place
@@ -96,7 +96,7 @@ def rehearse(ready: Preparation, storage: str, name: str, experiment: str) -> Re
 
 def _where(ready: Preparation) -> str:
     """Return where a run would train, once it is known to fit there."""
-    if os.environ.get(ADDRESS_VARIABLE):
+    if cluster_address() != LOCAL:
         return f"{place_of_work()}, where it is placed when it begins"
     cpus, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
     smallest = smallest_batch(ready.config, ready.method)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from charmnet.errors import StorageError
 from pipelines.commands.cli import main
 from pipelines.runtime.storage import Location
 from pipelines.runtime.store_errors import MissingError, RefusedError, with_remedy
@@ -120,6 +121,6 @@ def test_messages_of_the_documentation_are_those_of_the_commands(page: str, head
 
 def test_a_folder_that_may_not_be_used_is_no_question_of_keys(folder: Path) -> None:
     (folder / "file").write_bytes(b"")
-    with pytest.raises(Exception, match="is a file; expected a folder there") as caught:
+    with pytest.raises(StorageError, match="is a file; expected a folder there") as caught:
         Location.of(folder / "file" / "x").write_bytes(b"")
     assert "AWS" not in str(caught.value)

@@ -13,6 +13,7 @@ from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.methods import CharmNetMethod
 from charmnet.weights import save_checkpoint
 from pipelines.commands.cli import main
+from pipelines.runtime.rehearsal import place_of_work
 from tests.factories import foreground, make_iharmony4, photograph
 
 SIZE = (60, 80)
@@ -143,3 +144,8 @@ def test_what_the_commands_would_refuse_is_refused(folder: Path, dry: Callable[.
     refuses("1 of 4 rejected", *new["compose-real"], "--max-rejected", "0.1")
     refuses("no foreground", *new["harmonize one"], "--mask", str(folder / "black.png"))
     refuses("holds something else", *new["harmonize"][:-1], data)
+
+
+def test_a_ray_of_its_own_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert place_of_work().startswith("by Ray on this machine")
