@@ -16,8 +16,12 @@ STEP_OVERHEAD = 1.4
 
 def steps_within(seconds: float, workers: int) -> int:
     """Return how many steps of the small recipe some workers take in a time, by one measured update."""
-    small = recipe("small")
-    batch = small.batch_size
-    update = seconds_per_update(small.replaced(batch_size=batch // workers), steps=1)  # of a worker's part
+    batch = recipe("small").batch_size
+    update = _seconds_per_update(batch // workers)
     cores = min(len(os.sched_getaffinity(0)), workers)
     return int(seconds / (STEP_OVERHEAD * (update * workers + PAIR_SECONDS * batch) / cores))
+
+
+def _seconds_per_update(pairs: int) -> float:
+    """Measure an update of the networks as each worker makes it: its part of the batch, on one thread."""
+    return seconds_per_update(recipe("small").replaced(batch_size=pairs), steps=1)
