@@ -30,7 +30,7 @@ LIBRARY = """
 from pipelines.runtime import cluster
 import ray
 ray.init = lambda **_: None
-cluster._check_reachable = lambda _: None
+cluster.check_reachable = lambda *_: None
 cluster.connect()
 """
 LIBRARY_AFTER_RAY = f"import ray\n{LIBRARY}"
