@@ -77,9 +77,7 @@ def _resampled(values: Tensor, size: int) -> Tensor:
     Made of products of matrices: exported graphs take them for any H and W, interpolation by areas not.
     """
     height, width = (_count(length, values) for length in values.shape[-2:])
-    by_areas = torch.minimum(height, width) >= size
-    if size == TRAINING_SIZE:
-        by_areas = by_areas & False
+    by_areas = (torch.minimum(height, width) >= size) & (size != TRAINING_SIZE)
     rows, columns = (_weights(length, size, by_areas, values) for length in values.shape[-2:])
     return rows @ values @ columns.T
 
@@ -111,7 +109,7 @@ def export_model(
     formats: Sequence[ExportFormat],
     metadata: Mapping[str, Any],
 ) -> None:
-    """Write a model's files into a folder; `model_card.write_card` writes what explains them.
+    """Write a model's files into a folder; `model_card.card_text` is what explains them.
 
     Args:
         folder: folder, created if need be; files of the same names are overwritten.
@@ -164,7 +162,7 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the exporter says about packages that it does not need, and of its own use of torch."""
+    """Silence the exporter, which warns of packages that it does not need, and of its own use of torch."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

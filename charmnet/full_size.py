@@ -49,7 +49,7 @@ def harmonize_full_size(
         WeightsError: the network's output holds NaN or infinite values.
         ValueError: strength or feather is out of its range.
     """
-    Adjustment(background, strength, feather)
+    Adjustment(background, strength, feather)  # checks the ranges
     _require_foreground(method, composite, foreground_mask)
     region = widened(foreground_mask, feather) if feather else foreground_mask
     if (maps := _color_maps(method, composite, foreground_mask, device)) is not None:

@@ -19,6 +19,9 @@ from charmnet.png_metadata import without_metadata
 MAX_PIXELS = 178_956_970
 """Most pixels of a picture: Pillow's own limit against decompression bombs."""
 
+TOO_MANY_PIXELS = f"a picture of more than {MAX_PIXELS:,} pixels, the limit; shrink it"
+"""Message about such a picture."""
+
 MAX_JPEG_SCANS = 100
 """Most scans of a JPEG. Progressive files have about ten; each costs a pass over all pixels."""
 
@@ -26,7 +29,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 # Pictures up to this size pass whatever their bytes: a decoder's memory for them does not matter.
 _BOMB_PIXELS = 1 << 24
 # Beyond it, no more pixels a byte than a picture of one colour compresses to.
-_PIXELS_PER_BYTE = {"JPEG": 1_000, "PNG": 10_000, "WEBP": 10_000, "BMP": 10_000}
+_PIXELS_PER_BYTE = {"JPEG": 1_000, **dict.fromkeys(("PNG", "WEBP", "BMP", "TIFF", "AVIF", "HEIF"), 10_000)}
 _JPEG_SCAN = b"\xff\xda"
 _ONE_PASS_FRAMES = (0xC0, 0xC1)  # baseline and extended sequential
 
@@ -50,14 +53,22 @@ def check_before_decoding(data: bytes) -> tuple[int, int]:
         DataError: as for `image_size`, or decoding would cost far more than the bytes are worth.
     """
     image_format, height, width = _jpeg_header(data) or _png_header(data) or _header(data)
-    pixels = height * width
-    if pixels > max(_BOMB_PIXELS, _PIXELS_PER_BYTE[image_format] * len(data)):
-        raise DataError(f"{pixels:,} pixels in {len(data):,} bytes: a broken header or a decompression bomb")
+    refuse_bomb(image_format, height * width, len(data))
     if image_format == "JPEG" and not _has_one_scan(data) and data.count(_JPEG_SCAN) > MAX_JPEG_SCANS:
         raise DataError(f"a JPEG of more than {MAX_JPEG_SCANS} scans; save it again")
     if image_format == "PNG":
         _check_chunks(data)
     return height, width
+
+
+def refuse_bomb(image_format: str, pixels: int, size: int) -> None:
+    """Refuse a picture of far more pixels than a file of `size` bytes holds.
+
+    Raises:
+        DataError: it is one.
+    """
+    if pixels > max(_BOMB_PIXELS, _PIXELS_PER_BYTE[image_format] * size):
+        raise DataError(f"{pixels:,} pixels in {size:,} bytes: a broken header or a decompression bomb")
 
 
 def open_header(data: bytes) -> Image.Image:
@@ -74,7 +85,7 @@ def open_header(data: bytes) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return Image.open(io.BytesIO(without_metadata(data)), formats=_FORMATS)
     except Image.DecompressionBombError:
-        raise DataError(f"a picture of more than {MAX_PIXELS:,} pixels, the limit; shrink it") from None
+        raise DataError(TOO_MANY_PIXELS) from None
     except (OSError, ValueError, SyntaxError) as error:
         got = f"{len(data):,} bytes that are no picture"
         raise DataError(f"{got}; expected {', '.join(_FORMATS)}") from error

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import charmnet
 from charmnet.augment import TRAINING_SIZE
 from charmnet.export import ExportFormat
 from charmnet.methods import HarmonizationMethod
@@ -52,7 +53,6 @@ class CardFacts:
         data: what it was trained on, a sentence each.
         figures: errors by whose they are ("composite", "harmonized") and name, over a data set.
         figures_of: the data set of the figures.
-        version: version of the package.
     """
 
     name: str
@@ -60,7 +60,6 @@ class CardFacts:
     data: Sequence[str] = ()
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     figures_of: str = ""
-    version: str = ""
 
 
 def card_text(method: HarmonizationMethod, formats: Sequence[ExportFormat], facts: CardFacts) -> str:
@@ -69,7 +68,8 @@ def card_text(method: HarmonizationMethod, formats: Sequence[ExportFormat], fact
     parts = [
         _front_matter(facts),
         f"# {facts.name}\n\nMakes the pasted foreground of a composite photograph look as if it had been "
-        f"taken with its background. A model of the method `{method.name}` of charmnet {facts.version}.",
+        f"taken with its background. A model of the method `{method.name}` of charmnet "
+        f"{charmnet.__version__}.",
         f"Inputs: `composite`, RGB in 0..1, and `mask`, 1 in the foreground; pictures of {size}. Output: "
         "`harmonized`, RGB in 0..1, as large.",
         f"```json\n{json.dumps(method.arguments, indent=1)}\n```",

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, features
+from PIL import ExifTags, Image, features
 
 from charmnet.arrays import UInt8Array
 from charmnet.codecs import alpha_channel, color_profile, decode_rgb, encode_jpeg, encode_png
 from charmnet.errors import DataError
-from charmnet.image_limits import MAX_PIXELS
+from charmnet.image_limits import TOO_MANY_PIXELS, refuse_bomb
 
 _FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {}),
@@ -35,11 +35,15 @@ SUFFIXES = tuple(_FORMATS)
 """File name suffixes of pictures; PNG, WebP and TIFF are written without loss."""
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_AVIF = (b"avif", b"avis")
-_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "I;16B", "CMYK", "RGBX", "YCbCr"}
-_KEPT_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}  # a PNG holds these as they are
-_BOMB_PIXELS, _PIXELS_PER_BYTE = 1 << 24, 10_000  # as in `image_limits`
+_AVIF = {b"avif", b"avis"}
+_HEVC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
+_ANY_CODEC = {b"mif1", b"msf1"}  # of files whose codec their other brands name
+_PNG_MODES = {
+    **{mode: mode for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")},
+    **{"I;16B": "I;16", "PA": "RGBA", "CMYK": "RGB", "RGBX": "RGB", "YCbCr": "RGB"},
+}
+"""Pillow's modes of pictures that are read, and those that a PNG holds them in."""
+
 # What Pillow and its plugins raise where a file is broken.
 _BROKEN = (OSError, ValueError, SyntaxError, RuntimeError, LookupError, TypeError, EOFError, struct.error)
 
@@ -116,48 +120,42 @@ def as_codec_format(data: bytes) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and of half of the limit of pixels
             with Image.open(io.BytesIO(data), formats=[image_format]) as image:
-                _check(image, data)
+                refuse_bomb(image_format, image.width * image.height, len(data))
+                mode = _png_mode(image.mode)
                 profile, exif = image.info.get("icc_profile"), image.getexif()
-                kept = image if image.mode in _KEPT_MODES else image.convert(_converted_mode(image.mode))
+                kept = image if image.mode == mode else image.convert(mode)
                 kept.save(stream, "PNG", compress_level=1, icc_profile=profile, exif=_orientation(exif))
     except Image.DecompressionBombError:
-        raise DataError(f"a picture of more than {MAX_PIXELS:,} pixels, the limit; shrink it") from None
+        raise DataError(TOO_MANY_PIXELS) from None
     except _BROKEN as error:
         raise DataError(f"a {image_format} that cannot be decoded: {error}") from error
     return stream.getvalue()
 
 
-def _check(image: Image.Image, data: bytes) -> None:
-    pixels = image.width * image.height
-    if pixels > max(_BOMB_PIXELS, _PIXELS_PER_BYTE * len(data)):
-        raise DataError(f"{pixels:,} pixels in {len(data):,} bytes: a broken header or a decompression bomb")
-    if image.mode not in _MODES:
-        raise DataError(f"a picture of mode {image.mode}; expected RGB or grey of 8 or 16 bits")
-
-
-def _converted_mode(mode: str) -> str:
-    return {"I;16B": "I;16", "PA": "RGBA"}.get(mode, "RGB")
+def _png_mode(mode: str) -> str:
+    if mode not in _PNG_MODES:
+        raise DataError(f"a picture of mode {mode}; expected RGB or grey of 8 or 16 bits")
+    return _PNG_MODES[mode]
 
 
 def _orientation(exif: Image.Exif) -> Image.Exif:
     """Return nothing but the orientation: the rest says nothing here, and may not fit a PNG."""
     kept = Image.Exif()
-    if isinstance(value := exif.get(0x0112), int):
-        kept[0x0112] = value
+    if isinstance(value := exif.get(ExifTags.Base.Orientation), int):
+        kept[ExifTags.Base.Orientation] = value
     return kept
 
 
 def _foreign_format(data: bytes) -> str | None:
     if data[:4] in _TIFF:
         return "TIFF"
-    if data[4:8] == b"ftyp":
-        brands = {data[8:12], *(data[start : start + 4] for start in range(16, 64, 4))}
-        if data[8:12] in _AVIF or (data[8:12] not in _HEIF and brands & set(_AVIF)):
-            return "AVIF"
-        if brands & set(_AVIF) and data[8:12] in (b"mif1", b"msf1"):
-            return "AVIF"
-        return "HEIF" if brands & set(_HEIF) else None
-    return None
+    if data[4:8] != b"ftyp":
+        return None
+    brand = data[8:12]
+    brands = {brand, *(data[start : start + 4] for start in range(16, 64, 4))}
+    if brands & _AVIF and brand not in _HEVC:
+        return "AVIF"
+    return "HEIF" if brands & (_HEVC | _ANY_CODEC) else None
 
 
 def _format_of(suffix: str) -> tuple[str, dict[str, Any]]:

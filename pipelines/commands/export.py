@@ -16,7 +16,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import charmnet
 from charmnet.errors import StorageError
 from charmnet.export import EXPORT_FILES, export_model
 from charmnet.model_card import CARD_FILE, CardFacts, card_text
@@ -62,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--dest {arguments.dest}: expected a folder on this machine")
     if folder.exists() and not folder.is_dir():
         raise StorageError(f"{folder} is no folder; choose another --dest")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.exists() and any(folder.iterdir()):
         raise StorageError(f"{folder} holds something; choose another --dest")
     figures = _figures(arguments.figures)
     method, provenance = load_with_provenance(arguments.model)
@@ -74,7 +73,6 @@ def run(arguments: argparse.Namespace) -> int:
         data=data,
         figures=figures,
         figures_of=arguments.figures_of,
-        version=charmnet.__version__,
     )
     (folder / CARD_FILE).write_text(card_text(method, arguments.to, facts))
     _print(folder)

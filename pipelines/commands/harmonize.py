@@ -155,11 +155,11 @@ def _find(arguments: argparse.Namespace, source: Location) -> tuple[Location, Pi
         return mask.parent, PictureFiles([(path, mask.name) for path in sorted(composites)], [])
     if arguments.masks:
         masks = Location.of(arguments.masks)
-        composites = [path for path in paths if not f"{source / path}".startswith(f"{masks}/")]
         if masks == source:
             raise ValueError(
                 f"--masks {masks} is --source, too: which of its pictures are masks is not known"
             )
+        composites = [path for path in paths if not f"{source / path}".startswith(f"{masks}/")]
         return masks, match_masks(composites, walk_user_files(masks))
     return source, find_pictures(paths)
 

@@ -105,12 +105,12 @@ def match_masks(composites: Iterable[str], masks: Iterable[str]) -> PictureFiles
     """
     folders: dict[PurePosixPath, dict[tuple[str, ...], list[str]]] = {}
     anywhere: dict[tuple[str, ...], list[str]] = {}
-    for mask in sorted(path for path in masks if _is_picture(path)):
+    for mask in sorted(only_pictures(masks)):
         words = _words(mask)
         folders.setdefault(PurePosixPath(mask).parent, {}).setdefault(words, []).append(mask)
         anywhere.setdefault(words, []).append(mask)
     pairs, incomplete = [], []
-    for path in sorted(path for path in composites if _is_picture(path)):
+    for path in sorted(only_pictures(composites)):
         if _with_lower_suffix(path).endswith(MASK_ENDING):
             continue
         beside = folders.get(PurePosixPath(path).parent, {})
@@ -126,7 +126,7 @@ def match_masks(composites: Iterable[str], masks: Iterable[str]) -> PictureFiles
 
 def only_pictures(paths: Iterable[str]) -> list[str]:
     """Return the paths of pictures among those of files."""
-    return [path for path in paths if _is_picture(path)]
+    return [path for path in paths if PurePosixPath(path).suffix.lower() in SUFFIXES]
 
 
 def _best_match(composite: str, masks: dict[tuple[str, ...], list[str]]) -> list[str]:
@@ -143,10 +143,6 @@ def _words(path: str) -> tuple[str, ...]:
 
 def _stem(path: str) -> str:
     return PurePosixPath(path).stem
-
-
-def _is_picture(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() in SUFFIXES
 
 
 def _with_lower_suffix(path: str) -> str:

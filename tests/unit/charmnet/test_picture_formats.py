@@ -7,6 +7,7 @@ import io
 import struct
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -76,8 +77,6 @@ def test_pictures_and_their_transparency_are_turned_upright(image_format: str) -
 
 
 def test_sixteen_bits_of_a_png_s_transparency_become_eight() -> None:
-    import cv2
-
     pixels = np.zeros((4, 5, 4), np.uint16)
     pixels[..., 3], pixels[0, 0, 3] = 65_535, 65_534
     alpha = decode_picture(cv2.imencode(".png", pixels)[1].tobytes()).alpha
@@ -106,7 +105,7 @@ def test_a_tiff_that_is_a_decompression_bomb_is_refused_before_it_is_decoded() -
     data = saved(Image.fromarray(PIXELS), "TIFF")
     for sides, message in (((30_000, 5_000), "decompression bomb"), ((60_000, 60_000), "the limit")):
         broken = bytearray(data)
-        first, count = struct.unpack_from("<I", data, 4)[0], None
+        (first,) = struct.unpack_from("<I", data, 4)
         (count,) = struct.unpack_from("<H", data, first)
         for entry in range(first + 2, first + 2 + 12 * count, 12):
             (tag,) = struct.unpack_from("<H", data, entry)
