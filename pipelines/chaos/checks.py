@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file
@@ -18,8 +19,13 @@ from pipelines.chaos.submitted_run import SubmittedRun
 from pipelines.runs.attempts import read_attempts
 from pipelines.runs.checkpoints import registered_checkpoints
 from pipelines.runs.delivery_log import read_quarantine
+from pipelines.runs.run_folder import checkpoint_step
 from pipelines.runtime.storage import Location
 from pipelines.tracking.server import connect
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 _BY_STEP = ("loss/", "discriminator/", "optim/")
 _TRACKED_STATUS = {"FINISHED": "FINISHED", "FAILED": "FAILED", "STOPPED": "KILLED"}
@@ -111,7 +117,7 @@ def collect_artifacts(environment: Environment, name: str) -> Artifacts:
     points, status, dropped = _tracked(environment, name)
     attempts = read_attempts(folder)
     return Artifacts(
-        step=int(checkpoints[-1].rpartition("-")[2]) if checkpoints else 0,
+        step=checkpoint_step(checkpoints[-1]) if checkpoints else 0,
         weights=_weights(folder / checkpoints[-1]) if checkpoints else {},
         audit=audit(folder) if checkpoints else None,
         points=points,
@@ -209,15 +215,18 @@ def _difference(weights: dict[str, torch.Tensor], reference: dict[str, torch.Ten
     return f"differ by {furthest:.1e}"
 
 
+def tracked_runs(client: MlflowClient, experiment: str, name: str) -> list[Run]:
+    """Return the runs of a name in MLflow; none where there is no such experiment."""
+    stored = client.get_experiment_by_name(experiment)
+    if stored is None:
+        return []
+    return list(client.search_runs([stored.experiment_id], f"tags.mlflow.runName = '{name}'"))
+
+
 def _tracked(environment: Environment, name: str) -> tuple[dict[str, Counter[int]], str, int]:
     """Return points, status and number of dropped entries of a run in MLflow."""
     client = connect(environment.tracking.url)
-    experiment = client.get_experiment_by_name(environment.experiment)
-    runs = (
-        client.search_runs([experiment.experiment_id], f"tags.mlflow.runName = '{name}'")
-        if experiment
-        else []
-    )
+    runs = tracked_runs(client, environment.experiment, name)
     if len(runs) != 1:
         return {}, f"{len(runs)} runs", 0
     run = runs[0]

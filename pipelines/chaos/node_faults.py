@@ -10,6 +10,7 @@ from pipelines.chaos.environment import Environment
 from pipelines.chaos.submitted_run import SubmittedRun
 from pipelines.runs.attempts import read_attempts
 from pipelines.runs.checkpoints import registered_checkpoints
+from pipelines.runs.run_folder import checkpoint_step
 from pipelines.runtime.retry import wait_until
 
 _AWAY_SECONDS = 10.0
@@ -106,7 +107,7 @@ def _groups(environment: Environment, run: SubmittedRun) -> tuple[int, ...]:
 def _saved_steps(environment: Environment, run: SubmittedRun) -> list[int]:
     """Return the steps of all checkpoints that are kept."""
     names = registered_checkpoints(environment.run_folder(run.name))
-    return [int(name.rpartition("-")[2]) for name in names]
+    return [checkpoint_step(name) for name in names]
 
 
 def _saved_on_notice(environment: Environment, run: SubmittedRun) -> list[int]:

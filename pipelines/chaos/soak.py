@@ -14,6 +14,7 @@ from pipelines.chaos.nodes import kill
 from pipelines.chaos.process_faults import TASK_TITLE
 from pipelines.chaos.submitted_run import SubmittedRun
 from pipelines.runs.checkpoints import registered_checkpoints
+from pipelines.runs.run_folder import checkpoint_step
 
 KINDS = ("worker", "data task", "node")
 _CHECKPOINT_SECONDS = 5.0
@@ -116,7 +117,7 @@ def soak(environment: Environment, seconds: float, mtbf_seconds: float) -> SoakR
     lasted = time.monotonic() - began
     ended_early = run.has_ended
     saved = registered_checkpoints(environment.run_folder(run.name))
-    kept = max((int(name.rpartition("-")[2]) for name in saved), default=0) - first
+    kept = max(map(checkpoint_step, saved), default=0) - first
     run.stop()
     artifacts = collect_artifacts(environment, run.name)
     problems = {
@@ -175,7 +176,7 @@ def _inject(environment: Environment, kind: str, rng: random.Random) -> None:
         environment.cluster.lose(rng.choice(environment.cluster.nodes))
         environment.cluster.add_node()
         return
-    title = TASK_TITLE if kind == "data task" else None
-    processes = environment.cluster.processes(title) if title else environment.workers()
+    is_task = kind == "data task"
+    processes = environment.cluster.processes(TASK_TITLE) if is_task else environment.workers()
     if processes:
         kill(rng.choice(processes))

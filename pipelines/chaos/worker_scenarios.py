@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Literal
 
 import psutil
 
-from pipelines.chaos.checks import Expected, ScenarioRun
+from pipelines.chaos.checks import Expected, ScenarioRun, tracked_runs
 from pipelines.chaos.environment import Environment
 from pipelines.chaos.submitted_run import SubmittedRun
 from pipelines.chaos.worker_faults import WorkerFault
 from pipelines.runs.checkpoints import registered_checkpoints
+from pipelines.runs.run_folder import checkpoint_step
+from pipelines.runtime.concurrency import in_background
 from pipelines.tracking.server import connect
 
 _RUN_SECONDS, _PAUSE_SECONDS = 0.03, 0.06  # so a process gets a third of the time
@@ -32,7 +33,7 @@ def batch_nan(environment: Environment) -> ScenarioRun:
     run = environment.start("batch-nan", fault=fault)
     run.wait_for_end()
     saved = registered_checkpoints(environment.run_folder(run.name))
-    late = [name for name in saved if int(name.rpartition("-")[2]) >= step]
+    late = [name for name in saved if checkpoint_step(name) >= step]
     expected = Expected(
         ended="FAILED", log_texts=(f"not finite at step {step}, samples",), workers=(last + 1,)
     )
@@ -71,25 +72,17 @@ def worker_slow(environment: Environment) -> ScenarioRun:
     return ScenarioRun(run, max(times, 1), Expected(same_weights=False, workers=(workers,)), tuple(problems))
 
 
-@contextmanager
-def _slowed(process: psutil.Process) -> Iterator[None]:
+def _slowed(process: psutil.Process) -> AbstractContextManager[None]:
     """Inside, suspend a process for two thirds of the time."""
-    ended = threading.Event()
 
-    def alternate() -> None:
+    def alternate(ended: threading.Event) -> None:
         with suppress(psutil.NoSuchProcess):
             while not ended.wait(_RUN_SECONDS):
                 process.suspend()
                 ended.wait(_PAUSE_SECONDS)
                 process.resume()
 
-    thread = threading.Thread(target=alternate, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    return in_background(alternate, "slow-down")
 
 
 def worker_stopped(environment: Environment) -> ScenarioRun:
@@ -148,9 +141,7 @@ def _hang_found(
     workers = environment.options.workers
     problems = [f"the hang was found after {seconds:.0f} s"] if seconds > _FOUND_SECONDS else []
     client = connect(environment.tracking.url)
-    experiment = client.get_experiment_by_name(environment.experiment)
-    assert experiment is not None, "the run has ended"
-    found = client.search_runs([experiment.experiment_id], f"tags.mlflow.runName = '{run.name}'")
+    found = tracked_runs(client, environment.experiment, run.name)
     tag = found[0].data.tags.get("charmnet.hang", "") if found else ""
     if text not in tag:
         problems.append(f"MLflow's tag charmnet.hang does not say what hung: {tag!r}")

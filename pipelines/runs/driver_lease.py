@@ -14,12 +14,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
 
 from charmnet.errors import CharmNetError, StorageError
 from pipelines.runs.run_folder import DRIVER_FILE
+from pipelines.runtime.concurrency import in_background
 from pipelines.runtime.retry import retry_storage
 from pipelines.runtime.storage import Location
 from pipelines.runtime.store_errors import MissingError
@@ -93,7 +95,6 @@ class DriverLease:
         self._path = run_folder / DRIVER_FILE
         self._holder = holder
         self._acquired = time.monotonic()
-        self._ended = threading.Event()
 
     @classmethod
     def acquire(
@@ -130,17 +131,16 @@ class DriverLease:
         if other is not None:
             raise _held(self._run_folder, other)
 
-    def keep(self, on_lost: Callable[[str], object]) -> None:
-        """Renew the hold in a thread until `release`.
+    def keep(self, on_lost: Callable[[str], object]) -> AbstractContextManager[None]:
+        """Inside, renew the hold on a thread.
 
         Args:
             on_lost: called once, with the reason, if another process takes the run over.
         """
-        threading.Thread(target=self._renew, args=(on_lost,), daemon=True, name="driver-lease").start()
+        return in_background(partial(self._renew, on_lost), "driver-lease")
 
     def release(self) -> None:
-        """Give the run free, if this process still holds it; a folder that holds nothing else is removed."""
-        self._ended.set()
+        """Give the run free, if this process still holds it, and remove a folder that holds nothing else."""
         try:
             if self._other() is None:
                 self._path.discard()
@@ -155,17 +155,15 @@ class DriverLease:
         holder = Holder.read(self._path)
         return None if holder is None or holder.token == self._holder.token else holder
 
-    def _renew(self, on_lost: Callable[[str], object]) -> None:
+    def _renew(self, on_lost: Callable[[str], object], ended: threading.Event) -> None:
         beats = 0
-        while not self._ended.wait(HEARTBEAT_SECONDS):
+        while not ended.wait(HEARTBEAT_SECONDS):
             beats += 1
             try:
                 if other := self._other():
                     on_lost(f"{other} took the run over, since this process was not seen for a while")
                     return
-                content: dict[str, Any] = {**asdict(self._holder), "heartbeats": beats}
-                if not self._ended.is_set():
-                    self._path.write_json(content)
+                self._path.write_json(asdict(replace(self._holder, heartbeats=beats)))
             except StorageError:
                 continue  # a store that is away is away for whoever would take the run over, too
 
@@ -186,7 +184,7 @@ def _is_gone(path: Location, other: Holder, notify: Callable[[str], object]) -> 
     """Tell whether a holder is dead: by its process on this machine, else by its heartbeats."""
     deadline = time.monotonic() + _DYING_SECONDS
     while (gone := other.process.is_gone()) is False and time.monotonic() < deadline:
-        time.sleep(min(0.1, _DYING_SECONDS))
+        time.sleep(0.1)
     if gone is not None:
         return gone
     notify(

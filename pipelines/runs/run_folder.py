@@ -50,6 +50,11 @@ def checkpoint_name(step: int) -> str:
     return f"{_CHECKPOINT_PREFIX}{step:09d}"
 
 
+def checkpoint_step(name: str) -> int:
+    """Return the step of a name that `checkpoint_name` gave."""
+    return int(name.removeprefix(_CHECKPOINT_PREFIX))
+
+
 def is_checkpoint_name(name: str) -> bool:
     """Return True for a name that `checkpoint_name` gives."""
     return name.startswith(_CHECKPOINT_PREFIX)

@@ -1,10 +1,12 @@
-"""Mapping a function over arguments on threads, in order."""
+"""Threads: a function mapped over arguments in order, or run in the background for a while."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 S = TypeVar("S")
@@ -24,3 +26,21 @@ def read_ahead(function: Callable[[S], T], arguments: Iterable[S], at_once: int 
             running.append(pool.submit(function, argument))
         while running:
             yield running.popleft().result()
+
+
+@contextmanager
+def in_background(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
+    """Inside, run a function on a thread; at the end set its event and wait for it to return.
+
+    Args:
+        work: called once with the event.
+        name: name of the thread.
+    """
+    ended = threading.Event()
+    thread = threading.Thread(target=work, args=(ended,), daemon=True, name=name)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

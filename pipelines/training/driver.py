@@ -118,7 +118,7 @@ def train(  # noqa: PLR0913 - where a run is kept and recorded
         tracking = RunTracking(tracking_uri, experiment, record.run_key, name) if tracking_uri else None
         timer.mark("record")
         coordinator = _start_coordinator(config, specs, folder, timer)
-        lease.keep(coordinator.fail)
+        stack.enter_context(lease.keep(coordinator.fail))
         job = TrainingJob(
             plan, folder.location, record.run_key, datasets, specs, placement, tracking, coordinator
         )

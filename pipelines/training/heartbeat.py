@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import ray
 
+from pipelines.runtime.concurrency import in_background
 from pipelines.training.coordinator import RunCoordinatorClient
 from pipelines.training.hangs import BEAT_SECONDS, Beat, PhaseClock
 
@@ -33,29 +34,32 @@ def heartbeat(rank: int, phases: PhaseClock, coordinator: RunCoordinatorClient) 
     path = Path(tempfile.gettempdir()) / f"charmnet-stack-{os.getpid()}.txt"
     started = float(psutil.Process().create_time())
     node = ray.get_runtime_context().get_node_id()
-    ended = threading.Event()
 
     def beat() -> Beat:
         phase, seconds = phases.now()
         return Beat(
-            *(rank, node, os.getpid(), started, str(path), phases.step, phase, seconds),
-            phases.longest_update,
+            rank=rank,
+            node=node,
+            pid=os.getpid(),
+            started_seconds=started,
+            stack_file=str(path),
+            step=phases.step,
+            phase=phase,
+            phase_seconds=seconds,
+            longest_update=phases.longest_update,
         )
 
-    def run() -> None:
+    def run(ended: threading.Event) -> None:
         while not ended.wait(BEAT_SECONDS):
             coordinator.beat(beat())
 
     with path.open("w") as file:
         faulthandler.register(STACK_SIGNAL, file=file, all_threads=True)
         coordinator.beat(beat())
-        thread = threading.Thread(target=run, daemon=True, name="heartbeat")
-        thread.start()
         try:
-            yield
+            with in_background(run, "heartbeat"):
+                yield
         finally:
-            ended.set()
-            thread.join()
             coordinator.forget([beat()])
             faulthandler.unregister(STACK_SIGNAL)
             path.unlink(missing_ok=True)

@@ -10,6 +10,8 @@ from typing import Any
 from pipelines.config.train_config import TrainConfig, data_requirements
 from pipelines.ingest.lanes import lane_rows
 
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -36,7 +38,7 @@ class DataNodes:
     Attributes:
         cpus: their CPUs.
         gpus: their GPUs, beside which workers may be.
-        tasks: how many data tasks the resources suffice for.
+        tasks: how many data tasks the resources suffice for; infinite where none is asked for.
     """
 
     cpus: float
@@ -46,6 +48,8 @@ class DataNodes:
     def cpus_for(self, num_domains: int, taken: float, cpus_per_task: float) -> float:
         """Return the CPUs for the tasks of a domain where workers may have taken some."""
         free = _floor((self.cpus - taken) / num_domains)
+        if math.isinf(self.tasks):
+            return free
         return min(free, self.tasks // num_domains * min(cpus_per_task, free))
 
 
@@ -78,7 +82,7 @@ def data_nodes(config: TrainConfig, nodes: Iterable[Mapping[str, Any]]) -> DataN
         cpus=sum(resources.get("CPU", 0.0) for resources in meeting),
         gpus=sum(resources.get("GPU", 0.0) for resources in meeting),
         tasks=sum(
-            min((resources[name] // amount for name, amount in amounts.items()), default=math.inf)
+            min((_fitting(resources[name], amount) for name, amount in amounts.items()), default=math.inf)
             for resources in meeting
         ),
     )
@@ -144,6 +148,11 @@ def place(
             f"a smaller cpus_per_worker or data_cpus_per_task{', or more data_resources' * bool(nodes)}"
         )
     return Placement(use_gpu, cpus_per_worker, min(cpus_per_task, per_domain), per_domain)
+
+
+def _fitting(amount: float, part: float) -> float:
+    """Return how many parts an amount holds; floats would make 9 of ten tenths."""
+    return float(math.floor(amount / part + _ROUNDING))
 
 
 def _floor(cpus: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -113,15 +114,34 @@ def test_a_driver_learns_that_another_took_its_run(folder: Location) -> None:
         reasons.append(reason)
         lost.set()
 
-    lease.keep(on_lost)
-    assert not lost.wait(0.1)
-    assert Holder.read(folder / DRIVER_FILE).heartbeats > 0
-    while not lost.wait(0.01):  # a heartbeat that was on its way may come after
-        hold(folder, host="elsewhere")
+    with lease.keep(on_lost):
+        assert not lost.wait(0.1)
+        assert Holder.read(folder / DRIVER_FILE).heartbeats > 0
+        while not lost.wait(0.01):  # a heartbeat that was on its way may come after
+            hold(folder, host="elsewhere")
     lease.release()
     (reason,) = reasons
     assert "on elsewhere" in reason
     assert (folder / DRIVER_FILE).exists()
+
+
+def test_no_heartbeat_comes_after_a_run_was_given_free(
+    folder: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease, writing = acquire(folder), threading.Event()
+    write = Location.write_json
+
+    def write_slowly(path: Location, value: object) -> None:
+        writing.set()
+        time.sleep(0.1)
+        write(path, value)
+
+    monkeypatch.setattr(Location, "write_json", write_slowly)
+    with lease.keep(pytest.fail):
+        assert writing.wait(10)
+    lease.release()
+    time.sleep(0.2)
+    assert Holder.read(folder / DRIVER_FILE) is None
 
 
 def test_a_refused_run_leaves_no_trace_and_the_hold_alone_is_no_run(folder: Location) -> None:

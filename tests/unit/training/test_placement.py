@@ -54,6 +54,8 @@ def test_data_nodes_are_those_that_have_what_is_asked_for() -> None:
     assert data_nodes(TrainConfig(), nodes) is None
     assert data_nodes(TrainConfig(data_resources="decode=1"), nodes) == DataNodes(8, 0, 4)
     assert data_nodes(TrainConfig(data_resources="decode=0.25"), nodes) == DataNodes(16, 0, 18)
+    assert data_nodes(TrainConfig(data_resources="decode=0.1"), [node(2, decode=1)]) == DataNodes(2, 0, 10)
+    assert data_nodes(TrainConfig(data_resources="decode=0.1"), [node(2, decode=0.3)]) == DataNodes(2, 0, 3)
     assert data_nodes(TrainConfig(data_resources="pool=a"), nodes) == DataNodes(4, 0, math.inf)
     missing = TrainConfig(data_resources="decode=1, pool=a")
     with pytest.raises(ValueError, match=r"data_resources=decode=1, pool=a: no node of the cluster has that"):
