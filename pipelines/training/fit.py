@@ -178,7 +178,7 @@ def _watch(outcome: Future[Any], job: TrainingJob, stop: StopRequest, tracker: T
                 outcome.result()
                 return
             if now.hang:
-                _end(now.hang, job, tracker)
+                _end_hung_workers(now.hang, job, tracker)
             if now.failure:
                 stop.make()
             if stop.made_at and not passed_on:
@@ -188,7 +188,7 @@ def _watch(outcome: Future[Any], job: TrainingJob, stop: StopRequest, tracker: T
                 return
 
 
-def _end(hang: Hang, job: TrainingJob, tracker: Tracker) -> None:
+def _end_hung_workers(hang: Hang, job: TrainingJob, tracker: Tracker) -> None:
     """End workers that hang and say so, with their stacks; Ray starts the group again."""
     from pipelines.training.hung_workers import describe, end_hung
 

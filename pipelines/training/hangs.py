@@ -84,8 +84,8 @@ class PhaseClock:
     def __init__(self) -> None:
         self.step = 0
         self.longest_update = 0.0
-        self._phase = OTHER
-        self._since = self._seen = time.monotonic()
+        self._seen = time.monotonic()
+        self._current = (OTHER, self._seen)  # one value, since another thread reads it
         self._thread = threading.get_native_id()
         self._queued = self._queued_before = queued_seconds(self._thread)
 
@@ -97,9 +97,11 @@ class PhaseClock:
             step: number of finished steps.
         """
         now = time.monotonic()
-        if self._phase == UPDATE:
-            self.longest_update = max(self.longest_update, now - self._since)
-        self._phase, self._since, self.step = phase, now, step
+        ended, since = self._current
+        if ended == UPDATE:
+            self.longest_update = max(self.longest_update, now - since)
+        self._current = (phase, now)
+        self.step = step
 
     def now(self) -> tuple[str, float]:
         """Return the phase and how long it has lasted, in seconds; call it every few seconds.
@@ -108,10 +110,11 @@ class PhaseClock:
         long and is no hang.
         """
         before, self._queued = self._queued, queued_seconds(self._thread)
-        if self._since != self._seen:
-            self._seen, self._queued_before = self._since, before
-        passed = time.monotonic() - self._since
-        return self._phase, max(0.0, passed - (self._queued - self._queued_before))
+        phase, since = self._current
+        if since != self._seen:
+            self._seen, self._queued_before = since, before
+        passed = time.monotonic() - since
+        return phase, max(0.0, passed - (self._queued - self._queued_before))
 
 
 class HangWatch:

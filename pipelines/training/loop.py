@@ -245,8 +245,8 @@ class TrainingLoop:
         leaving = checking and self._node_is_leaving()
         saving = stopping or leaving or last or self._due(config.checkpoint_every)
         if validating or saving or self._due(config.log_every):
-            checking_replicas = self.replicas.due(self._log_window())
-            if checking_replicas or saving:
+            self._log_window()
+            if self.replicas.is_due or saving:
                 self.replicas.check(self.step)
         self.phases.enter(OTHER, self.step)
         if validating or saving:
@@ -273,9 +273,7 @@ class TrainingLoop:
         self.leaving_nodes = nodes
         return bool(new)
 
-    def _log_window(self) -> float:
-        """Log the window that ends with this step; return how many seconds it took."""
-        steps = self.window.steps
+    def _log_window(self) -> None:
         means = self.window.close(self.step)
         throughput = {name: means.pop(name) for name in ("pairs_per_second", "data_wait_fraction") if means}
         if throughput:
@@ -296,10 +294,10 @@ class TrainingLoop:
                 f"data wait {throughput['data_wait_fraction']:.0%}"
             )
             self.job.coordinator.report_step(self.step, status)
-        return steps / steps_per_second if throughput else 0.0
 
     def _take_timings(self, timings: RankTimings) -> dict[str, float]:
-        """Show the workers' times and name one that the others wait for; return the metrics."""
+        """Count and show the workers' times, name one that the others wait for; return the metrics."""
+        self.replicas.add_seconds(timings.seconds)
         self.gauges.show(timings)
         if (message := self.stragglers.add(timings)) and self.worker.is_first:
             self.job.coordinator.notify(f"step {self.step}: {message}")

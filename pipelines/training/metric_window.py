@@ -48,11 +48,6 @@ class MetricWindow:
         if self.work_time is not None:
             self.work_time.end_step()
 
-    @property
-    def steps(self) -> int:
-        """Number of steps so far."""
-        return len(self._values)
-
     def close(self, step: int) -> dict[str, float]:
         """Return means by metric, throughput and this worker's data wait; begin a new window.
 

@@ -40,9 +40,13 @@ class ReplicaCheck:
         kinds = worker.gather_objects(_kind(worker.device)) if worker.num_workers > 1 else []
         self._comparable = len(kinds) > 1 and len(set(kinds)) == 1
 
-    def due(self, seconds: float) -> bool:
-        """Add seconds of training, the same on all workers; return True where it is time for a check."""
+    def add_seconds(self, seconds: float) -> None:
+        """Count seconds of training, the same on all workers."""
         self._seconds += seconds
+
+    @property
+    def is_due(self) -> bool:
+        """True where so much training lies behind the last check that it is time for one."""
         return self._seconds >= _CHECK_SECONDS
 
     def check(self, step: int) -> None:

@@ -29,6 +29,11 @@ class RankTimings:
     work_seconds: tuple[float, ...]
     wait_seconds: tuple[float, ...]
 
+    @property
+    def seconds(self) -> float:
+        """Duration of the window."""
+        return self.steps * self.step_seconds
+
     def metrics(self) -> dict[str, float]:
         """Return the maximum of both times with its rank, and for small groups both times of each rank."""
         values: dict[str, float] = {}

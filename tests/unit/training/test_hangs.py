@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import subprocess
 import sys
@@ -108,7 +109,19 @@ def test_waiting_for_a_processor_is_no_part_of_a_phase(monkeypatch: pytest.Monke
 
 
 def test_linux_says_how_long_a_thread_waited_for_a_processor() -> None:
-    assert queued_seconds(threading.get_native_id()) >= 0.0
+    thread, processors = threading.get_native_id(), os.sched_getaffinity(0)
+    if not Path(f"/proc/self/task/{thread}/schedstat").exists():
+        pytest.skip("this kernel does not say it")
+    os.sched_setaffinity(0, {min(processors)})  # inherited: both have the same processor
+    try:
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as rival:
+            before, deadline = queued_seconds(thread), time.monotonic() + 20
+            while queued_seconds(thread) - before < 0.05 and time.monotonic() < deadline:
+                pass
+            rival.kill()
+        assert 0.05 <= queued_seconds(thread) - before < 20
+    finally:
+        os.sched_setaffinity(0, processors)
     assert queued_seconds(-1) == 0.0
 
 
