@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.losses import mean_over_workers, style_aggregation
@@ -19,6 +18,7 @@ from charmnet.networks.batch_norm import statistics_names
 from charmnet.vocabulary import Domain
 from pipelines.training.parallel import data_parallel
 from tests.method_variants import VARIANTS, build_variant, cut
+from tests.process_group import run_group
 
 SHARES = list(pairwise((0, 4, 6, 8)))  # as lanes of two are dealt to three workers
 WORKERS, BATCH = len(SHARES), SHARES[-1][1]
@@ -127,8 +127,6 @@ def report(name: str, rank: int) -> dict[str, Any]:
 
 
 def work(rank: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORKERS)
     reports: dict[str, Any] = {name: report(name, rank) for name in VARIANTS}
     margins = [margin_loss(margin, rank) for margin in MARGINS]
     reports["margins"] = [(loss, mean_over_workers(gradient)) for loss, gradient in margins]
@@ -141,9 +139,7 @@ def work(rank: int, folder: Path) -> None:
 def workers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Run the processes; the value has the report of each."""
     folder = tmp_path_factory.mktemp("workers")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GLOO_SOCKET_IFNAME", "lo")
-        mp.spawn(work, args=(folder,), nprocs=WORKERS)
+    run_group(work, folder, WORKERS)
     return [torch.load(folder / f"{rank}.pt") for rank in range(WORKERS)]
 
 

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from charmnet.batch import HarmonizationBatch
 from charmnet.methods.seeding import seed_update
 from charmnet.vocabulary import Domain
 from pipelines.training.parallel import data_parallel
 from pipelines.training.worker import Worker
+from tests.process_group import run_group
 from tests.toy_methods import ToyHarmonizer
 
 WORKERS, SAMPLES, STEPS, SIDE = 2, 4, 3, 16
@@ -44,8 +43,6 @@ def penalty_gradient(method: ToyHarmonizer, start: int, stop: int) -> torch.Tens
 
 
 def work(rank: int, folder: Path) -> None:
-    rendezvous = f"file://{folder}/rendezvous"
-    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=WORKERS)
     share = SAMPLES // WORKERS
     method = ToyHarmonizer(seed=1, penalty=1.0, precision="float64")
     method.distribute(data_parallel)
@@ -61,11 +58,10 @@ def work(rank: int, folder: Path) -> None:
         "stop": worker.any_of_group(rank == 1),
     }
     torch.save(report, folder / f"{rank}.pt")
-    dist.destroy_process_group()
 
 
 def test_two_workers_learn_alike_with_a_penalty_and_keep_their_own_pools(tmp_path: Path) -> None:
-    mp.spawn(work, args=(tmp_path,), nprocs=WORKERS)
+    run_group(work, tmp_path, WORKERS)
     reports: list[dict[str, Any]] = [torch.load(tmp_path / f"{rank}.pt") for rank in range(WORKERS)]
     alone = penalty_gradient(ToyHarmonizer(seed=1, penalty=1.0, precision="float64"), 0, SAMPLES)
     for report in reports:

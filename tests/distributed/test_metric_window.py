@@ -1,19 +1,16 @@
-"""Losses that are not finite, over several workers."""
+"""Times and losses that are not finite, over several workers."""
 
 from pathlib import Path
 
-import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing
 
 from charmnet.errors import NonFiniteLossError
 from pipelines.training.metric_window import MetricWindow
 from pipelines.training.work_time import WorkTime
+from tests.process_group import run_group
 
 
 def _worker(rank: int, folder: Path) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     window = MetricWindow(batch_size=4)
     good, bad = torch.tensor(1.0), torch.tensor(float("nan"))
     # Worker 1 has the bad samples; worker 0 sees them only in what was averaged.
@@ -28,14 +25,12 @@ def _worker(rank: int, folder: Path) -> None:
         window.close(1)
     except NonFiniteLossError as error:
         (folder / f"{rank}.txt").write_text(str(error))
-    dist.destroy_process_group()
 
 
-def test_all_workers_blame_the_one_whose_samples_broke_a_loss(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_all_know_the_times_of_each_and_blame_the_one_whose_samples_broke_a_loss(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    torch.multiprocessing.spawn(_worker, args=(tmp_path,), nprocs=2)
+    run_group(_worker, tmp_path)
     times = {(tmp_path / f"times-{rank}.txt").read_text() for rank in range(2)}
     assert len(times) == 1
     assert "wait_seconds=(0.0, 0.5)" in times.pop()

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing
 
 from pipelines.training.replicas import ReplicaCheck, ReplicasDifferError
 from pipelines.training.worker import Worker
+from tests.process_group import run_group
 from tests.toy_methods import ToyHarmonizer
 
 
 def _worker(rank: int, folder: Path) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     torch.manual_seed(0)
     method = ToyHarmonizer()
     check = ReplicaCheck(Worker(rank, 2, rank, 2, 0, torch.device("cpu")), method)
@@ -26,14 +23,10 @@ def _worker(rank: int, folder: Path) -> None:
         check.check(5)
     except ReplicasDifferError as error:
         (folder / f"{rank}.txt").write_text(str(error))
-    dist.destroy_process_group()
 
 
-def test_the_last_bit_of_one_weight_stops_all_workers_at_the_same_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    torch.multiprocessing.spawn(_worker, args=(tmp_path,), nprocs=2)
+def test_the_last_bit_of_one_weight_stops_all_workers_at_the_same_step(tmp_path: Path) -> None:
+    run_group(_worker, tmp_path)
     messages = {(tmp_path / f"{rank}.txt").read_text() for rank in range(2)}
     assert len(messages) == 1
     assert "at step 5: ranks 0, 1 differ, and none is in the majority in " in messages.pop()

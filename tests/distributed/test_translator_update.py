@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 
 from charmnet.methods import CUTMethod, CycleGANMethod, TranslationMethod, UNITMethod
 from pipelines.training.parallel import data_parallel
+from tests.process_group import run_group
 from tests.unit.charmnet.test_translators import batches, small, weights
 
 SHARES = ((0, 2), (2, 3))
@@ -39,10 +38,7 @@ def updated(name: str, rank: int | None = None) -> TranslationMethod:
 
 
 def work(rank: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     states = {name: weights(updated(name, rank)) for name in CLASSES}
-    dist.destroy_process_group()
     torch.save(states, folder / f"{rank}.pt")
 
 
@@ -50,9 +46,7 @@ def work(rank: int, folder: Path) -> None:
 def workers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
     """Run the processes; the value has the weights of each, by method."""
     folder = tmp_path_factory.mktemp("workers")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GLOO_SOCKET_IFNAME", "lo")
-        mp.spawn(work, args=(folder,), nprocs=2)
+    run_group(work, folder)
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
