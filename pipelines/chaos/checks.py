@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -22,10 +22,6 @@ from pipelines.runs.delivery_log import read_quarantine
 from pipelines.runs.run_folder import checkpoint_step
 from pipelines.runtime.storage import Location
 from pipelines.tracking.server import connect
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 _BY_STEP = ("loss/", "discriminator/", "optim/")
 _TRACKED_STATUS = {"FINISHED": "FINISHED", "FAILED": "FAILED", "STOPPED": "KILLED"}
@@ -215,18 +211,18 @@ def _difference(weights: dict[str, torch.Tensor], reference: dict[str, torch.Ten
     return f"differ by {furthest:.1e}"
 
 
-def tracked_runs(client: MlflowClient, experiment: str, name: str) -> list[Run]:
-    """Return the runs of a name in MLflow; none where there is no such experiment."""
-    stored = client.get_experiment_by_name(experiment)
-    if stored is None:
+def tracked_runs(client: Any, environment: Environment, name: str) -> list[Any]:
+    """Return MLflow's runs of a name; none where there is no experiment."""
+    experiment = client.get_experiment_by_name(environment.experiment)
+    if experiment is None:
         return []
-    return list(client.search_runs([stored.experiment_id], f"tags.mlflow.runName = '{name}'"))
+    return list(client.search_runs([experiment.experiment_id], f"tags.mlflow.runName = '{name}'"))
 
 
 def _tracked(environment: Environment, name: str) -> tuple[dict[str, Counter[int]], str, int]:
     """Return points, status and number of dropped entries of a run in MLflow."""
     client = connect(environment.tracking.url)
-    runs = tracked_runs(client, environment.experiment, name)
+    runs = tracked_runs(client, environment, name)
     if len(runs) != 1:
         return {}, f"{len(runs)} runs", 0
     run = runs[0]

@@ -141,7 +141,7 @@ def _hang_found(
     workers = environment.options.workers
     problems = [f"the hang was found after {seconds:.0f} s"] if seconds > _FOUND_SECONDS else []
     client = connect(environment.tracking.url)
-    found = tracked_runs(client, environment.experiment, run.name)
+    found = tracked_runs(client, environment, run.name)
     tag = found[0].data.tags.get("charmnet.hang", "") if found else ""
     if text not in tag:
         problems.append(f"MLflow's tag charmnet.hang does not say what hung: {tag!r}")
