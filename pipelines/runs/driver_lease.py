@@ -8,8 +8,6 @@ no clock that both machines agree on.
 
 from __future__ import annotations
 
-import json
-import os
 import threading
 import time
 import uuid
@@ -21,6 +19,7 @@ from functools import partial
 
 from charmnet.errors import CharmNetError, StorageError
 from pipelines.runs.run_folder import DRIVER_FILE
+from pipelines.runtime.cluster import submission_id
 from pipelines.runtime.concurrency import in_background
 from pipelines.runtime.retry import retry_storage
 from pipelines.runtime.storage import Location
@@ -60,9 +59,7 @@ class Holder:
     @classmethod
     def current(cls) -> Holder:
         """Return a new hold of this process."""
-        submission = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("metadata", {})
-        job = submission.get("job_submission_id")
-        return cls(uuid.uuid4().hex, 0, job, DriverProcess.current())
+        return cls(uuid.uuid4().hex, 0, submission_id(), DriverProcess.current())
 
     @classmethod
     def read(cls, path: Location) -> Holder | None:

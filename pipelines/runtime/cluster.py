@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
@@ -265,3 +266,10 @@ def assigned_device() -> torch.device:
 def cluster_address() -> str:
     """Return the address of the cluster to join, `LOCAL` where a Ray is started on this machine."""
     return os.environ.get(ADDRESS_VARIABLE) or LOCAL
+
+
+def submission_id() -> str | None:
+    """Return the id of the job where `ray job submit` started this process, else None."""
+    job: dict[str, Any] = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    submitted: str | None = job.get("metadata", {}).get("job_submission_id")
+    return submitted

@@ -20,7 +20,7 @@ from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.cluster import LOCAL, cluster_address
 from pipelines.runtime.rehearsal import Rehearsal, place_of_work
 from pipelines.training.build import TrainingPlan, configured_method, resolve, smallest_batch, stream_specs
-from pipelines.training.placement import place
+from pipelines.training.placement import data_nodes, place
 from pipelines.training.start_warnings import start_warnings
 from pipelines.training.validation import check_validation
 
@@ -99,8 +99,10 @@ def _where(ready: Preparation) -> str:
     if cluster_address() != LOCAL:
         return f"{place_of_work()}, where it is placed when it begins"
     cpus, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
+    here = {"Alive": True, "Resources": {"CPU": float(cpus), "GPU": float(gpus)}, "Labels": {}}
+    nodes = data_nodes(ready.plan.config, [here])
     smallest = smallest_batch(ready.config, ready.method)
-    placement = place(ready.plan.config, len(ready.specs), float(cpus), float(gpus), smallest)
+    placement = place(ready.plan.config, len(ready.specs), float(cpus), float(gpus), smallest, nodes)
     return f"on this machine ({cpus} CPUs, {gpus} GPUs), on {'GPUs' if placement.use_gpu else 'CPUs'}"
 
 

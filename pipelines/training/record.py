@@ -19,6 +19,7 @@ from charmnet.weights import load_checkpoint
 from pipelines.config.recipes import to_toml
 from pipelines.config.train_config import flat
 from pipelines.runs.run_folder import RunFolder
+from pipelines.runtime.cluster import submission_id
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
@@ -115,8 +116,7 @@ def ray_job_id() -> str | None:
     """Return the submission's id where `ray job submit` started this process, else Ray's own id."""
     import ray
 
-    submission = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("metadata", {})
-    return submission.get("job_submission_id") or ray.get_runtime_context().get_job_id()
+    return submission_id() or ray.get_runtime_context().get_job_id()
 
 
 def record_models(

@@ -45,6 +45,8 @@ def test_a_dry_run_refuses_what_the_run_would_refuse(
 ) -> None:
     assert main([*command, "workers=3"]) == 2  # pairs of a batch that three workers cannot share
     assert "workers" in capsys.readouterr().err
+    assert main([*command, "data_resources=decode=1"]) == 2
+    assert "data_resources=decode=1: no node of the cluster has that" in capsys.readouterr().err
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "first").write_bytes(b"a file")
     assert main(command) == 1
