@@ -95,9 +95,12 @@ def describe(step: int, names: Sequence[str], sums: Sequence[Sequence[int]]) -> 
         name for name, values in zip(names, zip(*rows, strict=True), strict=True) if len(set(values)) > 1
     ]
     others = [rank for rank, row in enumerate(rows) if row != usual]
-    who = f"rank {', '.join(map(str, others))} differs from the others"
     if count * 2 <= len(rows):
         who = f"ranks {', '.join(map(str, range(len(rows))))} differ, and none is in the majority"
+    elif len(others) == 1:
+        who = f"rank {others[0]} differs from the others"
+    else:
+        who = f"ranks {', '.join(map(str, others))} differ from the others"
     more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
     return (
         f"the workers' weights are no longer the same at step {step}: {who} in {', '.join(named[:_NAMED])}"

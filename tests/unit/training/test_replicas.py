@@ -37,6 +37,7 @@ def test_an_odd_tensor_and_one_of_other_strides_have_sums() -> None:
     ("sums", "who"),
     [
         ([(1, 2), (1, 3), (1, 2)], "rank 1 differs from the others in b;"),
+        ([(1, 2), (1, 3), (1, 2), (1, 4), (1, 2)], "ranks 1, 3 differ from the others in b;"),
         ([(1, 2), (0, 3)], "ranks 0, 1 differ, and none is in the majority in a, b;"),
     ],
 )
