@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import cv2
@@ -70,13 +69,6 @@ def edge_weights(foreground_mask: MaskArray, feather: float) -> Float32Array:
     beyond = cv2.distanceTransform(1 - foreground_mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     signed = np.maximum(within - 0.5, 0) - np.maximum(beyond - 0.5, 0)
     return np.asarray((signed / (2 * feather) + 0.5).clip(0, 1), np.float32)
-
-
-def widened(foreground_mask: MaskArray, feather: float) -> MaskArray:
-    """Return the mask of every pixel whose `edge_weights` are above 0, and of some beside these."""
-    radius = math.ceil(feather)
-    kernel = np.ones((2 * radius + 1, 1), np.uint8)  # a square, a direction at a time
-    return np.asarray(cv2.dilate(cv2.dilate(foreground_mask, kernel), kernel.T), np.uint8)
 
 
 def blend(outside: UInt8Array, inside: UInt8Array, weights: Float32Array) -> UInt8Array:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from charmnet.arrays import Float32Array, MaskArray, UInt8Array
 from charmnet.augment import TRAINING_SIZE, resize, resize_mask
-from charmnet.blending import Adjustment, blend, edge_weights, widened, with_strength
+from charmnet.blending import Adjustment, blend, edge_weights, with_strength
 from charmnet.color_transfer import apply_color_maps, transfer_color_change
 from charmnet.errors import DataError, WeightsError
 from charmnet.methods import HarmonizationMethod
@@ -51,13 +51,14 @@ def harmonize_full_size(
     """
     Adjustment(background, strength, feather)  # checks the ranges
     _require_foreground(method, composite, foreground_mask)
-    region = widened(foreground_mask, feather) if feather else foreground_mask
+    weights = edge_weights(foreground_mask, feather) if feather else None
+    region = foreground_mask if weights is None else (weights > 0).view(np.uint8)
     if (maps := _color_maps(method, composite, foreground_mask, device)) is not None:
         changed, around = apply_color_maps(composite, region, maps), composite
     else:
         changed, around = _transferred(method, composite, foreground_mask, region, background, device)
-    if feather:
-        changed = blend(around, changed, edge_weights(foreground_mask, feather))
+    if weights is not None:
+        changed = blend(around, changed, weights)
     elif around is not composite:
         changed = np.where(foreground_mask[..., None] != 0, changed, around)
     return with_strength(composite, changed, strength)
