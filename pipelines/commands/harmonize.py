@@ -155,9 +155,9 @@ def _find(arguments: argparse.Namespace, source: Location) -> tuple[Location, Pi
         return mask.parent, PictureFiles([(path, mask.name) for path in sorted(composites)], [])
     if arguments.masks:
         masks = Location.of(arguments.masks)
-        if masks == source:
+        if f"{source}/".startswith(f"{masks}/"):
             raise ValueError(
-                f"--masks {masks} is --source, too: which of its pictures are masks is not known"
+                f"--masks {masks} is or holds --source {source}: which of its pictures are masks is not known"
             )
         composites = [path for path in paths if not f"{source / path}".startswith(f"{masks}/")]
         return masks, match_masks(composites, walk_user_files(masks))

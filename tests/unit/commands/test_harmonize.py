@@ -111,4 +111,5 @@ def test_many_pictures_share_a_mask_or_have_theirs_in_a_folder(
     assert main([*again, "--feather", "2"]) == 1
     assert "results of other weights, masks or options" in capsys.readouterr().err
     assert main([*again, "--masks", str(masks)]) == 2
-    assert main([*command, "--masks", str(source), "--dest", str(dest)]) == 2
+    for holds_the_source in (source, tmp_path):
+        assert main([*command, "--masks", str(holds_the_source), "--dest", str(dest)]) == 2
