@@ -97,8 +97,8 @@ def decode_user_mask(data: bytes) -> tuple[MaskArray, str | None]:
         [H,W] uint8 of 0 and 1, and a warning where the file holds values other than black and white.
 
     Raises:
-        DataError: no picture, broken, cut short or too large; or in colour, or with a transparency that
-            varies, so that what is meant to be foreground cannot be told.
+        DataError: no picture, broken, cut short or too large; or in colour, with a transparency that varies,
+            or without any value of 128 or above, so that what is meant to be foreground cannot be told.
     """
     size = check_before_decoding(data)
     _refuse_varying_alpha(_decode(data, cv2.IMREAD_UNCHANGED, size))
@@ -112,6 +112,11 @@ def decode_user_mask(data: bytes) -> tuple[MaskArray, str | None]:
     pixels = pixels.astype(np.uint8, copy=False)
     _refuse_color(pixels)
     values = pixels[..., 0]
+    if 0 < values.max() < 128:
+        raise DataError(
+            f"a mask whose highest value is {values.max()} of 255; expected white where the foreground is "
+            "(128 and above counts): multiply the values of a mask of 0 and 1 by 255"
+        )
     if values.min() >= 128:
         warnings.append("the whole picture is foreground")
     between = int(np.count_nonzero((values != 0) & (values != 255)))

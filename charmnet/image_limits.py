@@ -31,6 +31,17 @@ _BOMB_PIXELS = 1 << 24
 # Beyond it, no more pixels a byte than a picture of one colour compresses to.
 _PIXELS_PER_BYTE = {"JPEG": 1_000, **dict.fromkeys(("PNG", "WEBP", "BMP", "TIFF", "AVIF", "HEIF"), 10_000)}
 _JPEG_SCAN = b"\xff\xda"
+_OTHERS = {
+    b"GIF8": "a GIF",
+    b"\0\0\0\x0cjP  ": "a JPEG 2000",
+    b"\xff\x4f\xff\x51": "a JPEG 2000",
+    b"\xff\x0a": "a JPEG XL",
+    b"\0\0\0\x0cJXL ": "a JPEG XL",
+    b"8BPS": "a Photoshop file",
+    b"%PDF": "a PDF",
+    b"<svg": "an SVG",
+    b"version https://git-lfs": "the pointer of a file that Git LFS keeps (get it by git lfs pull)",
+}
 _ONE_PASS_FRAMES = (0xC0, 0xC1)  # baseline and extended sequential
 
 
@@ -87,8 +98,19 @@ def open_header(data: bytes) -> Image.Image:
     except Image.DecompressionBombError:
         raise DataError(TOO_MANY_PIXELS) from None
     except (OSError, ValueError, SyntaxError) as error:
-        got = f"{len(data):,} bytes that are no picture"
-        raise DataError(f"{got}; expected {', '.join(_FORMATS)}") from error
+        raise DataError(f"{_what_it_is(data)}; expected {', '.join(_FORMATS)}") from error
+
+
+def _what_it_is(data: bytes) -> str:
+    """Say what a file holds that is no picture of the usual formats."""
+    start = data.lstrip()[:16].lower()
+    known = next((name for prefix, name in _OTHERS.items() if data.startswith(prefix)), None)
+    if known is None and start.startswith((b"<!doctype html", b"<html")):
+        known = "a web page"
+    if known is None and data and not data.strip(b"\0"):
+        known = "nothing but zeros, as an interrupted copy leaves them"
+    kind = "no picture" if known is None else f"{known}, no picture that is read here"
+    return f"{len(data):,} bytes that are {kind}"
 
 
 def _header(data: bytes) -> tuple[str, int, int]:

@@ -30,8 +30,8 @@ from pipelines.runtime.store_errors import MissingError
 from pipelines.shards.foreground_colors import TRAIN
 from pipelines.shards.rejection import Rejection
 
-_PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-_MASK_SUFFIX = ".png"
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+MASK_SUFFIX = ".png"
 VALIDATION, TEST = "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
 
@@ -120,7 +120,10 @@ class Folders:
             StorageError: the store cannot be reached.
         """
         photo_data, mask_data = _fetch(self.photos / foreground.photo), _fetch(self.masks / foreground.mask)
-        image = decode_rgb(photo_data, upright=True)
+        try:
+            image = decode_rgb(photo_data, upright=True)
+        except DataError as error:  # a rejection is about the mask unless it says otherwise
+            raise DataError(f"the photograph {foreground.photo}: {error}") from error
         mask, warning = decode_user_mask(mask_data)
         if self.masks_are_given:
             check_mask_orientation(photo_data, mask_data)
@@ -170,7 +173,7 @@ class Folders:
 
 def is_photograph(path: str) -> bool:
     """Return whether a file is taken for a photograph, by its suffix."""
-    return PurePosixPath(path).suffix.lower() in _PHOTO_SUFFIXES
+    return PurePosixPath(path).suffix.lower() in PHOTO_SUFFIXES
 
 
 def find(
@@ -294,7 +297,7 @@ def _matches(
     mask_of: dict[tuple[str, str], str] = {}
     rejected = []
     for mask in masks:
-        if not mask.lower().endswith(_MASK_SUFFIX):
+        if not mask.lower().endswith(MASK_SUFFIX):
             continue
         name, number = _matching(mask, by_name)
         if name not in by_name:

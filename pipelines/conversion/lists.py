@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import re
@@ -174,7 +175,7 @@ def relative_path(text: str, source: Location | None = None) -> str:
     Raises:
         DataError: the path would leave the data set's folder.
     """
-    path = text.strip().replace("\\", "/")
+    path = _without_quotes(text.strip()).replace("\\", "/")
     if source is not None:
         path = _without_source(path, source)
     parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -182,6 +183,12 @@ def relative_path(text: str, source: Location | None = None) -> str:
     if not parts or leaves or re.match("[A-Za-z]:/", path):
         raise DataError(f"the path {text!r}; expected a path beneath the data set's folder")
     return "/".join(parts)
+
+
+def _without_quotes(path: str) -> str:
+    """Return a path without the quotes that spreadsheets and shells put around it."""
+    quoted = len(path) > 2 and path[0] == path[-1] and path[0] in "\"'"
+    return path[1:-1] if quoted else path
 
 
 def _without_source(path: str, source: Location) -> str:
@@ -238,7 +245,9 @@ def _read_file(file: str, source: Location) -> tuple[Location, bytes]:
 
 
 def _text(location: Location, data: bytes) -> str:
+    """Return a file's text: UTF-8, or UTF-16 with its mark, as Windows' shell writes it."""
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{location}: not UTF-8 text ({error})") from error
+        raise DataError(f"{location}: not UTF-8 text ({error}); save it as UTF-8") from error

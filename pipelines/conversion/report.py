@@ -39,7 +39,7 @@ def show_result(build: DatasetBuild, result: BuildResult) -> int:
         f"{manifest.bytes / 1e6:,.1f} MB"
     )
     for remark, count in sorted(result.remarks.items()):
-        results.print(f"note: {count:,} {remark}")
+        results.print(f"note: {remark}: {count:,}")
     _show_rejections(build, result)
     return 0
 

@@ -146,6 +146,9 @@ def _stem(path: str) -> str:
 
 
 def _with_lower_suffix(path: str) -> str:
+    ending = path[-len(MASK_ENDING) :]
+    if ending.lower() == MASK_ENDING:
+        return path[: -len(MASK_ENDING)] + MASK_ENDING
     suffix = PurePosixPath(path).suffix
     return path.removesuffix(suffix) + suffix.lower()
 

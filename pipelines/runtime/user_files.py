@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path, PurePosixPath
 
 from charmnet.errors import StorageError
 from pipelines.runtime.storage import Location
@@ -16,18 +18,77 @@ _LITTER = frozenset(
     name.lower()
     for name in (
         *(".DS_Store", "__MACOSX", ".AppleDouble", ".Spotlight-V100", ".Trashes", ".fseventsd"),  # macOS
-        *("Thumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information"),  # Windows
-        *("@eaDir", "#recycle", "#snapshot", "@Recycle", ".@__thumb", "@__thumb"),  # network storage
-        *(".ipynb_checkpoints", ".thumbnails", ".directory", "lost+found"),  # notebooks and Linux desktops
+        *(".DocumentRevisions-V100", ".TemporaryItems", ".AppleDB", ".AppleDesktop", ".localized", "Icon\r"),
+        *("Network Trash Folder", "Temporary Items"),
+        *("Thumbs.db", "ehthumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information"),  # Windows
+        *(
+            "@eaDir",
+            "#recycle",
+            "#snapshot",
+            "@Recycle",
+            "@Recently-Snapshot",
+            ".@__thumb",
+            "@__thumb",
+        ),  # NAS
+        *(".snapshot", ".zfs", ".stversions", ".dropbox.cache"),  # copies of earlier versions
+        *(".ipynb_checkpoints", ".thumbnails", ".directory", "lost+found", ".Trash"),  # notebooks, desktops
+        *(".picasaoriginals", ".picasa.ini", "Picasa.ini", ".git"),
     )
 )
+# Locks of office programs, the bins of Linux, files that are in use or unfinished, and Windows' marks.
+_LITTER_PATTERN = re.compile(
+    r"\.~lock\..*#|~\$.*|\.Trash-\d+|\.nfs[0-9a-f]+|\.fuse_hidden[0-9a-f]+|\.goutputstream-\w+"
+    r"|.*:Zone\.Identifier|\.syncthing\..*\.tmp|\..*\.sw[a-p]"
+)
 _SHOWN = 3
+
+_PICTURES = frozenset(
+    (
+        *(
+            ".jpg",
+            ".jpeg",
+            ".jpe",
+            ".jfif",
+            ".png",
+            ".webp",
+            ".bmp",
+            ".tif",
+            ".tiff",
+            ".avif",
+            ".heic",
+            ".heif",
+        ),
+        *(".gif", ".jp2", ".j2k", ".jpx", ".jxl", ".psd", ".tga", ".ppm", ".pgm", ".exr", ".hdr", ".svg"),
+        *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
+    )
+)
 
 
 def is_litter(path: str) -> bool:
     """Tell whether a relative path is, or lies in, what macOS, Windows, a NAS or a notebook leaves behind."""
-    parts = path.split("/")
-    return any(part.startswith(_ATTRIBUTES_OF_FILES) or part.lower() in _LITTER for part in parts)
+    return any(
+        part.startswith(_ATTRIBUTES_OF_FILES)
+        or part.lower() in _LITTER
+        or _LITTER_PATTERN.fullmatch(part) is not None
+        for part in path.split("/")
+    )
+
+
+def warn_of_other_pictures(location: Location, paths: Iterable[str], read: Collection[str]) -> None:
+    """Name pictures that a command leaves out, since it does not read their formats.
+
+    Args:
+        location: the user's folder.
+        paths: paths of its files.
+        read: suffixes that are read, in small letters.
+    """
+    suffixes = ((path, PurePosixPath(path).suffix.lower()) for path in paths)
+    others = [path for path, suffix in suffixes if suffix in _PICTURES and suffix not in read]
+    if others:
+        logger.warning(
+            "%s: pictures of formats that are not read here are left out (%d): %s; expected %s",
+            location, len(others), ", ".join(others[:_SHOWN]), ", ".join(read),
+        )  # fmt: skip
 
 
 def walk_user_files(location: Location) -> list[str]:

@@ -262,7 +262,10 @@ def _common_size(pictures: Mapping[str, bytes]) -> tuple[int, int]:
 def _foreground_ratio(role: str, data: bytes) -> float:
     mask = _read_picture(role, decode_mask, data)
     if not mask.any():
-        raise PictureError(role, "empty: no pixel is 255")
+        highest = _read_picture(role, decode_rgb, data)[..., 0].max()
+        brightest = f", the brightest is {highest}" if highest else ""
+        remedy = "; multiply its values by 255" if highest == 1 else ""
+        raise PictureError(role, f"empty: no pixel is 255{brightest}{remedy}")
     return float(mask.mean())
 
 

@@ -249,6 +249,28 @@ def test_masks_whose_foreground_cannot_be_told_are_refused() -> None:
         assert decode_user_mask(pillow_bytes(mask, "PNG"))[0].tolist() == [[0, 1, 1]]
 
 
+def test_a_user_mask_that_is_nowhere_bright_is_refused_with_its_highest_value() -> None:
+    for dark in (np.array([[0, 1]], np.uint8), np.array([[0, 1]], np.uint16), np.array([[3, 127]], np.uint8)):
+        with pytest.raises(DataError, match=rf"highest value is {dark.max()} of 255; .*multiply"):
+            decode_user_mask(pillow_bytes(Image.fromarray(dark), "PNG"))
+    assert not decode_user_mask(encode_png(np.zeros((2, 2), np.uint8)))[0].any()
+
+
+def test_what_is_no_picture_of_the_usual_formats_is_named() -> None:
+    picture = Image.fromarray(PHOTOGRAPH)
+    held = {
+        "a GIF,": pillow_bytes(picture, "GIF"),
+        "a JPEG 2000,": pillow_bytes(picture, "JPEG2000"),
+        "a web page,": b"\n<!DOCTYPE html><title>404</title>",
+        "nothing but zeros": bytes(5000),
+        "git lfs pull": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+        "no picture;": b"",
+    }
+    for name, file in held.items():
+        with pytest.raises(DataError, match=rf"^{len(file):,} bytes that are .*{name}.*expected JPEG, PNG"):
+            decode_rgb(file)
+
+
 def test_user_masks_of_sixteen_bits_are_scaled() -> None:
     def decoded(*values: int) -> tuple[list, str | None]:
         mask, warning = decode_user_mask(pillow_bytes(Image.fromarray(np.array([values], np.uint16)), "PNG"))

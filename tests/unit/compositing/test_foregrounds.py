@@ -119,6 +119,20 @@ def test_foregrounds_without_categories_are_grouped_by_color(tmp_path: Path) -> 
     assert [entry.foreground.category for entry in measured] == [None, None]
 
 
+def test_a_broken_photograph_is_not_taken_for_a_broken_mask(tmp_path: Path) -> None:
+    mask = encode_png(np.full((8, 8), 255, np.uint8))
+    (tmp_path / "cut.jpg").write_bytes(b"GIF89a")
+    (tmp_path / "cut.png").write_bytes(mask)
+    (tmp_path / "whole.bmp").write_bytes(encode_png(np.zeros((8, 8, 3), np.uint8)))
+    (tmp_path / "whole.png").write_bytes(mask[:40])
+    foregrounds, _ = find(["cut.jpg", "whole.bmp"], ["cut.png", "whole.png"], Categories(), NO_SPLIT, seed=0)
+    _, rejected, _ = measure(Folders(Location.of(tmp_path), Location.of(tmp_path)), foregrounds)
+    assert [rejection.reason.startswith("the photograph cut.jpg: ") for rejection in rejected] == [
+        True,
+        False,
+    ]
+
+
 def test_photographs_are_stored_as_they_are_but_for_their_metadata(tmp_path: Path) -> None:
     folders = Folders(Location.of(tmp_path), Location.of(tmp_path), longest_side=64)
     pixels = np.random.default_rng(0).integers(0, 256, (48, 60, 3), dtype=np.uint8)

@@ -158,6 +158,8 @@ def test_one_picture_is_one_row_however_it_is_spelled() -> None:
         "{source}//HCOCO/composite_images/c1_1_1.jpg",
         "{link}/HCOCO/composite_images/c1_1_1.jpg",
         "file://{source}/HCOCO/composite_images/c1_1_1.jpg",
+        '"HCOCO/composite_images/c1_1_1.jpg"',
+        "'.\\\\HCOCO\\\\composite_images\\\\c1_1_1.jpg' ",
     ],
 )
 def test_paths_are_taken_as_people_write_them(line: str, tmp_path: Path) -> None:
@@ -245,6 +247,15 @@ def test_lists_as_files(tmp_path: Path) -> None:
     (tmp_path / "binary.txt").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(DataError, match="UTF-8"):
         read_list("binary.txt", source)
+
+
+def test_a_list_that_windows_wrote_is_read(tmp_path: Path) -> None:
+    text = "a/composite_images/c1_1_1.jpg\r\na/composite_images/ü_1_1.jpg\r\n"
+    for number, encoding in enumerate(("utf-8", "utf-8-sig", "utf-16", "utf-16-be")):
+        mark = "\ufeff" if encoding == "utf-16-be" else ""
+        (tmp_path / f"{number}.txt").write_bytes(f"{mark}{text}".encode(encoding))
+        listed = read_list(f"{number}.txt", Location.of(tmp_path))
+        assert [line for _, line in listed.lines] == text.split()
 
 
 def test_categories(tmp_path: Path) -> None:

@@ -97,5 +97,5 @@ def test_the_summary_counts_what_was_dropped(tmp_path: Path, capsys: pytest.Capt
     build.write_part(0, task)
     show_result(build, build_dataset(build, BuildPlan([task], items=2), 0.0))
     printed = capsys.readouterr().out
-    assert f"note: 2 {remarks.GREY_MASK}" in printed
-    assert f"note: 2 {remarks.THIN_MASK}" in printed
+    assert f"note: {remarks.GREY_MASK}: 2" in printed
+    assert f"note: {remarks.THIN_MASK}: 2" in printed

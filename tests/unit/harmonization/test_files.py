@@ -121,7 +121,8 @@ def test_dropped_transparency_is_said(method: HarmonizationMethod, folder: Locat
 
 def test_suffixes_may_be_in_capitals() -> None:
     paths = ["a/cat.JPG", "a/cat.mask.PNG", "b/composite_images/c1_2_3.JPG", "b/masks/c1_2.PNG"]
-    assert find_pictures(paths).pairs == [(paths[0], paths[1]), (paths[2], paths[3])]
+    paths += ["c/DOG.JPEG", "c/DOG.MASK.PNG"]
+    assert find_pictures(paths).pairs == [tuple(paths[start : start + 2]) for start in (0, 2, 4)]
     assert find_pictures(paths).incomplete == []
 
 

@@ -10,14 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.runtime.storage import Location
-from pipelines.runtime.user_files import is_litter, walk_user_files
+from pipelines.runtime.user_files import is_litter, walk_user_files, warn_of_other_pictures
 
 LITTER = (
     "._a.jpg", "b/._a.png", "__MACOSX/b/._a.jpg", "__MACOSX/a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg",
     "b/.ipynb_checkpoints/a-checkpoint.jpg", ".DS_Store", "b/Thumbs.db", "thumbs.db", "Desktop.ini",
-    "#recycle/a.jpg", "$RECYCLE.BIN/a.jpg",
+    "#recycle/a.jpg", "$RECYCLE.BIN/a.jpg", ".Trash-1000/files/a.jpg", "b/.~lock.a.jpg#", "~$a.jpg",
+    ".nfs00000000012f", ".fuse_hidden0000a1", ".goutputstream-X1Y2Z3", "a.jpg:Zone.Identifier", "Icon\r",
+    ".a.jpg.swp", ".syncthing.a.jpg.tmp", "ehthumbs.db", ".picasaoriginals/a.jpg", "b/.snapshot/a.jpg",
 )  # fmt: skip
-PICTURES = (".hidden.jpg", ".hidden/a.jpg", "_.jpg", "b/a._b.jpg", "MACOSX/a.jpg", "Thumbs.db.jpg", "a#b.jpg")
+PICTURES = (
+    ".Trashy/a.jpg",
+    ".hidden.jpg",
+    ".hidden/a.jpg",
+    "_.jpg",
+    "b/a._b.jpg",
+    "MACOSX/a.jpg",
+    "Thumbs.db.jpg",
+    "a#b.jpg",
+)
 
 
 def write(root: Path, *names: str) -> None:
@@ -31,6 +42,15 @@ def test_what_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:
     write(tmp_path, *LITTER, *PICTURES)
     assert walk_user_files(Location.of(tmp_path)) == sorted(PICTURES)
     assert [name for name in (*LITTER, *PICTURES) if not is_litter(name)] == list(PICTURES)
+
+
+def test_pictures_of_other_formats_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    folder = Location.of("memory://photos")
+    warn_of_other_pictures(folder, ["a.jpg", "b.PNG", "notes.txt", "c", "d.jpg.gz"], (".jpg", ".png"))
+    assert caplog.text == ""
+    warn_of_other_pictures(folder, ["a.jpg", "b/c.GIF", "d.nef", "e.jfif", "f.heic"], (".jpg", ".png"))
+    assert "left out (4): b/c.GIF, d.nef, e.jfif; expected .jpg, .png" in caplog.text
 
 
 def test_links_are_followed_and_dangling_ones_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -47,8 +47,10 @@ def test_a_pair_has_its_size_and_foreground_ratio() -> None:
 
 def test_only_255_is_foreground() -> None:
     mask = np.full(SIZE, 254, np.uint8)
-    with pytest.raises(PictureError, match="foreground_mask: empty"):
+    with pytest.raises(PictureError, match=r"foreground_mask: empty: no pixel is 255, the brightest is 254$"):
         pair_row("x", REAL, pair_pictures(foreground_mask=encode_png(mask)))
+    with pytest.raises(PictureError, match="the brightest is 1; multiply its values by 255"):
+        pair_row("x", REAL, pair_pictures(foreground_mask=encode_png(mask // 254)))
     mask[0, 0] = 255
     row = pair_row("x", REAL, pair_pictures(foreground_mask=encode_png(mask)))
     assert row["foreground_ratio"] == pytest.approx(1 / mask.size)
