@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 os.environ.update(
     OMP_NUM_THREADS="1",
+    RAY_worker_niceness="0",  # else, at 15, they wait for whatever the tests beside them compute
     RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.2",
     MLFLOW_DISABLE_TELEMETRY="true",
 )
