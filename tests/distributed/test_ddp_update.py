@@ -48,7 +48,7 @@ def made(name: str, mode: str, rank: int | None, state: dict[str, Any] | None = 
         mode: `live` batch norms, `frozen` ones, or those `over_workers`.
         rank: None is one process with all samples. state: to go on from, as from a checkpoint.
     """
-    method = build_variant(name, width=8, precision="float64", learning_rate=1e-3, seed=0)
+    method = build_variant(name, width=4, precision="float64", learning_rate=1e-3, seed=0)
     if state is not None:
         method.load_state_dict(state)
     for module in method.modules.values():

@@ -49,7 +49,9 @@ train=(--real "$train_real" --rendered "$train_rendered" --storage "$work/runs" 
 precision=bf16
 [[ $device == cuda ]] || precision=float32
 : >"$out/summary.txt"
-"$python" -c 'import torch; print(torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")' |
+"$python" -c '
+import torch
+print(torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")' |
   tee -a "$out/summary.txt"
 
 part tests 150 "$python" -m pytest -q -n 0 -m gpu tests/gpu
