@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +20,7 @@ from PIL import ExifTags, Image, features
 from charmnet.arrays import UInt8Array
 from charmnet.codecs import alpha_channel, color_profile, decode_rgb, encode_jpeg, encode_png
 from charmnet.errors import DataError
-from charmnet.image_limits import TOO_MANY_PIXELS, refuse_bomb
+from charmnet.image_limits import TOO_MANY_PIXELS, check_before_decoding, refuse_bomb
 
 _FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {}),
@@ -114,22 +116,43 @@ def as_codec_format(data: bytes) -> bytes:
     image_format = _foreign_format(data)
     if image_format is None:
         return data
-    _require_codec(image_format)
     stream = io.BytesIO()
+    with _opened(data, image_format) as image:
+        mode = _png_mode(image.mode)
+        profile, exif = image.info.get("icc_profile"), image.getexif()
+        kept = image if image.mode == mode else image.convert(mode)
+        kept.save(stream, "PNG", compress_level=1, icc_profile=profile, exif=_orientation(exif))
+    return stream.getvalue()
+
+
+def picture_size(data: bytes) -> tuple[int, int]:
+    """Return (height, width) as stored of a user's picture that is safe to decode; none of it is decoded.
+
+    Raises:
+        DataError: no picture, a broken header, too large, far more pixels than its bytes can hold, or of a
+            format that is not installed.
+    """
+    image_format = _foreign_format(data)
+    if image_format is None:
+        return check_before_decoding(data)
+    with _opened(data, image_format) as image:
+        return image.height, image.width
+
+
+@contextmanager
+def _opened(data: bytes, image_format: str) -> Iterator[Image.Image]:
+    """Open a picture with Pillow, of no more pixels than its bytes can hold; name what fails inside."""
+    _require_codec(image_format)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and of half of the limit of pixels
             with Image.open(io.BytesIO(data), formats=[image_format]) as image:
                 refuse_bomb(image_format, image.width * image.height, len(data))
-                mode = _png_mode(image.mode)
-                profile, exif = image.info.get("icc_profile"), image.getexif()
-                kept = image if image.mode == mode else image.convert(mode)
-                kept.save(stream, "PNG", compress_level=1, icc_profile=profile, exif=_orientation(exif))
+                yield image
     except Image.DecompressionBombError:
         raise DataError(TOO_MANY_PIXELS) from None
     except _BROKEN as error:
         raise DataError(f"a {image_format} that cannot be decoded: {error}") from error
-    return stream.getvalue()
 
 
 def _png_mode(mode: str) -> str:

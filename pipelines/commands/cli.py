@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": "measure a model on a data set: MSE, fMSE and PSNR beside those of the composites",
     "harmonize": "apply a model to one picture, or to all pictures of a folder or bucket",
     "demo": "try a model on your own pictures, on a page in the browser",
+    "serve": "serve a model over HTTP, with replicas on Ray Serve",
     "export": "write a model as ONNX, torch.export program or safetensors, with a model card",
     "bench": "measure training and data loading on this machine against their limits",
     "doctor": "look at this machine, the store, MLflow and Ray: what is wrong, and what mends it",

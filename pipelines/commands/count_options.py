@@ -24,4 +24,4 @@ def check_counts(arguments: argparse.Namespace, *names: str) -> None:
     for name in names:
         value = getattr(arguments, name)
         if value is not None and value < 1:
-            raise ValueError(f"--{name} {value}: expected 1 or more")
+            raise ValueError(f"--{name.replace('_', '-')} {value}: expected 1 or more")

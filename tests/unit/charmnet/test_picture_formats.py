@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
 from charmnet.blending import Adjustment
 from charmnet.codecs import encode_png
@@ -20,7 +20,14 @@ from charmnet.encoded_pictures import EncodedPicture, harmonize_encoded
 from charmnet.errors import DataError
 from charmnet.full_size import harmonize_full_size
 from charmnet.methods import CharmNetMethod
-from charmnet.picture_formats import SUFFIXES, Picture, as_codec_format, decode_picture, encode_picture
+from charmnet.picture_formats import (
+    SUFFIXES,
+    Picture,
+    as_codec_format,
+    decode_picture,
+    encode_picture,
+    picture_size,
+)
 from tests.factories import foreground, photograph
 
 RNG = np.random.default_rng(0)
@@ -111,8 +118,18 @@ def test_a_tiff_that_is_a_decompression_bomb_is_refused_before_it_is_decoded() -
             (tag,) = struct.unpack_from("<H", data, entry)
             if tag in (256, 257):
                 struct.pack_into("<HHII", broken, entry, tag, 4, 1, sides[tag - 256])
-        with pytest.raises(DataError, match=message):
-            as_codec_format(bytes(broken))
+        for read in (as_codec_format, picture_size):
+            with pytest.raises(DataError, match=message):
+                read(bytes(broken))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_size_is_known_from_the_header(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode_picture(Picture(PIXELS), suffix)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)  # nothing may be decoded
+    assert picture_size(data) == (40, 60)
+    with pytest.raises(DataError):
+        picture_size(data[:9])
 
 
 @given(st.sampled_from([".tif", ".avif", ".heic"]), st.integers(0, 2**32 - 1))

@@ -1,0 +1,1 @@
+"""A model behind HTTP: a front that checks requests, and replicas of Ray Serve that harmonize."""
