@@ -109,8 +109,9 @@ class DriverLease:
             StorageError: the store cannot be used.
         """
         path = run_folder / DRIVER_FILE
-        other = retry_storage(lambda: Holder.read(path), timeout_seconds, notify)
-        if other is not None and not _is_gone(path, other, notify):
+        read = partial(retry_storage, lambda: Holder.read(path), timeout_seconds, notify)
+        other = read()
+        if other is not None and not _is_gone(other, read, notify):
             raise _held(run_folder, other)
         holder = Holder.current()
         retry_storage(lambda: path.write_json(asdict(holder)), timeout_seconds, notify)
@@ -177,8 +178,11 @@ def check_not_held(run_folder: Location) -> None:
         raise _held(run_folder, other)
 
 
-def _is_gone(path: Location, other: Holder, notify: Callable[[str], object]) -> bool:
-    """Tell whether a holder is dead: by its process on this machine, else by its heartbeats."""
+def _is_gone(other: Holder, read: Callable[[], Holder | None], notify: Callable[[str], object]) -> bool:
+    """Tell whether a holder is dead: by its process on this machine, else by its heartbeats.
+
+    Silence is counted in readings: while the store is away, `read` waits and no heartbeat can be written.
+    """
     deadline = time.monotonic() + _DYING_SECONDS
     while (gone := other.process.is_gone()) is False and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -187,10 +191,9 @@ def _is_gone(path: Location, other: Holder, notify: Callable[[str], object]) -> 
     notify(
         f"waiting up to {SILENT_SECONDS:.0f} s: {other} held the run; if it is alive, it says so meanwhile"
     )
-    deadline = time.monotonic() + SILENT_SECONDS
-    while time.monotonic() < deadline:
+    for _ in range(round(SILENT_SECONDS / _POLL_SECONDS)):
         time.sleep(_POLL_SECONDS)
-        now = Holder.read(path)
+        now = read()
         if now is None:
             return True
         if now != other:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from charmnet.errors import StorageError
 from pipelines.config.train_config import TrainConfig
 from pipelines.runs import driver_lease
 from pipelines.runs.driver_lease import DriverLease, Holder, RunHeldError, check_not_held
@@ -92,6 +93,23 @@ def test_a_run_elsewhere_is_held_while_its_heartbeats_go_on(folder: Location) ->
     acquire(folder, messages).confirm()
     (message,) = messages
     assert "on elsewhere" in message
+
+
+def test_a_store_that_is_away_while_a_holder_is_watched_is_waited_for(
+    folder: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(folder, host="elsewhere")
+    read, readings = Location.read_json, iter(range(100))
+
+    def read_with_an_outage(path: Location) -> object:
+        if next(readings) in (1, 2):
+            raise StorageError("no answer")
+        return read(path)
+
+    monkeypatch.setattr(Location, "read_json", read_with_an_outage)
+    messages: list[str] = []
+    DriverLease.acquire(folder, 30.0, messages.append).confirm()
+    assert messages[1:] == ["waiting: no answer"]
 
 
 def test_of_two_that_start_at_once_one_is_refused(folder: Location, monkeypatch: pytest.MonkeyPatch) -> None:
