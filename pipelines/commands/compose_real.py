@@ -39,7 +39,7 @@ from pipelines.conversion.report import show_finished, show_result
 from pipelines.runtime.console import console, counted, results
 from pipelines.runtime.rehearsal import place_of_work
 from pipelines.runtime.storage import Location
-from pipelines.runtime.user_files import walk_user_files, warn_of_other_pictures
+from pipelines.runtime.user_files import walk_user_files, warn_of_others
 from pipelines.shards.rejection import Rejection
 
 _MAKERS = {"shards": make_shards, "photographs": make_photographs, "released": make_released}
@@ -151,9 +151,9 @@ def run(args: argparse.Namespace) -> int:
     by_color = args.categories == BY_COLOR
     categories = read_categories(None if by_color else args.categories, None, masks or photos)
     names = {"photos": walk_user_files(photos), "masks": [] if masks is None else walk_user_files(masks)}
-    warn_of_other_pictures(photos, names["photos"], PHOTO_SUFFIXES)
+    warn_of_others(photos, names["photos"], PHOTO_SUFFIXES)
     if masks is not None and masks != photos:
-        warn_of_other_pictures(masks, names["masks"], (MASK_SUFFIX,))
+        warn_of_others(masks, names["masks"], (MASK_SUFFIX,))
     subset = args.subset or photos.name
     identity = {**_options(args, subset, categories), "photos": str(photos), "masks": str(masks or AUTO)}
     identity |= {f"names_of_{folder}": names_digest(files) for folder, files in names.items()}

@@ -45,7 +45,7 @@ from pipelines.runtime.cluster import works_in_process
 from pipelines.runtime.console import console, counted, progress
 from pipelines.runtime.rehearsal import Rehearsal, place_of_work
 from pipelines.runtime.storage import Location
-from pipelines.runtime.user_files import is_litter, walk_user_files, warn_of_other_pictures
+from pipelines.runtime.user_files import is_litter, walk_user_files, warn_of_others
 
 RECORD_NAME = "harmonize.json"
 FAILED_NAME = "failed.jsonl"
@@ -149,7 +149,7 @@ def _run_many(arguments: argparse.Namespace, adjustment: Adjustment) -> int:
 def _find(arguments: argparse.Namespace, source: Location) -> tuple[Location, PictureFiles]:
     """Return the folder that masks' paths are relative to, and the pictures with their masks."""
     paths = list(walk_user_files(source))
-    warn_of_other_pictures(source, paths, SUFFIXES)
+    warn_of_others(source, paths, SUFFIXES)
     if arguments.mask:
         mask = Location.of(arguments.mask)
         composites = [path for path in only_pictures(paths) if source / path != mask]

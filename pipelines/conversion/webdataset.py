@@ -18,7 +18,7 @@ from charmnet.errors import DataError
 from pipelines.conversion.entries import prepare_row
 from pipelines.conversion.lists import names_digest
 from pipelines.runtime.storage import Location
-from pipelines.runtime.user_files import walk_user_files
+from pipelines.runtime.user_files import ARCHIVES, walk_user_files, warn_of_others
 from pipelines.shards.manifest import Container, Manifest, Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, samples_of
@@ -65,7 +65,9 @@ class WebDataset:
         Raises:
             DataError: there are none.
         """
-        archives = [path for path in walk_user_files(self.source) if path.endswith(".tar")]
+        files = walk_user_files(self.source)
+        warn_of_others(self.source, files, (".tar",), ARCHIVES)
+        archives = [path for path in files if path.lower().endswith(".tar")]
         if not archives:
             raise DataError(f"{self.source}: no .tar files beneath; expected image shards")
         return archives

@@ -42,7 +42,7 @@ _LITTER_PATTERN = re.compile(
 )
 _SHOWN = 3
 
-_PICTURES = frozenset(
+PICTURES = frozenset(
     (
         *(
             ".jpg",
@@ -62,6 +62,10 @@ _PICTURES = frozenset(
         *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
     )
 )
+"""Suffixes of pictures and raw photographs, whoever reads them."""
+
+ARCHIVES = frozenset((".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar"))
+"""Suffixes of archives and of what is compressed."""
 
 
 def is_litter(path: str) -> bool:
@@ -74,19 +78,22 @@ def is_litter(path: str) -> bool:
     )
 
 
-def warn_of_other_pictures(location: Location, paths: Iterable[str], read: Collection[str]) -> None:
-    """Name pictures that a command leaves out, since it does not read their formats.
+def warn_of_others(
+    location: Location, paths: Iterable[str], read: Collection[str], kind: Collection[str] = PICTURES
+) -> None:
+    """Name files that a command leaves out although they are of the kind that it reads.
 
     Args:
         location: the user's folder.
         paths: paths of its files.
         read: suffixes that are read, in small letters.
+        kind: all suffixes of the kind.
     """
     suffixes = ((path, PurePosixPath(path).suffix.lower()) for path in paths)
-    others = [path for path, suffix in suffixes if suffix in _PICTURES and suffix not in read]
+    others = [path for path, suffix in suffixes if suffix in kind and suffix not in read]
     if others:
         logger.warning(
-            "%s: pictures of formats that are not read here are left out (%d): %s; expected %s",
+            "%s: files of formats that are not read here are left out (%d): %s; expected %s",
             location, len(others), ", ".join(others[:_SHOWN]), ", ".join(read),
         )  # fmt: skip
 

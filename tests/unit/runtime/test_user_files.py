@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.runtime.storage import Location
-from pipelines.runtime.user_files import is_litter, walk_user_files, warn_of_other_pictures
+from pipelines.runtime.user_files import ARCHIVES, is_litter, walk_user_files, warn_of_others
 
 LITTER = (
     "._a.jpg", "b/._a.png", "__MACOSX/b/._a.jpg", "__MACOSX/a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg",
@@ -44,13 +44,15 @@ def test_what_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:
     assert [name for name in (*LITTER, *PICTURES) if not is_litter(name)] == list(PICTURES)
 
 
-def test_pictures_of_other_formats_are_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_files_of_other_formats_are_named(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     folder = Location.of("memory://photos")
-    warn_of_other_pictures(folder, ["a.jpg", "b.PNG", "notes.txt", "c", "d.jpg.gz"], (".jpg", ".png"))
+    warn_of_others(folder, ["a.jpg", "b.PNG", "notes.txt", "c", "d.jpg.gz"], (".jpg", ".png"))
     assert caplog.text == ""
-    warn_of_other_pictures(folder, ["a.jpg", "b/c.GIF", "d.nef", "e.jfif", "f.heic"], (".jpg", ".png"))
+    warn_of_others(folder, ["a.jpg", "b/c.GIF", "d.nef", "e.jfif", "f.heic"], (".jpg", ".png"))
     assert "left out (4): b/c.GIF, d.nef, e.jfif; expected .jpg, .png" in caplog.text
+    warn_of_others(folder, ["a.tar", "b.TAR", "c.tar.gz", "d.jpg"], (".tar",), ARCHIVES)
+    assert "left out (1): c.tar.gz; expected .tar" in caplog.text
 
 
 def test_links_are_followed_and_dangling_ones_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
