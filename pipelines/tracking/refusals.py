@@ -19,6 +19,16 @@ _OF_VERSION = (405, 426, 501, 505)  # the server does not know, or does not take
 _OF_LOAD = (408, 429, 499)
 _MOST_CHARACTERS = 300
 _UNKNOWN_STATUS = re.compile(r"failed with error code (\d{3}) != ")  # what MLflow's client says of the rest
+_OF_DATABASES = {
+    "out-of-date database schema": "another version of MLflow made it; as the message says, or choose "
+    "another database by --tracking",
+    "Can't locate revision": f"a newer MLflow than this one ({VERSION}) made it: install that here, or "
+    "choose another database by --tracking",
+    "file is not a database": "choose another file by --tracking",
+    "disk image is malformed": "the file is damaged: restore it, or choose another by --tracking",
+    "readonly database": "see that the file and its folder can be written",
+    "unable to open database file": "see that the file and its folder can be written",
+}
 _REMEDIES = {
     401: "see that MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD are those of an account there",
     403: "ask for the account's permission; where the server refuses the address that it is called by, it "
@@ -46,8 +56,11 @@ def refusal_of(error: Exception) -> str | None:
     """Return what the server refuses and what mends it, in one line; None for an outage."""
     if isinstance(error, TrackingRefusedError):
         return str(error)
-    if any(isinstance(cause, requests.exceptions.SSLError) for cause in _causes(error)):
+    if any(isinstance(cause, requests.exceptions.SSLError) for cause in causes(error)):
         return f"{_line(error)}; set MLFLOW_TRACKING_SERVER_CERT_PATH to the certificate of its authority"
+    text = str(error)
+    if damage := next((remedy for part, remedy in _OF_DATABASES.items() if part in text), None):
+        return f"{_line(error)}; {damage}"
     status = _status(error)
     if status is None or status in _OF_LOAD or (status >= 500 and status not in _OF_VERSION):
         return None
@@ -66,7 +79,8 @@ def _status(error: Exception) -> int | None:
     return None
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came of, in turn."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -10,7 +10,9 @@ from charmnet.errors import in_words
 from pipelines.runtime.redaction import redact
 from pipelines.tracking.server import TrackingRefusedError, connect, database_file
 
+_LOAD_SECONDS = 120.0  # of MLflow's client, on a busy machine
 _ANSWER_SECONDS = 10.0
+_DATABASE_SECONDS = 60.0  # a database's tables are checked when it is opened
 
 
 def check_registered_name(name: str) -> None:
@@ -40,8 +42,10 @@ class ServerCheck:
         self._tracking_uri = tracking_uri
         self._experiment = experiment
         self._registered_name = registered_name
+        self._loaded = threading.Event()
         self._answer: Future[tuple[str | None, str | None]] = Future()  # refusal, and outage
         if _is_new_database(tracking_uri):
+            self._loaded.set()
             self._answer.set_result((None, None))
             return
         threading.Thread(target=self._ask, daemon=True, name="tracking-check").start()
@@ -52,10 +56,12 @@ class ServerCheck:
         Raises:
             TrackingRefusedError: it answers, and refuses for good.
         """
+        self._loaded.wait(_LOAD_SECONDS)
+        most_seconds = _ANSWER_SECONDS if database_file(self._tracking_uri) is None else _DATABASE_SECONDS
         try:
-            refusal, outage = self._answer.result(_ANSWER_SECONDS)
+            refusal, outage = self._answer.result(most_seconds)
         except TimeoutError:
-            return f"no answer within {_ANSWER_SECONDS:.0f} s"
+            return f"no answer within {most_seconds:.0f} s"
         if refusal is not None:
             raise TrackingRefusedError(
                 f"MLflow at {redact(self._tracking_uri)} refuses: {redact(refusal)} (--tracking none records "
@@ -68,11 +74,13 @@ class ServerCheck:
             client = connect(self._tracking_uri)
             from pipelines.tracking import runs  # noqa: PLC0415 - it loads MLflow
 
+            self._loaded.set()
             runs.check_experiment(client.get_experiment_by_name(self._experiment))
             if self._registered_name is not None:
                 runs.check_registered_model(client, self._registered_name)
             self._answer.set_result((None, None))
         except Exception as error:  # noqa: BLE001 - outages are told apart
+            self._loaded.set()
             from pipelines.tracking.refusals import refusal_of  # noqa: PLC0415 - it loads MLflow
 
             refusal = refusal_of(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -53,6 +54,42 @@ def test_a_refusal_in_the_middle_is_said_at_once_and_not_waited_for(
     assert send_unsent(tmp_path, mlflow_server).sent == [tmp_path]
     (run,) = client.search_runs([client.get_experiment_by_name(deleted).experiment_id])
     assert run.info.status == "FINISHED"
+
+
+DATABASES = """
+import os, shutil, sqlite3, sys
+from contextlib import closing
+from pathlib import Path
+import mlflow
+from pipelines.tracking.server import TrackingRefusedError
+from pipelines.tracking.server_check import ServerCheck
+
+folder = Path(sys.argv[1])
+(folder / "junk.db").write_bytes(os.urandom(5000))
+mlflow.MlflowClient(f"sqlite:///{folder / 'made.db'}").search_experiments()
+for name, version in (("older.db", "bda7b8c39065"), ("newer.db", "0" * 12)):
+    shutil.copy(folder / "made.db", folder / name)
+    with closing(sqlite3.connect(folder / name)) as database:
+        database.execute("update alembic_version set version_num = ?", [version])
+        database.commit()
+for name in ("junk.db", "older.db", "newer.db", "made.db"):
+    try:
+        print(name, ServerCheck(f"sqlite:///{folder / name}", "new").raise_refusal())
+    except TrackingRefusedError as refusal:
+        print(name, refusal)
+"""
+
+
+def test_a_database_that_will_not_do_is_no_outage(tmp_path: Path) -> None:
+    """Damaged, or of another version of MLflow's. In a process of its own: see below."""
+    command = [sys.executable, "-c", DATABASES, str(tmp_path)]
+    done = subprocess.run(command, env=_without_address(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    junk, older, newer, made = done.stdout.splitlines()
+    assert re.search("refuses: .*not a database.*choose another file by --tracking", junk)
+    assert re.search("refuses: .*mlflow db upgrade.*another version of MLflow made it", older)
+    assert re.search("refuses: .*of MLflow made it|refuses: .*a newer MLflow", newer)
+    assert made == "made.db None"
 
 
 class _OtherVersion(BaseHTTPRequestHandler):
@@ -107,6 +144,11 @@ def test_a_run_whose_records_are_on_their_way_is_not_closed(
     assert run_id in close_orphans(mlflow_server, EXPERIMENT)
 
 
+def _without_address() -> dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return environment | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+
 REGISTER = """
 import sys
 from pathlib import Path
@@ -139,11 +181,10 @@ def test_models_are_registered_in_a_database_and_nothing_is_left_where_the_comma
 ) -> None:
     """In a process of its own: of MLflow's default address there is one a process."""
     (tmp_path / "here").mkdir()
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     names = ["Bob's", 'say "a" %']
     done = subprocess.run(
         [sys.executable, "-c", REGISTER, f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path), *names],
-        env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=_without_address(),
         cwd=tmp_path / "here",
         capture_output=True,
         text=True,
