@@ -107,6 +107,7 @@ class Environment:
         real: Dataset | None = None,
         variables: Mapping[str, str] | None = None,
         fault: WorkerFault | None = None,
+        tracking_uri: str | None = None,
     ) -> SubmittedRun:
         """Submit the run of a scenario.
 
@@ -116,6 +117,7 @@ class Environment:
             real: damaged data of the real domain.
             variables: environment variables of its processes.
             fault: fault of one of its workers.
+            tracking_uri: address by which it knows MLflow; None for MLflow's own.
         """
         overrides = self.config.override(fields).assignments(TrainConfig())
         driver = FAULTY_DRIVER if fault else DRIVER
@@ -124,7 +126,7 @@ class Environment:
             *(sys.executable, *driver.split(), "--storage", str(self.storage / "runs"), "--name", name),
             *("--real", str((real or self.data[Domain.REAL]).location)),
             *("--rendered", str(self.data[Domain.RENDERED].location)),
-            *("--tracking", self.tracking.url, "--experiment", self.experiment, *overrides),
+            *("--tracking", tracking_uri or self.tracking.url, "--experiment", self.experiment, *overrides),
         ]
         client = submission_client(self.cluster.dashboard)
         self.last_run = SubmittedRun(client, name, command, self.cluster.driver_logs, variables)

@@ -7,15 +7,16 @@ from contextlib import suppress
 
 import psutil
 
-from pipelines.chaos.checks import Expected, ScenarioRun
+from pipelines.chaos.checks import Expected, ScenarioRun, tracked_runs
 from pipelines.chaos.environment import Environment
-from pipelines.chaos.store_proxy import Behaviour
+from pipelines.chaos.store_proxy import Behaviour, StoreProxy
 from pipelines.chaos.submitted_run import SubmittedRun
 from pipelines.tracking import send_unsent
 from pipelines.tracking.server import connect
 
 _DOWN_SECONDS = 30.0
 _SLOW_SECONDS = 0.2
+_SLOW_BYTES_PER_SECOND = 20_000.0
 _ERROR_RATE = 0.05
 _REFUSED = "Tracking is refused by the server"
 _DISK_BYTES = 4096  # a file may not grow past it while the disk counts as full
@@ -91,6 +92,37 @@ def experiment_deleted(environment: Environment) -> ScenarioRun:
     for node in environment.cluster.all_nodes():
         send_unsent(node.state, environment.tracking.url)
     return ScenarioRun(run, 1, problems=problems)
+
+
+def mlflow_slow(environment: Environment) -> ScenarioRun:
+    """Put MLflow behind a slow line: the run must end there without its files, which are sent afterwards."""
+    line = StoreProxy(environment.tracking.url, own_host=True)
+    line.start()
+    line.behave(Behaviour(bytes_per_second=_SLOW_BYTES_PER_SECOND))
+    run = environment.start("mlflow-slow", tracking_uri=line.url)
+    run.wait_for_end()
+    status, model = _end_and_model(environment, run.name)
+    line.behave(Behaviour())
+    for node in environment.cluster.all_nodes():
+        send_unsent(node.state, line.url)
+    line.stop()
+    _, model_later = _end_and_model(environment, run.name)
+    problems = {
+        f"MLflow says {status} at the run's end": status != "FINISHED",
+        "the model had arrived at the run's end: the line was no slow one": model == "READY",
+        f"the model is {model_later} after the next command": model_later != "READY",
+    }
+    return ScenarioRun(run, 1, problems=tuple(problem for problem, holds in problems.items() if holds))
+
+
+def _end_and_model(environment: Environment, name: str) -> tuple[str, str]:
+    """Return the statuses of a run and of its last model in MLflow."""
+    client = connect(environment.tracking.url)
+    (run,) = tracked_runs(client, environment, name)
+    models = client.search_logged_models(
+        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}' AND name = 'final'"
+    )
+    return run.info.status, str(models[0].status) if models else "missing"
 
 
 def disk_full(environment: Environment) -> ScenarioRun:

@@ -1,4 +1,4 @@
-"""Proxy in front of an object store that refuses, delays or fails requests when a scenario asks for it.
+"""Proxy in front of a server that refuses, delays or fails requests when a scenario asks for it, or is slow.
 
 It takes one request a connection and passes bytes on unchanged, Host header included: S3's signatures cover
 it. Of HTTP it only finds the end of a request's head.
@@ -21,10 +21,13 @@ from pipelines.services.service import LOOPBACK
 T = TypeVar("T")
 
 _CHUNK_BYTES = 1 << 16
+_SLOW_CHUNK_BYTES = 1 << 12
+_UP, _DOWN = 0, 1
 _MOST_HEAD_BYTES = 1 << 20
 _DRAIN_SECONDS = 2.0
 _BIND_SECONDS = 30.0  # another process may have been given the port while nobody listened
 _CONNECTION = re.compile(rb"\r\nconnection:[^\r]*", re.IGNORECASE)
+_HOST = re.compile(rb"\r\nhost:[^\r]*", re.IGNORECASE)
 _BODY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please try again.</Message></Error>"
 _UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/xml\r\n"
@@ -40,27 +43,31 @@ class Behaviour:
         down: connections are refused, and open ones end at once.
         delay_seconds: pause before each request is passed on.
         error_rate: fraction of requests that fail: half with 503, half by the end of their connection.
+        bytes_per_second: what the line carries each way, of all connections together; 0 for no limit.
     """
 
     down: bool = False
     delay_seconds: float = 0.0
     error_rate: float = 0.0
+    bytes_per_second: float = 0.0
 
 
 class StoreProxy:
     """Proxy that listens on the loopback interface from `start` to `stop`, in a thread of its own.
 
     Args:
-        server_url: URL of the real store.
+        server_url: URL of the real server.
         seed: seed of the choice which requests fail.
+        own_host: give the server its own address as Host, as one that refuses others' names needs it.
 
     Attributes:
         requests: number of requests so far.
         failed: number of requests that it let fail.
     """
 
-    def __init__(self, server_url: str, seed: int = 0) -> None:
+    def __init__(self, server_url: str, seed: int = 0, *, own_host: bool = False) -> None:
         parts = urlsplit(server_url)
+        self._host = parts.netloc.encode() if own_host else None
         self._server = parts.hostname, parts.port
         self._random = random.Random(seed)  # noqa: S311 - failures that can be repeated
         self._behaviour = Behaviour()
@@ -69,6 +76,7 @@ class StoreProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="store-proxy", daemon=True)
         self._port = 0
+        self._free_at = [0.0, 0.0]  # when the line has carried what it was given, each way
         self.requests = 0
         self.failed = 0
 
@@ -141,7 +149,7 @@ class StoreProxy:
                 await self._fail(client, answers)
             else:
                 await self._pass_on(head, client, answers)
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
             answers.transport.abort()  # one side is gone: close the connection to the other
         finally:
             self._connections.discard(answers)
@@ -163,17 +171,36 @@ class StoreProxy:
     ) -> None:
         server, requests = await asyncio.open_connection(*self._server)
         self._connections.add(requests)
+        if self._host is not None:
+            head = _HOST.sub(b"\r\nHost: " + self._host, head, count=1)
         requests.write(_CONNECTION.sub(b"", head[:-4]) + b"\r\nConnection: close\r\n\r\n")
-        body = asyncio.create_task(_pump(client, requests))
+        body = asyncio.create_task(self._pump(client, requests, _UP))
+        answer = asyncio.create_task(self._pump(server, answers, _DOWN))
         try:
-            await _pump(server, answers)  # the server ends the connection when it has answered
+            # The server ends the connection when it has answered, and the client only when it gives up.
+            await asyncio.wait((body, answer), return_when=asyncio.FIRST_COMPLETED)
+            if body.done() and body.exception() is not None:  # the server takes no more, and says why
+                await asyncio.wait((answer,))
+            if answer.done():
+                answer.result()
         finally:
-            body.cancel()
+            for task in (body, answer):
+                task.cancel()
+            await asyncio.gather(body, answer, return_exceptions=True)
             self._connections.discard(requests)
             requests.close()
 
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, way: int) -> None:
+        while data := await source.read(
+            _SLOW_CHUNK_BYTES if self._behaviour.bytes_per_second else _CHUNK_BYTES
+        ):
+            await self._carry(len(data), way)
+            sink.write(data)
+            await sink.drain()
 
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    while data := await source.read(_CHUNK_BYTES):
-        sink.write(data)
-        await sink.drain()
+    async def _carry(self, size: int, way: int) -> None:
+        """Wait as long as the line needs for so many bytes, after those that it was given before."""
+        rate = self._behaviour.bytes_per_second
+        if rate:
+            self._free_at[way] = max(self._free_at[way], self._loop.time()) + size / rate
+            await asyncio.sleep(self._free_at[way] - self._loop.time())

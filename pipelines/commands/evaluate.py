@@ -215,7 +215,9 @@ def _check_writable(flag: str, file: Location) -> None:
 
 def _send_unsent(tracking: str) -> None:
     """Send records that earlier commands could not send, or say that they cannot be sent yet."""
-    spools = send_unsent(state_folder() / "spool", tracking, timeout_seconds=_TRACKING_SECONDS)
+    spools = send_unsent(
+        state_folder() / "spool", tracking, timeout_seconds=_TRACKING_SECONDS, wait_for_files=False
+    )
     if spools.message:
         console.print(spools.message, markup=False)
 

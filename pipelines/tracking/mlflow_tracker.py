@@ -1,4 +1,4 @@
-"""Tracker of an MLflow run: every call appends to a spool, and a thread sends the spool's entries."""
+"""Tracker of an MLflow run: every call appends to a spool, and threads send the spools' entries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from pipelines.tracking.drivers import driver_tags
 from pipelines.tracking.identity import RunIdentity, write_identity
 from pipelines.tracking.server import use_credentials
 from pipelines.tracking.shipper import Role, Shipper
-from pipelines.tracking.spool import Spool, SpoolInUseError
+from pipelines.tracking.spool import SpoolInUseError
+from pipelines.tracking.spool_pair import SpoolPair
 from pipelines.tracking.tracker import RunStatus, Tracker
 
 logger = logging.getLogger(__name__)
@@ -51,14 +52,18 @@ class MlflowTracker(Tracker):
     """Tracker of an MLflow run; see `open_tracker`.
 
     Args:
-        spool: holds the records until they are sent.
-        shipper: thread that sends the spool's entries.
+        spools: hold records and files until they are sent.
+        shipper: thread that sends the records.
+        files_shipper: thread that sends the files.
         health_prefix: prefix of the metrics about the tracker itself, such as `tracker`.
     """
 
-    def __init__(self, spool: Spool, shipper: Shipper, health_prefix: str) -> None:
-        self._spool = spool
+    def __init__(
+        self, spools: SpoolPair, shipper: Shipper, files_shipper: Shipper, health_prefix: str
+    ) -> None:
+        self._spools = spools
         self._shipper = shipper
+        self._files_shipper = files_shipper
         self._health_prefix = health_prefix
         self._last_step = -1
         self._health_step = -1
@@ -76,13 +81,13 @@ class MlflowTracker(Tracker):
 
     def count_dropped(self, reason: str) -> None:
         """Count a record that was given to the tracker and cannot be kept."""
-        self._spool.count_dropped(1, reason)
+        self._spools.records.count_dropped(1, reason)
 
     def _append(
         self, op: str, fields: Mapping[str, Any], blob: bytes | Path | None = None, name: str = "blob"
     ) -> None:
         entry = {"op": op, "time": time.time_ns() // 1_000_000, **fields}
-        self._spool.append(entry, blob, name)
+        self._spools.append(entry, blob, name)
 
     @_never_raises
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
@@ -100,8 +105,8 @@ class MlflowTracker(Tracker):
         self._health_due = time.monotonic() + _HEALTH_SECONDS
         self._health_step = self._last_step
         return {
-            f"{self._health_prefix}/pending_bytes": float(self._spool.pending_bytes),
-            f"{self._health_prefix}/dropped": float(self._spool.dropped),
+            f"{self._health_prefix}/pending_bytes": float(self._spools.pending_bytes),
+            f"{self._health_prefix}/dropped": float(self._spools.dropped),
         }
 
     @_never_raises
@@ -179,7 +184,7 @@ class MlflowTracker(Tracker):
 
     def pending(self) -> bytes:
         """See `Tracker`."""
-        return self._spool.pending()
+        return self._spools.pending()
 
     def close(self, status: RunStatus | None = None, timeout_seconds: float = 60.0) -> bool:
         """See `Tracker`."""
@@ -187,13 +192,23 @@ class MlflowTracker(Tracker):
             self._append("metrics", {"step": self._last_step, "metrics": self._health()})
         if status is not None:
             self.set_status(status)
-        arrived = self._shipper.finish(timeout_seconds)
-        if not arrived:
+        deadline = time.monotonic() + timeout_seconds
+        self._files_shipper.end_when_sent()  # beside the records
+        recorded = self._shipper.finish(timeout_seconds)
+        arrived = self._files_shipper.finish(max(0.0, deadline - time.monotonic()))
+        spools = self._spools
+        if not recorded:
             logger.warning(
                 "%d bytes of tracking did not reach the server; the next command sends them from %s.",
-                self._spool.pending_bytes, self._spool.folder,
+                spools.pending_bytes, spools.folder,
             )  # fmt: skip
-        return arrived
+        elif not arrived:
+            logger.warning(
+                "The run is recorded; %d bytes of its files are still on their way to the server. The next "
+                "command goes on sending them from %s.",
+                spools.pending_bytes, spools.folder,
+            )  # fmt: skip
+        return recorded and arrived
 
 
 def _numbers(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -229,29 +244,37 @@ def open_tracker(
         ValueError: a tracking URI that other processes would understand differently.
     """
     tracking_uri = use_credentials(tracking_uri)
-    spool = _open_spool(spool_folder)
-    write_identity(spool.folder, identity, tracking_uri)
+    spools = _open_spools(spool_folder)
+    write_identity(spools.folder, identity, tracking_uri)
     if pending:
-        spool.adopt(pending)
+        spools.adopt(pending)
     if resume_step is not None:
-        spool.supersede(resume_step)
+        spools.supersede(resume_step)
     shipper = Shipper(
-        spool, tracking_uri, identity, role=role, resume_step=resume_step, before_first_send=before_first_send
+        spools.records,
+        tracking_uri,
+        identity,
+        role=role,
+        resume_step=resume_step,
+        before_first_send=before_first_send,
     )
+    files_shipper = Shipper(spools.files, tracking_uri, identity, role="files", leader=shipper)
     # A driver and a worker count steps side by side: a shared name would have two points per step.
-    tracker = MlflowTracker(spool, shipper, "tracker" if role == "worker" else f"tracker/{role}")
+    prefix = "tracker" if role == "worker" else f"tracker/{role}"
+    tracker = MlflowTracker(spools, shipper, files_shipper, prefix)
     if role == "driver":
         tracker.set_tags(driver_tags())
         tracker.set_status("RUNNING")
     shipper.start()
+    files_shipper.start()
     return tracker
 
 
-def _open_spool(folder: Path) -> Spool:
-    """Open the folder's spool; a new folder's beside it if a process that is about to end still holds it."""
+def _open_spools(folder: Path) -> SpoolPair:
+    """Open the folder's spools; a new folder's beside it if a process still holds them."""
     try:
-        return Spool(folder)
+        return SpoolPair(folder)
     except SpoolInUseError as error:
         sibling = folder.with_name(f"{folder.name}-{os.getpid()}-{time.time_ns()}")
         logger.warning("%s; tracking uses %s", error, sibling)
-        return Spool(sibling)
+        return SpoolPair(sibling)

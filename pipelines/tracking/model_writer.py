@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.models.utils import get_external_mlflow_model_spec
 
+from pipelines.tracking.file_sender import FileSender
 from pipelines.tracking.spool_entries import blob_path
 
 _MODEL_KEY_TAG = "charmnet.model_key"
@@ -29,6 +30,7 @@ class ModelWriter:
         run: run that the models belong to.
         spool_folder: folder of the spool, which holds the entries' files.
         write_metrics: writes points of metrics into the run.
+        files: sends the files of models.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class ModelWriter:
         run: Run,
         spool_folder: Path,
         write_metrics: Callable[[list[Metric]], None],
+        files: FileSender,
     ) -> None:
         self._client = client
         self._run_id: str = run.info.run_id
         self._experiment_id: str = run.info.experiment_id
         self._folder = spool_folder
         self._write_metrics = write_metrics
+        self._files = files
 
     def write_checkpoint(self, entry: dict[str, Any]) -> None:
         """Write an external logged model: its weights stay where the tag `checkpoint_uri` says."""
@@ -85,7 +89,8 @@ class ModelWriter:
         tags = {"charmnet.step": str(entry["step"])}
         model = self._logged_model(name=entry["name"], key=key, step=entry["step"], tags=tags)
         if not _is_ready(model):
-            self._client.log_model_artifacts(model.model_id, str(blob_path(self._folder, entry)))
+            source = blob_path(self._folder, entry)
+            self._files.send(source, model.artifact_location, None, key=entry["blob"])
             self._client.finalize_logged_model(model.model_id, "READY")
         self._write_model_metrics(model, entry["step"], entry["time"], entry["metrics"])
         if entry["registered_name"]:

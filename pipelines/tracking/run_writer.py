@@ -27,6 +27,7 @@ from mlflow.entities import (
 from PIL import Image
 
 from charmnet.errors import in_words
+from pipelines.tracking.file_sender import FileSender
 from pipelines.tracking.model_writer import ModelWriter
 from pipelines.tracking.refusals import is_transient
 from pipelines.tracking.server import METRICS_PER_REQUEST, TrackingRefusedError
@@ -54,10 +55,16 @@ class RunWriter:
         run: run to write into.
         spool_folder: folder of the spool, which holds the entries' files.
         reject: called with the reason for each thing that the server refuses for good.
+        stopped: tells whether a file that is being sent is to be left.
     """
 
     def __init__(
-        self, client: MlflowClient, run: Run, spool_folder: Path, reject: Callable[[str], None]
+        self,
+        client: MlflowClient,
+        run: Run,
+        spool_folder: Path,
+        reject: Callable[[str], None],
+        stopped: Callable[[], bool],
     ) -> None:
         self._client = client
         self.run_id: str = run.info.run_id
@@ -67,7 +74,9 @@ class RunWriter:
         self._reject = reject
         self._last_steps = {metric.key: metric.step for metric in run.to_proto().data.metrics}
         self._stored_steps: dict[str, set[int]] = {}
-        models = ModelWriter(client, run, spool_folder, self._write_metrics)
+        self._artifacts: str = run.info.artifact_uri
+        self._files = FileSender(client, spool_folder, stopped)
+        models = ModelWriter(client, run, spool_folder, self._write_metrics, self._files)
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "params": self._write_params,
             "tags": self._write_tags,
@@ -198,11 +207,12 @@ class RunWriter:
             image.save(Path(folder, f"{stem}.png"), compress_level=4)
             image.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
             image.save(Path(folder, f"{stem}+compressed.webp"))
-            self._client.log_artifacts(self.run_id, folder, "images")
+            self._files.send(Path(folder), self._artifacts, "images", key=entry["blob"])
         self.set_tags({"mlflow.loggedImages": "True"})
 
     def _write_artifact(self, entry: dict[str, Any]) -> None:
-        self._client.log_artifact(self.run_id, str(blob_path(self._folder, entry)), entry["folder"] or None)
+        source = blob_path(self._folder, entry)
+        self._files.send(source, self._artifacts, entry["folder"] or None, key=entry["blob"])
 
     def _write_dataset(self, entry: dict[str, Any]) -> None:
         uri, digest = entry["uri"], entry["digest"]

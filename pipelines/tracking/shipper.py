@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Role = Literal["driver", "worker", "recovery"]
-"""Task of a shipper: a driver's creates the run and renews its heartbeat; a worker's waits for the run; a
-recovery sends the spool of a process that died, and a run that has to be created for it counts as KILLED."""
+Role = Literal["driver", "worker", "recovery", "files"]
+"""Task of a shipper: a driver's creates the run and renews its heartbeat; a worker's waits for the run, and
+so does one of files; a recovery sends the spool of a process that died, and a run that has to be created for
+it counts as KILLED."""
 
 FLUSH_SECONDS = 1.0
 FIRST_BACKOFF_SECONDS = 0.5
@@ -33,6 +34,8 @@ LONGEST_BACKOFF_SECONDS = 30.0
 UNREACHABLE_SECONDS = 15.0
 _ENTRIES_PER_READ = 2000
 _LAST_REQUEST_SECONDS = 1.0
+_MOST_HALVINGS = 5
+_ENDING_SECONDS = 120.0  # after that nobody waits at a command's end
 _JITTER = random.SystemRandom()
 
 
@@ -54,6 +57,7 @@ class Shipper(threading.Thread):
         role: see `Role`.
         resume_step: step of the checkpoint that the run resumes from, if it does.
         before_first_send: called first in the thread; must not raise.
+        leader: shipper of the same run's records, which finds the run before this one connects.
     """
 
     def __init__(
@@ -65,22 +69,43 @@ class Shipper(threading.Thread):
         role: Role,
         resume_step: int | None = None,
         before_first_send: Callable[[], None] | None = None,
+        leader: Shipper | None = None,
     ) -> None:
-        super().__init__(name="tracking-shipper", daemon=True)
+        super().__init__(name="tracking-files" if role == "files" else "tracking-shipper", daemon=True)
         self._spool = spool
         self._tracking_uri = tracking_uri
         self._identity = identity
         self._role = role
+        self._what = "Tracking of files" if role == "files" else "Tracking"
         self._resume_step = resume_step
         self._before_first_send = before_first_send
+        self._leader = leader
+        self._wanted = threading.Event()
         self._writer: RunWriter | None = None
         self._closing = threading.Event()
+        self._closing_since = 0.0
         self._abandoned = threading.Event()
         self._failures = 0
         self._refusal: str | None = None
+        self._warned = False
         self._heartbeat_due = time.monotonic() + HEARTBEAT_SECONDS
         self.run_id: str | None = None
         self.page: str | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server refused what was last sent, until somebody changes something there."""
+        return self._refusal is not None
+
+    def find_run(self) -> None:
+        """Let the thread find the run, even if there is nothing to send to it."""
+        self._wanted.set()
+
+    def end_when_sent(self) -> None:
+        """Let the thread end once every entry was sent; no entries may be added from now on."""
+        if not self._closing.is_set():
+            self._closing_since = time.monotonic()
+            self._closing.set()
 
     def finish(self, timeout_seconds: float) -> bool:
         """Send all remaining entries, then release the spool, whether or not they were sent in time.
@@ -92,13 +117,17 @@ class Shipper(threading.Thread):
         Returns:
             Whether every entry was sent.
         """
-        self._closing.set()
-        self.join(min(timeout_seconds, UNREACHABLE_SECONDS))
+        self.end_when_sent()
+        deadline = time.monotonic() + timeout_seconds
+        self._join_until(min(deadline, self._closing_since + UNREACHABLE_SECONDS))
         if not self._failures:
-            self.join(max(0.0, timeout_seconds - UNREACHABLE_SECONDS))
+            self._join_until(deadline)
         self._abandoned.set()
         self.join(_LAST_REQUEST_SECONDS)
         return not self.is_alive() and self._spool.drained
+
+    def _join_until(self, deadline: float) -> None:
+        self.join(max(0.0, deadline - time.monotonic()))
 
     def run(self) -> None:
         """Send entries until `finish` ends the thread."""
@@ -123,19 +152,36 @@ class Shipper(threading.Thread):
     def _ship(self) -> bool:
         """Send what one read of the spool gives; tell whether that was anything."""
         entries = self._spool.read(_ENTRIES_PER_READ)
-        if self._writer is None and self._role == "worker" and not entries:
+        if self._writer is None and self._waits_for_run and not entries and not self._wanted.is_set():
             return False  # without loading MLflow
         if self._writer is None:
+            self._follow_leader()
             self._writer = self._connect(entries)
         if self._role == "driver" and time.monotonic() >= self._heartbeat_due:
             self._heartbeat_due = time.monotonic() + HEARTBEAT_SECONDS
             self._writer.set_tags(heartbeat_tags())
-        for group in _groups(entries):
+        fewer = min(self._failures, _MOST_HALVINGS)  # a request that takes too long is made smaller
+        for group in _groups(entries, METRICS_PER_REQUEST >> fewer):
             self._writer.write([entry.data for entry in group if entry.data is not None])
             self._spool.acknowledge(group)
             if self._abandoned.is_set():
                 break
         return bool(entries)
+
+    def _follow_leader(self) -> None:
+        """Let the shipper of the records connect first: two at once would both make a new database's tables.
+
+        Raises:
+            _RunMissingError: it has not found the run yet.
+        """
+        if self._leader is not None:
+            self._leader.find_run()
+            if self._leader.run_id is None and self._leader.is_alive():
+                raise _RunMissingError("the thread that sends the records has not found the run yet")
+
+    @property
+    def _waits_for_run(self) -> bool:
+        return self._role in ("worker", "files")
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -147,7 +193,7 @@ class Shipper(threading.Thread):
 
         experiment_id = runs.experiment_id_of(client, self._identity.experiment)
         stored = runs.find_runs(client, experiment_id, self._identity.run_key)
-        if not stored and self._role == "worker":
+        if not stored and self._waits_for_run:
             raise _RunMissingError(f"run {self._identity.run_key!r} has not been created by its driver yet")
         if stored:
             run = stored[0]
@@ -156,7 +202,8 @@ class Shipper(threading.Thread):
             run = runs.create_run(client, experiment_id, self._identity, start)
             if self._role == "recovery":
                 client.set_terminated(run.info.run_id, "KILLED")
-        writer = run_writer.RunWriter(client, run, self._spool.folder, partial(self._spool.count_dropped, 1))
+        reject = partial(self._spool.count_dropped, 1)
+        writer = run_writer.RunWriter(client, run, self._spool.folder, reject, self._abandoned.is_set)
         if self._resume_step is not None:
             writer.note_rerun(self._resume_step)
             self._resume_step = None
@@ -165,7 +212,7 @@ class Shipper(threading.Thread):
         return writer
 
     def _wait_after(self, error: Exception) -> None:
-        """Wait longer after each failure; while closing, at most `FIRST_BACKOFF_SECONDS`.
+        """Wait longer after each failure; when closing began, at most `FIRST_BACKOFF_SECONDS`.
 
         A refusal is said at once, and not waited for at the end.
         """
@@ -175,35 +222,45 @@ class Shipper(threading.Thread):
         refusal = refusal_of(error)
         if refusal is not None and refusal != self._refusal:
             logger.warning(
-                "Tracking is refused by the server: %s. Records are kept in %s until it takes them.",
-                redact(refusal), self._spool.folder,
+                "%s is refused by the server: %s. Records are kept in %s until it takes them.",
+                self._what, redact(refusal), self._spool.folder,
             )  # fmt: skip
-        elif refusal is None and self._failures == 2:  # a single failure is not worth a warning
-            logger.warning("Tracking waits for the server; nothing is lost meanwhile: %s", redact(str(error)))
+            self._warned = True
+        elif refusal is None and self._failures == 2 and not self._awaits_own_process(error):
+            self._warned = True  # a single failure is not worth it
+            logger.warning(
+                "%s waits for the server; nothing is lost meanwhile: %s", self._what, redact(str(error))
+            )
         self._refusal = refusal
         if refusal is not None and self._closing.is_set():
             self._abandoned.set()
-        longest = FIRST_BACKOFF_SECONDS if self._closing.is_set() else LONGEST_BACKOFF_SECONDS
+        ending = self._closing.is_set() and time.monotonic() < self._closing_since + _ENDING_SECONDS
+        longest = FIRST_BACKOFF_SECONDS if ending else LONGEST_BACKOFF_SECONDS
         seconds = min(FIRST_BACKOFF_SECONDS * 2 ** min(self._failures - 1, 10), longest)
         self._writer = None  # the run itself may have changed on the server
         waiting = self._abandoned if self._closing.is_set() else self._closing
         waiting.wait(seconds * _JITTER.uniform(0.75, 1.0))
 
     def _note_recovery(self) -> None:
-        if self._failures > 1 or self._refusal is not None:
-            logger.warning("Tracking reaches the server again.")
+        if self._warned:
+            logger.warning("%s reaches the server again.", self._what)
         self._failures = 0
         self._refusal = None
+        self._warned = False
+
+    def _awaits_own_process(self, error: Exception) -> bool:
+        """Tell whether files wait for the run, which the thread of their records is about to find."""
+        return self._role == "files" and isinstance(error, _RunMissingError)
 
 
-def _groups(entries: list[SpoolEntry]) -> Iterator[list[SpoolEntry]]:
+def _groups(entries: list[SpoolEntry], most_metrics: int) -> Iterator[list[SpoolEntry]]:
     """Divide entries, in order, into groups for one request: many metrics, or one entry of another kind."""
     group: list[SpoolEntry] = []
     metrics = 0
     for entry in entries:
         is_metrics = entry.data is None or entry.data["op"] == "metrics"
         size = len(entry.data.get("metrics", ())) if is_metrics and entry.data else 0
-        if group and (not is_metrics or metrics + size > METRICS_PER_REQUEST):
+        if group and (not is_metrics or metrics + size > most_metrics):
             yield group
             group = []
             metrics = 0

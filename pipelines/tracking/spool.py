@@ -16,7 +16,7 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -290,20 +290,28 @@ class Spool:
         Args:
             max_bytes: limit of the packed entries; large ones are left out first.
         """
+        return pack_lines(self.uid, self.portable_lines(), max_bytes)
+
+    def portable_lines(self) -> list[bytes]:
+        """Return the unsent entries as lines that contain their files."""
         with self._guard:
             unsent = [entry.data for entry in self._unsent() if entry.data is not None]
-            lines = [portable_line(entry, self.folder) for entry in unsent]
-        return pack_lines(self.uid, lines, max_bytes)
+            return [portable_line(entry, self.folder) for entry in unsent]
 
-    def adopt(self, pending: bytes) -> None:
-        """Append the entries that another spool's `pending` packed; count them as dropped if unreadable."""
+    def adopt(self, pending: bytes, append: Callable[..., object] | None = None) -> None:
+        """Append the entries that another spool's `pending` packed; count them as dropped if unreadable.
+
+        Args:
+            pending: packed entries.
+            append: takes an entry, the content of its file and that file's name; default: `append`.
+        """
         try:
             entries = unpack_entries(pending, self.uid)
         except ValueError as error:
             self.count_dropped(1, f"the unsent entries in the checkpoint are unreadable: {error}")
             return
         for entry, content, name in entries:
-            self.append(entry, content, name)
+            (append or self.append)(entry, content, name)
 
     def close(self) -> None:
         """Release the folder's lock; unsent entries stay in it."""

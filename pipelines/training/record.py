@@ -36,7 +36,13 @@ _SETTLE_SECONDS = 10.0
 def reconcile_previous_runs(tracking: RunTracking) -> None:
     """Send what earlier commands could not, and close runs whose driver died; log where that fails."""
     uri, spools = tracking.tracking_uri, state_folder() / "spool"
-    left = send_unsent(spools, uri, skip_run_key=tracking.run_key, timeout_seconds=_SETTLE_SECONDS)
+    left = send_unsent(
+        spools,
+        uri,
+        skip_run_key=tracking.run_key,
+        timeout_seconds=_SETTLE_SECONDS,
+        wait_for_files=False,
+    )
     if left.message:
         logger.warning("%s", left.message)
     try:

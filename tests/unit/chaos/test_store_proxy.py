@@ -98,3 +98,18 @@ def test_a_store_that_is_down_refuses_and_comes_back_at_the_same_address(proxy: 
     proxy.behave(Behaviour())
     assert proxy.url == url
     assert put(proxy).status == 200
+
+
+def test_a_slow_line_carries_so_much_a_second_each_way(proxy: StoreProxy) -> None:
+    proxy.behave(Behaviour(bytes_per_second=1 << 20))
+    started = time.monotonic()
+    response = put(proxy, 1 << 19)
+    assert time.monotonic() - started > 1.4  # half a megabyte up, then one down
+    assert (response.headers["Seen-Bytes"], len(response.data)) == (str(1 << 19), 1 << 20)
+
+
+def test_the_server_can_be_given_its_own_name(proxy: StoreProxy) -> None:
+    behind = StoreProxy(proxy.url, own_host=True)
+    behind.start()
+    assert put(behind).headers["Seen-Host"] == proxy.url.removeprefix("http://")
+    behind.stop()
