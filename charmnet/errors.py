@@ -11,6 +11,7 @@ CharmNetError                  (exit code 1 of `charmnet`)
 │   └── SpoolInUseError        pipelines.tracking.spool: a spool that another process holds
 ├── WeightsError               a checkpoint or released weights file
 ├── ClusterError               a Ray cluster
+├── MissingPackageError        pipelines.runtime.extras: a package of an extra that is not installed
 ├── TrackingRefusedError       pipelines.tracking.server: a server that will not take the records
 ├── NonFiniteLossError         a loss or gradient
 ├── ReplicasDifferError        pipelines.training.replicas: weights that are not the same on all workers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from charmnet.metrics import ImageErrors
 from charmnet.vocabulary import Domain
 from pipelines.evaluation.report import ImageResult
-from pipelines.shards.manifest import Stratum
+from pipelines.shards.stratum import Stratum
 
 REAL = Stratum(Domain.REAL, "HCOCO", "car", ("IHD_test", "IHD_nonhuman_test"))
 RENDERED = Stratum(Domain.RENDERED, "SHuman", "human", ())

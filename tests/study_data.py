@@ -7,9 +7,9 @@ from typing import Any
 
 from charmnet.vocabulary import Domain
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row
+from pipelines.shards.stratum import Stratum
 from pipelines.study.definition import Study, load_study
 from pipelines.study.plan import StudySettings
 from pipelines.study.planner import Planner

@@ -13,11 +13,12 @@ from charmnet.recoloring import ColorStatistics, foreground_colors
 from charmnet.vocabulary import Domain
 from pipelines.runtime.storage import Location
 from pipelines.shards.foreground_colors import ForegroundColors
-from pipelines.shards.manifest import Container, Manifest, Stratum
+from pipelines.shards.manifest import Container, Manifest
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, pair_row, photograph_row, row_kind, scene_row, stratum_of
 from pipelines.shards.schema import RowKind
 from pipelines.shards.shard_table import RowGroup, Shard
+from pipelines.shards.stratum import Stratum
 from pipelines.shards.writer import write_parquet
 from tests.factories import foreground, photograph
 

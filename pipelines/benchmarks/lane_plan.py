@@ -23,9 +23,10 @@ from pipelines.ingest.epoch_plan import EpochPlan
 from pipelines.ingest.sample_table import SampleTable
 from pipelines.runtime.console import results
 from pipelines.runtime.randomness import seeded_rng
-from pipelines.shards.manifest import Container, Manifest, Stratum
+from pipelines.shards.manifest import Container, Manifest
 from pipelines.shards.schema import RowKind
 from pipelines.shards.shard_table import RowGroup, Shard
+from pipelines.shards.stratum import Stratum
 
 _SUBSETS = {
     "HCOCO": 38545,

@@ -18,8 +18,9 @@ from pipelines.benchmarks.processes import peak_bytes, run_module
 from pipelines.ingest.epoch_plan import EpochPlan
 from pipelines.ingest.sample_table import SampleTable
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Container, Manifest, Stratum
+from pipelines.shards.manifest import Container, Manifest
 from pipelines.shards.schema import SCHEMA_VERSION, RowKind
+from pipelines.shards.stratum import Stratum
 
 _MODULE = "pipelines.benchmarks.manifests"
 _GROUPS_PER_SHARD = 16

@@ -11,9 +11,10 @@ import numpy as np
 from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Manifest, Stratum
+from pipelines.shards.manifest import Manifest
 from pipelines.shards.rows import Row, pair_row, scene_row
 from pipelines.shards.schema import RowKind
+from pipelines.shards.stratum import Stratum
 from pipelines.shards.writer import write_parquet
 
 SIDE = 128

@@ -12,10 +12,11 @@ from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
 from pipelines.ingest.samples import Reference
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Container, Manifest, Stratum
+from pipelines.shards.manifest import Container, Manifest
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, pair_row, scene_row
 from pipelines.shards.schema import RowKind
+from pipelines.shards.stratum import Stratum
 from pipelines.shards.writer import write_parquet
 
 MOST_BYTES = 256 << 20

@@ -6,12 +6,13 @@ import argparse
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import charmnet
 from charmnet.errors import CharmNetError
 from pipelines.runtime.cluster import prepare_environment
+from pipelines.runtime.extras import missing_package
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.signals import exiting_on_sigterm
 
@@ -58,7 +59,6 @@ def _add_command(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
-    _keep_warnings()
     parsed, rest = parser.parse_known_args(arguments)
     # argparse takes positional arguments only when they are adjacent; field=value may be among the options.
     overrides = [text for text in rest if hasattr(parsed, "overrides") and not text.startswith("-")]
@@ -66,8 +66,19 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
         parser.error(f"unrecognized arguments: {' '.join(text for text in rest if text not in overrides)}")
     if overrides:
         parsed.overrides += overrides
+    return int(parsed.run(parsed))
+
+
+def _reporting(name: str, work: Callable[[], int]) -> int:
+    """Do a command's work, and turn errors that are the user's to mend into a line and an exit code."""
     try:
-        return int(parsed.run(parsed))
+        return work()
+    except ModuleNotFoundError as error:
+        missing = missing_package(f"charmnet {name}", error, wanted=name)
+        if missing is None:
+            raise
+        print(f"charmnet: error: {missing}", file=sys.stderr)
+        return EXIT_FAILED
     except ValueError as error:
         print(f"charmnet: error: {redact(str(error))}", file=sys.stderr)
         return EXIT_USAGE
@@ -101,8 +112,13 @@ def _main(arguments: list[str]) -> int:
     )
     parser.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary)
-        if arguments[:1] == [name]:  # the other commands need not be imported
-            _add_command(command, name)
-    return _run(parser, arguments)
+    chosen = arguments[0] if arguments else ""
+    parsers = {name: commands.add_parser(name, help=summary) for name, summary in COMMANDS.items()}
+
+    def work() -> int:
+        if chosen in parsers:  # the other commands need not be imported
+            _add_command(parsers[chosen], chosen)
+        return _run(parser, arguments)
+
+    _keep_warnings()
+    return _reporting(chosen, work)

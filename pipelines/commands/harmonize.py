@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import PurePosixPath
 
 import torch
@@ -232,8 +233,8 @@ def _harmonize(
 
 
 def _are_few(pairs: list[tuple[str, str]], workers: int | None) -> bool:
-    """Tell whether pictures are done sooner in this process than a cluster starts."""
-    return len(pairs) <= FEW_PICTURES and workers is None
+    """Tell whether pictures are done in this process: few, sooner than a cluster starts, or without Ray."""
+    return workers is None and (len(pairs) <= FEW_PICTURES or find_spec("ray") is None)
 
 
 def _check_claim(dest: Location, record: dict[str, object]) -> bool:

@@ -13,15 +13,14 @@ sheet, which needs no option but --dest. The same request gives the same bytes o
 from __future__ import annotations
 
 import argparse
-import importlib.util
 
-from charmnet.errors import CharmNetError
 from charmnet.vocabulary import RDHARMONY_CATEGORIES
 from pipelines.commands.dry_run import add_dry_run_option, show_rehearsal
 from pipelines.conversion.build import DatasetBuild
 from pipelines.conversion.rehearsal import rehearse_plan
 from pipelines.conversion.report import show_finished, show_result
 from pipelines.runtime.console import counted, results
+from pipelines.runtime.extras import require
 from pipelines.runtime.storage import Location
 from pipelines.shards.condition_sheet import write_sheet
 from pipelines.shards.reading import Dataset
@@ -126,13 +125,9 @@ def require_extra() -> None:
     """Check that the packages that rendering needs are installed.
 
     Raises:
-        CharmNetError: some are missing.
+        MissingPackageError: some are missing.
     """
-    missing = [name for name in EXTRA_PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise CharmNetError(
-            f"rendering needs {', '.join(missing)}, not installed here: pip install 'charmnet[render]'"
-        )
+    require("rendering", "render", EXTRA_PACKAGES)
 
 
 def _render(args: argparse.Namespace) -> None:

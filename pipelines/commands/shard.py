@@ -33,9 +33,9 @@ from pipelines.conversion.rehearsal import rehearse_plan
 from pipelines.conversion.report import show_finished, show_result
 from pipelines.runtime.console import counted
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import FEW_SAMPLES, RowKind
+from pipelines.shards.stratum import Stratum
 
 _FEW_ARCHIVES, _SMALL_BYTES = 16, 64 << 20
 PROJECT_ORDER = ",".join(condition.name for condition in CaptureCondition)

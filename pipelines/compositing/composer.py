@@ -27,9 +27,9 @@ from pipelines.compositing.foregrounds import Folders, Foreground, MeasuredForeg
 from pipelines.conversion.entries import prepare_row
 from pipelines.runtime.randomness import seeded_rng
 from pipelines.shards.foreground_colors import no_reference
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, pair_row
+from pipelines.shards.stratum import Stratum
 
 TRIES_PER_COMPOSITE = 32
 _SAMPLE_COLORS = 512

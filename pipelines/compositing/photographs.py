@@ -21,11 +21,12 @@ from pipelines.runtime.concurrency import read_ahead
 from pipelines.runtime.randomness import hash_order
 from pipelines.runtime.storage import Location
 from pipelines.shards.foreground_colors import ForegroundColors
-from pipelines.shards.manifest import Manifest, Stratum
+from pipelines.shards.manifest import Manifest
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, check_pictures, photograph_row
 from pipelines.shards.schema import RowKind
+from pipelines.shards.stratum import Stratum
 from pipelines.shards.writer import WrittenShard, write_parquet
 
 RowIndices = tuple[int, ...]

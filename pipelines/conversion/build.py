@@ -23,9 +23,10 @@ from pipelines.runtime.console import progress
 from pipelines.runtime.storage import Location
 from pipelines.runtime.store_errors import with_remedy
 from pipelines.runtime.user_files import is_litter
-from pipelines.shards.manifest import MANIFEST_NAME, Manifest, Stratum
+from pipelines.shards.manifest import MANIFEST_NAME, Manifest
 from pipelines.shards.rejection import Rejection, count_items, too_many_rejected
 from pipelines.shards.schema import RowKind
+from pipelines.shards.stratum import Stratum
 from pipelines.shards.tar import HashingReader
 from pipelines.shards.writer import WrittenShard, write_parquet
 

@@ -15,10 +15,10 @@ from pipelines.conversion.remarks import picture_remarks
 from pipelines.runtime.randomness import hash_order
 from pipelines.runtime.storage import Location
 from pipelines.runtime.store_errors import MissingError
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import PictureError, Row, bytes_of, check_pictures, pair_row, scene_row, shrink
 from pipelines.shards.schema import ROW_GROUP_BYTES, RowKind
+from pipelines.shards.stratum import Stratum
 
 _SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG")
 

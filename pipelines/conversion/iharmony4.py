@@ -17,8 +17,8 @@ from charmnet.vocabulary import Domain
 from pipelines.conversion.entries import LayoutEntry, reject_duplicates
 from pipelines.conversion.lists import Categories, PathList, join_path, split_composite_path
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
+from pipelines.shards.stratum import Stratum
 
 _TRAIN, _VALIDATION = "train", "validation"
 SUBSET_OF_LETTER = {"c": "HCOCO", "a": "HAdobe5k", "f": "HFlickr", "d": "Hday2night"}

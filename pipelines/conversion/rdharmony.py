@@ -23,9 +23,9 @@ from pipelines.conversion.lists import Categories, PathList, join_path, names_di
 from pipelines.conversion.rdharmony_lists import ListedPair, condition_of, read_pairs
 from pipelines.runtime.storage import Location
 from pipelines.runtime.user_files import walk_user_files
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import PAIRS_PER_SCENE, RowKind
+from pipelines.shards.stratum import Stratum
 
 _SCENE_FILE = re.compile(
     r"(?:(?:(?P<folder>.+)/)?(?:real_images|composite_images)/)?(?P<scene>[^/]+)-\d+(?:_\d+)?\.(?:jpe?g|png)",

@@ -19,11 +19,12 @@ from pipelines.conversion.entries import prepare_row
 from pipelines.conversion.lists import names_digest
 from pipelines.runtime.storage import Location
 from pipelines.runtime.user_files import ARCHIVES, walk_user_files, warn_of_others
-from pipelines.shards.manifest import Container, Manifest, Stratum
+from pipelines.shards.manifest import Container, Manifest
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, samples_of
 from pipelines.shards.schema import RowKind
 from pipelines.shards.shard_table import RowGroup, Shard
+from pipelines.shards.stratum import Stratum
 from pipelines.shards.tar import HashingReader, TarSample, sample_row, tar_samples
 from pipelines.shards.writer import GroupLimit, StratumCounter, WrittenShard
 

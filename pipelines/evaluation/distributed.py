@@ -38,9 +38,9 @@ from pipelines.evaluation.scoring import DEFAULT_SCORING, Scoring, evaluate_imag
 from pipelines.evaluation.tricks import TRICKS
 from pipelines.runtime.blocks import Block, pack_block, unpack_block
 from pipelines.runtime.cluster import ClusterCapacity, assigned_device, connect
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
+from pipelines.shards.stratum import Stratum
 
 _BATCH_SIZE = 8  # images that the network harmonizes at once
 _BLOCK_BATCHES = 4  # a block costs Ray Data about ten milliseconds, whatever its size

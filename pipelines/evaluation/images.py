@@ -22,11 +22,11 @@ from charmnet.metrics import Protocol, scoring_mask
 from charmnet.vocabulary import NUM_CONDITIONS
 from pipelines.evaluation.photographs import photograph_of
 from pipelines.shards.foreground_colors import evaluated_composite, with_colors
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.rows import Row, row_kind, stratum_of
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import Selection
+from pipelines.shards.stratum import Stratum
 
 RowGroupKey = tuple[int, int]
 """Index of a shard, and of a row group in it."""

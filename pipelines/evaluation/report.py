@@ -12,7 +12,7 @@ from charmnet.metrics import (
     ImageErrors,
     foreground_ratio_bin,
 )
-from pipelines.shards.manifest import Stratum
+from pipelines.shards.stratum import Stratum
 
 NO_NAME = "none"
 """Name of the group of images without a category."""

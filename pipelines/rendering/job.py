@@ -30,10 +30,11 @@ from pipelines.rendering.description import Scene
 from pipelines.rendering.mitsuba_renderer import foreground_coverage, render_view
 from pipelines.runtime.randomness import hash_order, seeded_rng
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Manifest, Stratum
+from pipelines.shards.manifest import Manifest
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, scene_row
 from pipelines.shards.schema import RowKind
+from pipelines.shards.stratum import Stratum
 from pipelines.shards.writer import WrittenShard, write_parquet
 
 COVERAGE = (0.01, 0.6)

@@ -23,7 +23,6 @@ from pipelines.runs.provenance import Provenance
 from pipelines.runs.run_folder import BEST_FILE
 from pipelines.runtime.storage import Location
 from pipelines.runtime.user_files import is_litter
-from pipelines.tracking.server import default_tracking_uri
 
 _PACKAGE_SCHEME = "charmnet://"
 _REGISTRY_SCHEME = "models:/"
@@ -53,7 +52,7 @@ def load_model(uri: str, tracking_uri: str | None = None, inference_only: bool =
 def _load(uri: str, tracking_uri: str | None, inference_only: bool) -> tuple[Method, Provenance]:
     with tempfile.TemporaryDirectory() as temporary:
         try:
-            return _loaded(uri, tracking_uri or default_tracking_uri(), Path(temporary), inference_only)
+            return _loaded(uri, tracking_uri, Path(temporary), inference_only)
         except WeightsError as error:
             message = str(error)
             if temporary in message:  # copies are named by what they are of
@@ -61,14 +60,18 @@ def _load(uri: str, tracking_uri: str | None, inference_only: bool) -> tuple[Met
             raise WeightsError(message) from error
 
 
-def _loaded(uri: str, tracking_uri: str, folder: Path, inference_only: bool) -> tuple[Method, Provenance]:
+def _loaded(
+    uri: str, tracking_uri: str | None, folder: Path, inference_only: bool
+) -> tuple[Method, Provenance]:
     """`load_model` with a local folder for what has to be fetched, and what is known of the training."""
     if uri.startswith(_PACKAGE_SCHEME):
         return load_pretrained(uri.removeprefix(_PACKAGE_SCHEME).strip("/")), Provenance()
     if uri.startswith(_REGISTRY_SCHEME):
-        from pipelines.tracking.logged_models import resolve_model  # loads MLflow: only for registered models
+        # MLflow and what else tracking needs are loaded for registered models alone.
+        from pipelines.tracking.logged_models import resolve_model
+        from pipelines.tracking.server import default_tracking_uri
 
-        method, metadata = load_checkpoint(resolve_model(uri, tracking_uri, folder))
+        method, metadata = load_checkpoint(resolve_model(uri, tracking_uri or default_tracking_uri(), folder))
         is_version = "/" in model_name(uri) or "@" in uri  # a bare id may be the last model
         return method, Provenance.of(method, metadata, is_version=is_version)
     path = Location.of(uri)

@@ -19,8 +19,8 @@ from charmnet.vocabulary import Domain
 from pipelines.config.train_config import TrainConfig
 from pipelines.runs.run_folder import BEST_FOLDER, RUN_FILE, RunFolder
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.selection import Selection
+from pipelines.shards.stratum import Stratum
 
 _SAME_DATA = "their figures are too good"
 _SAME_NAMES = "their figures are too good if the photographs are the same: this data set is not known to be"

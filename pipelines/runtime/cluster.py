@@ -11,6 +11,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -82,7 +83,6 @@ def connect() -> bool:
     """
     prepare_environment()
     import ray
-    import ray.data
     from ray.exceptions import RayError
 
     starting = not ray.is_initialized() and cluster_address() == LOCAL
@@ -95,12 +95,20 @@ def connect() -> bool:
             ray.init(address=cluster_address(), logging_level=logging.WARNING, log_to_driver=False)
         except (OSError, RuntimeError, RayError) as error:  # ConnectionError is an OSError
             raise _no_cluster(error) from error
+    if find_spec("pyarrow") is not None:  # Ray Data needs it, the extra `serve` does not
+        _quiet_data()
+    return starting
+
+
+def _quiet_data() -> None:
+    """Turn off Ray Data's own progress bars and log lines."""
+    import ray.data
+
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     for name, level in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
-    return starting
 
 
 def check_cluster() -> None:

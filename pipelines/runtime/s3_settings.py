@@ -28,7 +28,8 @@ from fsspec.asyn import sync
 from s3fs import S3FileSystem
 
 from pipelines.runtime.redaction import redact
-from pipelines.runtime.store_errors import CHECKSUM_VARIABLE, ENDPOINT_VARIABLE, RefusedError
+from pipelines.runtime.s3_errors import CHECKSUM_VARIABLE, ENDPOINT_VARIABLE
+from pipelines.runtime.store_errors import RefusedError
 
 ANONYMOUS_VARIABLE = "AWS_NO_SIGN_REQUEST"
 

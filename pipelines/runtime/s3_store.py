@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Inc
 from fsspec.asyn import sync
 
 from pipelines.runtime import s3_settings
-from pipelines.runtime.store_errors import code_of, status_of
+from pipelines.runtime.s3_errors import code_of, status_of
 
 PART_BYTES = 16 << 20
 """Size of each part of an upload but the last: some stores demand that all are equal, S3 at least 5 MiB."""

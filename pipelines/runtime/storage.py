@@ -17,14 +17,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, cast
-
-import pyarrow as pa
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from charmnet.errors import StorageError
+from pipelines.runtime.extras import missing_package
 from pipelines.runtime.file_store import FileStore
-from pipelines.runtime.s3_store import S3Store
+from pipelines.runtime.range_file import RangeFile
 from pipelines.runtime.store_errors import RefusedError, named
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipelines.runtime.s3_store import S3Store
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +151,8 @@ class Location:
 
     def random_access(self) -> pa.NativeFile:
         """Open the file for Arrow to read ranges of it, as parquet shards are read."""
+        import pyarrow as pa  # noqa: PLC0415 - of the extra train; pictures and models are read without it
+
         with named(self.uri):
             if self.scheme == "file":
                 return pa.OSFile(self._path, "r")
@@ -161,9 +167,9 @@ class Location:
         try:
             return _store_of(self.scheme)
         except (ValueError, ImportError) as error:
-            raise StorageError(
-                f"{self}: {error}; expected s3://, file:// or another scheme that fsspec knows"
-            ) from error
+            missing = isinstance(error, ImportError) and missing_package(f"{self.scheme}://", error)
+            expected = "expected s3://, file:// or another scheme that fsspec knows"
+            raise StorageError(f"{self}: {missing or f'{error}; {expected}'}") from error
 
     def exists(self) -> bool:
         """Tell whether there is a file or folder."""
@@ -280,69 +286,13 @@ class Location:
             target.write_bytes((self / name).read_bytes())
 
 
-class RangeFile(io.RawIOBase):
-    """A file in a store, read by ranges: a request for each read.
-
-    Args:
-        location: the file.
-        size_bytes: its size, asked for where it is needed and not given.
-    """
-
-    def __init__(self, location: Location, size_bytes: int | None = None) -> None:
-        super().__init__()
-        self._location = location
-        self._size_bytes = size_bytes
-        self._position = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a position, counted from the beginning, from here or from the end."""
-        start = 0
-        if whence == io.SEEK_CUR:
-            start = self._position
-        elif whence == io.SEEK_END:
-            start = self._end()
-        self._position = start + position
-        return self._position
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        """Return up to `size` bytes, all that follow where it is negative."""
-        if size < 0:
-            size = max(0, self._end() - self._position)
-        data = self._location.read_range(self._position, size)
-        self._position += len(data)
-        return data
-
-    def readall(self) -> bytes:
-        """Return all that follows, by one request: the base class makes one every few kilobytes."""
-        return self.read()
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer; return the number of bytes, 0 at the end."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def _end(self) -> int:
-        if self._size_bytes is None:
-            self._size_bytes = self._location.size_bytes()
-        return self._size_bytes
-
-
 @cache
 def _store_of(scheme: str) -> S3Store | FileStore:
-    return S3Store() if scheme == "s3" else FileStore(scheme)
+    if scheme != "s3":
+        return FileStore(scheme)
+    from pipelines.runtime.s3_store import S3Store  # noqa: PLC0415 - its packages are of the extra train
+
+    return S3Store()
 
 
 def _parts(path: str) -> list[str]:

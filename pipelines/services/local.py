@@ -19,8 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from charmnet.errors import StorageError
 from pipelines.runtime.paths import state_folder
+from pipelines.runtime.s3_errors import code_of
 from pipelines.runtime.s3_settings import local_client, without_proxy
-from pipelines.runtime.store_errors import code_of
 from pipelines.services.service import LOOPBACK, Service, is_healthy, write_private
 
 VOLUME_SIZE_MEGABYTES = 256

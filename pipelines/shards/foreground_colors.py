@@ -25,10 +25,11 @@ from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
 from pipelines.runtime.randomness import seeded_rng
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import COLORS_NAME, ColorsFile, Manifest, Stratum
+from pipelines.shards.manifest import COLORS_NAME, ColorsFile, Manifest
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row
 from pipelines.shards.schema import RowKind
+from pipelines.shards.stratum import Stratum
 
 TRAIN = "train"
 """Split whose foregrounds lend their colours to those of every split."""

@@ -26,6 +26,7 @@ from pipelines.runtime.storage import Location
 from pipelines.shards.schema import SCHEMA_VERSION, RowKind
 from pipelines.shards.shard_columns import read_columns, write_columns
 from pipelines.shards.shard_table import MAX_COUNT, RowGroup, Shard, ShardTable, shard_json
+from pipelines.shards.stratum import Stratum
 
 MANIFEST_NAME = "manifest.json"
 COLORS_NAME = "colors.parquet"
@@ -41,23 +42,6 @@ class Container(StrEnum):
 
     PARQUET = "parquet"
     TAR = "tar"  # WebDataset archives, read in place by byte range
-
-
-@dataclass(frozen=True)
-class Stratum:
-    """One combination of the fields that a selection can pick rows by.
-
-    Attributes:
-        domain: real or rendered.
-        subset: such as HCOCO.
-        category: category of the foreground, or None.
-        splits: names of the lists that contain the rows.
-    """
-
-    domain: Domain
-    subset: str
-    category: str | None
-    splits: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 from charmnet.errors import DataError, StorageError
 from pipelines.runtime.storage import Location
 from pipelines.runtime.store_errors import MissingError
-from pipelines.shards.manifest import Container, Manifest, Stratum
+from pipelines.shards.manifest import Container, Manifest
 from pipelines.shards.schema import ROW_GROUP_BYTES, SCHEMAS
 from pipelines.shards.selection import Selection
 from pipelines.shards.shard_table import RowGroup
+from pipelines.shards.stratum import Stratum
 from pipelines.shards.tar import read_tar_rows
 
 STRATUM_COLUMNS = ("domain", "subset", "category", "splits")

@@ -13,8 +13,8 @@ from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_mask
 from charmnet.errors import DataError
 from charmnet.image_limits import image_size
 from charmnet.vocabulary import NUM_CONDITIONS, Domain
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.schema import RowKind, ground_truth_conditions
+from pipelines.shards.stratum import Stratum
 
 Row = dict[str, Any]
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from pipelines.shards.manifest import Stratum
+from pipelines.shards.stratum import Stratum
 
 FIELDS = ("split", "subset", "category", "domain")
 _MAX_CHARACTERS, _MAX_DEPTH = 100_000, 50

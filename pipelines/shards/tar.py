@@ -20,10 +20,11 @@ import pyarrow as pa
 from charmnet.errors import DataError
 from pipelines.runtime.storage import Location
 from pipelines.runtime.user_files import is_litter
-from pipelines.shards.manifest import MANIFEST_NAME, Stratum
+from pipelines.shards.manifest import MANIFEST_NAME
 from pipelines.shards.rows import Row, pair_row
 from pipelines.shards.schema import PAIR_SCHEMA, ROW_GROUP_BYTES
 from pipelines.shards.shard_table import RowGroup, Shard
+from pipelines.shards.stratum import Stratum
 
 _ROLES = {"composite": "composite", "ground_truth": "ground_truth", "mask": "foreground_mask"}
 _JSON_FIELDS = {"domain", "subset", "category", "splits", "composite_style", "ground_truth_style"}

@@ -15,10 +15,11 @@ from charmnet.errors import CharmNetError, DataError
 from pipelines.runtime.cluster import map_on_cluster
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.shards.foreground_colors import read_colors
-from pipelines.shards.manifest import COLORS_NAME, Container, Stratum
+from pipelines.shards.manifest import COLORS_NAME, Container
 from pipelines.shards.reading import Dataset, strata_of
 from pipelines.shards.rows import Row, check_pictures, row_kind
 from pipelines.shards.schema import FEW_SAMPLES, RowKind
+from pipelines.shards.stratum import Stratum
 
 _CHUNK_BYTES = 1 << 22
 _RATIO_TOLERANCE = 1e-4

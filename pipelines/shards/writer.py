@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 
 from charmnet.vocabulary import Domain
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Container, Manifest, Stratum
+from pipelines.shards.manifest import Container, Manifest
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, bytes_of, conditions_of, samples_of, stratum_of
 from pipelines.shards.schema import ROW_GROUP_BYTES, ROW_GROUP_SAMPLES, SCHEMAS, RowKind
 from pipelines.shards.shard_table import RowGroup, Shard
+from pipelines.shards.stratum import Stratum
 
 _TEXT_COLUMNS = ["domain", "subset", "category", "splits.list.element"]
 

@@ -18,11 +18,12 @@ from pipelines.ingest.decode_options import DecodeOptions
 from pipelines.ingest.decoding import decode
 from pipelines.ingest.samples import RowGroupSamples
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import MANIFEST_NAME, Container, Manifest, Stratum
+from pipelines.shards.manifest import MANIFEST_NAME, Container, Manifest
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, pair_row, scene_row
 from pipelines.shards.schema import PAIR_SCHEMA, RowKind
 from pipelines.shards.selection import EVERYTHING
+from pipelines.shards.stratum import Stratum
 from pipelines.shards.tar import HashingReader
 from pipelines.shards.verify import checks_of, run_check
 from pipelines.shards.writer import write_parquet

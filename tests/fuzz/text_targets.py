@@ -16,8 +16,8 @@ from pipelines.conversion.rdharmony import RdHarmony
 from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.selection import Selection
+from pipelines.shards.stratum import Stratum
 from tests.fuzz.mutation import mutate_json
 from tests.fuzz.targets import Target
 

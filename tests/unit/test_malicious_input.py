@@ -32,10 +32,11 @@ from pipelines.conversion.iharmony4 import IHarmony4
 from pipelines.conversion.lists import Categories, read_list
 from pipelines.runs.models import checkpoint_of
 from pipelines.runtime.storage import MAX_JSON_BYTES, Location
-from pipelines.shards.manifest import MANIFEST_NAME, Container, Manifest, Stratum
+from pipelines.shards.manifest import MANIFEST_NAME, Container, Manifest
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import PAIR_SCHEMA, RowKind
 from pipelines.shards.shard_table import RowGroup, Shard
+from pipelines.shards.stratum import Stratum
 from pipelines.shards.tar import HashingReader, tar_samples
 from pipelines.tracking.spool import Spool
 from tests.factories import photograph

@@ -22,8 +22,8 @@ from pipelines.ingest.union import DatasetUnion
 from pipelines.ingest.window import read_window
 from pipelines.runs.delivery_log import DeliveryLog
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset
+from pipelines.shards.stratum import Stratum
 from pipelines.training.coordinator import RunCoordinator
 from tests.synthetic_datasets import pair_rows, scene_rows, write_dataset
 

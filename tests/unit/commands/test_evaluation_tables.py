@@ -14,7 +14,7 @@ from pipelines.commands.evaluation_tables import figures_table, ratio_table, tab
 from pipelines.evaluation.bootstrap import LEAST_PHOTOGRAPHS
 from pipelines.evaluation.evaluation import Evaluation
 from pipelines.evaluation.report import EvaluationReport
-from pipelines.shards.manifest import Stratum
+from pipelines.shards.stratum import Stratum
 from tests.evaluation_results import RENDERED, result
 
 

@@ -18,9 +18,9 @@ from pipelines.conversion.entries import LayoutEntry
 from pipelines.conversion.remarks import picture_remarks
 from pipelines.conversion.report import show_result
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import Row, pair_row
 from pipelines.shards.schema import RowKind
+from pipelines.shards.stratum import Stratum
 
 SIZE = (24, 32)
 RNG = np.random.default_rng(0)

@@ -21,7 +21,7 @@ from pipelines.evaluation.bootstrap import (
     comparisons_by_group,
 )
 from pipelines.evaluation.report import ImageResult
-from pipelines.shards.manifest import Stratum
+from pipelines.shards.stratum import Stratum
 
 STRATUM = Stratum(Domain.REAL, "Own", "cat", ("test",))
 

@@ -20,10 +20,10 @@ from charmnet.vocabulary import Domain
 from pipelines.evaluation.images import image_count, row_images, selected_rows
 from pipelines.evaluation.scoring import Scoring, evaluate_images
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, pair_row, scene_row
 from pipelines.shards.selection import EVERYTHING, Selection
+from pipelines.shards.stratum import Stratum
 from tests.evaluation_images import evaluation_images
 from tests.factories import foreground, photograph
 from tests.synthetic_datasets import colors_of_rows, photograph_rows, write_photographs

@@ -14,7 +14,7 @@ from charmnet.metrics import ImageErrors
 from charmnet.vocabulary import Domain
 from pipelines.evaluation.per_image import per_image_parquet
 from pipelines.evaluation.report import EvaluationReport, ImageResult
-from pipelines.shards.manifest import Stratum
+from pipelines.shards.stratum import Stratum
 from tests.evaluation_results import REAL, RENDERED, result
 
 

@@ -21,11 +21,12 @@ from pipelines.ingest.sample_table import SampleTable
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Container, Manifest, Stratum
+from pipelines.shards.manifest import Container, Manifest
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import EVERYTHING, Selection
 from pipelines.shards.shard_table import RowGroup, Shard
+from pipelines.shards.stratum import Stratum
 from tests.synthetic_datasets import manifest_of, pair_rows, write_dataset
 
 

@@ -20,11 +20,12 @@ from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.window import read_window
 from pipelines.runtime.randomness import seeded_rng
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Manifest, Stratum
+from pipelines.shards.manifest import Manifest
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import EVERYTHING
+from pipelines.shards.stratum import Stratum
 from tests.factories import foreground, make_iharmony4, make_rdharmony, photograph
 
 

@@ -15,7 +15,7 @@ from pipelines.runs.models import load_with_provenance
 from pipelines.runs.provenance import Provenance
 from pipelines.runs.run_folder import RunFolder
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Stratum
+from pipelines.shards.stratum import Stratum
 
 TRAIN = Stratum(Domain.REAL, "HCOCO", "dog", ("train",))
 VALIDATION = Stratum(Domain.REAL, "HCOCO", "dog", ("validation", "other"))

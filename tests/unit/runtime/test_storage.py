@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charmnet.errors import StorageError
-from pipelines.runtime.storage import Location, RangeFile
+from pipelines.runtime.range_file import RangeFile
+from pipelines.runtime.storage import Location
 from pipelines.runtime.store_errors import MissingError
 
 

@@ -9,11 +9,12 @@ from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.vocabulary import Domain
 from pipelines.runtime.storage import Location
 from pipelines.shards.contact_sheet import ascii_text, sample_rows
-from pipelines.shards.manifest import Manifest, Stratum
+from pipelines.shards.manifest import Manifest
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rows import Row, pair_row
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import EVERYTHING, Selection
+from pipelines.shards.stratum import Stratum
 from pipelines.shards.writer import write_parquet
 from tests.factories import foreground, photograph
 

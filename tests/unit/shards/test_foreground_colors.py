@@ -18,7 +18,7 @@ from pipelines.runtime.randomness import seeded_rng
 from pipelines.runtime.storage import Location
 from pipelines.shards.contact_sheet import contact_sheet, sample_rows
 from pipelines.shards.foreground_colors import ForegroundColors, colors_of, parse, read_colors
-from pipelines.shards.manifest import Manifest, Stratum
+from pipelines.shards.manifest import Manifest
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.rows import (
     PictureError,
@@ -31,6 +31,7 @@ from pipelines.shards.rows import (
 )
 from pipelines.shards.schema import RowKind
 from pipelines.shards.selection import EVERYTHING, Selection
+from pipelines.shards.stratum import Stratum
 from pipelines.shards.verify import checks_of, duplicate_ids, run_check
 from tests.synthetic_datasets import colors_of_rows, photograph_rows, write_dataset, write_photographs
 

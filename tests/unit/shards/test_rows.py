@@ -5,7 +5,6 @@ from charmnet.codecs import decode_mask, decode_rgb, encode_jpeg, encode_png
 from charmnet.errors import DataError
 from charmnet.image_limits import image_size
 from charmnet.vocabulary import Domain
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.rows import (
     PictureError,
     check_pictures,
@@ -16,6 +15,7 @@ from pipelines.shards.rows import (
     scene_row,
     shrink,
 )
+from pipelines.shards.stratum import Stratum
 from tests.factories import SIZE, foreground, photograph
 
 REAL = Stratum(Domain.REAL, "HCOCO", None, ("train",))

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charmnet.vocabulary import Domain
-from pipelines.shards.manifest import Stratum
 from pipelines.shards.selection import Selection
+from pipelines.shards.stratum import Stratum
 
 HUMAN_TEST = Stratum(Domain.REAL, "HCOCO", "human", ("IHD_test", "IHD_human_test"))
 CAR_TRAIN = Stratum(Domain.REAL, "HFlickr", "car", ("IHD_train",))

@@ -14,9 +14,10 @@ from charmnet.errors import DataError
 from charmnet.vocabulary import Domain
 from pipelines.conversion.webdataset import ArchiveRow, index_archive, rows_of_archive
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Manifest, Stratum
+from pipelines.shards.manifest import Manifest
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rejection import Rejection
+from pipelines.shards.stratum import Stratum
 from pipelines.shards.tar import HashingReader, sample_row, tar_samples
 from tests.factories import foreground, photograph
 

@@ -10,11 +10,12 @@ from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.errors import DataError, StorageError
 from charmnet.vocabulary import Domain
 from pipelines.runtime.storage import Location
-from pipelines.shards.manifest import Manifest, Stratum
+from pipelines.shards.manifest import Manifest
 from pipelines.shards.reading import Dataset
 from pipelines.shards.rejection import Rejection
 from pipelines.shards.rows import Row, bytes_of, pair_row, scene_row
 from pipelines.shards.schema import ROW_GROUP_BYTES, RowKind
+from pipelines.shards.stratum import Stratum
 from pipelines.shards.verify import checks_of, duplicate_ids, run_check
 from pipelines.shards.writer import write_parquet
 from tests.factories import foreground, photograph
