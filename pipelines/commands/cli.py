@@ -36,6 +36,7 @@ COMMANDS = {
     "bench": "measure training and data loading on this machine against their limits",
     "doctor": "look at this machine, the store, MLflow and Ray: what is wrong, and what mends it",
     "quickstart": "run every step on this machine, with a small data set that the command makes itself",
+    "completion": "print a script with which bash or zsh completes commands and options",
 }
 
 EXIT_FAILED = 1
@@ -50,7 +51,18 @@ class _PrintVersion(argparse.Action):
         parser.exit()
 
 
-def _add_command(parser: argparse.ArgumentParser, name: str) -> None:
+def new_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser of the command line, and those of the commands by name, without their options."""
+    parser = argparse.ArgumentParser(
+        prog="charmnet", description="Image harmonization across the real and the rendered domain."
+    )
+    parser.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    return parser, {name: commands.add_parser(name, help=summary) for name, summary in COMMANDS.items()}
+
+
+def add_command(parser: argparse.ArgumentParser, name: str) -> None:
+    """Load a command and add its options to its parser."""
     module = importlib.import_module(f"pipelines.commands.{name.replace('-', '_')}")
     parser.description = module.__doc__
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -107,17 +119,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: list[str]) -> int:
     prepare_environment()  # before a command imports Ray or torch
-    parser = argparse.ArgumentParser(
-        prog="charmnet", description="Image harmonization across the real and the rendered domain."
-    )
-    parser.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version and exit")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser, commands = new_parsers()
     chosen = arguments[0] if arguments else ""
-    parsers = {name: commands.add_parser(name, help=summary) for name, summary in COMMANDS.items()}
 
     def work() -> int:
-        if chosen in parsers:  # the other commands need not be imported
-            _add_command(parsers[chosen], chosen)
+        if chosen in commands:  # the others need not be loaded
+            add_command(commands[chosen], chosen)
         return _run(parser, arguments)
 
     _keep_warnings()
