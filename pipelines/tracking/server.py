@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 METRICS_PER_REQUEST = 1000
 """Most metrics that the server accepts in one request."""
+
+_UI_PORT = 5000  # MLflow's own
 
 # The shipper repeats requests itself: each should fail soon, and once. The links that MLflow prints lack the
 # part that makes the page show a training run. A user's own settings win.
@@ -146,15 +149,22 @@ def connect(tracking_uri: str) -> MlflowClient:
 
 
 def experiment_link(tracking_uri: str, experiment_id: str) -> str:
-    """Return the address of the experiment's page."""
-    return f"{_page(tracking_uri)}/#/experiments/{experiment_id}?workflowType=machine_learning"
+    """Return how the experiment's page is opened; see `run_link`."""
+    return _opened(tracking_uri, f"experiments/{experiment_id}")
 
 
 def run_link(tracking_uri: str, experiment_id: str, run_id: str) -> str:
-    """Return the address of the run's page with its charts and pictures."""
-    page = f"{_page(tracking_uri)}/#/experiments/{experiment_id}/runs/{run_id}/model-metrics"
-    return f"{page}?workflowType=machine_learning"
+    """Return how a person opens the run's page with its charts and pictures.
+
+    It is the page's address; of a database on disk the command that serves it, and then the address.
+    """
+    return _opened(tracking_uri, f"experiments/{experiment_id}/runs/{run_id}/model-metrics")
 
 
-def _page(tracking_uri: str) -> str:
-    return split_credentials(tracking_uri)[0].rstrip("/")
+def _opened(tracking_uri: str, path: str) -> str:
+    address = split_credentials(tracking_uri)[0]
+    page = f"/#/{path}?workflowType=machine_learning"
+    if database_file(address) is None:
+        return f"{address.rstrip('/')}{page}"
+    command = shlex.join(["mlflow", "ui", "--backend-store-uri", address, "--port", str(_UI_PORT)])
+    return f"{command}\n  and then http://127.0.0.1:{_UI_PORT}{page}"

@@ -48,7 +48,7 @@ class Shipper(threading.Thread):
 
     Attributes:
         run_id: server's id of the run; None until the server has been reached.
-        page: address of the run's page; None until the server has been reached.
+        page: how the run's page is opened; None until the server has been reached.
 
     Args:
         spool: entries to send; closed when the thread ends.

@@ -25,7 +25,7 @@ class Tracker:
 
     @property
     def page(self) -> str | None:
-        """Address of the run's page; None until the server has been reached."""
+        """How the run's page is opened, see `run_link`; None until the server has been reached."""
         return None
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:

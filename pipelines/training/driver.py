@@ -53,7 +53,7 @@ class RunResult:
         step: last step that is saved.
         run_folder: URI of the run's folder.
         metrics: scores of the last validation.
-        page: address of the run's page in MLflow; None if its server was not reached.
+        page: how the run's page in MLflow is opened; None if its server was not reached.
         quarantined: samples that were replaced since they cannot be decoded.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ def test_links_open_the_page_of_a_training_run_and_hold_no_password(monkeypatch:
     assert credentials is not None
     credentials.export()
     assert redact("login failed for p@ssword-1 at " + uri) == "login failed for *** at https://***@host:5000/"
+
+
+def test_a_database_comes_with_the_command_that_shows_it() -> None:
+    command, _, then = run_link("sqlite:////home/my runs/mlflow.db", "3", "ab").partition("\n")
+    words = ["mlflow", "ui", "--backend-store-uri", "sqlite:////home/my runs/mlflow.db", "--port", "5000"]
+    assert shlex.split(command) == words
+    page = "http://127.0.0.1:5000/#/experiments/3/runs/ab/model-metrics?workflowType=machine_learning"
+    assert then.strip() == f"and then {page}"
 
 
 @pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "mlruns", "file:///mlruns", "host:5000"])
