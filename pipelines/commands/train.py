@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to its parser."""
     add_run_arguments(parser)
     parser.add_argument("--register", metavar="NAME", help="register the best model under this name")
+    parser.add_argument(
+        "--profile", metavar="STEPS", help="trace these steps, such as 10:15, and keep the trace in MLflow"
+    )
     parser.add_argument("--help-fields", action="store_true", help="list the fields and their values")
     parser.add_argument("--print-config", action="store_true", help="print the configuration as TOML and end")
     add_dry_run_option(parser)
@@ -86,8 +89,9 @@ def configuration(arguments: argparse.Namespace) -> tuple[TrainConfig, dict[Doma
         config, data = parse_toml(_read_text(Location.of(arguments.config)), arguments.config)
     else:
         config, data = recipe(_recipe_name(arguments)), {}
-    flags = ("method", "workers", "init", "max_quarantined", "audit")
-    chosen = [f"{flag}={getattr(arguments, flag)}" for flag in flags if getattr(arguments, flag)]
+    flags = ("method", "workers", "init", "max_quarantined", "audit", "profile")
+    values = {flag: getattr(arguments, flag, None) for flag in flags}
+    chosen = [f"{flag}={value}" for flag, value in values.items() if value]
     given = {"real": arguments.real, "rendered": arguments.rendered}
     uris = {**data, **{domain: uri for domain, uri in given.items() if uri}}
     return config.override([*chosen, *arguments.overrides]), {Domain(d): uri for d, uri in uris.items()}
@@ -114,10 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     timer = StartupTimer()
     tracking = tracking_uri(arguments, create=not arguments.dry_run)
-    if arguments.register and tracking is None:
-        raise ValueError("--register needs an MLflow server, and --tracking is none")
-    if arguments.register:
-        check_registered_name(arguments.register)
+    _check_tracked(arguments, config, tracking)
     origin = Path(arguments.config).stem if arguments.config else _recipe_name(arguments)
     name = arguments.name or f"{origin}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     if arguments.dry_run:
@@ -142,6 +143,19 @@ def run(arguments: argparse.Namespace) -> int:
     if result.quarantined:
         print(quarantine_report(result.quarantined, result.run_folder))
     return 0 if result.status == "FINISHED" else EXIT_STOPPED
+
+
+def _check_tracked(arguments: argparse.Namespace, config: TrainConfig, tracking: str | None) -> None:
+    """Check that there is a server for what needs one.
+
+    Raises:
+        ValueError: there is none, or the name to register is none.
+    """
+    for option, wanted in (("--register", arguments.register), ("--profile", config.profile)):
+        if wanted and tracking is None:
+            raise ValueError(f"{option} needs an MLflow server, and --tracking is none")
+    if arguments.register:
+        check_registered_name(arguments.register)
 
 
 def _rehearse(

@@ -12,6 +12,7 @@ from charmnet.color_jitter import MAX_JITTER
 from charmnet.methods import MethodOptions, method_class
 from charmnet.methods.charmnet_options import CharmNetOptions
 from charmnet.options import Flag, Options
+from pipelines.config.profiled import profiled_steps
 
 RENAMED = {
     "storage_patience_seconds": "storage_timeout_seconds",
@@ -34,6 +35,7 @@ MAY_CHANGE = frozenset(
         "max_quarantined",
         "storage_timeout_seconds",
         "audit",
+        "profile",
     }
 )
 """Fields that a resumed run may change: how far it goes, where it runs, and its failure limits."""
@@ -161,6 +163,8 @@ class TrainConfig(Options):
     """Seconds that a store which does not answer is waited for."""
     audit: Flag = False
     """Log every sample that is delivered, for `charmnet audit`."""
+    profile: str = ""
+    """Steps that the first worker traces, the first and the last such as 10:15, or one; empty is none."""
 
     @model_validator(mode="before")
     @classmethod
@@ -193,6 +197,12 @@ class TrainConfig(Options):
     @classmethod
     def _check_data_resources(cls, value: str) -> str:
         data_requirements(value)
+        return value
+
+    @field_validator("profile")
+    @classmethod
+    def _check_profile(cls, value: str) -> str:
+        profiled_steps(value)
         return value
 
     @property

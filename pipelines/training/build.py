@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from charmnet.methods import HarmonizationMethod, Method, TranslationMethod, build_method
 from charmnet.vocabulary import Domain
+from pipelines.config.profiled import profiled_steps
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.stream import StreamSpec
 from pipelines.ingest.union import DatasetUnion
@@ -92,10 +93,12 @@ def resolve(config: TrainConfig, specs: Mapping[str, StreamSpec]) -> TrainingPla
     """Return the plan of a run, whose length is in epochs where the configuration names no steps.
 
     Raises:
-        ValueError: the schedule does not fit.
+        ValueError: the schedule or the steps that are traced do not fit.
     """
     epoch_steps = min(-(-spec.plan.num_samples // spec.batch_size) for spec in specs.values())
     steps = config.steps or config.epochs * epoch_steps
+    if (traced := profiled_steps(config.profile)) and traced[1] > steps:
+        raise ValueError(f"profile={config.profile}: the run has {steps} steps; expected some of these")
     return TrainingPlan(
         config.replaced(steps=steps), steps, LearningRateSchedule.of(config, steps, epoch_steps)
     )

@@ -11,6 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines.ingest.quarantine import Quarantined, QuarantineRegistry, WindowLease
 from pipelines.ingest.quarantine_client import QuarantineClient
+from pipelines.training.awaited import Wait, Waiting
 from pipelines.training.hangs import Beat, Hang, HangWatch
 from pipelines.training.startup_timer import FIRST_STEP, StartupTimer
 
@@ -25,6 +26,7 @@ class RunProgress:
         messages: texts for the terminal that are new.
         failure: reason why the run cannot go on, if there is one.
         hang: workers that hang, if any do.
+        awaited: what the run waits for, where that is to be told now.
     """
 
     step: int
@@ -32,6 +34,7 @@ class RunProgress:
     messages: list[str]
     failure: str | None
     hang: Hang | None
+    awaited: Wait | None = None
 
 
 class RunCoordinator:
@@ -55,6 +58,7 @@ class RunCoordinator:
         self._messages: list[str] = []
         self._announced: set[str] = set()
         self._hangs = HangWatch()
+        self._waiting = Waiting()
         self._mailbox: dict[str, list[ray.ObjectRef[Any]]] = {}
 
     def request_stop(self) -> None:
@@ -82,7 +86,8 @@ class RunCoordinator:
         """Return the progress; each message is handed out once."""
         messages = self._messages
         self._messages = []
-        return RunProgress(self._step, self._status, messages, self._failure, self._hangs.look())
+        awaited = None if self._stop else self._waiting.look(self._hangs.heard)
+        return RunProgress(self._step, self._status, messages, self._failure, self._hangs.look(), awaited)
 
     def notify(self, message: str) -> None:
         """Keep a message for the terminal; the same text is shown once."""

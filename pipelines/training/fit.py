@@ -18,6 +18,7 @@ from pipelines.runs.checkpoints import newest_metadata
 from pipelines.runtime.console import progress
 from pipelines.runtime.retry import retry_storage
 from pipelines.tracking import Tracker
+from pipelines.training.awaited import WORKERS
 from pipelines.training.hangs import Hang
 from pipelines.training.job import TrainingJob
 
@@ -170,6 +171,8 @@ def _watch(outcome: Future[Any], job: TrainingJob, stop: StopRequest, tracker: T
             now = job.coordinator.progress()
             for message in now.messages:
                 print(message, flush=True)
+            if now.awaited and (now.step < job.steps or now.awaited.what != WORKERS):
+                print(now.awaited, flush=True)
             if now.step > shown:
                 print(f"step {now.step}/{job.steps}  {now.status}", flush=True)
                 advance(now.step - shown)

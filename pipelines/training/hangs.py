@@ -20,6 +20,9 @@ _MOST_SECONDS_BETWEEN_LOOKS = 10.0  # after longer it was this process that stoo
 
 UPDATE = "update"
 DATA = "data"
+VALIDATION = "validation"
+SAVING = "checkpoint"
+END = "end"
 OTHER = "other"
 
 
@@ -34,7 +37,8 @@ class Beat:
         started_seconds: when the process started, in seconds since 1970, by its node's clock.
         stack_file: file that its stack is written to at a signal.
         step: number of finished steps.
-        phase: `update`; `data`, which a store may hold up; or `other`: the start, validation, saving.
+        phase: `update`; `data`, which a store may hold up; `validation`; `checkpoint`, which waits for the
+            upload of the one before; `end`, for the last uploads; or `other`, such as the start.
         phase_seconds: how long it has been in that phase, without waiting for a processor.
         longest_update: duration of the longest update so far, in seconds; 0 before the first.
     """
@@ -79,9 +83,13 @@ class PhaseClock:
     """What a worker is doing, and since when; made in the thread that trains.
 
     Entering a phase costs less than a microsecond.
+
+    Attributes:
+        listener: called with each phase that is entered, and the number of finished steps.
     """
 
     def __init__(self) -> None:
+        self.listener: Callable[[str, int], None] | None = None
         self.step = 0
         self.longest_update = 0.0
         self._seen = time.monotonic()
@@ -102,6 +110,8 @@ class PhaseClock:
             self.longest_update = max(self.longest_update, now - since)
         self._current = (phase, now)
         self.step = step
+        if self.listener is not None:
+            self.listener(phase, step)
 
     def now(self) -> tuple[str, float]:
         """Return the phase and how long it has lasted, in seconds; call it every few seconds.
@@ -134,6 +144,11 @@ class HangWatch:
     def beat(self, beat: Beat) -> None:
         """Take what a worker says."""
         self._heard[beat.process] = beat, self._clock()
+
+    @property
+    def heard(self) -> list[tuple[Beat, float]]:
+        """Last sign of life of each worker, and when it came by the clock."""
+        return list(self._heard.values())
 
     def forget(self, beats: Iterable[Beat]) -> None:
         """Forget workers that have ended."""

@@ -25,7 +25,7 @@ from pipelines.tracking import SystemSampler, Tracker
 from pipelines.training.build import configured_method, make_validation
 from pipelines.training.checkpoint_writer import BestModel, CheckpointWriter
 from pipelines.training.gauges import WorkerGauges
-from pipelines.training.hangs import DATA, OTHER, UPDATE, PhaseClock
+from pipelines.training.hangs import DATA, END, OTHER, SAVING, UPDATE, VALIDATION, PhaseClock
 from pipelines.training.heartbeat import heartbeat
 from pipelines.training.job import TrainingJob
 from pipelines.training.metric_window import MetricWindow
@@ -33,6 +33,7 @@ from pipelines.training.parallel import make_update, wrap_module
 from pipelines.training.replicas import ReplicaCheck, ReplicasDifferError
 from pipelines.training.start import begin
 from pipelines.training.startup_timer import FIRST_STEP
+from pipelines.training.step_trace import step_trace
 from pipelines.training.stragglers import RankTimings, StragglerWatch
 from pipelines.training.streams import open_streams, to_batch
 from pipelines.training.validation import Validation
@@ -57,6 +58,7 @@ def train_worker(loop_config: dict[str, Any]) -> None:
         with heartbeat(worker.rank, phases, job.coordinator):
             loop = build_loop(job, worker)
             loop.phases = phases
+            phases.listener = step_trace(job, worker, loop.tracker, loop.step)
             loop.run()
 
 
@@ -177,6 +179,7 @@ class TrainingLoop:
                     self.tracker.set_tags({"charmnet.replicas_differ": error})
                     raise
                 finally:
+                    self.phases.enter(END, self.step)
                     self.checkpoints.wait()
         finally:
             self.node_tracker.close()
@@ -256,6 +259,7 @@ class TrainingLoop:
             scores = self._validate() if validating else {}
             if saving:
                 self.deliveries.flush()
+            self.phases.enter(SAVING, self.step)
             self.checkpoints.save(self.step, self._metadata(scores), scores, register=saving)
             self.window.restart()
         return stopping
@@ -306,6 +310,7 @@ class TrainingLoop:
 
     def _validate(self) -> dict[str, float]:
         """Return the scores of the model that is saved and applied: the average where there is one."""
+        self.phases.enter(VALIDATION, self.step)
         with self.state.average.applied() if self.state.average else nullcontext():
             scores = self.validation.score(self.worker.device)
             self.tracker.log_metrics(scores, self.step)

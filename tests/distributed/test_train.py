@@ -76,7 +76,7 @@ def command(
 @pytest.fixture(scope="module")
 def whole(command: Callable[..., list[str]]) -> Location:
     """Train an undisturbed run; the value is its folder."""
-    arguments = command("whole", "--register", "tiny")
+    arguments = command("whole", "--register", "tiny", "--profile", "4:5")
     assert main(arguments) == 0
     return Location.of(arguments[arguments.index("--storage") + 1]) / "whole"
 
@@ -87,6 +87,9 @@ def test_a_run_logs_its_windows_and_validations(whole: Location, frail_server: T
     assert [step for step, _ in points(client, run, "loss/total")] == [2, 3, 4, 6]
     assert [step for step, _ in points(client, run, "eval/IHD_test/fmse")] == [0, 3, 6]
     assert "eval/IHD_test/composite_fmse" in run.data.metrics
+    (trace,) = client.list_artifacts(run.info.run_id, "profile")
+    assert trace.path == "profile/steps-000000004-000000005.json.gz"
+    assert trace.file_size > 10_000
 
 
 def test_a_run_that_was_cut_in_two_with_its_server_away_ends_as_one_that_was_not(

@@ -7,6 +7,7 @@ import pytest
 from charmnet.methods import METHODS
 from charmnet.methods.charmnet_options import CharmNetOptions
 from charmnet.methods.idih import IDIHOptions
+from pipelines.config.profiled import profiled_steps
 from pipelines.config.recipes import parse_toml, recipe, recipe_names, to_toml
 from pipelines.config.train_config import TrainConfig, data_requirements
 from tests.toy_methods import ToyHarmonizer, ToyOptions
@@ -44,6 +45,10 @@ def test_overrides_are_typed() -> None:
         ("data_resources=CPU=2", "CPUs are data_cpus_per_task"),
         ("data_resources=decode=0", "expected amounts above 0"),
         ("data_resources=pool=!a", "expected NAME=NUMBER"),
+        ("profile=5:4", "profile=5:4: expected a step such as 10, or the first and the last such as 10:15"),
+        ("profile=10-15", "profile=10-15: expected a step"),
+        ("profile=0", "profile=0: expected a step"),
+        ("profile=1:101", "at most 100 steps"),
         ("color_jitter=3", "color_jitter=3: expected at most 2"),
         ("color_jitter=-0.1", "color_jitter=-0.1: expected at least 0"),
         ("precision=fp8", "precision=fp8: expected one of float32, bf16"),
@@ -65,6 +70,13 @@ def test_recipes_survive_json_and_toml(name: str) -> None:
     assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     data = {"real": ["s3://bucket/real"]}
     assert parse_toml(to_toml(config, data), name) == (config, data)
+
+
+@pytest.mark.parametrize(("text", "steps"), [("", None), ("7", (7, 7)), ("10:15", (10, 15))])
+def test_steps_that_are_traced_are_read_and_may_change(text: str, steps: tuple[int, int] | None) -> None:
+    config = TrainConfig(profile=text)
+    assert profiled_steps(config.profile) == steps
+    assert config.differences(TrainConfig().to_json()) == []
 
 
 def test_an_unknown_recipe_is_named_beside_those_there_are() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ from pipelines.training.job import TrainingJob
 from pipelines.training.loop import TrainingLoop
 from pipelines.training.placement import Placement
 from pipelines.training.start import begin
+from pipelines.training.step_trace import step_trace
 from pipelines.training.validation import HarmonizationValidation
 from pipelines.training.worker import Worker
 from tests.synthetic_datasets import (
@@ -76,6 +78,7 @@ class Recorder(Tracker):
 
     metrics: dict[int, dict[str, float]] = field(default_factory=dict)
     images: list[str] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
 
     def log_metrics(self, metrics: Any, step: int) -> None:
         """Keep metrics by step."""
@@ -84,6 +87,10 @@ class Recorder(Tracker):
     def log_image(self, image: np.ndarray, key: str, step: int) -> None:
         """Keep the key of an image."""
         self.images.append(f"{key}@{step}")
+
+    def log_file(self, path: Path, *, artifact_path: str) -> None:
+        """Keep the content of a file."""
+        self.files[artifact_path] = path.read_bytes()
 
 
 @pytest.fixture
@@ -135,6 +142,7 @@ def run_loop(
         node_tracker=Tracker(),
         step=start.step,
     )
+    loop.phases.listener = step_trace(job, worker, tracker, start.step)
     if stop_after:
         with pytest.raises(RuntimeError, match="StopIteration"):
             _run(loop)
@@ -214,6 +222,42 @@ def test_curves_begin_before_the_first_step_with_a_model_that_is_never_the_best(
     _, without = run_loop(tmp_path / "without", datasets, "method=toy", "validate_every=0")
     assert without.images == ["samples/train@0"]
     assert not any(score in metrics for metrics in without.metrics.values())
+
+
+def test_chosen_steps_are_traced_and_change_no_bit(
+    tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
+    plain, without = run_loop(tmp_path / "plain", datasets, "method=toy")
+    traced, tracker = run_loop(tmp_path / "traced", datasets, "method=toy", "profile=2:4")
+    assert all(torch.equal(t, tensors(plain)[name]) for name, t in tensors(traced).items())
+    assert not without.files
+    (trace,) = tracker.files.items()
+    assert trace[0] == "profile/steps-000000002-000000004.json.gz"
+    events = json.loads(gzip.decompress(trace[1]))["traceEvents"]
+    names = [event["name"] for event in events if event.get("cat") == "user_annotation"]
+    assert [names.count(phase) for phase in ("data", "update")] == [3, 3]
+    assert names.count("validation") == 1, "after step 2, and not after the last that is traced"
+    assert any(event["name"] == "aten::conv2d" for event in events)
+    *_, message = traced.job.coordinator.progress().messages
+    assert message.startswith("trace of steps 2 to 4: artifact profile/steps-")
+
+
+def test_a_trace_ends_with_the_run_and_begins_with_what_is_left(
+    tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
+    fields = ("method=toy", "validate_every=0")
+    _, cut = run_loop(tmp_path / "run", datasets, *fields, "profile=2:6", stop_after=5)
+    assert list(cut.files) == ["profile/steps-000000002-000000005.json.gz"]
+    _, resumed = run_loop(tmp_path / "run", datasets, *fields, "profile=2:6")
+    assert list(resumed.files) == ["profile/steps-000000005-000000006.json.gz"]
+    loop, over = run_loop(tmp_path / "run", datasets, *fields, "profile=2:6", "steps=8")
+    assert not over.files
+    messages = loop.job.coordinator.progress().messages
+    assert messages[0] == "profile=2:6: these steps are over, no trace is made"
+    with pytest.raises(ValueError, match="profile=2:9: the run has 6 steps"):
+        run_loop(tmp_path / "other", datasets, *fields, "profile=2:9")
 
 
 def test_a_translator_is_trained_and_shown(
