@@ -8,11 +8,12 @@ from ray.util.metrics import Gauge
 
 from pipelines.training.stragglers import RankTimings
 
-_NAMES = {
+GAUGES = {
     "charmnet_step_seconds": "Duration of a training step",
     "charmnet_work_seconds": "Time of a step that a worker works by itself before gradients are exchanged",
     "charmnet_data_wait_seconds": "Time of a step that a worker waits for data",
 }
+"""Descriptions by name; infra/grafana shows them."""
 
 
 class WorkerGauges:
@@ -29,7 +30,7 @@ class WorkerGauges:
 
     @cached_property
     def _gauges(self) -> list[Gauge]:
-        return [Gauge(name, description, tag_keys=tuple(self._tags)) for name, description in _NAMES.items()]
+        return [Gauge(name, description, tag_keys=tuple(self._tags)) for name, description in GAUGES.items()]
 
     def show(self, timings: RankTimings) -> None:
         """Set the gauges."""
