@@ -86,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     if digest is None and not _is_loopback(arguments.host):
         raise ValueError(f"--host {arguments.host} can be reached from elsewhere: set {TOKEN_VARIABLE}, too")
     uri = chosen_model(arguments)
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # else a late call after the end starts a Ray
     try:
         from pipelines.serving.front import Front, FrontSettings
         from pipelines.serving.replicas import Capacity, serving_replicas

@@ -120,7 +120,11 @@ def serving_replicas(method: HarmonizationMethod, capacity: Capacity) -> Iterato
         try:
             if started:
                 _check_room(capacity)
-            yield Replicas(_deployed(method, capacity, name), name)
+            handle = _deployed(method, capacity, name)
+            try:
+                yield Replicas(handle, name)
+            finally:
+                handle.shutdown()  # its thread would find no Ray and start one
         finally:
             if started:
                 ray.shutdown()
