@@ -34,6 +34,7 @@ LONGEST_BACKOFF_SECONDS = 30.0
 UNREACHABLE_SECONDS = 15.0
 _ENTRIES_PER_READ = 2000
 _LAST_REQUEST_SECONDS = 1.0
+_FOLLOW_SECONDS = 0.1
 _MOST_HALVINGS = 5
 _ENDING_SECONDS = 120.0  # after that nobody waits at a command's end
 _JITTER = random.SystemRandom()
@@ -169,15 +170,20 @@ class Shipper(threading.Thread):
         return bool(entries)
 
     def _follow_leader(self) -> None:
-        """Let the shipper of the records connect first: two at once would both make a new database's tables.
+        """Wait until the shipper of the records has found the run: both might make a database's tables.
 
         Raises:
-            _RunMissingError: it has not found the run yet.
+            _RunMissingError: it has ended without; what kept it keeps this one, too.
         """
-        if self._leader is not None:
-            self._leader.find_run()
-            if self._leader.run_id is None and self._leader.is_alive():
-                raise _RunMissingError("the thread that sends the records has not found the run yet")
+        leader = self._leader
+        if leader is None:
+            return
+        leader.find_run()
+        while leader.run_id is None and leader.is_alive() and not self._abandoned.is_set():
+            self._abandoned.wait(_FOLLOW_SECONDS)
+        if leader.run_id is None:
+            self._abandoned.set()
+            raise _RunMissingError("the thread that sends the records did not find the run")
 
     @property
     def _waits_for_run(self) -> bool:
@@ -226,8 +232,8 @@ class Shipper(threading.Thread):
                 self._what, redact(refusal), self._spool.folder,
             )  # fmt: skip
             self._warned = True
-        elif refusal is None and self._failures == 2 and not self._awaits_own_process(error):
-            self._warned = True  # a single failure is not worth it
+        elif refusal is None and self._failures == 2:  # a single failure is not worth a warning
+            self._warned = True
             logger.warning(
                 "%s waits for the server; nothing is lost meanwhile: %s", self._what, redact(str(error))
             )
@@ -247,10 +253,6 @@ class Shipper(threading.Thread):
         self._failures = 0
         self._refusal = None
         self._warned = False
-
-    def _awaits_own_process(self, error: Exception) -> bool:
-        """Tell whether files wait for the run, which the thread of their records is about to find."""
-        return self._role == "files" and isinstance(error, _RunMissingError)
 
 
 def _groups(entries: list[SpoolEntry], most_metrics: int) -> Iterator[list[SpoolEntry]]:
