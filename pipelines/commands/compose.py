@@ -15,7 +15,7 @@ import argparse
 from pipelines.compositing.scene_pairs import SceneCompositesTask, composite_tasks, write_released
 from pipelines.conversion.build import BuildPlan, DatasetBuild, build_dataset
 from pipelines.conversion.report import show_finished, show_result
-from pipelines.runtime.console import results
+from pipelines.runtime.console import counted, results
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import PAIRS_PER_SCENE
@@ -90,5 +90,5 @@ def _released(destination: DatasetBuild, dataset: Dataset, tasks: list[SceneComp
         results.print(f"{destination.location} is finished")
         return 0
     lists = ", ".join(f"{subset}/{subset}_all_labeled.txt" for subset in subsets)
-    results.print(f"{destination.location}: {composites:,} composites, listed in {lists}")
+    results.print(f"{destination.location}: {counted(composites, 'composite')}, listed in {lists}")
     return 0

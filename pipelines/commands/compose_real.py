@@ -281,7 +281,7 @@ def _options(args: argparse.Namespace, subset: str, categories: Categories) -> d
 def _show_released(destination: DatasetBuild, result: BuildResult) -> None:
     splits = result.manifest.totals()["split"]
     lists = ", ".join(f"{rows:,} in {split}.txt" for split, rows in splits.items())
-    results.print(f"{destination.location}: {result.manifest.rows:,} composites, {lists}")
+    results.print(f"{destination.location}: {counted(result.manifest.rows, 'composite')}, {lists}")
     if result.rejected:
         results.print(f"{len(result.rejected)} rejected, each in {destination.location / REJECTED_NAME}")
 

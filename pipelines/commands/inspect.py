@@ -20,7 +20,7 @@ from rich.table import Table
 from charmnet.errors import DataError, StorageError
 from charmnet.vocabulary import CaptureCondition
 from pipelines.runtime.concurrency import read_ahead
-from pipelines.runtime.console import progress, results
+from pipelines.runtime.console import counted, progress, results
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
 from pipelines.runtime.store_check import store_settings, try_store
@@ -221,8 +221,8 @@ def _show(content: dict[str, Any]) -> None:
     results.print(table)
     results.print(
         f"whole data set: {content['bytes'] / 1e6:,.1f} MB in "
-        f"{content['shards']} {content['container']} shards, "
-        f"{content['row_groups']} row groups; digest {content['digest'][:12]}"
+        f"{counted(content['shards'], content['container'] + ' shard')}, "
+        f"{counted(content['row_groups'], 'row group')}; digest {content['digest'][:12]}"
     )
 
 
@@ -253,7 +253,8 @@ def _verified(dataset: Dataset) -> list[Failure]:
         results.print(f"and {len(failures) - _SHOWN_FAILURES} more (--json lists all)")
     if not failures:
         results.print(
-            f"verified: {len(dataset.manifest.shards)} checksums, {dataset.manifest.rows:,} rows decoded, "
+            f"verified: {counted(len(dataset.manifest.shards), 'checksum')}, "
+            f"{counted(dataset.manifest.rows, 'row')} decoded, "
             "no id twice"
         )
     return failures

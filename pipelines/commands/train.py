@@ -24,6 +24,7 @@ from pipelines.commands.tracking_options import add_tracking_options, tracking_u
 from pipelines.config.recipes import parse_toml, recipe, recipe_names, to_toml
 from pipelines.config.train_config import TrainConfig
 from pipelines.ingest.quarantine import Quarantined
+from pipelines.runtime.console import counted
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.signals import EXIT_STOPPED
 from pipelines.runtime.storage import Location
@@ -199,5 +200,6 @@ def quarantine_report(entries: Sequence[Quarantined], run_folder: str) -> str:
     """Return the samples that were replaced, the first of them named with their reasons."""
     lines = [f"  {entry.domain} {entry.id}: {entry.reason}" for entry in entries[:_NAMED]]
     more = [f"  and {len(entries) - _NAMED} more"] if len(entries) > _NAMED else []
-    head = f"{len(entries)} samples could not be decoded; others replaced them ({run_folder}/quarantine):"
+    failed = counted(len(entries), "sample")
+    head = f"{failed} could not be decoded; others replaced them ({run_folder}/quarantine):"
     return "\n".join([head, *lines, *more])

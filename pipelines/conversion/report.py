@@ -20,7 +20,7 @@ def show_finished(build: DatasetBuild, manifest: Manifest, *, clean: bool = True
     """Print that the data set was complete already, remove leftovers of its build and return exit code 0."""
     if clean:
         build.clean()
-    results.print(f"{build.location} is finished: {manifest.rows:,} rows in {_shards(manifest)}")
+    results.print(f"{build.location} is finished: {counted(manifest.rows, 'row')} in {_shards(manifest)}")
     return 0
 
 
@@ -35,8 +35,8 @@ def show_result(build: DatasetBuild, result: BuildResult) -> int:
             table.add_row(field if index == 0 else "", name, f"{rows:,}")
     results.print(table)
     results.print(
-        f"{manifest.rows:,} rows ({manifest.samples:,} samples an epoch) in {_shards(manifest)}, "
-        f"{manifest.bytes / 1e6:,.1f} MB"
+        f"{counted(manifest.rows, 'row')} ({counted(manifest.samples, 'sample')} an epoch) in "
+        f"{_shards(manifest)}, {manifest.bytes / 1e6:,.1f} MB"
     )
     for remark, count in sorted(result.remarks.items()):
         results.print(f"note: {remark}: {count:,}")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from charmnet.errors import CharmNetError, StorageError, in_words
 
-_CANNOT_EXIST = (errno.ENAMETOOLONG, errno.ENOTDIR)
+_CANNOT_EXIST = (errno.ENOTDIR,)
 _REFUSED_LOCALLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 KEYS_EXPECTED = (
     "expected credentials that may use it in the environment (for s3:// AWS_ACCESS_KEY_ID and "
@@ -67,6 +67,8 @@ def _translated(uri: str, error: Exception) -> StorageError | None:
 def failed(uri: str, error: Exception) -> StorageError:
     """Return the error of a store for one of the operating system, or of a client of a store."""
     number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENAMETOOLONG:
+        return MissingError(f"{uri}: no such file or folder: a name is longer than its file system takes")
     if number in _CANNOT_EXIST:
         return MissingError(f"{uri}: no such file or folder ({errno.errorcode[number]})")
     if uri.startswith("file:") and isinstance(error, FileExistsError):

@@ -112,3 +112,10 @@ def test_a_folder_that_may_not_be_used(tmp_path: Path, monkeypatch: pytest.Monke
         (Location.of(tmp_path) / "x").write_bytes(b"")
     assert isinstance(_translated(OSError(errno.EROFS, "Read-only"), "file:///x"), RefusedError)
     assert type(_translated(OSError(errno.ENOSPC, "No space left"), "file:///x")) is StorageError
+
+
+def test_a_name_that_is_too_long_is_called_so(tmp_path: Path) -> None:
+    place = Location.of(tmp_path / ("x" * 300) / "file")
+    assert not place.exists()
+    with pytest.raises(MissingError, match="longer than its file system takes"):
+        place.write_bytes(b"")
