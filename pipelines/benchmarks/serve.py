@@ -5,7 +5,7 @@
 Starts the server, and asks it from this process as fast as it answers: first with a few clients, then so long
 that its memory can be compared, last with several times as many clients as it takes requests. Each answer is
 compared with the file that `charmnet harmonize` writes. Pictures are drawn ones, enlarged. CPU seconds of the
-server's processes say what a picture costs whoever else uses the machine.
+server's processes, less those that they use at rest, say what a picture costs whoever else uses the machine.
 """
 
 from __future__ import annotations
@@ -63,10 +63,12 @@ class Cost:
     """CPU seconds and memory of the server's processes, by kind.
 
     Attributes:
-        seconds: since each began.
+        time: when they were read, in seconds.
+        seconds: since each process began.
         mebibytes: memory that is theirs alone.
     """
 
+    time: float
     seconds: dict[str, float]
     mebibytes: dict[str, float]
 
@@ -79,7 +81,12 @@ class Cost:
             kind = "front" if pid == server else "replicas" if "ServeReplica" in command else "Ray's servers"
             seconds[kind] += spent
             mebibytes[kind] += memory / _MEBI
-        return cls(dict(seconds), dict(mebibytes))
+        return cls(time.monotonic(), dict(seconds), dict(mebibytes))
+
+    def cores_since(self, earlier: Cost) -> dict[str, float]:
+        """Return the cores that were used since then."""
+        passed = self.time - earlier.time
+        return {kind: (spent - earlier.seconds.get(kind, 0)) / passed for kind, spent in self.seconds.items()}
 
 
 def _reading(process: psutil.Process) -> tuple[int, str, float, int]:
@@ -201,12 +208,16 @@ def measure(
     """Load the server in the three ways; return all figures."""
     ask(url, questions, 2, _START_SECONDS, _WARM_UP)
     load_before = os.getloadavg()[0]
+    at_rest = Cost.of(pid)
+    time.sleep(arguments.seconds)
     before, loads = Cost.of(pid), {}
+    idle_cores = before.cores_since(at_rest)
     for clients in arguments.clients:
         loads[clients] = ask(url, questions, clients, arguments.seconds)
     after = Cost.of(pid)
-    count = sum(len(load.latencies) for load in loads.values())
-    cpu = {kind: (after.seconds[kind] - before.seconds[kind]) / count * 1e3 for kind in after.seconds}
+    rate = sum(len(load.latencies) for load in loads.values()) / (after.time - before.time)
+    busy_cores = after.cores_since(before)
+    cpu = {kind: (busy_cores[kind] - idle_cores[kind]) / rate * 1e3 for kind in busy_cores}
     memory = [after]
     for _ in range(_PARTS):
         ask(url, questions, max(arguments.clients), math.inf, arguments.memory_pictures // _PARTS)
@@ -222,6 +233,7 @@ def measure(
     figures = {
         "other_load": {"before": load_before, "after": os.getloadavg()[0]},
         "cpu_milliseconds_a_picture": {**alone, **{f"server: {kind}": value for kind, value in cpu.items()}},
+        "cores_at_rest": idle_cores,
         "loads": {f"{clients} clients": _summary(load) for clients, load in loads.items()},
         "overload": {
             "clients": _CROWD * arguments.most,
@@ -272,12 +284,15 @@ def _table(loads: dict[int, Load], overload: Load) -> Table:
 
 
 def _costs(figures: dict[str, Any]) -> Table:
-    table = Table("what", "CPU ms a picture", "MiB at first", "MiB at last", "MiB per 1,000 pictures")
+    table = Table(
+        "what", "CPU ms a picture", "cores at rest", "MiB at first", "MiB at last", "MiB per 1,000 pictures"
+    )
     memory, growth = figures["memory_mebibytes"], figures["growth_mebibytes_per_1000_pictures"]
     for what, value in figures["cpu_milliseconds_a_picture"].items():
         kind = what.removeprefix("server: ")
         held = [memory[0][kind], memory[-1][kind], growth[kind]] if kind in growth else []
-        table.add_row(what, f"{value:.1f}", *(f"{number:.1f}" for number in held))
+        rest = [f"{figures['cores_at_rest'][kind]:.3f}"] if held else []
+        table.add_row(what, f"{value:.1f}", *rest, *(f"{number:.1f}" for number in held))
     return table
 
 

@@ -26,6 +26,12 @@ from pipelines.serving.requests import Limits, token_digest
 
 TOKEN_VARIABLE = "CHARMNET_SERVE_TOKEN"  # noqa: S105 - its name
 _PORT = 8000
+_SETTINGS = {
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # else a late call after the end would start a Ray
+    "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "1",  # a replica that computes answers later than in 0.1 s
+}
+"""What Ray reads when it is imported."""
+
 _HELD = 32  # requests for each replica, by default
 
 
@@ -86,7 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
     if digest is None and not _is_loopback(arguments.host):
         raise ValueError(f"--host {arguments.host} can be reached from elsewhere: set {TOKEN_VARIABLE}, too")
     uri = chosen_model(arguments)
-    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # else a late call after the end starts a Ray
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     try:
         from pipelines.serving.front import Front, FrontSettings
         from pipelines.serving.replicas import Capacity, serving_replicas
