@@ -10,7 +10,7 @@ from botocore import exceptions as boto
 
 from charmnet.errors import StorageError
 from pipelines.runtime.redaction import redact
-from pipelines.runtime.store_errors import KEYS_EXPECTED, MissingError, RefusedError, failed
+from pipelines.runtime.store_errors import KEYS_EXPECTED, MissingError, RefusedError, failed, speaks_no_tls
 
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
 CHECKSUM_VARIABLE = "AWS_REQUEST_CHECKSUM_CALCULATION"
@@ -110,6 +110,11 @@ def _unreachable(uri: str, error: boto.BotoCoreError) -> StorageError:
         return RefusedError(
             f"{uri}: the store's certificate is not trusted ({shown}); expected its authority's "
             "certificate in the file that AWS_CA_BUNDLE names"
+        )
+    if any(map(speaks_no_tls, causes)):
+        return RefusedError(
+            f"{uri}: the store speaks no TLS there ({shown}); expected http:// in {ENDPOINT_VARIABLE}, or "
+            "the port of its https"
         )
     if any(isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME for cause in causes):
         return RefusedError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ from charmnet.errors import CharmNetError, StorageError, in_words
 
 _CANNOT_EXIST = (errno.ENOTDIR,)
 _REFUSED_LOCALLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNSUPPORTED_PROTOCOL", "HTTP_REQUEST")
 KEYS_EXPECTED = (
     "expected credentials that may use it in the environment (for s3:// AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY, AWS_PROFILE or an instance role, AWS_ENDPOINT_URL for other servers)"
@@ -22,6 +24,11 @@ class MissingError(StorageError):
 
 class RefusedError(StorageError):
     """A store refuses for good: keys, rights, a certificate, a host or a region; waiting changes nothing."""
+
+
+def speaks_no_tls(error: BaseException) -> bool:
+    """Tell whether a server was called by https that has no TLS at this port, or none of this age."""
+    return isinstance(error, ssl.SSLError) and getattr(error, "reason", None) in _NO_TLS
 
 
 def with_remedy(error: CharmNetError) -> str:

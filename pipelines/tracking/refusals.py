@@ -6,12 +6,14 @@ This module imports MLflow, which takes more than a second: import it only where
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterator
 
 import requests
 from mlflow import __version__ as VERSION
 from mlflow.exceptions import ERROR_CODE_TO_HTTP_STATUS, MlflowException
 
+from pipelines.runtime.store_errors import speaks_no_tls
 from pipelines.tracking.server import TrackingRefusedError
 
 _OF_ACCESS = (401, 403)
@@ -56,8 +58,10 @@ def refusal_of(error: Exception) -> str | None:
     """Return what the server refuses and what mends it, in one line; None for an outage."""
     if isinstance(error, TrackingRefusedError):
         return str(error)
-    if any(isinstance(cause, requests.exceptions.SSLError) for cause in causes(error)):
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error)):
         return f"{_line(error)}; set MLFLOW_TRACKING_SERVER_CERT_PATH to the certificate of its authority"
+    if any(map(speaks_no_tls, causes(error))):
+        return f"{_line(error)}; the server speaks no TLS there: give its address with http://"
     text = str(error)
     if damage := next((remedy for part, remedy in _OF_DATABASES.items() if part in text), None):
         return f"{_line(error)}; {damage}"

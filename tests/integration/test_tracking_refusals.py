@@ -17,6 +17,7 @@ import pytest
 from pipelines.tracking import RunIdentity, close_orphans, open_tracker, send_unsent
 from pipelines.tracking.server import TrackingRefusedError
 from pipelines.tracking.server_check import ServerCheck
+from tests.fixtures.store_gates import certificates
 from tests.fixtures.tracked_runs import EXPERIMENT, log_steps, the_run
 
 
@@ -104,6 +105,23 @@ class _OtherVersion(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+def test_a_certificate_and_a_server_without_tls_are_told_apart(tmp_path: Path) -> None:
+    private, _ = certificates(tmp_path)
+    for context, said in (
+        (None, "speaks no TLS there: give its address with http://"),
+        (private, "CERT_PATH"),
+    ):
+        with ThreadingHTTPServer(("127.0.0.1", 0), _OtherVersion) as server:
+            if context is not None:
+                server.socket = context.wrap_socket(server.socket, server_side=True)
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            with pytest.raises(TrackingRefusedError, match=said):
+                ServerCheck(f"https://127.0.0.1:{server.server_port}", "new").raise_refusal()
+            server.shutdown()
+            thread.join()
 
 
 def test_a_server_that_refuses_the_version_is_no_outage(

@@ -77,6 +77,12 @@ def _connection(cause: Exception) -> boto.EndpointConnectionError:
     return error
 
 
+def _tls_error(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, f"[SSL: {reason}]")
+    error.reason = reason
+    return error
+
+
 @pytest.mark.parametrize(
     ("cause", "kind", "said"),
     [
@@ -85,6 +91,8 @@ def _connection(cause: Exception) -> boto.EndpointConnectionError:
         (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), StorageError, "does not answer"),
         (ssl.SSLCertVerificationError("self-signed"), RefusedError, "AWS_CA_BUNDLE"),
         (ssl.SSLEOFError("ended"), StorageError, "does not answer"),
+        (_tls_error("WRONG_VERSION_NUMBER"), RefusedError, "speaks no TLS there"),
+        (_tls_error("UNEXPECTED_EOF_WHILE_READING"), StorageError, "does not answer"),
     ],
 )
 def test_connections(cause: Exception, kind: type[StorageError], said: str) -> None:
