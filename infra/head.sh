@@ -2,7 +2,8 @@
 # Starts a Ray head on this machine that takes jobs: `ray job submit --working-dir . -- charmnet train ...`.
 #   ./infra/head.sh [options of `ray start`]      stop it with: .venv/bin/ray stop
 # Jobs inherit this shell's environment; where it names no store, that of the quickstart's servers.
-source "$(dirname "$0")/environment.sh"
+set -euo pipefail
+source "$(dirname -- "$0")/environment.sh"
 
 state=${CHARMNET_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/charmnet}
 if [ -z "${AWS_ACCESS_KEY_ID:-}${AWS_PROFILE:-}" ] && [ -f "$state/environment.sh" ]; then

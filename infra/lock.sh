@@ -2,7 +2,8 @@
 # Renews requirements.lock: the newest versions that pyproject.toml allows, found in a new environment.
 # Run the tests before committing what it writes.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+CDPATH='' cd -- "$(dirname -- "$0")/.."
+unset PYTHONPATH PYTHONHOME
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 "${PYTHON:-python3}" -m venv "$fresh"

@@ -4,7 +4,8 @@
 #       --artifacts-destination s3://bucket/mlflow [other options of `mlflow server`]
 # The store's keys and the database's password (PGPASSWORD) come from this shell's environment: clients need neither.
 # The administrator's password is in the state folder; docs/security.md says how accounts are made.
-source "$(dirname "$0")/environment.sh"
+set -euo pipefail
+source "$(dirname -- "$0")/environment.sh"
 
 state=${CHARMNET_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/charmnet}/mlflow-shared
 port=${PORT:-5000}

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
 # Sets up the environment and runs `charmnet quickstart` in it, with any of its options.
-source "$(dirname "$0")/environment.sh"
+set -euo pipefail
+source "$(dirname -- "$0")/environment.sh"
 exec charmnet quickstart "$@"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up the environment and runs linters, types and all tests in it; options go to pytest.
-source "$(dirname "$0")/environment.sh"
+set -euo pipefail
+source "$(dirname -- "$0")/environment.sh"
 # Beside the tests, which wait for servers often; mypy alone takes one core. What it says is shown in the end.
 checks=$(mktemp)
 ./infra/check.sh >"$checks" 2>&1 &
