@@ -32,7 +32,7 @@ from pipelines.benchmarks.plot import draw_bars
 from pipelines.benchmarks.processes import CpuTimes
 from pipelines.benchmarks.results import Comparison
 from pipelines.benchmarks.tensors import batches_in_memory
-from pipelines.evaluation.distributed import score_dataset
+from pipelines.evaluation.datasets import score_dataset
 from pipelines.harmonization.distributed import harmonize_pictures
 from pipelines.harmonization.files import Folders
 from pipelines.runtime.cluster import connect

@@ -48,7 +48,7 @@ def ray_worker_name(command_line: Sequence[str]) -> str | None:
 def process_kind(command_line: Sequence[str]) -> str:
     """Return the purpose of a process in a run."""
     title = command_line[0] if command_line else ""
-    if re.search("RayTrainWorker|_Scorer|_Harmonizer", title):
+    if re.search("RayTrainWorker|_FunctionActor", title):
         return "models"
     if re.search(r"read_(real|rendered)|MapBatches\(decode", title):
         return "data tasks"

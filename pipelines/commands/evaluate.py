@@ -8,7 +8,8 @@ share of the picture that the foreground covers, beside those of the composites 
 need no learning, with 95 % intervals over photographs. --protocol standard (the default) rounds and takes
 255 as PSNR's range; --protocol released repeats the published test script, and --protocol pct_net PCT-Net's
 evaluation, for comparison with published numbers. --size 1024 and --size full measure what
-`charmnet harmonize` makes of larger pictures.
+`charmnet harmonize` makes of larger pictures. Up to 64 images are done in this process, without a cluster,
+where RAY_ADDRESS names none and --workers is not given.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from pipelines.commands.count_options import add_workers_option, check_counts
 from pipelines.commands.dry_run import add_dry_run_option, show_rehearsal
 from pipelines.commands.evaluation_tables import tables
 from pipelines.commands.tracking_options import add_tracking_options, tracking_uri
+from pipelines.evaluation.datasets import are_few, score_dataset
 from pipelines.evaluation.evaluation import Evaluation
-from pipelines.evaluation.images import selected_groups
+from pipelines.evaluation.images import selected_groups, selected_image_count
 from pipelines.evaluation.per_image import per_image_parquet
 from pipelines.evaluation.report import ImageResult
 from pipelines.evaluation.scoring import Scoring
@@ -41,9 +43,7 @@ from pipelines.runtime.paths import state_folder
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.rehearsal import Rehearsal, place_of_work
 from pipelines.runtime.storage import Location
-from pipelines.shards.foreground_colors import per_mask
-from pipelines.shards.reading import Dataset, selected_counts
-from pipelines.shards.schema import RowKind
+from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
 from pipelines.tracking import RunIdentity, open_tracker, send_unsent
 from pipelines.tracking.server_check import ServerCheck
@@ -166,13 +166,14 @@ def _rehearse(
         scoring.check(method)
     selection = Selection(arguments.select)
     groups = selected_groups(dataset, selection)
-    images = _image_count(dataset, selection)
+    images = selected_image_count(dataset, selection)
     held = counted(len(groups), "row group") if images is None else counted(images, "image")
     models = filter(None, (arguments.model, arguments.compare))
     reads = [f"{dataset.location}: {held}", *(f"the model {model}" for model in models)]
     named = {"figures": arguments.json, "figures of every image": arguments.per_image}
     files = {Location.of(uri): text for text, uri in named.items() if uri}
-    show_rehearsal(Rehearsal(reads, {}, f"evaluating {place_of_work()}", files))
+    few = are_few(dataset, selection, arguments.workers)
+    show_rehearsal(Rehearsal(reads, {}, f"evaluating {place_of_work(few)}", files))
     print(f"records in MLflow at {redact(tracking)}" if tracking else "records nothing")
     return 0
 
@@ -181,9 +182,7 @@ def _score(
     method: HarmonizationMethod, dataset: Dataset, scoring: Scoring, arguments: argparse.Namespace
 ) -> list[ImageResult]:
     selection = Selection(arguments.select)
-    from pipelines.evaluation.distributed import score_dataset  # Ray
-
-    with progress("Evaluating", total=_image_count(dataset, selection)) as advance:
+    with progress("Evaluating", total=selected_image_count(dataset, selection)) as advance:
         results = []
         for result in score_dataset(method, dataset, selection, scoring, arguments.workers):
             results.append(result)
@@ -220,15 +219,6 @@ def _send_unsent(tracking: str) -> None:
     )
     if spools.message:
         console.print(spools.message, markup=False)
-
-
-def _image_count(dataset: Dataset, selection: Selection) -> int | None:
-    """Count the selected images; None for scenes, as lists may name a part of their pairs."""
-    if dataset.manifest.kind is RowKind.SCENE:
-        return None
-    return per_mask(dataset.manifest) * sum(
-        selected_counts(dataset.manifest, group, selection)[1] for _, _, group in dataset.manifest.groups()
-    )
 
 
 def _track(tracking: str, arguments: argparse.Namespace, evaluation: Evaluation) -> bool:

@@ -21,7 +21,7 @@ from charmnet.errors import DataError
 from charmnet.metrics import Protocol, scoring_mask
 from charmnet.vocabulary import NUM_CONDITIONS
 from pipelines.evaluation.photographs import photograph_of
-from pipelines.shards.foreground_colors import evaluated_composite, with_colors
+from pipelines.shards.foreground_colors import evaluated_composite, per_mask, with_colors
 from pipelines.shards.reading import Dataset, selected_counts
 from pipelines.shards.rows import Row, row_kind, stratum_of
 from pipelines.shards.schema import RowKind
@@ -79,6 +79,15 @@ def selected_groups(dataset: Dataset, selection: Selection) -> list[RowGroupKey]
             f"{dataset.manifest.selectable_names()}"
         )
     return groups
+
+
+def selected_image_count(dataset: Dataset, selection: Selection) -> int | None:
+    """Count the selected images; None for scenes, as lists may name a part of their pairs."""
+    if dataset.manifest.kind is RowKind.SCENE:
+        return None
+    return per_mask(dataset.manifest) * sum(
+        selected_counts(dataset.manifest, group, selection)[1] for _, _, group in dataset.manifest.groups()
+    )
 
 
 def selected_rows(

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from charmnet.arrays import UInt8Array
 from charmnet.codecs import decode_rgb, encode_png
 from charmnet.methods import HarmonizationMethod
-from pipelines.evaluation.distributed import score_dataset
+from pipelines.evaluation.datasets import score_dataset
 from pipelines.evaluation.per_image import per_image_parquet
 from pipelines.evaluation.scoring import Scoring
 from pipelines.runs.models import load_harmonization_model

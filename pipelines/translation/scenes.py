@@ -1,4 +1,4 @@
-"""Translation of a data set of scenes with Ray Data: actors with the model take a row group at a time."""
+"""Translation of a data set of scenes over a cluster: actors with the model take a row group at a time."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-import numpy as np
-import ray
-import ray.data
 import torch
 
 from charmnet.codecs import decode_rgb, encode_jpeg
@@ -19,7 +16,7 @@ from charmnet.metrics import to_uint8
 from charmnet.weights import weights_digest
 from pipelines.conversion.build import BuildPlan, BuildResult, DatasetBuild
 from pipelines.conversion.gather import build_in_pieces
-from pipelines.runtime.blocks import Block
+from pipelines.runtime.actors import map_with_actors
 from pipelines.runtime.cluster import ClusterCapacity, assigned_device, connect
 from pipelines.runtime.console import progress
 from pipelines.runtime.storage import Location
@@ -147,7 +144,7 @@ class SceneTranslation:
         """Translate the row groups that are missing among the pieces."""
         places = self._places()
         items = [
-            {"number": number, "shard": shard, "group": group}
+            (number, shard, group)
             for number, (shard, group) in enumerate(places)
             if pieces.part(number) is None
         ]
@@ -155,37 +152,29 @@ class SceneTranslation:
             return
         connect()
         capacity = ClusterCapacity.current()
-        results = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-            _TranslateActor,
-            fn_constructor_args=(ray.put(self), pieces),
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=capacity.actor_count(self.workers, len(items))),
-            num_gpus=1 if capacity.gpus else None,
-        )
+        actors = capacity.actor_count(self.workers, len(items))
         with progress("Translating", total=len(places)) as advance:
             advance(len(places) - len(items))
-            for block in results.iter_batches(batch_size=None):
-                for error in filter(None, block["error"].tolist()):
+            for _, error in map_with_actors(
+                _Translate, (self, pieces), items, actors=actors, on_gpus=bool(capacity.gpus)
+            ):
+                if error:
                     raise StorageError(error)
-                advance(len(block["error"]))
+                advance(1)
 
 
-class _TranslateActor:
-    """Actor with the model that translates row groups."""
+class _Translate:
+    """Translates row groups in an actor."""
 
-    def __init__(self, reference: ray.ObjectRef[SceneTranslation], pieces: DatasetBuild) -> None:
+    def __init__(self, translation: SceneTranslation, pieces: DatasetBuild) -> None:
         torch.set_num_threads(_THREADS)
-        self.translation = ray.get(reference)
+        self.translation = translation
         self.pieces = pieces
         self.device = assigned_device()
         self.translation.method.to(self.device)
 
-    def __call__(self, batch: Block) -> Block:
-        places = zip(batch["number"].tolist(), batch["shard"].tolist(), batch["group"].tolist(), strict=True)
-        errors = [self._try(*place) for place in places]
-        return {"error": np.array(errors)}
-
-    def _try(self, number: int, shard: int, group: int) -> str:
+    def __call__(self, place: tuple[int, int, int]) -> str:
+        number, shard, group = place
         try:
             self.pieces.write_part(number, self.translation.task(shard, group, self.device))
         except CharmNetError as error:

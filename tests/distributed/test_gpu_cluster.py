@@ -21,7 +21,7 @@ prepare_environment()
 start_here(num_cpus=2, num_gpus=1)
 from pipelines.harmonization.distributed import harmonize_pictures
 from pipelines.harmonization.files import Folders
-from pipelines.evaluation.distributed import score_dataset
+from pipelines.evaluation.datasets import score_dataset
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import EVERYTHING
 from pipelines.runtime.storage import Location

@@ -9,6 +9,8 @@ import pytest
 from mlflow import MlflowClient
 
 import pipelines.commands.evaluate
+import pipelines.evaluation.datasets
+import pipelines.evaluation.distributed
 from charmnet.codecs import encode_jpeg, encode_png
 from charmnet.methods import CharmNetMethod
 from charmnet.metrics import Protocol
@@ -16,7 +18,7 @@ from charmnet.vocabulary import Domain
 from charmnet.weights import save_checkpoint
 from pipelines.commands.cli import main
 from pipelines.config.train_config import TrainConfig
-from pipelines.evaluation.distributed import score_dataset
+from pipelines.evaluation.datasets import score_dataset
 from pipelines.evaluation.report import EvaluationReport
 from pipelines.evaluation.scoring import Scoring, evaluate_images
 from pipelines.runs.models import load_model, load_with_provenance
@@ -149,6 +151,20 @@ def test_a_registered_model_is_evaluated_by_its_name_with_notes_on_its_training(
     by_id = client.get_model_version("scored", "1").source
     provenance = load_with_provenance(by_id, mlflow_server)[1]
     assert (provenance.chosen_by, set(provenance.selections)) == (None, {Domain.REAL, Domain.RENDERED})
+
+
+@pytest.mark.parametrize(
+    "scoring", [Scoring(), Scoring(Protocol.RELEASED), Scoring(size=None, tricks=False)], ids=str
+)
+def test_few_images_have_the_same_figures_without_the_cluster(
+    model: str, datasets: ShardedDatasets, scoring: Scoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, method = Dataset.open(datasets.real), load_model(model)
+    on_cluster = list(score_dataset(method, dataset, EVERYTHING, scoring))
+    monkeypatch.setattr(pipelines.evaluation.datasets, "works_in_process", lambda small: small)
+    monkeypatch.setattr(pipelines.evaluation.distributed, "connect", None)  # nothing may call it
+    assert list(score_dataset(method, dataset, EVERYTHING, scoring)) == on_cluster
+    assert len(on_cluster) == 24
 
 
 def test_scenes_are_evaluated_as_all_their_ordered_pairs(model: str, datasets: ShardedDatasets) -> None:

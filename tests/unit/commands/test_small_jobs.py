@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_few_pictures_are_harmonized_in_this_process(
     assert "0 harmonized, 3 were there" in capsys.readouterr().err
 
 
-def test_a_small_data_set_is_made_and_verified_in_this_process(
+def test_a_small_data_set_is_made_verified_and_evaluated_in_this_process(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_iharmony4(tmp_path / "in", photographs=2)
@@ -54,6 +55,16 @@ def test_a_small_data_set_is_made_and_verified_in_this_process(
     assert main(["shard", "iharmony4", "--source", str(tmp_path / "in"), *lists, "--dest", dest]) == 0
     assert "4 rows" in capsys.readouterr().out
     assert main(["inspect", dest, "--verify", "--contact-sheet", str(tmp_path / "sheet.png")]) == 0
+    save_checkpoint(tmp_path / "model", CharmNetMethod(width=4, seed=0), {"step": 1})
+    command = ["evaluate", "--model", str(tmp_path / "model"), "--data", dest, "--tracking", "none"]
+    assert main([*command, "--dry-run"]) == 0
+    assert "runs evaluating in this process" in capsys.readouterr().out
+    assert main([*command, "--workers", "1", "--dry-run"]) == 0
+    assert "runs evaluating by Ray" in capsys.readouterr().out
+    assert main([*command, "--json", str(tmp_path / "figures.json")]) == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["all"]["count"] == 4
+    assert figures["all"]["harmonized"]["mse"] > 0
 
 
 def test_large_work_and_a_named_cluster_go_to_ray(
