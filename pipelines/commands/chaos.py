@@ -12,7 +12,6 @@ is 1.
 from __future__ import annotations
 
 import argparse
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -72,7 +71,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.soak:
         return _soak(arguments, options)
     outcomes: list[Outcome] = []
-    signal.signal(signal.SIGTERM, _interrupt)
     scenarios = {name: SCENARIOS[name] for name in arguments.scenario or SCENARIOS}
     with open_environment(state_folder() / "chaos", options) as environment:
         for outcome in run_scenarios(environment, scenarios):
@@ -89,7 +87,6 @@ def _soak(arguments: argparse.Namespace, options: Options) -> int:
     seconds, mtbf_seconds = seconds_of(arguments.soak), seconds_of(arguments.mtbf)
     if arguments.scenario or arguments.markdown:
         raise ValueError("--soak runs no scenarios: leave out --scenario and --markdown")
-    signal.signal(signal.SIGTERM, _interrupt)
     with open_environment(state_folder() / "chaos", options) as environment:
         result = soak(environment, seconds, mtbf_seconds)
     for line in result.lines():
@@ -104,11 +101,6 @@ def _write(arguments: argparse.Namespace, outcomes: list[Outcome], options: Opti
         write_json(Location.of(arguments.json), outcomes, options)
     if arguments.markdown:
         Location.of(arguments.markdown).write_bytes(f"{markdown(outcomes)}\n".encode())
-
-
-def _interrupt(*_: object) -> None:
-    """End the command on SIGTERM in the way of Ctrl-C, so that it stops what it started."""
-    raise KeyboardInterrupt
 
 
 def run_scenarios(environment: Environment, scenarios: dict[str, Scenario]) -> Iterator[Outcome]:

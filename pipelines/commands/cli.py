@@ -1,4 +1,4 @@
-"""Console command `charmnet`, also run by `python -m pipelines`."""
+"""Commands of `charmnet`: which there are, and what all share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from charmnet.errors import CharmNetError
 from pipelines.runtime.cluster import prepare_environment
 from pipelines.runtime.extras import missing_package
 from pipelines.runtime.redaction import redact
-from pipelines.runtime.signals import exiting_on_sigterm
+from pipelines.runtime.signals import exiting_on_signals, raise_if_stopped
 
 COMMANDS = {
     "shard": "convert a released data set, or image archives, into parquet shards with a manifest",
@@ -64,6 +64,7 @@ def new_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentP
 def add_command(parser: argparse.ArgumentParser, name: str) -> None:
     """Load a command and add its options to its parser."""
     module = importlib.import_module(f"pipelines.commands.{name.replace('-', '_')}")
+    raise_if_stopped()
     parser.description = module.__doc__
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     module.add_arguments(parser)
@@ -92,14 +93,13 @@ def _reporting(name: str, work: Callable[[], int]) -> int:
         print(f"charmnet: error: {missing}", file=sys.stderr)
         return EXIT_FAILED
     except ValueError as error:
+        raise_if_stopped()
         print(f"charmnet: error: {redact(str(error))}", file=sys.stderr)
         return EXIT_USAGE
     except CharmNetError as error:
+        raise_if_stopped()
         print(f"charmnet: error: {redact(str(error))}", file=sys.stderr)
         return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("charmnet: interrupted", file=sys.stderr)
-        return 130
 
 
 def _keep_warnings() -> None:
@@ -111,9 +111,9 @@ def _keep_warnings() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `charmnet COMMAND ...`; return 0 on success, 1 when the work failed, 2 for wrong options.
 
-    SIGTERM raises `SystemExit` with 143.
+    SIGTERM raises `SystemExit` with 143, Ctrl-C with 130.
     """
-    with exiting_on_sigterm():
+    with exiting_on_signals():
         return _main(sys.argv[1:] if arguments is None else list(arguments))
 
 

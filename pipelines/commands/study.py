@@ -101,8 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
         tracker.close("KILLED", _TRACKING_SECONDS)
         print(error)
         return EXIT_STOPPED
-    except BaseException:
-        tracker.close("FAILED", _TRACKING_SECONDS)
+    except BaseException as error:
+        tracker.close("FAILED" if isinstance(error, Exception) else "KILLED", _TRACKING_SECONDS)
         raise
     failed = [outcome for outcome in outcomes if outcome.failure]
     tracker.close("FAILED" if failed else "FINISHED", _TRACKING_SECONDS)

@@ -6,8 +6,8 @@ import json
 import logging
 import os
 import secrets
+import shlex
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from charmnet.errors import ClusterError, in_words
 from pipelines.runtime.ports import free_ports
 from pipelines.runtime.ray_processes import (
+    OwnRay,
     check_reachable,
-    groups_of_their_own,
-    short_folder,
-    temporary_folder,
+    signals_kept,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ _SETTINGS = {
     "RAY_task_events_max_num_task_in_gcs": "10000",  # finished tasks that Ray remembers; by default 100,000
     "THP_MEM_ALLOC_ENABLE": "1",  # torch asks for huge pages: a step on CPUs touches a gigabyte of new memory
 }
+_QUIET: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
 _QUIET_LOGGERS = {
     "ray.data._internal.progress": logging.ERROR,  # that progress bars are off
     "ray.data._internal.execution.streaming_executor": logging.WARNING,  # every execution's end
@@ -92,7 +92,8 @@ def connect() -> bool:
         # Workers' lines stay in Ray's own logs: what a person needs to know comes by progress and exceptions.
         try:
             check_reachable(cluster_address(), _REACH_SECONDS)
-            ray.init(address=cluster_address(), logging_level=logging.WARNING, log_to_driver=False)
+            with signals_kept():
+                ray.init(address=cluster_address(), **_QUIET)
         except (OSError, RuntimeError, RayError) as error:  # ConnectionError is an OSError
             raise _no_cluster(error) from error
     if find_spec("pyarrow") is not None:  # Ray Data needs it, the extra `serve` does not
@@ -147,26 +148,35 @@ def start_here(**options: Any) -> None:
     import ray
 
     port = free_port()
-    chosen_folder = temporary_folder()
+    own = OwnRay()
     variables = {
         "RAY_GCS_SERVER_PORT": str(port),
         ADDRESS_VARIABLE: f"{ray.util.get_node_ip_address()}:{port}",
-        "RAY_TMPDIR": short_folder(chosen_folder),
-        "TMPDIR": short_folder(tempfile.gettempdir()),  # of Python's multiprocessing in Ray's processes
+        "BASH_ENV": "",  # Ray starts its workers by a shell, which would read this file
+        **own.variables,
     }
     earlier_values = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)  # Ray's processes inherit it
     try:
-        with groups_of_their_own():
-            ray.init(address=LOCAL, **{"logging_level": logging.WARNING, "log_to_driver": False, **options})
-    except Exception as error:
+        with own.starting():
+            ray.init(address=LOCAL, **{**_QUIET, **_quoted_interpreter(), **options})
+    except BaseException as error:
+        own.end(keep_files=isinstance(error, Exception))
+        if not isinstance(error, Exception):
+            raise
         raise ClusterError(
             f"Ray did not start on this machine ({in_words(error)}); {_advice(error)}; what Ray's processes "
-            f"said is in {chosen_folder}/ray/session_*/logs"
+            f"said is in {own.folder}/ray/session_*/logs"
         ) from error
     finally:
         for name, value in earlier_values.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _quoted_interpreter() -> dict[str, Any]:
+    """Return the option of `ray.init` for a path with blanks, which the shell of its workers would split."""
+    quoted = shlex.quote(sys.executable)
+    return {} if quoted == sys.executable else {"runtime_env": {"py_executable": quoted}}
 
 
 def _advice(error: Exception) -> str:

@@ -83,6 +83,7 @@ def run_search(job: TuningJob) -> list[TrialResult]:
     others' means up to that step.
     """
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the newer one prints tables at any verbosity
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # the command's own ends it
     connect()
     config = job.configs[0]
     places = room(ClusterCapacity.current(), config.worker_range[0])

@@ -27,7 +27,7 @@ from tests.fixtures.datasets import ShardedDatasets
 from tests.fixtures.object_store import ObjectStoreForTests
 
 WORK = """
-import json, os, sys
+import json, os, subprocess, sys
 from pathlib import Path
 from pipelines.commands.cli import main
 
@@ -47,6 +47,7 @@ kinds = (StateResource.JOBS, StateResource.ACTORS, StateResource.TASKS, StateRes
 tables = [client.list(kind, ListApiOptions(detail=True), False) for kind in kinds]
 Path(told).write_text(json.dumps(tables, default=str))
 ray.shutdown()
+subprocess.run(["cp", "-a", os.environ["RAY_TMPDIR"], f"{told}-of-ray"], check=True)
 codes += [
     main(["inspect", planted]),
     main([*run, "--init", planted]),
@@ -142,6 +143,7 @@ def test_no_secret_in_anything_that_is_left_behind(
     store = Location.of(prefix)
     written |= {f"{prefix}/{name}": (store / name).read_bytes() for name in store.walk_files()}
     assert f"{prefix}/runs/run/run.json" in written
+    assert any(path.endswith("/logs/raylet.out") for path in written)
     database = (authenticated_server.folder / "mlflow.db").read_bytes()
     assert f"{prefix}/runs/run".encode() in database  # what would be found if it were there
     keys = (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
