@@ -35,6 +35,7 @@ SUBJECT_ORDER = (
     "growth",
     "scaling",
     "evaluate",
+    "serve",
     "color_transfer",
     "rendering",
     "chaos",

@@ -243,17 +243,27 @@ def measure(
         "memory_mebibytes": [cost.mebibytes for cost in memory],
         "growth_mebibytes_per_1000_pictures": grown,
     }
-    of_server = sum(cpu.values())
-    comparison = Comparison(
-        question=f"CPU time of all processes of `charmnet serve`, a picture {arguments.side} pixels wide",
-        values=(of_server,),
-        unit="ms",
-        beside="the network alone",
-        beside_values=(alone["network alone"],),
-        ratios=(of_server / alone["network alone"],),
-    )
+    wide = f"a picture of {arguments.side}x{arguments.side * 3 // 4}"
+    comparisons = [
+        _compared(f"`charmnet serve`, CPU time of {whose}, {wide}", value, beside, alone[beside])
+        for whose, value, beside in (
+            ("all its processes", sum(cpu.values()), "network alone"),
+            ("the replica", cpu["replicas"], "network with files, in this process"),
+        )
+    ]
     console.print(f"best: {best.rate:.1f} pictures/s", markup=False)
-    return Measurement(figures, [_table(loads, overload), _costs(figures)], [comparison])
+    return Measurement(figures, [_table(loads, overload), _costs(figures)], comparisons)
+
+
+def _compared(question: str, value: float, beside: str, other: float) -> Comparison:
+    return Comparison(
+        question=question,
+        values=(value,),
+        unit="ms",
+        beside=f"the {beside}",
+        beside_values=(other,),
+        ratios=(value / other,),
+    )
 
 
 def _summary(load: Load) -> dict[str, Any]:
