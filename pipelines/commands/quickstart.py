@@ -205,19 +205,24 @@ class Quickstart:
         """Print the figures and where to look further."""
         from pipelines.tracking.runs import experiment_id_of  # MLflow
 
-        examples.write_sheet(self.folder / "comparison.jpg")
+        sheet = self.folder / "comparison.jpg"
+        examples.write_sheet(sheet)
         figures = json.loads((self.folder / "figures.json").read_text())["all"]
         composite, harmonized = figures["composite"], figures["harmonized"]
         better = figures["against_composite"]["harmonized"]["better"]["value"]
         address = self.services.tracking.url
-        page = experiment_link(address, experiment_id_of(connect(address), "quickstart"))
+        client = connect(address)
+        experiment = experiment_id_of(client, "quickstart")
+        for run in client.search_runs([experiment], f"tags.run_folder = '{self.model}'"):
+            client.log_artifact(run.info.run_id, str(sheet), "images")
+        page = experiment_link(address, experiment)
         _say(
             f"\n{figures['count']} unseen pictures, composites → harmonized: "
             f"fMSE {composite['fmse']:.1f} → {harmonized['fmse']:.1f}, "
             f"MSE {composite['mse']:.1f} → {harmonized['mse']:.1f}; {better:.0%} got better. "
             "The model saw few photographs for a few minutes: its figures are no benchmark.\n"
             f"Runs, losses, sample pictures: {page}\n"
-            f"Ten of them (composite, mask, harmonized, ground truth): {self.folder / 'comparison.jpg'}\n"
+            f"Ten of them (composite, mask, harmonized, ground truth), kept with the run, too: {sheet}\n"
             f"To use the servers from a shell: source {self.services.environment_file}\n"
             "The servers stay up until: charmnet quickstart --stop "
             "(in a checkout: ./infra/quickstart.sh --stop)"

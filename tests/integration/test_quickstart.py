@@ -17,6 +17,7 @@ from charmnet.codecs import decode_rgb
 from pipelines.commands import quickstart as quickstart_command
 from pipelines.services.local import Services
 from pipelines.services.service import is_healthy
+from pipelines.tracking.server import connect
 from tests.factories import make_iharmony4, make_rdharmony
 
 # Two steps, whatever the time: what is under test is the way, not the training.
@@ -97,6 +98,10 @@ def test_all_the_way_then_again_then_stop(
     assert figures["all"]["count"] == 4
     comparison = decode_rgb((services.folder / "quickstart/mine/comparison.jpg").read_bytes())
     assert comparison.shape == (5 * 150, 4 * 200, 3)  # four rows of four pictures, and an empty one
+    client = connect(services.tracking.url)
+    (experiment,) = client.search_experiments(filter_string="name = 'quickstart'")
+    (run,) = client.search_runs([experiment.experiment_id], "tags.mlflow.runName = 'mine'")
+    assert "images/comparison.jpg" in {file.path for file in client.list_artifacts(run.info.run_id, "images")}
     secret = services.store.environment()["AWS_SECRET_ACCESS_KEY"]
     assert secret not in first.stdout + first.stderr
 
