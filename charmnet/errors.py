@@ -24,6 +24,8 @@ CharmNetError                  (exit code 1 of `charmnet`)
 ├── NoViewError                pipelines.rendering.scenes: a scene that no view shows whole
 └── QuickstartError            pipelines.commands.quickstart: a command of the quickstart
 
+RequestError                   pipelines.serving.requests: a request over HTTP that is refused
+
 A message names what was got, where, what was expected and the remedy. Options and configuration that are
 wrong are a plain `ValueError` (exit code 2).
 """

@@ -18,7 +18,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-import ray
 import torch
 from matplotlib.figure import Figure
 from rich.table import Table
@@ -35,7 +34,7 @@ from pipelines.benchmarks.tensors import batches_in_memory
 from pipelines.evaluation.datasets import score_dataset
 from pipelines.harmonization.distributed import harmonize_pictures
 from pipelines.harmonization.files import Folders
-from pipelines.runtime.cluster import connect
+from pipelines.runtime.cluster import connect, disconnect
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 from pipelines.shards.schema import RowKind
@@ -89,7 +88,7 @@ def measure(arguments: argparse.Namespace) -> Measurement:
             "harmonize": time_results(_harmonize(method, scratch, pairs), len(pairs)),
         }
     finally:
-        ray.shutdown()
+        disconnect()
         scratch.delete()
     after = {name: _measure_forward(network, size) for name, size in _BATCHES.items()}
     figures = {

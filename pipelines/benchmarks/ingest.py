@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
 from rich.table import Table
 
 from charmnet.errors import CharmNetError
@@ -26,6 +25,7 @@ from pipelines.benchmarks.ingest_storage import storage_figures
 from pipelines.benchmarks.ingest_stream import BATCH_SIZE
 from pipelines.benchmarks.measurement import Measurement
 from pipelines.benchmarks.results import Comparison
+from pipelines.runtime.cluster import disconnect
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.storage import Location
 from pipelines.services.local import ObjectStore, use_servers
@@ -99,7 +99,7 @@ def _prepare(arguments: argparse.Namespace, root: Location) -> IngestData:
             scenes=arguments.scenes,
         )
     finally:
-        ray.shutdown()  # which the sharding started; each stream has its own
+        disconnect()  # which the sharding started; each stream has its own
 
 
 def _measure_streams(data: IngestData, cores: int, rows: int) -> list[dict[str, Any]]:

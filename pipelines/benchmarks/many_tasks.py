@@ -12,14 +12,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import ray
-
 from pipelines.benchmarks.options import benchmark_parser
 from pipelines.ingest.decoding import decode
 from pipelines.ingest.execution import TaskResources
 from pipelines.ingest.lanes import LaneShard
 from pipelines.ingest.stream import StreamSpec
-from pipelines.runtime.cluster import start_here
+from pipelines.runtime.cluster import disconnect, start_here
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 
@@ -78,7 +76,7 @@ def main() -> None:
     never_resting = arguments.tasks * 1000 / arguments.milliseconds
     print("samples/s | of tasks that never rest | ratio")
     print(f"{rate:.0f} | {never_resting:.0f} | {rate / never_resting:.2f}")
-    ray.shutdown()
+    disconnect()
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ from unittest.mock import patch
 import cv2
 import drjit
 import numpy as np
-import ray
 
 from charmnet.arrays import Float32Array, FloatArray, UInt8Array
 from charmnet.vocabulary import NUM_CONDITIONS, CaptureCondition
@@ -40,7 +39,7 @@ from pipelines.rendering.description import Scene
 from pipelines.rendering.geometry import layers_of
 from pipelines.rendering.job import RenderSettings, RenderTask, View, fit_scene, render
 from pipelines.rendering.mitsuba_renderer import SAMPLES_PER_PIXEL, VARIANT, render_view
-from pipelines.runtime.cluster import start_here
+from pipelines.runtime.cluster import disconnect, start_here
 from pipelines.runtime.storage import Location
 from pipelines.shards.rejection import Rejection
 
@@ -230,7 +229,7 @@ def tasks() -> Rows:
             started = time.perf_counter()
             render(build, views, settings_of((128, 72), 4), max_rejected=0)
             yield str(count), f"{time.perf_counter() - started:.1f}"
-        ray.shutdown()
+        disconnect()
 
 
 def _size(text: str) -> Size:

@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ray
 import torch
 import torch.distributed as dist
 from matplotlib.figure import Figure
@@ -36,7 +35,7 @@ from pipelines.benchmarks.scaling_model import fitted_all_reduce
 from pipelines.benchmarks.synthetic_data import write_pairs
 from pipelines.ingest.execution import TaskResources, steps_per_block, stream_dataset
 from pipelines.ingest.stream import StreamSpec
-from pipelines.runtime.cluster import connect
+from pipelines.runtime.cluster import connect, disconnect
 from pipelines.runtime.storage import Location
 from pipelines.shards.reading import Dataset
 
@@ -120,7 +119,7 @@ def coordinator_figures(ranks: Sequence[int], blocks: int, pairs: int) -> list[d
     with tempfile.TemporaryDirectory() as folder:
         dataset = Dataset.open(write_pairs(Path(folder), _ROWS, _SIDE))
         figures = [_measure_coordinator(dataset, count, blocks, pairs) for count in ranks]
-    ray.shutdown()
+    disconnect()
     return figures
 
 

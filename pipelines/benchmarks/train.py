@@ -31,7 +31,7 @@ from pipelines.benchmarks.tensors import batches_in_memory
 from pipelines.benchmarks.update_worker import WARM_UP_STEPS, synchronize
 from pipelines.config.recipes import recipe, recipe_names
 from pipelines.config.train_config import TrainConfig, flat
-from pipelines.runtime.cluster import ADDRESS_VARIABLE, start_here
+from pipelines.runtime.cluster import ADDRESS_VARIABLE, disconnect, start_here
 from pipelines.tracking.server import connect
 from pipelines.training.build import configured_method
 from pipelines.training.parallel import make_update
@@ -147,7 +147,7 @@ def _train(arguments: argparse.Namespace, assignments: Sequence[str]) -> TrainTi
         )
         timings = _read_output(process, started, int(arguments.steps * _WARM_UP_SHARE))
         timings.windows = _read_windows(database)
-    ray.shutdown()
+    disconnect()
     return timings
 
 

@@ -17,11 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from charmnet.errors import ClusterError, in_words
 from pipelines.runtime.ports import free_ports
-from pipelines.runtime.ray_processes import (
-    OwnRay,
-    check_reachable,
-    signals_kept,
-)
+from pipelines.runtime.ray_processes import OwnRay, check_reachable, signals_kept
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +43,7 @@ _QUIET_LOGGERS = {
     "ray.data._internal.progress": logging.ERROR,  # that progress bars are off
     "ray.data._internal.execution.streaming_executor": logging.WARNING,  # every execution's end
 }
+_own_ray: OwnRay | None = None
 
 
 def prepare_environment() -> None:
@@ -144,6 +141,7 @@ def start_here(**options: Any) -> None:
     Raises:
         ClusterError: Ray did not start.
     """
+    global _own_ray  # noqa: PLW0603 - a process has one Ray
     prepare_environment()
     import ray
 
@@ -171,6 +169,22 @@ def start_here(**options: Any) -> None:
     finally:
         for name, value in earlier_values.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+    _own_ray = own
+
+
+def disconnect() -> None:
+    """Leave the cluster; a Ray that this process started ends with all its processes.
+
+    `ray.shutdown` alone would end the one that the others are children of, and leave some of these.
+    """
+    global _own_ray  # noqa: PLW0603
+    import ray
+
+    if _own_ray is not None:
+        _own_ray.end()
+        _own_ray = None
+    else:
+        ray.shutdown()
 
 
 def _quoted_interpreter() -> dict[str, Any]:

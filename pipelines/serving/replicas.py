@@ -24,7 +24,7 @@ from ray.serve.schema import LoggingConfig
 
 from charmnet.errors import ClusterError, in_words
 from charmnet.methods import HarmonizationMethod
-from pipelines.runtime.cluster import ClusterCapacity, assigned_device, connect
+from pipelines.runtime.cluster import ClusterCapacity, assigned_device, connect, disconnect
 from pipelines.serving.requests import Answer, Job, Problem
 from pipelines.serving.worker import PictureWorker
 
@@ -127,7 +127,7 @@ def serving_replicas(method: HarmonizationMethod, capacity: Capacity) -> Iterato
                 handle.shutdown()  # its thread would find no Ray and start one
         finally:
             if started:
-                ray.shutdown()
+                disconnect()
             else:
                 _remove(name)
 
