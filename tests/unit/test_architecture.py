@@ -183,14 +183,21 @@ def test_readme_has_the_two_commands() -> None:
         assert os.access(ROOT / command, os.X_OK)
 
 
-def test_pictures_and_pages_that_the_docs_name_exist() -> None:
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
-    missing = [
-        f"{page.relative_to(ROOT)}: {target}"
-        for page in pages
-        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text())
-        if "://" not in target and not (page.parent / target).exists()
-    ]
+def _headings(page: Path) -> set[str]:
+    """Return the headings of a page as links name them: small letters, digits and hyphens."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_pictures_pages_and_headings_that_the_docs_name_exist() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    missing = []
+    for page in pages:
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+            name, _, heading = target.partition("#")
+            path = page.parent / name if name else page
+            if "://" not in target and not (path.exists() and (not heading or heading in _headings(path))):
+                missing.append(f"{page.relative_to(ROOT)}: {target}")
     assert not missing
 
 
