@@ -185,17 +185,15 @@ def test_scripts_are_bash(path: Path) -> None:
         subprocess.run([shellcheck, *options, path], check=True)
 
 
-@pytest.mark.parametrize("path", LAUNCHED, ids=lambda path: path.name)
-def test_the_commands_have_options_that_there_are(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["kuberay/rayjob.yaml", "slurm/charmnet.sbatch", "skypilot/charmnet.yaml"])
+def test_the_commands_have_options_that_there_are(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     options = set(re.findall(r"--[a-z][\w-]*", capsys.readouterr().out))
-    text = re.sub(r"\\\n#? *", "", path.read_text()).replace("\n    ", " ")
-    commands = re.findall(r"charmnet train (--real[^\n]*)", text)
-    for command in commands:
-        used = set(re.findall(r"(?<=\s)--[a-z][\w-]*", f" {command}"))
-        assert used <= options
-        assert {"--storage", "--name"} <= used
+    text = re.sub(r"\\\n#? *", "", (INFRA / name).read_text()).replace("\n    ", " ")
+    (command,) = re.findall(r"charmnet(?: train|\.sbatch)( --real[^\n]*)", text)
+    used = set(re.findall(r"(?<=\s)--[a-z][\w-]*", command))
+    assert {"--storage", "--name"} <= used <= options
 
 
 PROGRAMS = {
@@ -265,6 +263,16 @@ def test_a_slurm_job_ends_as_its_run_does(job: SlurmJob, tmp_path: Path, status:
     with job.start("--name", "first") as script:
         assert script.wait(30) == status
     assert not (tmp_path / "requeued").exists()
+
+
+def test_a_slurm_job_whose_ray_does_not_start_ends(job: SlurmJob, tmp_path: Path) -> None:
+    for name in ("srun", "ray"):
+        (tmp_path / "bin" / name).write_text("#!/bin/bash\nexit 1\n")
+    with job.start("--name", "first") as script:
+        assert script.stderr is not None
+        assert "the Ray head has ended" in script.stderr.read()
+        assert script.wait(30) == 1
+    assert not (tmp_path / "started").exists()
 
 
 def test_a_slurm_job_without_a_name_is_refused(job: SlurmJob) -> None:
