@@ -210,6 +210,15 @@ class Method(ABC):
             module.to(device)
         return self
 
+    def for_inference(self, device: torch.device | str) -> Self:
+        """Move the networks and put them in evaluation for good, so that threads may share them.
+
+        Else one thread's `evaluating` would put them back to training while another uses them.
+        """
+        for module in self.to(device).modules.values():
+            module.eval()
+        return self
+
     def normalize_over_workers(self) -> None:
         """Have every batch norm normalise by the global batch in training, so that workers change nothing.
 

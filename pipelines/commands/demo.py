@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--port {arguments.port}: expected 1 to 65535")
     uri = chosen_model(arguments)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    method = load_harmonization_model(uri).to(device)
+    method = load_harmonization_model(uri)
     with tempfile.TemporaryDirectory(prefix="charmnet-demo-") as folder:
         try:
             with serve_page(method, device, Path(folder), arguments.port) as address:

@@ -81,7 +81,7 @@ def serve_page(
     """Serve the page while the context lasts; yield its address.
 
     Args:
-        method: the model, on the device.
+        method: the model.
         device: device to work on.
         folder: empty folder for what is uploaded and made.
         port: port to listen on; by default `PORT`, or another where that is taken.
@@ -98,9 +98,8 @@ def serve_page(
 
     for name in ("uploads", "results", "examples"):
         (folder / name).mkdir()
-    for module in method.modules.values():
-        module.eval()  # else a thread would put it back to training while another uses it
-    page = build_page(PageWork(method, device, folder / "results"), write_examples(folder / "examples"))
+    work = PageWork(method.for_inference(device), device, folder / "results")
+    page = build_page(work, write_examples(folder / "examples"))
     middleware = [
         Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"]),
         Middleware(OnlyFromHere),

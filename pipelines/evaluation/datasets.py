@@ -11,11 +11,10 @@ import torch
 
 from charmnet.errors import DataError
 from charmnet.methods import HarmonizationMethod
-from pipelines.evaluation.blocks import block_result, block_rows, decoded_blocks, scored_block
 from pipelines.evaluation.images import RowGroupKey, selected_groups, selected_image_count
 from pipelines.evaluation.report import ImageResult
+from pipelines.evaluation.row_groups import GroupPart, decoded_parts, scored_part
 from pipelines.evaluation.scoring import DEFAULT_SCORING, Scoring
-from pipelines.runtime.blocks import Block
 from pipelines.runtime.cluster import works_in_process
 from pipelines.runtime.concurrency import read_ahead
 from pipelines.shards.reading import Dataset
@@ -61,15 +60,14 @@ def score_dataset(
     expected: dict[RowGroupKey, int] = {}
     seen: Counter[RowGroupKey] = Counter()
     problems: dict[str, None] = {}  # in order, each once: images of one batch may have the same
-    for block in _scored_blocks(method, dataset, selection, scoring, groups, workers):
-        for row in block_rows(block):
-            group = int(row["shard"]), int(row["group"])
-            expected[group] = row["group_images"]
-            seen[group] += 1
-            if row["problem"]:
-                problems[str(row["problem"])] = None
+    for part in _scored_parts(method, dataset, selection, scoring, groups, workers):
+        expected[part.group] = part.group_images
+        seen[part.group] += len(part.entries)
+        for result in part.entries:
+            if isinstance(result, str):
+                problems[result] = None
             else:
-                yield block_result(row)
+                yield result
     if problems:
         raise DataError(
             f"{dataset.location}: {len(problems)} rows or row groups cannot be evaluated: "
@@ -82,30 +80,28 @@ def score_dataset(
         )
 
 
-def _scored_blocks(
+def _scored_parts(
     method: HarmonizationMethod,
     dataset: Dataset,
     selection: Selection,
     scoring: Scoring,
     groups: list[RowGroupKey],
     workers: int | None,
-) -> Iterator[Block]:
+) -> Iterator[GroupPart[ImageResult]]:
     mask_edges = method.requirements.mask_edges if scoring.by_network else "hard"
     if not works_in_process(are_few(dataset, selection, workers)):
-        from pipelines.evaluation.distributed import scored_blocks  # noqa: PLC0415 - Ray
+        from pipelines.evaluation.distributed import scored_parts  # noqa: PLC0415 - Ray
 
-        yield from scored_blocks(
+        yield from scored_parts(
             method, dataset, selection, scoring, mask_edges, groups=groups, workers=workers
         )
         return
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    method = method.to(device)
-    for module in method.modules.values():
-        module.eval()  # else a thread would put it back to training while another uses it
-    blocks = decoded_blocks(dataset, selection, scoring, mask_edges, groups)
+    method = method.for_inference(device)
+    parts = decoded_parts(dataset, selection, scoring, mask_edges, groups)
     with _one_thread_each() as threads:
         at_once = 1 if device == "cuda" else threads
-        yield from read_ahead(partial(scored_block, method, scoring=scoring, device=device), blocks, at_once)
+        yield from read_ahead(partial(scored_part, method, scoring=scoring, device=device), parts, at_once)
 
 
 @contextmanager

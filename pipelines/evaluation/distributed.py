@@ -8,11 +8,11 @@ import cv2
 
 from charmnet.augment import MaskEdges
 from charmnet.methods import HarmonizationMethod
-from pipelines.evaluation.blocks import decoded_blocks, scored_block
 from pipelines.evaluation.images import RowGroupKey
+from pipelines.evaluation.report import ImageResult
+from pipelines.evaluation.row_groups import GroupPart, decoded_parts, scored_part
 from pipelines.evaluation.scoring import Scoring
 from pipelines.runtime.actors import map_with_actors
-from pipelines.runtime.blocks import Block
 from pipelines.runtime.cluster import ClusterCapacity, assigned_device, connect
 from pipelines.shards.reading import Dataset
 from pipelines.shards.selection import Selection
@@ -20,7 +20,7 @@ from pipelines.shards.selection import Selection
 _MOST_THREADS = 8  # row groups that an actor with a GPU works on, whose pictures its CPUs decode and measure
 
 
-def scored_blocks(
+def scored_parts(
     method: HarmonizationMethod,
     dataset: Dataset,
     selection: Selection,
@@ -29,19 +29,19 @@ def scored_blocks(
     *,
     groups: Sequence[RowGroupKey],
     workers: int | None,
-) -> Iterator[Block]:
+) -> Iterator[GroupPart[ImageResult]]:
     """Decode and score row groups; join Ray or start it.
 
     Yields:
-        blocks of `blocks.scored_block`, in the order of the groups.
+        parts of the row groups with results, in the order of the groups.
     """
     connect()
     capacity = ClusterCapacity.current()
     actors = capacity.actor_count(workers, len(groups))
     threads = min(max(capacity.cpus // actors, 1), _MOST_THREADS) if capacity.gpus else 1
-    arrived: dict[int, list[Block]] = {}  # before their turn
+    arrived: dict[int, list[GroupPart[ImageResult]]] = {}  # before their turn
     turn = 0
-    for number, blocks in map_with_actors(
+    for number, parts in map_with_actors(
         _Scorer,
         (method, dataset, selection, scoring, mask_edges),
         groups,
@@ -49,7 +49,7 @@ def scored_blocks(
         on_gpus=bool(capacity.gpus),
         at_once=threads,
     ):
-        arrived[number] = blocks
+        arrived[number] = parts
         while turn in arrived:
             yield from arrived.pop(turn)
             turn += 1
@@ -68,14 +68,12 @@ class _Scorer:
     ) -> None:
         cv2.setNumThreads(0)  # actors and their threads are the parallelism
         self._device = assigned_device()
-        self._method = method.to(self._device)
-        for module in self._method.modules.values():
-            module.eval()  # else a thread would put it back to training while another uses it
+        self._method = method.for_inference(self._device)
         self._dataset = dataset
         self._selection = selection
         self._scoring = scoring
         self._mask_edges = mask_edges
 
-    def __call__(self, group: RowGroupKey) -> list[Block]:
-        blocks = decoded_blocks(self._dataset, self._selection, self._scoring, self._mask_edges, [group])
-        return [scored_block(self._method, block, self._scoring, self._device) for block in blocks]
+    def __call__(self, group: RowGroupKey) -> list[GroupPart[ImageResult]]:
+        parts = decoded_parts(self._dataset, self._selection, self._scoring, self._mask_edges, [group])
+        return [scored_part(self._method, part, self._scoring, self._device) for part in parts]

@@ -37,9 +37,7 @@ class Harmonizer:
         device: torch.device | str = "cpu",
         threads: int = _THREADS,
     ) -> None:
-        self._method = method.to(device)
-        for module in self._method.modules.values():
-            module.eval()  # else a thread would put it back to training while another uses it
+        self._method = method.for_inference(device)
         self._folders = folders
         self._adjustment = adjustment
         self._device = device

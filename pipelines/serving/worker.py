@@ -29,9 +29,7 @@ class PictureWorker:
     ) -> None:
         cv2.setNumThreads(0)  # replicas and their threads are the parallelism
         self._device = device
-        for module in method.to(device).modules.values():
-            module.eval()
-        self._batched = BatchedMethod(method, batch)
+        self._batched = BatchedMethod(method.for_inference(device), batch)
         self._room = PixelRoom(pixels)
 
     def harmonize(self, job: Job) -> Answer | Problem:
