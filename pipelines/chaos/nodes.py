@@ -15,7 +15,7 @@ import psutil
 
 from pipelines.chaos.ray_head import drain_node
 from pipelines.runtime.cluster import free_port
-from pipelines.runtime.ray_processes import short_folder, temporary_folder
+from pipelines.runtime.ray_folders import short_folder, temporary_folder
 from pipelines.runtime.retry import wait_until
 from pipelines.services.service import LOOPBACK
 

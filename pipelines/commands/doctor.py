@@ -30,7 +30,8 @@ from pipelines.commands.tracking_options import add_tracking_options, tracking_u
 from pipelines.runtime.cluster import ADDRESS_VARIABLE, LOCAL, cluster_address
 from pipelines.runtime.console import results
 from pipelines.runtime.paths import state_folder
-from pipelines.runtime.ray_processes import check_reachable, room_beneath, temporary_folder
+from pipelines.runtime.ray_address import check_reachable
+from pipelines.runtime.ray_folders import room_beneath, temporary_folder
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
 from pipelines.runtime.store_check import store_settings, try_store

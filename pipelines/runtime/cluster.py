@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from charmnet.errors import ClusterError, in_words
 from pipelines.runtime.ports import free_ports
-from pipelines.runtime.ray_processes import OwnRay, check_reachable, signals_kept
+from pipelines.runtime.ray_address import check_reachable
+from pipelines.runtime.ray_processes import OwnRay, signals_kept
 
 if TYPE_CHECKING:
     import torch

@@ -1,8 +1,8 @@
-"""Surroundings of Ray's processes: a folder short enough for their sockets, and groups of their own.
+"""Ray's processes on this machine: their groups, their signals, and their end with this process.
 
-The path of a socket may have 107 bytes, of which Ray and Python's multiprocessing take some seventy beneath
-the temporary folder. A batch system ends a job with a signal to the process group, in which Ray's processes
-would be ended before the run has saved a checkpoint.
+
+A batch system ends a job with a signal to the process group, in which Ray's processes would be ended before
+the run has saved a checkpoint.
 """
 
 from __future__ import annotations
@@ -11,78 +11,22 @@ import atexit
 import contextlib
 import getpass
 import os
-import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charmnet.errors import ClusterError, in_words
+from pipelines.runtime.ray_folders import private_folder, remove_folder, short_folder, temporary_folder
 
 if TYPE_CHECKING:
     import psutil
 
-MAX_SOCKET_BYTES = 107
-_LONGEST_BENEATH = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/dash_SubprocessModule"
-_MULTIPROCESSING_BENEATH = "/pymp-00000000/listener-00000000"
-_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - a folder that only this user may enter is made there
-_JOBS = ("http://", "https://")
-_HANDSHAKE_SECONDS = 10.0
-_REMOVALS = 20
-_REMOVAL_SECONDS = 0.1
-
 _starting = False
-
-
-def temporary_folder() -> str:
-    """Return the folder that Ray is told to work in: `$RAY_TMPDIR`, else `$TMPDIR`, else /tmp."""
-    return os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or _FOLDERS[0]
-
-
-def room_beneath(folder: str) -> int:
-    """Return how many bytes are left of a socket's path beneath a folder; negative where it is too long."""
-    longest = max(len(_LONGEST_BENEATH), len(_MULTIPROCESSING_BENEATH))
-    return MAX_SOCKET_BYTES - len(os.fsencode(folder)) - longest
-
-
-def short_folder(folder: str) -> str:
-    """Return a path to a folder that leaves room for sockets: its own, or that of a link to it.
-
-    The link is removed when this process ends.
-
-    Raises:
-        ClusterError: there is no folder in which such a link can be made.
-    """
-    if room_beneath(folder) >= 0:
-        return folder
-    for base in _FOLDERS:
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            private = Path(tempfile.mkdtemp(prefix="ray-", dir=base))  # mode 0700
-            link = private / "t"
-            link.symlink_to(Path(folder).absolute())
-        except OSError:
-            continue
-        atexit.register(_remove, link)
-        return str(link)
-    raise ClusterError(
-        f"the temporary folder {folder} is {-room_beneath(folder)} bytes too long for Ray's sockets, whose "
-        f"paths may have {MAX_SOCKET_BYTES}, and no link to it can be made in {', '.join(_FOLDERS)}; set "
-        "RAY_TMPDIR to a folder with a shorter path"
-    )
-
-
-def _remove(link: Path) -> None:
-    with contextlib.suppress(OSError):
-        link.unlink()
-        shutil.rmtree(link.parent, ignore_errors=True)
 
 
 class OwnRay:
@@ -92,9 +36,9 @@ class OwnRay:
         self._pid = os.getpid()
         self._processes: list[psutil.Process] = []
         chosen = temporary_folder()
-        self.folder = _private_folder(chosen)
+        self.folder = private_folder(chosen)
         """Folder that Ray works in."""
-        self._temporary = self.folder if chosen == tempfile.gettempdir() else _private_folder()
+        self._temporary = self.folder if chosen == tempfile.gettempdir() else private_folder()
         self.variables = {
             "RAY_TMPDIR": short_folder(self.folder),
             "TMPDIR": short_folder(self._temporary),  # of Python's multiprocessing in Ray's processes
@@ -129,7 +73,7 @@ class OwnRay:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
         for folder in () if keep_files else {self.folder, self._temporary}:
-            _remove_folder(folder)
+            remove_folder(folder)
 
 
 def _end_by_force() -> None:
@@ -139,19 +83,6 @@ def _end_by_force() -> None:
     node: Any = worker._global_node  # noqa: SLF001 - what Ray itself ends
     for info in chain.from_iterable(node.all_processes.values()) if node else ():
         info.process.terminate = info.process.kill
-
-
-def _private_folder(parent: str | None = None) -> str:
-    """Make a folder that only this user may enter, in the temporary folder where no other is named."""
-    try:
-        if parent is not None:
-            Path(parent).mkdir(parents=True, exist_ok=True)
-        return tempfile.mkdtemp(prefix="charmnet-ray-", dir=parent)
-    except OSError as error:
-        raise ClusterError(
-            f"no folder for Ray's files can be made in {parent or 'the temporary folder'} "
-            f"({in_words(error)}); set TMPDIR (or RAY_TMPDIR) to a folder that can be written"
-        ) from error
 
 
 def _compiler_cache() -> str:
@@ -165,15 +96,6 @@ def _leads_its_group(pid: int) -> bool:
         return os.getpgid(pid) == pid
     except ProcessLookupError:
         return False
-
-
-def _remove_folder(folder: str) -> None:
-    """Remove a folder that processes which are just being killed may still write to."""
-    for _ in range(_REMOVALS):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not os.path.lexists(folder):
-            return
-        time.sleep(_REMOVAL_SECONDS)
 
 
 @contextmanager
@@ -225,44 +147,3 @@ def signals_kept() -> Iterator[None]:
 
 def _nothing(_: object) -> None:
     """Set no handler."""
-
-
-def check_reachable(address: str, timeout_seconds: float) -> bool:
-    """Check that a Ray cluster, or at least a server of its protocol, answers at HOST:PORT.
-
-    Ray itself tries for a quarter of an hour where nothing listens, without end where something else does.
-
-    Args:
-        address: HOST:PORT or ray://HOST:PORT; others are left to Ray.
-        timeout_seconds: of connecting.
-
-    Returns:
-        Whether the address was asked.
-
-    Raises:
-        ClusterError: the address is that of Ray's jobs, or something else answers there.
-        OSError: nothing listens there.
-    """
-    if address.startswith(_JOBS):
-        raise ClusterError(
-            f"RAY_ADDRESS={address}: jobs are submitted to this address; to join the cluster give "
-            "HOST:6379 of its head, or ray://HOST:10001, or run the command as a job: "
-            f"ray job submit --address {address} -- charmnet ..."
-        )
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdecimal():
-        return False
-    socket.create_connection((host.strip("[]"), int(port)), timeout_seconds).close()
-    if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
-        return True  # its certificates are Ray's to check
-    import grpc  # noqa: PLC0415 - Ray's own; it takes a moment to load
-
-    with grpc.insecure_channel(f"{host}:{port}", [("grpc.enable_http_proxy", 0)]) as channel:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=_HANDSHAKE_SECONDS)
-        except grpc.FutureTimeoutError as error:
-            raise ClusterError(
-                f"RAY_ADDRESS={address}: something listens there that is no Ray cluster (no answer in its "
-                f"protocol within {_HANDSHAKE_SECONDS:.0f} s); give HOST:6379 of the head, or ray://HOST:10001"
-            ) from error
-    return True

@@ -15,7 +15,7 @@ from pipelines.runtime.signals import exiting_on_signals
 
 HOLDS_FILES = """
 import tempfile, time
-from pipelines.runtime.ray_processes import short_folder
+from pipelines.runtime.ray_folders import short_folder
 from pipelines.runtime.signals import exiting_on_signals
 with exiting_on_signals(), tempfile.TemporaryDirectory() as folder:
     print(folder, short_folder(folder + "/" + "x" * 90), flush=True)
