@@ -1,6 +1,5 @@
 """Ray's processes on this machine: their groups, their signals, and their end with this process.
 
-
 A batch system ends a job with a signal to the process group, in which Ray's processes would be ended before
 the run has saved a checkpoint.
 """

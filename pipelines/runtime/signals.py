@@ -9,8 +9,9 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 EXIT_STOPPED = 128 + signal.SIGTERM
 """Exit status of a command that was asked to stop."""
@@ -51,6 +52,20 @@ def ignore_signals() -> None:
     """Let the two signals pass from now on; programs that are started later do not inherit this."""
     for number in _DEFAULTS:
         signal.signal(number, lambda *_: None)
+
+
+@contextmanager
+def handling_signals(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Inside, SIGTERM and SIGINT call a function instead of ending the process; main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in _DEFAULTS}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 @contextmanager

@@ -21,15 +21,8 @@ _LITTER = frozenset(
         *(".DocumentRevisions-V100", ".TemporaryItems", ".AppleDB", ".AppleDesktop", ".localized", "Icon\r"),
         *("Network Trash Folder", "Temporary Items"),
         *("Thumbs.db", "ehthumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information"),  # Windows
-        *(
-            "@eaDir",
-            "#recycle",
-            "#snapshot",
-            "@Recycle",
-            "@Recently-Snapshot",
-            ".@__thumb",
-            "@__thumb",
-        ),  # NAS
+        *("@eaDir", "#recycle", "#snapshot"),  # NAS
+        *("@Recycle", "@Recently-Snapshot", ".@__thumb", "@__thumb"),
         *(".snapshot", ".zfs", ".stversions", ".dropbox.cache"),  # copies of earlier versions
         *(".ipynb_checkpoints", ".thumbnails", ".directory", "lost+found", ".Trash"),  # notebooks, desktops
         *(".picasaoriginals", ".picasa.ini", "Picasa.ini", ".git"),
@@ -44,20 +37,8 @@ _SHOWN = 3
 
 PICTURES = frozenset(
     (
-        *(
-            ".jpg",
-            ".jpeg",
-            ".jpe",
-            ".jfif",
-            ".png",
-            ".webp",
-            ".bmp",
-            ".tif",
-            ".tiff",
-            ".avif",
-            ".heic",
-            ".heif",
-        ),
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff"),
+        *(".avif", ".heic", ".heif"),
         *(".gif", ".jp2", ".j2k", ".jpx", ".jxl", ".psd", ".tga", ".ppm", ".pgm", ".exr", ".hdr", ".svg"),
         *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
     )

@@ -8,9 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from typing import TypeVar
 
 from charmnet.errors import CharmNetError
@@ -113,19 +112,6 @@ class Processes:
     def stopped(self) -> bool:
         """Whether the study was asked to stop."""
         return self._stop
-
-    @contextmanager
-    def stopping_on_signals(self) -> Iterator[None]:
-        """Inside, SIGTERM and SIGINT stop the commands and not this process; main thread only."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self.stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def side_by_side(

@@ -13,6 +13,7 @@ from pipelines.evaluation.report import metric_name
 from pipelines.runs.checkpoints import newest_metadata
 from pipelines.runtime.cluster import ADDRESS_VARIABLE, ClusterCapacity, connect
 from pipelines.runtime.console import results as output
+from pipelines.runtime.signals import handling_signals
 from pipelines.runtime.storage import Location
 from pipelines.shards.manifest import MANIFEST_NAME
 from pipelines.study.pictures import ChosenPicture, choose_pictures, sheet
@@ -90,7 +91,7 @@ class StudyRunner:
         processes = Processes(variables, self._show)
         _ = self.pictures  # before threads ask for them
         tasks = [partial(self._carry_out, processes, plan) for plan in self.plans]
-        with processes.stopping_on_signals():
+        with handling_signals(processes.stop):
             futures = side_by_side(tasks, self._places, lambda: processes.stopped)
         if processes.stopped:
             raise StoppedError("stopped; the same command goes on from here")

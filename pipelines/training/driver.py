@@ -20,10 +20,11 @@ from pipelines.runs.delivery_log import read_quarantine
 from pipelines.runs.driver_lease import DriverLease
 from pipelines.runs.run_folder import CONFIG_FILE, RunFolder
 from pipelines.runtime.cluster import connect
+from pipelines.runtime.signals import handling_signals
 from pipelines.tracking import RunStatus, Tracker
 from pipelines.tracking.server_check import ServerCheck
 from pipelines.training.build import smallest_batch
-from pipelines.training.fit import StopRequest, build_trainer, fit, stopping_on_signals
+from pipelines.training.fit import StopRequest, build_trainer, fit
 from pipelines.training.job import RunTracking, TrainingJob
 from pipelines.training.placement import Placement, data_nodes, place
 from pipelines.training.preparation import prepare
@@ -108,7 +109,8 @@ def train(  # noqa: PLR0913 - where a run is kept and recorded
     with ExitStack() as stack:
         _connect(check)
         timer.mark("cluster")
-        stop = stack.enter_context(stopping_on_signals())  # after Ray, which takes SIGTERM when it starts
+        stop = StopRequest()
+        stack.enter_context(handling_signals(stop.make))  # after Ray, which takes SIGTERM when it starts
         placement = _place(config, ready.method, len(specs))
         lease = DriverLease.acquire(folder.location, config.storage_timeout_seconds, _say)
         stack.callback(lease.release)

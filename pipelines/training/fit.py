@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
 import threading
 import time
@@ -48,21 +47,6 @@ class StopRequest:
     def grace_is_over(self) -> bool:
         """Whether the workers had time enough to stop."""
         return self.made_at is not None and time.monotonic() - self.made_at > _STOP_GRACE_SECONDS
-
-
-@contextmanager
-def stopping_on_signals() -> Iterator[StopRequest]:
-    """Inside, the two signals make the request instead of ending the process; main thread only."""
-    request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
-    before = {number: signal.signal(number, request.make) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @dataclass(frozen=True)

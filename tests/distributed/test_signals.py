@@ -39,7 +39,7 @@ class Command:
 
     def family(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
-            return [*self.process.children(recursive=True)]
+            return self.process.children(recursive=True)
         return []
 
     def signal_group(self, number: int, moment: Callable[[list[psutil.Process]], bool]) -> None:
@@ -157,7 +157,6 @@ def test_a_signal_to_the_group_ends_a_command_and_its_ray(
         assert running.said().splitlines()[-1] == f"charmnet: {line}"
         assert "Traceback" not in running.said()
         assert "rror" not in running.said()
-        print(running.said())
 
 
 def test_sigterm_to_the_process_group_saves_a_checkpoint(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.runtime.retry import wait_until
-from pipelines.runtime.signals import exiting_on_signals
+from pipelines.runtime.signals import exiting_on_signals, handling_signals
 
 HOLDS_FILES = """
 import tempfile, time
@@ -83,6 +83,16 @@ def test_what_was_handled_or_ignored_before_stays_so() -> None:
     finally:
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGINT, before[1])
+
+
+def test_a_function_takes_the_signals_inside() -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    taken: list[int] = []
+    with handling_signals(lambda number, _: taken.append(number)):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert taken == [signal.SIGTERM, signal.SIGINT]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
