@@ -10,6 +10,7 @@ import torch
 from charmnet.encoded_pictures import harmonize_encoded
 from charmnet.errors import DataError, WeightsError
 from charmnet.methods import HarmonizationMethod
+from pipelines.runtime.memory import keep_freed_memory
 from pipelines.serving.batching import BatchedMethod, PixelRoom
 from pipelines.serving.requests import Answer, Job, Problem, problem_of_data
 
@@ -28,6 +29,7 @@ class PictureWorker:
         self, method: HarmonizationMethod, batch: int, pixels: int, device: torch.device | str = "cpu"
     ) -> None:
         cv2.setNumThreads(0)  # replicas and their threads are the parallelism
+        keep_freed_memory()
         self._device = device
         self._batched = BatchedMethod(method.for_inference(device), batch)
         self._room = PixelRoom(pixels)
