@@ -61,9 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-megabytes",
         type=float,
-        metavar="MB",
+        metavar="N",
         default=64,
-        help="size of a request (default: %(default)s)",
+        help="MiB of a request (default: %(default)s)",
     )
     parser.add_argument(
         "--max-megapixels",
@@ -108,7 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
 
         def ready() -> None:
             secured = "requests need the token" if digest else f"no token ({TOKEN_VARIABLE} is not set)"
-            results.print(f"http://{arguments.host}:{arguments.port}")
+            host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+            results.print(f"http://{host}:{arguments.port}")
             console.print(f"{uri}; {secured}; end with Ctrl-C", markup=False)
 
         with serving_replicas(method, capacity) as replicas:

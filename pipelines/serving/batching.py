@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -72,11 +72,9 @@ class BatchedMethod:
         going = True
         while going:
             taken = [self._waiting.get()]
-            try:
+            with suppress(Empty):  # no more waits
                 while len(taken) < self._most:
                     taken.append(self._waiting.get_nowait())
-            except Empty:
-                pass
             going = None not in taken
             for name in _BATCHED:
                 self._compute(name, [job for job in taken if job is not None and job[0] == name])

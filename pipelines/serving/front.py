@@ -123,6 +123,9 @@ class Front:
             response = _refusal(error.problem, close=not await body.discard())
         except ClientDisconnect:
             response = Response(status_code=_CLIENT_LEFT)
+        except Exception:
+            self._answers.labels(500).inc()  # `_defect` answers
+            raise
         else:
             self._seconds.observe(time.monotonic() - started)
             self._batches.observe(answer.batch)

@@ -287,18 +287,19 @@ def test_a_client_that_leaves_gives_its_place_back(backend: Here) -> None:
     assert front._held == 0
 
 
-def test_a_defect_is_answered_without_its_text(
+def test_a_defect_is_counted_and_answered_without_its_text(
     worker: PictureWorker, files: dict[str, tuple[str, bytes]]
 ) -> None:
     class Broken(Here):
         async def harmonize(self, job: Job) -> Answer | Problem:
             raise RuntimeError("a secret")
 
-    async def ask() -> httpx.Response:
+    async def ask() -> tuple[httpx.Response, str]:
         async with client(Broken(worker)) as http:
-            return await http.post("/harmonize", files=files)
+            return await http.post("/harmonize", files=files), (await http.get("/metrics")).text
 
-    response = asyncio.run(ask())
+    response, metrics = asyncio.run(ask())
     assert response.status_code == 500
     assert error_of(response)["what"] == "a defect of the server"
     assert "secret" not in response.text
+    assert 'charmnet_requests_total{status="500"} 1.0' in metrics
