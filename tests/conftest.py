@@ -25,6 +25,7 @@ pytest_plugins = [  # each after those that it imports
     "tests.fixtures.object_store",
     "tests.fixtures.cluster",
     "tests.fixtures.browser",
+    "tests.fixtures.example_files",
     "tests.fixtures.datasets",
     "tests.fixtures.mlflow",
     "tests.fixtures.authenticated_mlflow",

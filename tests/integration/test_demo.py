@@ -18,12 +18,11 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from charmnet.codecs import decode_mask, encode_mask, encode_png
 from pipelines.commands.cli import main
-from pipelines.demo.examples import write_examples
 from pipelines.runtime.ports import free_ports
 from pipelines.runtime.retry import wait_until
 from tests.fixtures.pretrained import make_pretrained
@@ -36,22 +35,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("models")
     make_pretrained(folder, "any")
     return str(folder / "any")
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of an example: one with transparency and profile, ten that differ, and one mask."""
-    folder = tmp_path_factory.mktemp("files")
-    (composite, mask), _ = write_examples(folder)
-    pixels = np.array(Image.open(composite).convert("RGBA"))
-    pixels[:40, :50, 3] = 90
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    Image.fromarray(pixels).save(folder / "clear.png", icc_profile=profile)
-    for number in range(10):
-        pixels[:10, :10, :3] = number
-        Image.fromarray(pixels[..., :3]).save(folder / f"n{number}.jpg", quality=90)
-    (folder / "mask.png").write_bytes(mask.read_bytes())
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -133,14 +116,16 @@ def harmonized(model: str, tmp_path: Path, composite: Path, mask: Path, out: str
     return (tmp_path / out).read_bytes()
 
 
-def test_files_sliders_and_downloads(page: Page, model: str, files: Path, tmp_path: Path) -> None:
-    choose(page, "composite", files / "clear.png")
-    choose(page, "mask", files / "mask.png")
+def test_files_sliders_and_downloads(page: Page, model: str, example_files: Path, tmp_path: Path) -> None:
+    choose(page, "composite", example_files / "clear.png")
+    choose(page, "mask", example_files / "mask.png")
     click(page)
     say(page, "clear-harmonized.png is ready")
     full = downloaded(page, "one-download")
-    assert full == harmonized(model, tmp_path, files / "clear.png", files / "mask.png", "full.png")
-    with Image.open(io.BytesIO(full)) as result, Image.open(files / "clear.png") as composite:
+    assert full == harmonized(
+        model, tmp_path, example_files / "clear.png", example_files / "mask.png", "full.png"
+    )
+    with Image.open(io.BytesIO(full)) as result, Image.open(example_files / "clear.png") as composite:
         assert result.info["icc_profile"] == composite.info["icc_profile"]
         assert (np.array(result)[..., 3] == np.array(composite)[..., 3]).all()
 
@@ -154,7 +139,9 @@ def test_files_sliders_and_downloads(page: Page, model: str, files: Path, tmp_pa
     click(page)  # after all that changed before
     say(page, "transparent")
     options = ("--strength", "0.5", "--feather", "3")
-    expected = harmonized(model, tmp_path, files / "clear.png", files / "mask.png", "half.jpg", *options)
+    expected = harmonized(
+        model, tmp_path, example_files / "clear.png", example_files / "mask.png", "half.jpg", *options
+    )
     wait_until(lambda: downloaded(page, "one-download") == expected, 60, lambda: "other bytes")
 
     slider = page.locator("#one-slider")
@@ -169,8 +156,8 @@ def test_files_sliders_and_downloads(page: Page, model: str, files: Path, tmp_pa
     assert slider.locator("img").count() == 2
 
 
-def test_a_painted_mask(page: Page, model: str, files: Path, tmp_path: Path) -> None:
-    choose(page, "composite", files / "dusk.png")
+def test_a_painted_mask(page: Page, model: str, example_files: Path, tmp_path: Path) -> None:
+    choose(page, "composite", example_files / "dusk.png")
     page.get_by_label("painted here").check()
     click(page)
     say(page, "nothing is painted yet")
@@ -188,23 +175,23 @@ def test_a_painted_mask(page: Page, model: str, files: Path, tmp_path: Path) -> 
     assert painted.shape == (360, 480)
     assert 0.005 < painted.mean() < 0.2
     assert cv2.connectedComponents(painted)[0] == 2  # the background and one stroke
-    expected = harmonized(model, tmp_path, files / "dusk.png", mask, "out.png")
+    expected = harmonized(model, tmp_path, example_files / "dusk.png", mask, "out.png")
     assert downloaded(page, "one-download") == expected
 
 
-def test_ten_pictures_at_once(page: Page, model: str, files: Path, tmp_path: Path) -> None:
-    pictures = [files / f"n{number}.jpg" for number in range(10)]
+def test_ten_pictures_at_once(page: Page, model: str, example_files: Path, tmp_path: Path) -> None:
+    pictures = [example_files / f"n{number}.jpg" for number in range(10)]
     page.get_by_role("tab", name="Several pictures").click()
-    (files / "bad.jpg").write_bytes(b"x")
-    choose(page, "composites", *pictures, files / "bad.jpg")
-    choose(page, "masks", files / "mask.png")
+    (example_files / "bad.jpg").write_bytes(b"x")
+    choose(page, "composites", *pictures, example_files / "bad.jpg")
+    choose(page, "masks", example_files / "mask.png")
     click(page, "Harmonize all")
     say(page, "10 harmonized, 1 failed", "several")
     say(page, "bad.jpg: 1 bytes that are no picture", "several")
     with zipfile.ZipFile(io.BytesIO(downloaded(page, "all-download"))) as archive:
         assert len(archive.namelist()) == 10
         for picture in (pictures[0], pictures[9]):
-            expected = harmonized(model, tmp_path, picture, files / "mask.png", "out.png")
+            expected = harmonized(model, tmp_path, picture, example_files / "mask.png", "out.png")
             assert archive.read(f"{picture.stem}-harmonized.png") == expected
     expect(page.locator("#results tr.file")).to_have_count(10)
     before = page.locator("#several-slider img").first.get_attribute("src")
@@ -245,11 +232,13 @@ def bad_files(folder: Path) -> dict[str, tuple[bytes, str]]:
     }
 
 
-def test_bad_files_are_answered_and_nothing_falls_over(page: Page, files: Path, tmp_path: Path) -> None:
+def test_bad_files_are_answered_and_nothing_falls_over(
+    page: Page, model: str, example_files: Path, tmp_path: Path
+) -> None:
     click(page)
     say(page, "there is no picture yet")
-    choose(page, "mask", files / "mask.png")
-    for name, (content, message) in bad_files(files).items():
+    choose(page, "mask", example_files / "mask.png")
+    for name, (content, message) in bad_files(example_files).items():
         (tmp_path / name).write_bytes(content)
         choose(page, "composite", tmp_path / name)
         click(page)
@@ -261,13 +250,17 @@ def test_bad_files_are_answered_and_nothing_falls_over(page: Page, files: Path, 
     choose(page, "composite", tmp_path / "texts.png")
     click(page)
     say(page, "texts-harmonized.png is ready")
+    expected = harmonized(model, tmp_path, tmp_path / "texts.png", example_files / "mask.png", "out.png")
+    assert downloaded(page, "one-download") == expected
     (tmp_path / "empty.png").write_bytes(encode_mask(np.zeros((360, 480), np.uint8)))
     choose(page, "mask", tmp_path / "empty.png")
     click(page)
     say(page, "the mask has no foreground")
 
 
-def test_people_at_once(chromium: Browser, address: str, files: Path) -> None:
+def test_people_at_once_each_get_their_own(
+    chromium: Browser, address: str, model: str, example_files: Path, tmp_path: Path
+) -> None:
     """Each in a context of its own: of one, Chromium opens six connections to a host; a page keeps one."""
     contexts = [chromium.new_context() for _ in range(3)]
     pages = [context.new_page() for context in contexts]
@@ -275,12 +268,14 @@ def test_people_at_once(chromium: Browser, address: str, files: Path) -> None:
         page.set_default_timeout(WAIT)
         page.goto(address)
     for number, page in enumerate(pages):
-        choose(page, "composite", files / f"n{number}.jpg")
-        choose(page, "mask", files / "mask.png")
+        choose(page, "composite", example_files / f"n{number}.jpg")
+        choose(page, "mask", example_files / "mask.png")
     for page in pages:
         click(page)
     for number, page in enumerate(pages):
         say(page, f"n{number}-harmonized.png is ready")
+        picture, mask = example_files / f"n{number}.jpg", example_files / "mask.png"
+        assert downloaded(page, "one-download") == harmonized(model, tmp_path, picture, mask, f"{number}.png")
     for context in contexts:
         context.close()
 
@@ -305,7 +300,7 @@ def test_keyboard_and_a_small_screen(page: Page) -> None:
     assert box["x"] + box["width"] <= 360
 
 
-def test_a_picture_is_pasted(chromium: Browser, address: str, files: Path) -> None:
+def test_a_picture_is_pasted(chromium: Browser, address: str, example_files: Path) -> None:
     with chromium.new_context(permissions=["clipboard-read", "clipboard-write"]) as context:
         page = context.new_page()
         page.set_default_timeout(WAIT)
@@ -314,11 +309,11 @@ def test_a_picture_is_pasted(chromium: Browser, address: str, files: Path) -> No
         page.evaluate(
             "async bytes => navigator.clipboard.write([new ClipboardItem({'image/png':"
             " new Blob([new Uint8Array(bytes)], {type: 'image/png'})})])",
-            list((files / "dusk.png").read_bytes()),
+            list((example_files / "dusk.png").read_bytes()),
         )
         page.locator("#composite").get_by_label("Paste from clipboard").click()
         page.locator("#composite img").wait_for()
-        choose(page, "mask", files / "mask.png")
+        choose(page, "mask", example_files / "mask.png")
         click(page)
         say(page, "is ready")
 

@@ -21,11 +21,10 @@ import httpx
 import numpy as np
 import psutil
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image
 
 from charmnet.codecs import encode_mask
 from pipelines.commands.cli import main
-from pipelines.demo.examples import write_examples
 from pipelines.runtime.ports import free_ports
 from pipelines.runtime.retry import wait_until
 from tests.fixtures.pretrained import make_pretrained
@@ -79,24 +78,14 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of an example: one with transparency and profile, ten that differ, one mask, and bad ones."""
-    folder = tmp_path_factory.mktemp("files")
-    (composite, mask), _ = write_examples(folder)
-    pixels = np.array(Image.open(composite).convert("RGBA"))
-    pixels[:40, :50, 3] = 90
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    Image.fromarray(pixels).save(folder / "clear.png", icc_profile=profile)
-    for number in range(10):
-        pixels[:10, :10, :3] = number
-        Image.fromarray(pixels[..., :3]).save(folder / f"n{number}.jpg", quality=90)
-    (folder / "mask.png").write_bytes(mask.read_bytes())
-    (folder / "small.png").write_bytes(encode_mask(np.ones((90, 90), np.uint8)))
-    Image.new("1", (20_000, 10_000)).save(folder / "huge.png")
-    with zipfile.ZipFile(folder / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+def files(example_files: Path) -> Path:
+    """Add bad ones to the example's pictures and mask."""
+    (example_files / "small.png").write_bytes(encode_mask(np.ones((90, 90), np.uint8)))
+    Image.new("1", (20_000, 10_000)).save(example_files / "huge.png")
+    with zipfile.ZipFile(example_files / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros", bytes(50_000_000))
-    (folder / "empty.png").write_bytes(b"")
-    return folder
+    (example_files / "empty.png").write_bytes(b"")
+    return example_files
 
 
 @pytest.fixture(scope="module")
