@@ -108,8 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         def ready() -> None:
             secured = "requests need the token" if digest else f"no token ({TOKEN_VARIABLE} is not set)"
-            host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-            results.print(f"http://{host}:{arguments.port}")
+            results.print(_url(arguments.host, arguments.port))
             console.print(f"{uri}; {secured}; end with Ctrl-C", markup=False)
 
         with serving_replicas(method, capacity) as replicas:
@@ -133,6 +132,10 @@ def _check(arguments: argparse.Namespace) -> tuple[int, int]:
     if not (least.isdecimal() and most.isdecimal() and 0 < int(least) <= int(most)):
         raise ValueError(f"--replicas {arguments.replicas}: expected N or MIN:MAX, from 1 on")
     return int(least), int(most)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pipelines.commands.cli import main
-from pipelines.commands.serve import TOKEN_VARIABLE
+from pipelines.commands.serve import TOKEN_VARIABLE, _url
 
 TOKEN = "a token of its own"
 
@@ -55,3 +55,8 @@ def test_without_the_extra_the_command_says_what_is_missing(
     monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
     assert main(["serve", "--model", "none", "--host", "0.0.0.0"]) == 1
     assert "pip install 'charmnet[serve]'" in capsys.readouterr().err
+
+
+def test_an_address_of_ipv6_stands_in_brackets() -> None:
+    assert _url("::1", 8000) == "http://[::1]:8000"
+    assert _url("127.0.0.1", 8000) == "http://127.0.0.1:8000"
