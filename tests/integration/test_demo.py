@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from charmnet.codecs import decode_mask, encode_mask, encode_png
+from charmnet.codecs import decode_mask, decode_rgb, encode_mask, encode_png
 from pipelines.commands.cli import main
 from pipelines.runtime.ports import free_ports
 from pipelines.runtime.retry import wait_until
@@ -300,7 +300,9 @@ def test_keyboard_and_a_small_screen(page: Page) -> None:
     assert box["x"] + box["width"] <= 360
 
 
-def test_a_picture_is_pasted(chromium: Browser, address: str, example_files: Path) -> None:
+def test_a_picture_is_pasted(
+    chromium: Browser, address: str, model: str, example_files: Path, tmp_path: Path
+) -> None:
     with chromium.new_context(permissions=["clipboard-read", "clipboard-write"]) as context:
         page = context.new_page()
         page.set_default_timeout(WAIT)
@@ -316,6 +318,9 @@ def test_a_picture_is_pasted(chromium: Browser, address: str, example_files: Pat
         choose(page, "mask", example_files / "mask.png")
         click(page)
         say(page, "is ready")
+        result = downloaded(page, "one-download")
+    expected = harmonized(model, tmp_path, example_files / "dusk.png", example_files / "mask.png", "out.png")
+    assert (decode_rgb(result) == decode_rgb(expected)).all()
 
 
 def test_other_hosts_and_loads_are_refused(address: str) -> None:
