@@ -93,6 +93,12 @@ class Recorder(Tracker):
         self.files[artifact_path] = path.read_bytes()
 
 
+@pytest.fixture(autouse=True)
+def _toy_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
+    monkeypatch.setitem(METHODS, "toy-translator", ToyTranslator)
+
+
 @pytest.fixture
 def datasets(tmp_path: Path) -> dict[Domain, Dataset]:
     return {Domain.REAL: write_dataset(Location.of(tmp_path / "real"), pair_rows(9), rows_per_shard=3)}
@@ -166,9 +172,8 @@ def tensors(loop: TrainingLoop) -> dict[str, Tensor]:
 
 @pytest.mark.slow
 def test_a_killed_run_of_a_method_with_state_and_noise_ends_with_the_same_bits(
-    tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, datasets: dict[Domain, Dataset]
 ) -> None:
-    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
     fields = ("method=toy", "penalty=1", "ema_decay=0.9", "gradient_accumulation=2", "max_gradient_norm=1")
     whole, _ = run_loop(tmp_path / "whole", datasets, *fields)
     cut, _ = run_loop(tmp_path / "cut", datasets, *fields, stop_after=5)
@@ -184,9 +189,8 @@ def test_a_killed_run_of_a_method_with_state_and_noise_ends_with_the_same_bits(
 
 @pytest.mark.slow
 def test_the_average_is_validated_and_the_best_and_the_weights_go_on(
-    tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, datasets: dict[Domain, Dataset]
 ) -> None:
-    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
     plain, plain_tracker = run_loop(tmp_path / "plain", datasets, "method=toy")
     averaged, tracker = run_loop(tmp_path / "averaged", datasets, "method=toy", "ema_decay=0.99")
     for name, module in plain.method.modules.items():
@@ -207,7 +211,6 @@ def test_curves_begin_before_the_first_step_with_a_model_that_is_never_the_best(
     tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     score = "eval/train/fmse"
-    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
     rising = iter([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     monkeypatch.setattr(HarmonizationValidation, "score", lambda *_: {score: next(rising)})
     fields = ("method=toy", "validate_every=3")
@@ -224,10 +227,7 @@ def test_curves_begin_before_the_first_step_with_a_model_that_is_never_the_best(
     assert not any(score in metrics for metrics in without.metrics.values())
 
 
-def test_chosen_steps_are_traced_and_change_no_bit(
-    tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
+def test_chosen_steps_are_traced_and_change_no_bit(tmp_path: Path, datasets: dict[Domain, Dataset]) -> None:
     plain, without = run_loop(tmp_path / "plain", datasets, "method=toy")
     traced, tracker = run_loop(tmp_path / "traced", datasets, "method=toy", "profile=2:4")
     assert all(torch.equal(t, tensors(plain)[name]) for name, t in tensors(traced).items())
@@ -244,9 +244,8 @@ def test_chosen_steps_are_traced_and_change_no_bit(
 
 
 def test_a_trace_ends_with_the_run_and_begins_with_what_is_left(
-    tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, datasets: dict[Domain, Dataset]
 ) -> None:
-    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
     fields = ("method=toy", "validate_every=0")
     _, cut = run_loop(tmp_path / "run", datasets, *fields, "profile=2:6", stop_after=5)
     assert list(cut.files) == ["profile/steps-000000002-000000005.json.gz"]
@@ -260,10 +259,7 @@ def test_a_trace_ends_with_the_run_and_begins_with_what_is_left(
         run_loop(tmp_path / "other", datasets, *fields, "profile=2:9")
 
 
-def test_a_translator_is_trained_and_shown(
-    tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(METHODS, "toy-translator", ToyTranslator)
+def test_a_translator_is_trained_and_shown(tmp_path: Path, datasets: dict[Domain, Dataset]) -> None:
     both = {**datasets, Domain.RENDERED: datasets[Domain.REAL]}
     loop, tracker = run_loop(tmp_path / "run", both, "method=toy-translator")
     assert loop.step == 6
@@ -272,10 +268,7 @@ def test_a_translator_is_trained_and_shown(
     assert (tmp_path / "run" / "best.json").exists()
 
 
-def test_rates_follow_the_schedule_across_a_restart(
-    tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
+def test_rates_follow_the_schedule_across_a_restart(tmp_path: Path, datasets: dict[Domain, Dataset]) -> None:
     fields = ("method=toy", "learning_rate=0.5", "schedule=milestones", "milestones=2,5")
     run_loop(tmp_path / "run", datasets, *fields, stop_after=3)
     _, tracker = run_loop(tmp_path / "run", datasets, *fields)
@@ -284,9 +277,8 @@ def test_rates_follow_the_schedule_across_a_restart(
 
 
 def test_real_and_rendered_pairs_are_one_stream_and_the_audit_holds(
-    tmp_path: Path, datasets: dict[Domain, Dataset], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, datasets: dict[Domain, Dataset]
 ) -> None:
-    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
     rendered = write_dataset(Location.of(tmp_path / "rendered"), scene_rows(1), rows_per_shard=1)
     fusion = {Domain.REAL: DatasetUnion((datasets[Domain.REAL], rendered), Domain.REAL)}
     fields = ("method=toy", "real_limit=12", "audit=true")
@@ -317,10 +309,7 @@ def test_what_lacks_capture_conditions_is_refused_where_a_method_needs_them(
 
 
 @pytest.mark.slow
-def test_photographs_are_audited_and_a_cut_run_ends_with_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(METHODS, "toy", ToyHarmonizer)
+def test_photographs_are_audited_and_a_cut_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     dataset = write_photographs(Location.of(tmp_path / "real"), photograph_rows(9), 3)
     fields = ("method=toy", "audit=true", "color_jitter=0.5", "real_limit=8")
 
