@@ -32,8 +32,8 @@ from charmnet.methods.idih import IDIHMethod
 from charmnet.methods.optimization import mean_metrics, optimize
 from charmnet.networks.batch_norm import frozen_statistics
 from charmnet.networks.charmnet import BOTH_DOMAINS, released_shape
-from charmnet.networks.idih import idih_names, rename
-from charmnet.networks.state import cpu_copy, load_strictly, precision_of
+from charmnet.networks.idih import idih_names
+from charmnet.networks.state import cpu_copy, load_strictly, precision_of, rename
 from charmnet.vocabulary import Domain
 
 Encoded = dict[Domain, list[Tensor]]

@@ -14,8 +14,8 @@ from charmnet.methods.base import Requirements
 from charmnet.methods.harmonization import GeneratorMethod, GeneratorOptions
 from charmnet.methods.one_domain import OneDomainMethod, OneDomainOptions
 from charmnet.networks.charmnet import Harmonization, released_shape
-from charmnet.networks.idih import IDIH, idih_names, rename
-from charmnet.networks.state import cpu_copy, load_strictly, precision_of
+from charmnet.networks.idih import IDIH, idih_names
+from charmnet.networks.state import cpu_copy, load_strictly, precision_of, rename
 
 
 class IDIHOptions(GeneratorOptions, OneDomainOptions):

@@ -13,8 +13,7 @@ from torch import Tensor
 from charmnet.errors import WeightsError
 from charmnet.methods.base import Method
 from charmnet.methods.one_domain import OneDomainMethod
-from charmnet.networks.idih import rename
-from charmnet.networks.state import check_state, cpu_copy, load_strictly, precision_of
+from charmnet.networks.state import check_state, cpu_copy, load_strictly, precision_of, rename
 
 AnyMethod = TypeVar("AnyMethod", bound=Method)
 

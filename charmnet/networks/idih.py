@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from charmnet.networks.blocks import DEPTH, initialize_xavier
 from charmnet.networks.charmnet import CharmNet
@@ -50,12 +50,3 @@ def idih_names(unshared_layers: int = 4) -> dict[str, str]:
             f"deconv_blocks.{layer}" if layer < shared else f"real_dec.deconv_blocks.{layer - shared}"
         )
     return names
-
-
-def rename(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    """Return the state dict with module names replaced; entries of other modules keep their names."""
-    renamed = {}
-    for key, tensor in state.items():
-        prefix = next((name for name in names if key.startswith(f"{name}.")), None)
-        renamed[key if prefix is None else names[prefix] + key.removeprefix(prefix)] = tensor
-    return renamed

@@ -1,4 +1,4 @@
-"""Strict reading of state dicts, with errors that name every key that does not fit."""
+"""State dicts: strict reading, with errors that name every key that does not fit; other names; copies."""
 
 from __future__ import annotations
 
@@ -59,6 +59,15 @@ def _listing(kind: str, entries: list[str]) -> list[str]:
         return []
     more = f" and {len(entries) - _LISTED} more" if len(entries) > _LISTED else ""
     return [f"{kind}: {', '.join(entries[:_LISTED])}{more}"]
+
+
+def rename(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return the state dict with module names replaced; entries of other modules keep their names."""
+    renamed = {}
+    for key, tensor in state.items():
+        prefix = next((name for name in names if key.startswith(f"{name}.")), None)
+        renamed[key if prefix is None else names[prefix] + key.removeprefix(prefix)] = tensor
+    return renamed
 
 
 def cpu_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
