@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# What only a GPU can tell, in order of value, in ten minutes at most on one like an H200:
+# What only a GPU can tell, in order of value:
 #   tests/gpu/pass.sh OUT [REAL RENDERED NOVEL]
+# Each part has a limit of time that suits one like an H200: together nine minutes, twelve and a half with the study.
 # REAL and RENDERED are data sets that `charmnet study` takes, NOVEL the category that they share; without them the
 # study is left out and the others work on pictures of noise. Each part writes OUT/PART.log and, when it ends, its line
 # of OUT/summary.txt. Figures are of one process on one machine: label them so.
 #   PARTS="tests released"   these parts alone
 #   DEVICE=cpu STEPS_SCALE=1000 TIME_SCALE=5   a rehearsal without a GPU: a thousandth of the steps, five times as long
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
 out=${1:?usage: tests/gpu/pass.sh OUT [REAL RENDERED NOVEL]}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
@@ -32,7 +33,6 @@ part() { # NAME SECONDS COMMAND...: run a part within a time, say how it ended a
   figure=$(grep -E 'pairs/s|passed|failed|total:|ms|finished' "$out/$name.log" | tail -n 1 | cut -c1-160)
   printf '%-10s status %3d %4d s  %s\n' "$name" "$status" "$((SECONDS - started))" "$figure" | tee -a "$out/summary.txt"
 }
-
 
 if [[ -z $real ]]; then
   "$python" -c '
