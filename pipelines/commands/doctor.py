@@ -31,7 +31,7 @@ from pipelines.runtime.cluster import ADDRESS_VARIABLE, LOCAL, cluster_address
 from pipelines.runtime.console import results
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.ray_address import check_reachable
-from pipelines.runtime.ray_folders import room_beneath, temporary_folder
+from pipelines.runtime.ray_folders import room_for_sockets, temporary_folder
 from pipelines.runtime.redaction import redact
 from pipelines.runtime.storage import Location
 from pipelines.runtime.store_check import store_settings, try_store
@@ -217,7 +217,7 @@ def _memory() -> Iterator[Finding]:
 
 def _sockets() -> Iterator[Finding]:
     folder = temporary_folder()
-    room = room_beneath(folder)
+    room = room_for_sockets()
     found = (
         f"{folder}, room for sockets" if room >= 0 else f"{folder}, {-room} bytes too long: reached by a link"
     )

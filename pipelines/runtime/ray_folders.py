@@ -17,6 +17,7 @@ from pathlib import Path
 from charmnet.errors import ClusterError, in_words
 
 MAX_SOCKET_BYTES = 107
+_PREFIX = "charmnet-ray-"
 _LONGEST_BENEATH = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/dash_SubprocessModule"
 _MULTIPROCESSING_BENEATH = "/pymp-00000000/listener-00000000"
 _FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - a folder that only this user may enter is made there
@@ -33,6 +34,11 @@ def room_beneath(folder: str) -> int:
     """Return how many bytes are left of a socket's path beneath a folder; negative where it is too long."""
     longest = max(len(_LONGEST_BENEATH), len(_MULTIPROCESSING_BENEATH))
     return MAX_SOCKET_BYTES - len(os.fsencode(folder)) - longest
+
+
+def room_for_sockets() -> int:
+    """Return `room_beneath` the folder that a Ray which a command starts would make for itself."""
+    return room_beneath(str(Path(temporary_folder(), f"{_PREFIX}00000000")))
 
 
 def short_folder(folder: str) -> str:
@@ -73,7 +79,7 @@ def private_folder(parent: str | None = None) -> str:
     try:
         if parent is not None:
             Path(parent).mkdir(parents=True, exist_ok=True)
-        return tempfile.mkdtemp(prefix="charmnet-ray-", dir=parent)
+        return tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
     except OSError as error:
         raise ClusterError(
             f"no folder for Ray's files can be made in {parent or 'the temporary folder'} "

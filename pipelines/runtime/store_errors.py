@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 from charmnet.errors import CharmNetError, StorageError, in_words
 
-_CANNOT_EXIST = (errno.ENOTDIR,)
 _REFUSED_LOCALLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNSUPPORTED_PROTOCOL", "HTTP_REQUEST")
 KEYS_EXPECTED = (
@@ -76,8 +75,8 @@ def failed(uri: str, error: Exception) -> StorageError:
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ENAMETOOLONG:
         return MissingError(f"{uri}: no such file or folder: a name is longer than its file system takes")
-    if number in _CANNOT_EXIST:
-        return MissingError(f"{uri}: no such file or folder ({errno.errorcode[number]})")
+    if number == errno.ENOTDIR:
+        return MissingError(f"{uri}: no such file or folder (ENOTDIR)")
     if uri.startswith("file:") and isinstance(error, FileExistsError):
         return StorageError(f"{uri} cannot be written: {error.filename} is a file; expected a folder there")
     if uri.startswith("file:") and number in _REFUSED_LOCALLY:

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from charmnet.errors import ClusterError
 from pipelines.runtime import ray_folders
-from pipelines.runtime.ray_folders import MAX_SOCKET_BYTES, room_beneath, short_folder, temporary_folder
+from pipelines.runtime.ray_folders import (
+    MAX_SOCKET_BYTES,
+    private_folder,
+    room_beneath,
+    room_for_sockets,
+    short_folder,
+    temporary_folder,
+)
 
 
 @given(st.integers(0, 200))
@@ -56,3 +63,12 @@ def test_rays_own_variable_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     assert temporary_folder() == "/a"
     monkeypatch.delenv("TMPDIR")
     assert temporary_folder() == "/tmp"
+
+
+def test_the_room_is_that_of_the_folder_which_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    made = private_folder(temporary_folder())
+    assert room_for_sockets() == room_beneath(made)
+    assert Path(made).stat().st_mode & 0o777 == 0o700
