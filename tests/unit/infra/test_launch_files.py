@@ -158,6 +158,7 @@ def test_the_job_has_the_same_cluster_and_a_command_that_goes_on_by_its_name() -
         (container,) = group["template"]["spec"]["containers"]
         assert container["image"].endswith(f"-ray{ray}")
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert " wget " in (INFRA / "Dockerfile").read_text(), "KubeRay's probes call it"
     assert cluster["authOptions"] == {"mode": "token", "secretName": "charmnet-ray-token"}
 
 
