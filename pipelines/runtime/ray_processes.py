@@ -64,7 +64,6 @@ class OwnRay:
         """End Ray, its processes by force, and remove its folders unless their files are to be looked at."""
         if os.getpid() != self._pid:  # a process that was forked
             return
-        atexit.unregister(self.end)
         groups = [process.pid for process in self._processes if process.is_running()]
         with contextlib.suppress(Exception):  # it may be broken
             sys.modules["ray"].shutdown()
@@ -73,6 +72,7 @@ class OwnRay:
                 os.killpg(group, signal.SIGKILL)
         for folder in () if keep_files else {self.folder, self._temporary}:
             remove_folder(folder)
+        atexit.unregister(self.end)  # last: a signal may interrupt this
 
 
 def _end_by_force() -> None:
