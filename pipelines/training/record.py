@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -17,8 +18,9 @@ from charmnet.errors import in_words
 from charmnet.methods import HarmonizationMethod
 from charmnet.weights import load_checkpoint
 from pipelines.config.recipes import to_toml
-from pipelines.config.train_config import flat
-from pipelines.runs.run_folder import RunFolder
+from pipelines.config.train_config import TrainConfig, flat
+from pipelines.runs.checkpoints import registered_checkpoints
+from pipelines.runs.run_folder import CONFIG_FILE, RunFolder
 from pipelines.runtime.cluster import submission_id
 from pipelines.runtime.paths import state_folder
 from pipelines.runtime.redaction import redact
@@ -31,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 _PARAMS = ("method", "width", "batch_size", "learning_rate", "precision")  # few: see Tracker.log_params
 _SETTLE_SECONDS = 10.0
+_DESCRIPTION_TAG = "mlflow.note.content"
+_MOST_CHANGES = 2000  # characters
+_CODE = Path(__file__).parent
 
 
 def reconcile_previous_runs(tracking: RunTracking) -> None:
@@ -55,7 +60,10 @@ def reconcile_previous_runs(tracking: RunTracking) -> None:
 
 
 def record_run(tracker: Tracker, job: TrainingJob) -> None:
-    """Record configuration, manifests and environment as files, data as inputs, commit and job as tags."""
+    """Record configuration, manifests and environment as files, data as inputs, the rest as tags.
+
+    The page's description is written at the first start only: afterwards it is the user's to change.
+    """
     config = job.config.to_json()
     values = flat(config)
     tracker.log_params({name: values[name] for name in _PARAMS if name in values})
@@ -66,8 +74,11 @@ def record_run(tracker: Tracker, job: TrainingJob) -> None:
     tags: dict[str, Any] = {
         "run_folder": job.run_folder,
         "git_commit": git_commit(),
+        "git_changes": git_changes(),
         "ray_job_id": ray_job_id(),
     }
+    if not registered_checkpoints(job.run_folder):
+        tags[_DESCRIPTION_TAG] = description(job.config, job.steps, job.run_folder, data)
     for domain, union in job.datasets.items():
         for number, dataset in enumerate(union.members, start=1):
             name = f"{domain}" if len(union.members) == 1 else f"{domain}-{number}"
@@ -77,6 +88,36 @@ def record_run(tracker: Tracker, job: TrainingJob) -> None:
             )
         tags[f"data_sha256_{domain}"] = union.digest
     tracker.set_tags({name: value for name, value in tags.items() if value})
+
+
+def description(config: TrainConfig, steps: int, run_folder: Location, data: dict[str, list[str]]) -> str:
+    """Return what a run's page says of it, in Markdown: method, data, and the commands that use the run."""
+    run = str(run_folder)
+    resume = [
+        "--config",
+        f"{run}/{CONFIG_FILE}",
+        "--storage",
+        str(run_folder.parent),
+        "--name",
+        run_folder.name,
+    ]
+    evaluated = next(iter(data.get("real", []) or data["rendered"]))
+    commands = (
+        ["train", *resume],
+        ["evaluate", "--model", run, "--data", evaluated],
+        ["harmonize", "--model", run, "--composite", "in.jpg", "--mask", "mask.png", "--out", "out.png"],
+    )
+    return "\n".join(
+        [
+            f"`{config.method.name}`, {steps:,} steps of {config.batch_size} samples a domain, trained on",
+            "",
+            *(f"- {domain}: `{uri}`" for domain, uris in data.items() for uri in uris),
+            "",
+            "To go on, to measure and to apply it:",
+            "",
+            *(f"    charmnet {shlex.join(command)}" for command in commands),
+        ]
+    )
 
 
 def record_manifest(tracker: Tracker, manifest: Manifest, name: str) -> None:
@@ -106,15 +147,22 @@ def environment() -> dict[str, Any]:
 
 def git_commit() -> str | None:
     """Return the code's commit; None outside a checkout (`CHARMNET_GIT_COMMIT` says it there)."""
-    if commit := os.environ.get("CHARMNET_GIT_COMMIT"):
-        return commit
+    return os.environ.get("CHARMNET_GIT_COMMIT") or _git("rev-parse", "HEAD")
+
+
+def git_changes() -> str | None:
+    """Return the files that differ from the commit, as `git status` names them; None where none does."""
+    if os.environ.get("CHARMNET_GIT_COMMIT"):
+        return None
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return changes[:_MOST_CHANGES] if changes else None
+
+
+def _git(*arguments: str) -> str | None:
     git = shutil.which("git")
     if git is None:
         return None
-    here = str(Path(__file__).parent)
-    answer = subprocess.run(
-        [git, "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
+    answer = subprocess.run([git, "-C", _CODE, *arguments], capture_output=True, text=True, check=False)
     return answer.stdout.strip() or None
 
 

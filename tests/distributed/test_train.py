@@ -130,6 +130,7 @@ def test_a_run_leaves_what_it_was_made_of(
 
     assert run.data.tags["run_folder"] == str(folder)
     assert run.data.tags["ray_job_id"]
+    assert f"charmnet evaluate --model '{folder}'" in run.data.tags["mlflow.note.content"]
     assert {entry.dataset.name for entry in run.inputs.dataset_inputs} == {"real", "rendered"}
     files = {file.path for file in client.list_artifacts(run.info.run_id, "config")}
     assert files == {"config/config.json", "config/config.toml", "config/environment.json"}
