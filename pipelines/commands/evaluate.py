@@ -222,7 +222,7 @@ def _send_unsent(tracking: str) -> None:
 
 
 def _track(tracking: str, arguments: argparse.Namespace, evaluation: Evaluation) -> bool:
-    """Record the evaluation as an MLflow run; return whether it arrived there."""
+    """Record the evaluation as an MLflow run and say where it is seen; return whether it arrived there."""
     run_key = uuid.uuid4().hex
     name = arguments.run_name or f"evaluate {model_name(arguments.model)}"
     identity = RunIdentity(experiment=arguments.experiment, run_key=run_key, run_name=name)
@@ -236,4 +236,7 @@ def _track(tracking: str, arguments: argparse.Namespace, evaluation: Evaluation)
     tracker.log_dataset(about["data"], name=name, digest=about["digest"], context="evaluation")
     tracker.log_metrics(evaluation.metrics(), 0)
     tracker.log_text(json.dumps(evaluation.figures, indent=1), artifact_path="evaluation/figures.json")
-    return tracker.close("FINISHED", _TRACKING_SECONDS)
+    arrived = tracker.close("FINISHED", _TRACKING_SECONDS)
+    if tracker.page:
+        print(f"MLflow: {tracker.page}")
+    return arrived

@@ -91,6 +91,7 @@ def test_figures_are_those_of_one_process_with_every_image_once(
     assert ratio["low"] is None, "of a handful of photographs there is no interval"
     assert "eval/all/fmse_ratio_low" not in run.data.metrics
     output = capsys.readouterr().out
+    assert "MLflow: " in output
     assert "HCOCO" in output
     assert "Monge-Kantorovitch" in output
 

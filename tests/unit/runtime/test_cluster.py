@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
+from pathlib import Path
 
 import pytest
 import ray
@@ -25,15 +27,20 @@ def test_a_cluster_that_does_not_answer_is_named_at_once(
         connect()
 
 
-def test_a_ray_that_does_not_start_here_is_an_error_and_no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ray_that_does_not_start_here_is_an_error_and_no_stack(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def init(**_: object) -> None:
         raise Exception("The current node timed out during startup.")
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(ClusterError, match=r"Ray did not start on this machine .*timed out during startup"):
         connect()
+    assert list(tmp_path.glob("charmnet-ray-*")), "what Ray's processes said is kept"
     assert "RAY_ADDRESS" not in os.environ
 
 
